@@ -1,0 +1,131 @@
+use std::fmt;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Tells a credential what time it is.
+///
+/// A credential asks its clock once a call and never asks the system by itself, so a test or a simulation can
+/// move time at will: see [`builder().clock(..)`](crate::WorkloadIdentityCredentialBuilder::clock). Time-outs and
+/// pauses between attempts are not asked here: they are those of the Tokio runtime.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{Clock, Moment, SystemClock};
+/// use std::time::Duration;
+///
+/// /// An hour a second.
+/// #[derive(Debug)]
+/// struct Fast(Moment);
+///
+/// impl Clock for Fast {
+///     fn now(&self) -> Moment {
+///         self.0 + SystemClock.now().since(self.0) * 3600
+///     }
+/// }
+///
+/// let fast = Fast(SystemClock.now());
+/// assert!(!fast.now().reached(SystemClock.now() + Duration::from_secs(86_400)));
+/// ```
+pub trait Clock: fmt::Debug + Send + Sync + 'static {
+    /// The present moment.
+    fn now(&self) -> Moment;
+}
+
+/// The clocks of the operating system; the default.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that asks the system for the time"
+    )]
+    fn now(&self) -> Moment {
+        Moment {
+            instant: Instant::now(),
+            system_time: SystemTime::now(),
+        }
+    }
+}
+
+/// One moment on two clocks: the one that only goes forward, and the one on the wall.
+///
+/// Neither is enough. The monotonic clock stands still while a machine is suspended, so a token could look valid
+/// long after its expiry; the wall clock is set forward and back by people and by NTP. A deadline therefore counts as
+/// [reached](Self::reached) as soon as *either* clock says so: at worst a token is renewed too early, and never used
+/// too late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// The reading of the monotonic clock.
+    pub instant: Instant,
+    /// The reading of the wall clock, in UTC.
+    pub system_time: SystemTime,
+}
+
+impl Moment {
+    /// Whether `deadline` has come, on either clock.
+    pub fn reached(self, deadline: Self) -> bool {
+        self.instant >= deadline.instant || self.system_time >= deadline.system_time
+    }
+
+    /// The time that the monotonic clock counted since `earlier`; zero if that is still to come.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.instant.saturating_duration_since(earlier.instant)
+    }
+}
+
+impl std::ops::Add<Duration> for Moment {
+    type Output = Self;
+
+    /// The moment `duration` later on both clocks, or a century later if that is sooner: no time this crate
+    /// handles lies further off, and no addition overflows.
+    fn add(self, duration: Duration) -> Self {
+        let duration = duration.min(CENTURY);
+        Self {
+            instant: self.instant.checked_add(duration).unwrap_or(self.instant),
+            system_time: self.system_time.checked_add(duration).unwrap_or(self.system_time),
+        }
+    }
+}
+
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn a_deadline_is_reached_when_either_clock_has_passed_it() {
+        let start = SystemClock.now();
+        let deadline = start + seconds(60);
+        assert!(!start.reached(deadline));
+        assert!((start + seconds(60)).reached(deadline));
+        let suspended = Moment {
+            system_time: start.system_time + seconds(61),
+            ..start
+        };
+        assert!(
+            suspended.reached(deadline),
+            "the machine slept: only the wall clock went on"
+        );
+        let set_back = Moment {
+            system_time: start.system_time - seconds(7200),
+            ..start + seconds(61)
+        };
+        assert!(
+            set_back.reached(deadline),
+            "the wall clock was set back: the monotonic one still counts"
+        );
+    }
+
+    #[test]
+    fn additions_never_overflow() {
+        let start = SystemClock.now();
+        assert!((start + Duration::MAX).reached(start + seconds(86_400 * 365)));
+        assert_eq!(start.since(start + seconds(1)), Duration::ZERO);
+    }
+}
