@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::error::Error;
+
+/// A snapshot of the variables that matter here: `AZURE_*` and `KUBERNETES_SERVICE_HOST`.
+///
+/// A credential reads the process environment once, when it is built. Tests and programs that embed this crate pass
+/// variables as values instead, and nobody ever has to change the process environment. A variable that is set but
+/// empty is the same as one that is missing. `Debug` shows names, never values.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::Environment;
+///
+/// let environment = Environment::from_iter([
+///     ("AZURE_CLIENT_ID", "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"),
+///     ("AZURE_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47"),
+///     ("AZURE_FEDERATED_TOKEN_FILE", "/var/run/secrets/azure/wi/token/azure-identity-token"),
+/// ]);
+/// assert!(!format!("{environment:?}").contains("7a5ff21b"));
+/// ```
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, OsString>);
+
+impl Environment {
+    /// The variables of this process, as they are now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the process environment"
+    )]
+    pub fn from_process() -> Self {
+        std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            .filter(|(name, _)| name.starts_with("AZURE_") || name == KUBERNETES_SERVICE_HOST)
+            .collect()
+    }
+
+    pub(crate) fn workload_identity(&self) -> Result<WorkloadIdentityVariables, Error> {
+        Ok(WorkloadIdentityVariables {
+            client_id: self.text(AZURE_CLIENT_ID)?,
+            tenant_id: self.text(AZURE_TENANT_ID)?,
+            token_file: self.value(AZURE_FEDERATED_TOKEN_FILE).map(PathBuf::from),
+        })
+    }
+
+    pub(crate) fn authority_host(&self) -> Result<Option<String>, Error> {
+        self.text(AZURE_AUTHORITY_HOST)
+    }
+
+    /// Whether this process runs in a Kubernetes pod at all.
+    pub(crate) fn in_kubernetes(&self) -> bool {
+        self.value(KUBERNETES_SERVICE_HOST).is_some()
+    }
+
+    fn value(&self, name: &str) -> Option<&OsStr> {
+        self.0
+            .get(name)
+            .map(OsString::as_os_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    fn text(&self, name: &str) -> Result<Option<String>, Error> {
+        self.value(name)
+            .map(|value| value.to_str().map(str::to_owned))
+            .map(|text| text.ok_or_else(|| Error::configuration(format!("{name} is not valid UTF-8"))))
+            .transpose()
+    }
+}
+
+impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
+        Self(
+            variables
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
+    }
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What the workload-identity webhook puts into a pod.
+#[derive(Debug)]
+pub(crate) struct WorkloadIdentityVariables {
+    pub(crate) client_id: Option<String>,
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) token_file: Option<PathBuf>,
+}
+
+// The names are those of the webhook and of every Azure SDK:
+// https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html
+pub(crate) const AZURE_CLIENT_ID: &str = "AZURE_CLIENT_ID";
+pub(crate) const AZURE_TENANT_ID: &str = "AZURE_TENANT_ID";
+pub(crate) const AZURE_FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+pub(crate) const AZURE_AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+/// Set by the kubelet in every container of every pod.
+const KUBERNETES_SERVICE_HOST: &str = "KUBERNETES_SERVICE_HOST";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn an_empty_variable_is_a_missing_one() {
+        let environment = Environment::from_iter([(AZURE_CLIENT_ID, ""), (AZURE_TENANT_ID, "t")]);
+        let variables = environment.workload_identity().unwrap();
+        assert_eq!(variables.client_id, None);
+        assert_eq!(variables.tenant_id.as_deref(), Some("t"));
+        assert_eq!(variables.token_file, None);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_text_is_an_error_that_names_it() {
+        use std::os::unix::ffi::OsStringExt;
+
+        let environment = Environment::from_iter([(AZURE_TENANT_ID, OsString::from_vec(vec![0xff, 0xfe]))]);
+        let error = environment.workload_identity().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert_eq!(error.to_string(), "AZURE_TENANT_ID is not valid UTF-8");
+    }
+
+    #[test]
+    fn debug_shows_names_and_never_values() {
+        let environment = Environment::from_iter([("AZURE_CLIENT_SECRET", "planted-secret")]);
+        assert_eq!(format!("{environment:?}"), r#"{"AZURE_CLIENT_SECRET"}"#);
+    }
+
+    #[test]
+    fn the_process_environment_is_read_without_what_does_not_matter() {
+        assert!(!format!("{:?}", Environment::from_process()).contains("PATH\""));
+    }
+}

@@ -1,0 +1,171 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use zeroize::Zeroizing;
+
+/// An access token: what a client puts behind `Authorization: Bearer`.
+///
+/// A clone shares the token, it does not copy it; the memory is wiped when the last clone is dropped. `Debug` shows
+/// the expiry and never the token.
+#[derive(Clone)]
+pub struct AccessToken(Arc<Issued>);
+
+impl AccessToken {
+    /// Wraps a token that comes from elsewhere, for instance in a test.
+    ///
+    /// * `expires_on`: wall time in UTC.
+    pub fn new(secret: impl Into<Secret>, expires_on: SystemTime) -> Self {
+        Self(Arc::new(Issued {
+            secret: secret.into(),
+            expires_on,
+        }))
+    }
+
+    /// The token itself. Entra's are JWTs of one to three kilobytes, but a client must not look inside.
+    pub fn secret(&self) -> &str {
+        self.0.secret.expose()
+    }
+
+    /// The true expiry, in wall time (UTC); usually 60 to 90 minutes after the token was issued.
+    pub fn expires_on(&self) -> SystemTime {
+        self.0.expires_on
+    }
+
+    /// Whether both are the same issued token, and not merely alike.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken")
+            .field("expires_on", &self.expires_on())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A string that must never be seen: a client assertion, a client secret.
+///
+/// It has no `Display`, its `Debug` shows nothing, and its memory is wiped when it is dropped.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::Secret;
+///
+/// let secret = Secret::from("hunter2".to_owned());
+/// assert_eq!(format!("{secret:?}"), "Secret");
+/// assert_eq!(secret.expose(), "hunter2");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// The string itself. The name is easy to search for.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(secret: String) -> Self {
+        Self(Zeroizing::new(secret))
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(secret: &str) -> Self {
+        secret.to_owned().into()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// What a token is asked for: scopes, and rarely another tenant or claims.
+///
+/// Each different request has its own place in the cache; the order of the scopes, and a scope named twice, make no
+/// difference.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::TokenRequest;
+///
+/// let request = TokenRequest::new(&["https://vault.azure.net/.default"])
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47");
+/// assert_eq!(request.scopes(), ["https://vault.azure.net/.default"]);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct TokenRequest<'a> {
+    scopes: &'a [&'a str],
+    tenant_id: Option<&'a str>,
+    claims: Option<&'a str>,
+}
+
+impl<'a> TokenRequest<'a> {
+    /// Asks for a token for `scopes`: one or more of `{resource}/.default`, all of one resource.
+    pub fn new(scopes: &'a [&'a str]) -> Self {
+        Self {
+            scopes,
+            tenant_id: None,
+            claims: None,
+        }
+    }
+
+    /// Asks in another tenant than the credential's own, which must be among its additionally allowed tenants.
+    #[must_use]
+    pub fn tenant_id(self, tenant_id: &'a str) -> Self {
+        Self {
+            tenant_id: Some(tenant_id),
+            ..self
+        }
+    }
+
+    /// Asks with claims: the JSON text of a claims challenge (continuous access evaluation), decoded from base64. The
+    /// text becomes part of the cache's key, so that a new challenge always leads to a new token.
+    #[must_use]
+    pub fn claims(self, claims: &'a str) -> Self {
+        Self {
+            claims: Some(claims),
+            ..self
+        }
+    }
+
+    /// The scopes, as given.
+    pub fn scopes(&self) -> &'a [&'a str] {
+        self.scopes
+    }
+
+    /// The tenant, if it is not the credential's own.
+    pub fn requested_tenant_id(&self) -> Option<&'a str> {
+        self.tenant_id
+    }
+
+    /// The claims, if there are any.
+    pub fn requested_claims(&self) -> Option<&'a str> {
+        self.claims
+    }
+}
+
+struct Issued {
+    secret: Secret,
+    expires_on: SystemTime,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_never_shows_a_secret() {
+        let token = AccessToken::new("planted-token", SystemTime::UNIX_EPOCH);
+        let shown = format!("{token:?} {:?}", Secret::from("planted-secret"));
+        assert!(!shown.contains("planted"), "{shown}");
+    }
+}

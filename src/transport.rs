@@ -1,0 +1,169 @@
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use tokio::sync::OnceCell;
+
+use crate::error::Error;
+
+/// Sends one HTTP request and brings back the whole answer.
+///
+/// The default is [`HttpTransport`]. Another one serves tests and benchmarks in-process, or lets a program use the
+/// HTTP client that it already has. An implementation must not follow redirects (the request's body holds a client
+/// assertion), must not retry, must not log bodies or headers, and should refuse a body beyond 256 KiB. Time limits
+/// are set by the caller, which drops the future.
+///
+/// # Errors
+///
+/// [`ErrorKind::Transport`](crate::ErrorKind::Transport) if no whole answer came,
+/// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if it was too long. Every answer is `Ok`, whatever its status.
+///
+/// # Examples
+///
+/// ```
+/// use bytes::Bytes;
+/// use entra_workload::{Error, Transport};
+///
+/// /// An endpoint that always has a bad day.
+/// #[derive(Debug)]
+/// struct Outage;
+///
+/// #[async_trait::async_trait]
+/// impl Transport for Outage {
+///     async fn send(&self, _request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+///         Ok(http::Response::builder().status(503).body(Bytes::new()).unwrap())
+///     }
+/// }
+/// ```
+#[async_trait]
+pub trait Transport: fmt::Debug + Send + Sync + 'static {
+    /// Sends `request`, whose URI is absolute, and reads the answer to its end.
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error>;
+}
+
+/// The default transport: `reqwest` with rustls.
+///
+/// It connects within 5 seconds, follows no redirect, reads at most 256 KiB, keeps no idle connection (a token is
+/// fetched twice an hour: a kept connection would be dead, or belong to a runtime that is gone), and honours
+/// `HTTPS_PROXY` and `NO_PROXY`. The client is made at the first request, so that building a credential does no I/O.
+///
+/// # Examples
+///
+/// ```no_run
+/// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// use entra_workload::{HttpTransport, WorkloadIdentityCredential};
+///
+/// let private_ca = std::fs::read("/etc/ssl/our-proxy.pem")?;
+/// let credential = WorkloadIdentityCredential::builder()
+///     .transport(HttpTransport::with_root_certificates(&private_ca)?)
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug, Default)]
+pub struct HttpTransport {
+    /// Only these, if there are any; else those of the system.
+    root_certificates: Vec<reqwest::Certificate>,
+    client: OnceCell<reqwest::Client>,
+}
+
+impl HttpTransport {
+    /// A transport that trusts the root certificates of the system, or those of `SSL_CERT_FILE` where the system's
+    /// verifier honours it (on Linux it does).
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A transport that trusts these root certificates, and no others.
+    ///
+    /// * `pem`: one or more `CERTIFICATE` blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is no certificate in `pem`, or a broken
+    /// one.
+    pub fn with_root_certificates(pem: &[u8]) -> Result<Self, Error> {
+        let root_certificates = reqwest::Certificate::from_pem_bundle(pem)
+            .map_err(|error| Error::configuration("the root certificates are not PEM").with_source(error))?;
+        if root_certificates.is_empty() {
+            return Err(Error::configuration(
+                "there is no certificate among the root certificates",
+            ));
+        }
+        Ok(Self {
+            root_certificates,
+            client: OnceCell::new(),
+        })
+    }
+
+    async fn client(&self) -> Result<&reqwest::Client, Error> {
+        self.client
+            .get_or_try_init(|| async { self.build_client() })
+            .await
+    }
+
+    fn build_client(&self) -> Result<reqwest::Client, Error> {
+        let mut builder = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .pool_max_idle_per_host(0);
+        if !self.root_certificates.is_empty() {
+            builder = builder.tls_certs_only(self.root_certificates.iter().cloned());
+        }
+        builder.build().map_err(|error| {
+            Error::transport("the HTTP client cannot be made; are there root certificates in this image?")
+                .with_source(error)
+        })
+    }
+}
+
+#[async_trait]
+impl Transport for HttpTransport {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let request = reqwest::Request::try_from(request).map_err(|error| failure(&host, error))?;
+        let mut response = self
+            .client()
+            .await?
+            .execute(request)
+            .await
+            .map_err(|error| failure(&host, error))?;
+        let mut answer = http::Response::new(Bytes::new());
+        *answer.status_mut() = response.status();
+        *answer.headers_mut() = std::mem::take(response.headers_mut());
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| failure(&host, error))? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(Error::protocol(format!("{host} answered with more than 256 KiB"))
+                    .with_status(answer.status()));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        *answer.body_mut() = body.freeze();
+        Ok(answer)
+    }
+}
+
+/// Says in one stable line at which step the request failed; the rest is in the source, without the URL.
+fn failure(host: &str, error: reqwest::Error) -> Error {
+    let step = if error.is_connect() && error.is_timeout() {
+        "cannot be reached within 5 s: is egress to it allowed?"
+    } else if error.is_connect() {
+        "cannot be reached: check DNS, egress rules, the proxy and the certificate"
+    } else if error.is_timeout() {
+        "did not answer in time"
+    } else if error.is_body() || error.is_decode() {
+        "broke off in the middle of its answer"
+    } else {
+        "closed the connection without an answer"
+    };
+    Error::transport(format!("{host} {step}")).with_source(error.without_url())
+}
+
+/// Long enough for a name look-up and three lost SYN packets' first retransmission, short enough to leave time for a
+/// second attempt within the default total of 20 s. The official SDK's 20 s is what its users wait for.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Entra's largest replies are under 10 KiB; what is longer is a captive portal or an attack.
+const MAX_BODY: usize = 256 * 1024;
