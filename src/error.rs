@@ -155,6 +155,13 @@ impl Error {
         Self::new(ErrorKind::Protocol, message)
     }
 
+    pub(crate) fn with_optional_source(self, source: Option<impl StdError + Send + Sync + 'static>) -> Self {
+        match source {
+            Some(source) => self.with_source(source),
+            None => self,
+        }
+    }
+
     pub(crate) fn with_status(self, status: StatusCode) -> Self {
         self.map(|inner| inner.status = Some(status))
     }

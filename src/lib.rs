@@ -1,13 +1,33 @@
 //! Azure tokens for pods without secrets.
 
-mod clock;
-mod env;
 mod error;
 mod token;
+
+mod clock;
+mod env;
 mod transport;
 
+mod authority;
+
+mod assertion;
+
+mod exchange;
+
+mod cache;
+
+mod credential;
+
+mod integration;
+
+pub use assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
 pub use clock::{Clock, Moment, SystemClock};
+pub use credential::{
+    ClientAssertionCredential, ClientAssertionCredentialBuilder, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialBuilder,
+};
 pub use env::Environment;
 pub use error::{Error, ErrorKind};
+#[cfg(feature = "azure-core")]
+pub use integration::SdkTransport;
 pub use token::{AccessToken, Secret, TokenRequest};
 pub use transport::{HttpTransport, Transport};

@@ -1,0 +1,138 @@
+use std::time::{Duration, SystemTime};
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value};
+
+/// The claims of a JWT that matter before it is sent. The signature is Entra's to check, not ours.
+#[derive(Debug, Default)]
+pub(crate) struct Claims {
+    pub(crate) issuer: Option<String>,
+    pub(crate) subject: Option<String>,
+    pub(crate) audiences: Vec<String>,
+    pub(crate) expires_on: Option<SystemTime>,
+    pub(crate) not_before: Option<SystemTime>,
+}
+
+impl Claims {
+    /// Reads the claims of `jwt`: three base64url parts, the first two of them JSON objects (RFC 7519).
+    pub(crate) fn read(jwt: &str) -> Result<Self, NotAJwt> {
+        let mut parts = jwt.split('.');
+        let (Some(header), Some(claims), Some(signature), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(NotAJwt::Parts);
+        };
+        object(header)?;
+        URL_SAFE_NO_PAD.decode(signature).map_err(|_| NotAJwt::Base64)?;
+        let claims = object(claims)?;
+        let text = |name| claims.get(name).and_then(Value::as_str).map(str::to_owned);
+        let time = |name| {
+            claims
+                .get(name)
+                .and_then(Value::as_f64)
+                .and_then(from_numeric_date)
+        };
+        Ok(Self {
+            issuer: text("iss"),
+            subject: text("sub"),
+            audiences: match claims.get("aud") {
+                Some(Value::String(audience)) => vec![audience.clone()],
+                Some(Value::Array(audiences)) => audiences
+                    .iter()
+                    .filter_map(Value::as_str)
+                    .map(str::to_owned)
+                    .collect(),
+                _ => Vec::new(),
+            },
+            expires_on: time("exp"),
+            not_before: time("nbf"),
+        })
+    }
+}
+
+/// Why a text is not a JWT. None of them quotes the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAJwt {
+    #[error("it does not have three parts between dots")]
+    Parts,
+    #[error("a part of it is not base64url")]
+    Base64,
+    #[error("a part of it is not a JSON object")]
+    Json,
+}
+
+fn object(part: &str) -> Result<Map<String, Value>, NotAJwt> {
+    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| NotAJwt::Base64)?;
+    serde_json::from_slice(&json).map_err(|_| NotAJwt::Json)
+}
+
+/// Seconds since 1970, fractions allowed (RFC 7519, `NumericDate`); nothing if no `SystemTime` can hold it.
+fn from_numeric_date(seconds: f64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn jwt(claims: &str) -> String {
+        let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+        format!(
+            "{}.{}.{}",
+            part(r#"{"alg":"RS256"}"#),
+            part(claims),
+            part("signature")
+        )
+    }
+
+    #[test]
+    fn reads_a_token_as_kubernetes_writes_it() {
+        let claims = Claims::read(&jwt(
+            r#"{"aud":["api://AzureADTokenExchange"],"exp":1795477685,"iss":"https://issuer/","nbf":1795474085,
+                "sub":"system:serviceaccount:ns:app"}"#,
+        ))
+        .unwrap();
+        assert_eq!(claims.audiences, ["api://AzureADTokenExchange"]);
+        assert_eq!(claims.issuer.as_deref(), Some("https://issuer/"));
+        assert_eq!(claims.subject.as_deref(), Some("system:serviceaccount:ns:app"));
+        assert_eq!(claims.expires_on, from_numeric_date(1_795_477_685.0));
+        assert_eq!(claims.not_before, from_numeric_date(1_795_474_085.0));
+    }
+
+    #[test]
+    fn claims_of_odd_types_count_as_absent() {
+        let claims = Claims::read(&jwt(r#"{"aud":"one","exp":"soon","iss":7,"nbf":1e300}"#)).unwrap();
+        assert_eq!(claims.audiences, ["one"]);
+        assert_eq!(
+            (claims.expires_on, claims.not_before, claims.issuer),
+            (None, None, None)
+        );
+    }
+
+    #[test]
+    fn says_what_is_not_a_jwt() {
+        for (text, why) in [
+            ("", NotAJwt::Parts),
+            ("a.b", NotAJwt::Parts),
+            ("a.b.c.d", NotAJwt::Parts),
+            ("e30.!.e30", NotAJwt::Base64),
+            ("e30.e30.!", NotAJwt::Base64),
+            ("e30.W10.e30", NotAJwt::Json),
+            ("e30.e30=.e30", NotAJwt::Base64),
+        ] {
+            assert_eq!(Claims::read(text).unwrap_err(), why, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,80}", claims in "\\PC{0,80}", exp: f64) {
+            let _ = Claims::read(&text);
+            let _ = Claims::read(&jwt(&claims));
+            prop_assert!(Claims::read(&jwt(&format!("{{\"exp\":{exp:e}}}"))).is_ok() || !exp.is_finite());
+        }
+    }
+}

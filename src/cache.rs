@@ -1,0 +1,132 @@
+//! Tokens, kept and kept fresh: one slot a key, one exchange at a time in each slot, and nobody waits who need not.
+
+mod key;
+mod policy;
+mod slot;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::ArcSwap;
+use hashbrown::HashMap;
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::exchange::TokenSource;
+use crate::token::{AccessToken, TokenRequest};
+use key::{Key, KeyView};
+use slot::{Age, Slot};
+
+/// The tokens of one credential.
+///
+/// A read of a fresh token takes no lock and allocates nothing: the map is replaced as a whole when a key joins it, and each
+/// slot's token when an exchange brings a new one.
+pub(crate) struct Cache {
+    exchange: slot::Refresher,
+    slots: ArcSwap<HashMap<Key, Arc<Slot>>>,
+    /// Held while the map is replaced.
+    growth: Mutex<()>,
+}
+
+/// A token, and when its holder should ask again: no later than the cache's next refresh of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Lease {
+    pub(crate) token: AccessToken,
+    pub(crate) refresh_on: SystemTime,
+}
+
+impl Cache {
+    /// * `patience`: how long an exchange by `source` may take before it counts as lost, with the runtime that ran it.
+    pub(crate) fn new(source: Arc<dyn TokenSource>, clock: Arc<dyn Clock>, patience: Duration) -> Self {
+        Self {
+            exchange: slot::Refresher {
+                source,
+                clock,
+                patience,
+            },
+            slots: ArcSwap::default(),
+            growth: Mutex::new(()),
+        }
+    }
+
+    /// The token for `request`: at once if there is one that has not expired, else from the one exchange of its key.
+    pub(crate) async fn token(&self, request: &TokenRequest<'_>) -> Result<Lease, Error> {
+        match self.cached(request) {
+            Some(lease) => Ok(lease),
+            None => Box::pin(self.exchanged(request)).await,
+        }
+    }
+
+    /// Forgets this token, unless a newer one has taken its place.
+    pub(crate) fn invalidate(&self, token: &AccessToken) {
+        for slot in self.slots.load().values() {
+            slot.forget(token);
+        }
+    }
+
+    fn cached(&self, request: &TokenRequest<'_>) -> Option<Lease> {
+        let slots = self.slots.load();
+        let slot = slots.get(&KeyView::new(request))?;
+        let held = slot.held();
+        let held = held.as_ref()?;
+        match held.age(self.exchange.clock.now()) {
+            Age::Fresh => {}
+            Age::Stale => slot.refresh(&self.exchange),
+            Age::Expired => return None,
+        }
+        Some(held.lease())
+    }
+
+    async fn exchanged(&self, request: &TokenRequest<'_>) -> Result<Lease, Error> {
+        self.slot(request)?.exchanged(&self.exchange).await
+    }
+
+    /// The slot of `request`, made if need be.
+    fn slot(&self, request: &TokenRequest<'_>) -> Result<Arc<Slot>, Error> {
+        let view = KeyView::new(request);
+        if let Some(slot) = self.slots.load().get(&view) {
+            return Ok(slot.clone());
+        }
+        let key = view.to_key()?;
+        let _growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
+        let slots = self.slots.load();
+        if let Some(slot) = slots.get(&view) {
+            return Ok(slot.clone());
+        }
+        let mut slots = HashMap::clone(&slots);
+        if slots.len() >= MAX_SLOTS {
+            make_room(&mut slots);
+        }
+        let slot = Arc::new(Slot::new(key.clone()));
+        slots.insert(key, slot.clone());
+        self.slots.store(Arc::new(slots));
+        Ok(slot)
+    }
+}
+
+impl fmt::Debug for Cache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("source", &self.exchange.source)
+            .field("slots", &self.slots.load().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Drops the slot whose token expires first, which is the one that nobody has used for longest, since use is what refreshes
+/// a token. A slot with an exchange under way stays: its key must not start a second one.
+fn make_room(slots: &mut HashMap<Key, Arc<Slot>>) {
+    let idle = slots.iter().filter(|(_, slot)| !slot.is_exchanging());
+    if let Some((key, _)) = idle.min_by_key(|(_, slot)| slot.held().as_ref().map(|held| held.expires_on())) {
+        let key = key.clone();
+        slots.remove(&key);
+    }
+}
+
+/// A program asks for a handful of resources; one that serves many tenants, for a few each. Beyond this many a stream of
+/// made-up scopes would fill the memory: 1,000 tokens are about 3 MB.
+const MAX_SLOTS: usize = 1000;
+
+#[cfg(test)]
+mod tests;

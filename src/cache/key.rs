@@ -1,0 +1,183 @@
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use hashbrown::Equivalent;
+use smallvec::SmallVec;
+
+use crate::authority::TenantId;
+use crate::error::Error;
+use crate::token::TokenRequest;
+
+/// What a token was asked for: tenant, scopes (sorted, without doubles), claims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Key(Arc<Parts>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Parts {
+    tenant_id: Option<Box<str>>,
+    scopes: Box<[Box<str>]>,
+    claims: Option<Box<str>>,
+}
+
+impl Key {
+    pub(super) fn scopes(&self) -> Vec<&str> {
+        self.0.scopes.iter().map(AsRef::as_ref).collect()
+    }
+
+    /// The request that this key stands for; `scopes` are its own.
+    pub(super) fn request<'a>(&'a self, scopes: &'a [&'a str]) -> TokenRequest<'a> {
+        let mut request = TokenRequest::new(scopes);
+        if let Some(tenant_id) = &self.0.tenant_id {
+            request = request.tenant_id(tenant_id);
+        }
+        if let Some(claims) = &self.0.claims {
+            request = request.claims(claims);
+        }
+        request
+    }
+
+    fn view(&self) -> KeyView<'_> {
+        KeyView {
+            tenant_id: self.0.tenant_id.as_deref(),
+            scopes: self.0.scopes.iter().map(AsRef::as_ref).collect(),
+            claims: self.0.claims.as_deref(),
+        }
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.view().hash(state);
+    }
+}
+
+/// A key that borrows from a request, to look a slot up without an allocation.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct KeyView<'a> {
+    tenant_id: Option<&'a str>,
+    scopes: SmallVec<[&'a str; 4]>,
+    claims: Option<&'a str>,
+}
+
+impl<'a> KeyView<'a> {
+    pub(super) fn new(request: &TokenRequest<'a>) -> Self {
+        let mut scopes = SmallVec::from_slice(request.scopes());
+        if scopes.len() > 1 {
+            scopes.sort_unstable();
+            scopes.dedup();
+        }
+        Self {
+            tenant_id: request.requested_tenant_id(),
+            scopes,
+            claims: request.requested_claims(),
+        }
+    }
+
+    /// Checks the request, once for each key, and makes it a key of its own.
+    pub(super) fn to_key(&self) -> Result<Key, Error> {
+        if self.scopes.is_empty() {
+            return Err(Error::configuration(
+                "no scope was given; ask for a resource followed by /.default, such as https://vault.azure.net/.default",
+            ));
+        }
+        if let Some(scope) = self.scopes.iter().find(|scope| !is_scope(scope)) {
+            return Err(Error::configuration(format!(
+                "{scope:?} is not a scope; a scope is a resource followed by /.default, without spaces"
+            )));
+        }
+        self.tenant_id.map(TenantId::parse).transpose()?;
+        Ok(Key(Arc::new(Parts {
+            tenant_id: self.tenant_id.map(Into::into),
+            scopes: self.scopes.iter().map(|scope| (*scope).into()).collect(),
+            claims: self.claims.map(Into::into),
+        })))
+    }
+}
+
+impl Equivalent<Key> for KeyView<'_> {
+    fn equivalent(&self, key: &Key) -> bool {
+        let Parts {
+            tenant_id,
+            scopes,
+            claims,
+        } = &*key.0;
+        self.tenant_id == tenant_id.as_deref()
+            && self.claims == claims.as_deref()
+            && self.scopes.iter().copied().eq(scopes.iter().map(AsRef::as_ref))
+    }
+}
+
+/// The characters of a scope token (RFC 6749, section 3.3): visible ASCII but for `"` and `\`.
+fn is_scope(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hash::BuildHasher;
+
+    use hashbrown::DefaultHashBuilder;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn order_and_doubles_make_no_difference() {
+        let key = |scopes: &[&str]| KeyView::new(&TokenRequest::new(scopes)).to_key().unwrap();
+        assert_eq!(key(&["a", "b"]), key(&["b", "a", "b"]));
+        assert_ne!(key(&["a"]), key(&["a", "b"]));
+    }
+
+    #[test]
+    fn tenant_and_claims_make_a_key_of_their_own() {
+        let request = TokenRequest::new(&["a"]);
+        let key = |request| KeyView::new(&request).to_key().unwrap();
+        assert_ne!(key(request), key(request.tenant_id("t")));
+        assert_ne!(key(request), key(request.claims("t")));
+        assert_ne!(key(request.tenant_id("t")), key(request.claims("t")));
+    }
+
+    #[test]
+    fn a_request_that_cannot_be_right_is_refused() {
+        for scopes in [
+            &[][..],
+            &[""],
+            &["a", ""],
+            &["a b"],
+            &["a\n"],
+            &["\u{7f}"],
+            &["é"],
+            &["a\"b"],
+        ] {
+            let error = KeyView::new(&TokenRequest::new(scopes)).to_key().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{scopes:?}");
+        }
+        let tenant = TokenRequest::new(&["a"]).tenant_id("../b");
+        assert_eq!(
+            KeyView::new(&tenant).to_key().unwrap_err().kind(),
+            ErrorKind::Configuration
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_view_finds_its_own_key(
+            scopes in proptest::collection::vec("[!#-~]{1,8}", 1..7), tenant in proptest::option::of("[a-z]{1,4}"),
+        ) {
+            let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
+            let mut request = TokenRequest::new(&scopes);
+            request = tenant.as_deref().map_or(request, |tenant| request.tenant_id(tenant));
+            let view = KeyView::new(&request);
+            let key = view.to_key().unwrap();
+            prop_assert!(view.equivalent(&key));
+            let hasher = DefaultHashBuilder::default();
+            prop_assert_eq!(hasher.hash_one(&view), hasher.hash_one(&key));
+            let scopes = key.scopes();
+            prop_assert!(KeyView::new(&key.request(&scopes)).equivalent(&key));
+        }
+    }
+}

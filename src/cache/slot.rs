@@ -1,0 +1,370 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use arc_swap::{ArcSwapOption, Guard};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::key::Key;
+use super::{Lease, policy};
+use crate::clock::{Clock, Moment};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Grant, TokenSource};
+use crate::token::AccessToken;
+
+/// The place of one key: its token, and whose turn it is to get the next one.
+///
+/// Readers load the token and never take the lock; the lock is for those who start or end an exchange, and no await happens
+/// under it.
+#[derive(Debug)]
+pub(super) struct Slot {
+    key: Key,
+    held: ArcSwapOption<Held>,
+    turn: Mutex<Turn>,
+}
+
+/// How a slot gets a token.
+#[derive(Clone, Debug)]
+pub(super) struct Refresher {
+    pub(super) source: Arc<dyn TokenSource>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) patience: Duration,
+}
+
+impl Slot {
+    pub(super) fn new(key: Key) -> Self {
+        Self {
+            key,
+            held: ArcSwapOption::empty(),
+            turn: Mutex::default(),
+        }
+    }
+
+    pub(super) fn held(&self) -> Guard<Option<Arc<Held>>> {
+        self.held.load()
+    }
+
+    pub(super) fn is_exchanging(&self) -> bool {
+        self.turn().flight.is_some()
+    }
+
+    /// Starts a refresh in the background, unless one is under way; without a Tokio runtime there is no background, and the
+    /// token serves as it is.
+    pub(super) fn refresh(self: &Arc<Self>, refresher: &Refresher) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        let mut turn = self.turn();
+        let now = refresher.clock.now();
+        let Some(held) = self.held.load_full().filter(|held| held.age(now) == Age::Stale) else {
+            return;
+        };
+        // Until the outcome is known all others see a fresh token again, and do not come here.
+        self.held.store(Some(held.put_off(now, None)));
+        if turn.flight.as_ref().is_none_or(Flight::is_lost) {
+            let landing = self.clone().take_off(&mut turn, refresher);
+            drop(turn);
+            landing.spawn_on(&runtime);
+        }
+    }
+
+    /// The token of the exchange that is under way, or of a new one; or the last error, while the slot cools down.
+    pub(super) async fn exchanged(self: &Arc<Self>, refresher: &Refresher) -> Result<Lease, Error> {
+        let runtime = Handle::try_current().map_err(|error| {
+            Error::configuration("a token can be fetched only within a Tokio runtime").with_source(error)
+        })?;
+        for _ in 0..MAX_LOST_FLIGHTS {
+            let (mut outcome, deadline) = match self.join(refresher)? {
+                Joined::Held(lease) => return Ok(lease),
+                Joined::Flight { outcome, deadline } => (outcome, deadline),
+                Joined::New {
+                    landing,
+                    outcome,
+                    deadline,
+                } => {
+                    landing.spawn_on(&runtime);
+                    (outcome, deadline)
+                }
+            };
+            let landed = tokio::time::timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
+            if let Ok(Ok(outcome)) = landed {
+                if let Some(outcome) = outcome.clone() {
+                    return outcome;
+                }
+            }
+        }
+        Err(Error::transport(
+            "the exchange was lost with the Tokio runtime that ran it",
+        ))
+    }
+
+    /// Empties the slot if it holds `token`.
+    pub(super) fn forget(&self, token: &AccessToken) {
+        let _turn = self.turn();
+        if self.held.load().as_ref().is_some_and(|held| held.token.is(token)) {
+            self.held.store(None);
+        }
+    }
+
+    fn join(self: &Arc<Self>, refresher: &Refresher) -> Result<Joined, Error> {
+        let mut turn = self.turn();
+        let now = refresher.clock.now();
+        if let Some(held) = self
+            .held
+            .load()
+            .as_ref()
+            .filter(|held| held.age(now) != Age::Expired)
+        {
+            return Ok(Joined::Held(held.lease()));
+        }
+        if let Some(flight) = turn.flight.as_ref().filter(|flight| !flight.is_lost()) {
+            return Ok(Joined::Flight {
+                outcome: flight.outcome.clone(),
+                deadline: flight.deadline,
+            });
+        }
+        if let Some((until, error)) = &turn.cooling_down {
+            if !now.reached(*until) {
+                return Err(error.clone());
+            }
+        }
+        let landing = self.clone().take_off(&mut turn, refresher);
+        let (outcome, deadline) = (landing.outcome.subscribe(), landing.deadline);
+        Ok(Joined::New {
+            landing,
+            outcome,
+            deadline,
+        })
+    }
+
+    /// Makes this the slot's flight. It must be spawned after the lock is released: a runtime that shuts down drops it on the
+    /// spot, which takes the lock.
+    fn take_off(self: Arc<Self>, turn: &mut Turn, refresher: &Refresher) -> Landing {
+        let (sender, outcome) = watch::channel(None);
+        let deadline = Instant::now() + refresher.patience;
+        turn.flight = Some(Flight { outcome, deadline });
+        Landing {
+            slot: self,
+            refresher: refresher.clone(),
+            outcome: sender,
+            deadline,
+            landed: false,
+        }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A token, and the moments at which that changes what a reader does.
+#[derive(Debug)]
+pub(super) struct Held {
+    token: AccessToken,
+    lifetime: Duration,
+    refresh: Moment,
+    expires: Moment,
+}
+
+/// What a reader does: [`Fresh`](Self::Fresh), use it; [`Stale`](Self::Stale), use it and see to its refresh;
+/// [`Expired`](Self::Expired), wait for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    Fresh,
+    Stale,
+    Expired,
+}
+
+impl Held {
+    fn new(grant: Grant, random: f64) -> Self {
+        let refresh_after = policy::refresh_after(grant.lifetime, grant.refresh_in, random);
+        Self {
+            token: grant.token,
+            lifetime: grant.lifetime,
+            refresh: grant.requested_at + refresh_after,
+            expires: grant.requested_at + grant.lifetime,
+        }
+    }
+
+    pub(super) fn age(&self, now: Moment) -> Age {
+        if now.reached(self.expires) {
+            Age::Expired
+        } else if now.reached(self.refresh) {
+            Age::Stale
+        } else {
+            Age::Fresh
+        }
+    }
+
+    pub(super) fn expires_on(&self) -> SystemTime {
+        self.expires.system_time
+    }
+
+    pub(super) fn lease(&self) -> Lease {
+        Lease {
+            token: self.token.clone(),
+            refresh_on: self.refresh.system_time,
+        }
+    }
+
+    /// The same token, to be refreshed later.
+    fn put_off(&self, now: Moment, retry_after: Option<Duration>) -> Arc<Self> {
+        Arc::new(Self {
+            token: self.token.clone(),
+            refresh: now + policy::retry_refresh_after(self.lifetime, retry_after),
+            ..*self
+        })
+    }
+}
+
+/// Who may start an exchange, and when.
+#[derive(Debug, Default)]
+struct Turn {
+    flight: Option<Flight>,
+    /// How many exchanges have failed in a row while there was no token.
+    failures: u32,
+    cooling_down: Option<(Moment, Error)>,
+    /// Whether the last refresh of the token in use failed, so that each outage is logged once.
+    in_outage: bool,
+}
+
+/// An exchange under way.
+#[derive(Debug)]
+struct Flight {
+    outcome: watch::Receiver<Option<Result<Lease, Error>>>,
+    /// When it counts as lost: the runtime that ran it is no longer driven.
+    deadline: Instant,
+}
+
+impl Flight {
+    fn is_lost(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+}
+
+enum Joined {
+    Held(Lease),
+    Flight {
+        outcome: watch::Receiver<Option<Result<Lease, Error>>>,
+        deadline: Instant,
+    },
+    New {
+        landing: Landing,
+        outcome: watch::Receiver<Option<Result<Lease, Error>>>,
+        deadline: Instant,
+    },
+}
+
+/// The end of a flight that owns its slot's turn: however it ends, by an outcome, a panic or with its runtime, the turn is
+/// given back and those who wait are told.
+struct Landing {
+    slot: Arc<Slot>,
+    refresher: Refresher,
+    outcome: watch::Sender<Option<Result<Lease, Error>>>,
+    deadline: Instant,
+    landed: bool,
+}
+
+impl Landing {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that starts a task: an exchange outlives its caller"
+    )]
+    fn spawn_on(self, runtime: &Handle) {
+        runtime.spawn(async move {
+            let slot = self.slot.clone();
+            let scopes = slot.key.scopes();
+            let outcome = self.refresher.source.fetch(&slot.key.request(&scopes)).await;
+            self.land(outcome);
+        });
+    }
+
+    fn land(mut self, outcome: Result<Grant, Error>) {
+        self.settle(outcome);
+    }
+
+    fn settle(&mut self, outcome: Result<Grant, Error>) {
+        self.landed = true;
+        let mut turn = self.slot.turn();
+        self.give_back(&mut turn);
+        let now = self.refresher.clock.now();
+        let held = self
+            .slot
+            .held
+            .load_full()
+            .filter(|held| held.age(now) != Age::Expired);
+        let outcome = match outcome {
+            Ok(grant) => {
+                let new = Arc::new(Held::new(grant, fastrand::f64()));
+                let lease = new.lease();
+                // A flight that was given up for lost must not replace what came later.
+                if held.is_none_or(|held| held.expires_on() <= new.expires_on()) {
+                    self.slot.held.store(Some(new));
+                }
+                turn.failures = 0;
+                turn.cooling_down = None;
+                if std::mem::take(&mut turn.in_outage) {
+                    tracing::info!(scopes = ?self.slot.key.scopes(), "tokens are refreshed again");
+                }
+                Ok(lease)
+            }
+            Err(error) => {
+                if let Some(held) = held {
+                    self.slot.held.store(Some(held.put_off(now, error.retry_after())));
+                    if !std::mem::replace(&mut turn.in_outage, true) {
+                        tracing::warn!(
+                            scopes = ?self.slot.key.scopes(),
+                            %error,
+                            remaining = ?held.expires.instant.saturating_duration_since(now.instant),
+                            "a refresh failed; the old token serves on"
+                        );
+                    }
+                } else if loads_the_server(&error) {
+                    turn.failures = turn.failures.saturating_add(1);
+                    let pause = policy::cool_down(turn.failures, error.retry_after());
+                    turn.cooling_down = Some((now + pause, error.clone()));
+                }
+                Err(error)
+            }
+        };
+        drop(turn);
+        self.outcome.send_replace(Some(outcome));
+    }
+
+    /// Ends the slot's flight, if it is still this one.
+    fn give_back(&self, turn: &mut Turn) {
+        if turn
+            .flight
+            .as_ref()
+            .is_some_and(|flight| self.outcome.subscribe().same_channel(&flight.outcome))
+        {
+            turn.flight = None;
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if self.landed {
+            return;
+        }
+        if std::thread::panicking() {
+            let error = Error::assertion("the source of client assertions, or the transport, panicked");
+            return self.settle(Err(error));
+        }
+        self.give_back(&mut self.slot.turn());
+    }
+}
+
+/// Whether the failed exchange reached for a server, which the next one had better leave alone for a while. What failed
+/// here, such as a missing file, costs nobody anything and may be mended at the next call.
+fn loads_the_server(error: &Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::Transport | ErrorKind::Rejected | ErrorKind::Protocol
+    )
+}
+
+/// Each of them costs the caller the whole patience, or is the sign of a runtime that is shutting down.
+const MAX_LOST_FLIGHTS: u32 = 3;

@@ -1,0 +1,102 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::{ClientOptions, client_options, present, token_methods};
+use crate::assertion::ClientAssertion;
+use crate::cache::Cache;
+use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID};
+use crate::error::Error;
+
+/// Gets tokens for an application by client assertions from any source: a CI system, SPIFFE, another cloud, a file.
+///
+/// In a pod with workload identity, use [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential).
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{AssertionRequest, ClientAssertionCredential, Secret};
+///
+/// let credential = ClientAssertionCredential::builder()
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
+///     .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
+///     .assertion(|_: AssertionRequest| async { Ok(Secret::from("eyJ...")) })
+///     .build()?;
+/// # Ok::<(), entra_workload::Error>(())
+/// ```
+pub struct ClientAssertionCredential {
+    pub(crate) cache: Cache,
+}
+
+impl ClientAssertionCredential {
+    /// A builder; [`assertion`](ClientAssertionCredentialBuilder::assertion) must be given.
+    pub fn builder() -> ClientAssertionCredentialBuilder {
+        ClientAssertionCredentialBuilder::default()
+    }
+}
+
+token_methods!(ClientAssertionCredential);
+
+impl fmt::Debug for ClientAssertionCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientAssertionCredential")
+            .field("cache", &self.cache)
+            .finish()
+    }
+}
+
+/// Makes a [`ClientAssertionCredential`]. What is left out comes from the environment.
+#[derive(Default)]
+pub struct ClientAssertionCredentialBuilder {
+    options: ClientOptions,
+    assertion: Option<Arc<dyn ClientAssertion>>,
+}
+
+impl ClientAssertionCredentialBuilder {
+    /// Where the assertions come from. It is asked for every request to the token endpoint.
+    #[must_use]
+    pub fn assertion(mut self, assertion: impl ClientAssertion) -> Self {
+        self.assertion = Some(Arc::new(assertion));
+        self
+    }
+
+    /// Makes the credential. Does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the source of assertions, the client or the tenant is
+    /// missing, or the tenant or the authority host cannot be right.
+    pub fn build(mut self) -> Result<Arc<ClientAssertionCredential>, Error> {
+        let environment = self.options.take_environment();
+        let variables = environment.workload_identity()?;
+        let assertion = self.assertion.ok_or_else(|| {
+            Error::configuration("there is no source of client assertions; give one with .assertion(..)")
+        })?;
+        let client_id = present(self.options.client_id.take()).or(variables.client_id);
+        let tenant_id = present(self.options.tenant_id.take()).or(variables.tenant_id);
+        let (Some(client_id), Some(tenant_id)) = (&client_id, &tenant_id) else {
+            let missing = [
+                (AZURE_CLIENT_ID, "client_id", &client_id),
+                (AZURE_TENANT_ID, "tenant_id", &tenant_id),
+            ]
+            .into_iter()
+            .filter(|(_, _, value)| value.is_none())
+            .map(|(variable, option, _)| format!("{variable} is not set; set it, or give .{option}(..)"))
+            .collect::<Vec<_>>();
+            return Err(Error::configuration(missing.join("; ")));
+        };
+        let cache = self
+            .options
+            .build(tenant_id, client_id.clone(), assertion, &environment)?;
+        Ok(Arc::new(ClientAssertionCredential { cache }))
+    }
+}
+
+client_options!(ClientAssertionCredentialBuilder);
+
+impl fmt::Debug for ClientAssertionCredentialBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientAssertionCredentialBuilder")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,277 @@
+//! One token request: form out, reply in, and the only retry loop of the crate.
+
+mod backoff;
+mod refusal;
+mod reply;
+mod retry_after;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderValue, USER_AGENT};
+use http::{Method, Request, Uri};
+use tokio::time::Instant;
+use url::form_urlencoded;
+
+use crate::assertion::{AssertionRequest, ClientAssertion};
+use crate::authority::{Authority, TenantId};
+use crate::clock::{Clock, Moment};
+use crate::error::{Error, ErrorKind};
+use crate::token::{AccessToken, Secret, TokenRequest};
+use crate::transport::Transport;
+
+/// What the cache asks for tokens. It keeps nothing: each call is one exchange.
+#[async_trait]
+pub(crate) trait TokenSource: fmt::Debug + Send + Sync + 'static {
+    /// Gets one token, or says why there is none, within the source's own time limit.
+    async fn fetch(&self, request: &TokenRequest<'_>) -> Result<Grant, Error>;
+}
+
+/// A token, and how long it is good.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) token: AccessToken,
+    /// When the request that brought it left: its life counts from here.
+    pub(crate) requested_at: Moment,
+    pub(crate) lifetime: Duration,
+    /// When the server wants it refreshed, if it said so; less than `lifetime`.
+    pub(crate) refresh_in: Option<Duration>,
+}
+
+/// Trades client assertions for access tokens at one tenant's token endpoint.
+pub(crate) struct Exchange {
+    pub(crate) authority: Authority,
+    pub(crate) tenant_id: TenantId,
+    pub(crate) additionally_allowed_tenants: Vec<String>,
+    pub(crate) client_id: String,
+    pub(crate) assertion: Arc<dyn ClientAssertion>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// For the whole of it: reading the assertion, all attempts, and the pauses between them.
+    pub(crate) timeout: Duration,
+}
+
+#[async_trait]
+impl TokenSource for Exchange {
+    async fn fetch(&self, request: &TokenRequest<'_>) -> Result<Grant, Error> {
+        let tenant = self.tenant(request.requested_tenant_id())?;
+        let attempts = Attempts {
+            exchange: self,
+            request,
+            endpoint: self.authority.token_url(&tenant)?,
+            tenant,
+            deadline: Instant::now() + self.timeout,
+        };
+        attempts.run().await
+    }
+}
+
+impl Exchange {
+    fn tenant(&self, requested: Option<&str>) -> Result<TenantId, Error> {
+        let Some(requested) =
+            requested.filter(|requested| !requested.eq_ignore_ascii_case(self.tenant_id.as_str()))
+        else {
+            return Ok(self.tenant_id.clone());
+        };
+        let tenant = TenantId::parse(requested)?;
+        let allowed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(requested);
+        if self.additionally_allowed_tenants.iter().any(allowed) {
+            return Ok(tenant);
+        }
+        Err(Error::configuration(format!(
+            "this credential may not get tokens in tenant {requested}; add it, or \"*\", to additionally_allowed_tenants"
+        )))
+    }
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("authority", &self.authority.host())
+            .field("tenant_id", &self.tenant_id.as_str())
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The attempts of one exchange, up to its deadline.
+struct Attempts<'a> {
+    exchange: &'a Exchange,
+    request: &'a TokenRequest<'a>,
+    tenant: TenantId,
+    endpoint: Uri,
+    deadline: Instant,
+}
+
+impl Attempts<'_> {
+    async fn run(&self) -> Result<Grant, Error> {
+        let mut tried = 0;
+        let mut assertion = self.assertion().await?;
+        let mut read_again = false;
+        loop {
+            tried += 1;
+            let request_id = request_id();
+            let sent_at = Instant::now();
+            let error = match self.attempt(&assertion, &request_id).await {
+                Ok(grant) => {
+                    tracing::debug!(
+                        scopes = ?self.request.scopes(),
+                        lifetime = ?grant.lifetime,
+                        attempts = tried,
+                        elapsed = ?sent_at.elapsed(),
+                        request_id,
+                        "got a token"
+                    );
+                    return Ok(grant);
+                }
+                Err(error) => error,
+            };
+            tracing::debug!(
+                scopes = ?self.request.scopes(),
+                attempts = tried,
+                status = error.status().map(|status| status.as_u16()),
+                aadsts = ?error.aadsts_codes(),
+                request_id,
+                %error,
+                "got no token"
+            );
+            if tried == MAX_ATTEMPTS {
+                return Err(error);
+            }
+            if !read_again && error.aadsts_codes().contains(&ASSERTION_OUTSIDE_ITS_TIME) {
+                read_again = true;
+                let fresh = self.assertion().await?;
+                if fresh == assertion {
+                    return Err(error);
+                }
+                assertion = fresh;
+                continue;
+            }
+            if !heals_by_itself(&error) {
+                return Err(error);
+            }
+            let pause = error.retry_after().unwrap_or_default() + backoff::full_jitter(tried);
+            if pause >= self.deadline.saturating_duration_since(Instant::now()) {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            // The kubelet may have replaced it meanwhile. If it cannot be had now, the error of the attempt that was
+            // made says more.
+            assertion = self.assertion().await.map_err(|_| error)?;
+        }
+    }
+
+    async fn assertion(&self) -> Result<Secret, Error> {
+        let request = AssertionRequest::new(&self.exchange.client_id, &self.endpoint);
+        let assertion = self.exchange.assertion.assertion(request);
+        tokio::time::timeout_at(self.deadline, assertion)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::assertion(format!(
+                    "the source of client assertions did not answer within {:?}",
+                    self.exchange.timeout
+                )))
+            })
+    }
+
+    async fn attempt(&self, assertion: &Secret, request_id: &str) -> Result<Grant, Error> {
+        let requested_at = self.exchange.clock.now();
+        let limit = self.deadline.min(Instant::now() + ATTEMPT_TIMEOUT);
+        let sent = self.exchange.transport.send(self.form(assertion, request_id)?);
+        let reply = tokio::time::timeout_at(limit, sent).await.unwrap_or_else(|_| {
+            Err(Error::transport(format!(
+                "{} did not answer in time",
+                self.exchange.authority.host()
+            )))
+        });
+        match reply {
+            Ok(reply) => reply::grant(reply, requested_at).map_err(|refusal| {
+                let presented = refusal::Presented {
+                    host: self.exchange.authority.host(),
+                    tenant_id: self.tenant.as_str(),
+                    client_id: &self.exchange.client_id,
+                    assertion,
+                };
+                refusal.into_error(&presented, request_id)
+            }),
+            Err(error) => Err(error.with_request_ids(request_id.to_owned(), None)),
+        }
+    }
+
+    /// The request of the client credentials flow with a client assertion; the parameters and their order are those of the
+    /// official SDK. Source: Microsoft identity platform, "OAuth 2.0 client credentials flow", third case.
+    fn form(&self, assertion: &Secret, request_id: &str) -> Result<Request<Bytes>, Error> {
+        let mut form =
+            form_urlencoded::Serializer::new(String::with_capacity(assertion.expose().len() + 512));
+        form.append_pair("client_assertion", assertion.expose())
+            .append_pair("client_assertion_type", CLIENT_ASSERTION_TYPE)
+            .append_pair("client_id", &self.exchange.client_id)
+            .append_pair("grant_type", "client_credentials")
+            .append_pair("scope", &self.request.scopes().join(" "));
+        if let Some(claims) = self.request.requested_claims() {
+            form.append_pair("claims", claims);
+        }
+        Request::builder()
+            .method(Method::POST)
+            .uri(self.endpoint.clone())
+            .header(ACCEPT, HeaderValue::from_static("application/json"))
+            .header(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            )
+            .header(
+                USER_AGENT,
+                HeaderValue::from_static(concat!("entra-workload/", env!("CARGO_PKG_VERSION"))),
+            )
+            .header("client-request-id", request_id)
+            .header("return-client-request-id", HeaderValue::from_static("true"))
+            .body(Bytes::from(form.finish()))
+            .map_err(|error| Error::configuration("the token request cannot be built").with_source(error))
+    }
+}
+
+/// Whether another attempt may succeed although nobody changes anything.
+fn heals_by_itself(error: &Error) -> bool {
+    error.is_transient()
+        || error.kind() == ErrorKind::Rejected
+            && error
+                .aadsts_codes()
+                .iter()
+                .any(|code| SELF_HEALING_CODES.contains(code))
+}
+
+/// A random UUID (version 4, RFC 9562): unique, and no secret.
+fn request_id() -> String {
+    let id = fastrand::u128(..) & !(0xf000 << 64) & !(0xc000 << 48) | (0x4000 << 64) | (0x8000 << 48);
+    let hex = format!("{id:032x}");
+    let group = |range| hex.get(range).unwrap_or_default();
+    format!(
+        "{}-{}-{}-{}-{}",
+        group(0..8),
+        group(8..12),
+        group(12..16),
+        group(16..20),
+        group(20..32)
+    )
+}
+
+/// RFC 7523, section 2.2.
+const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// With pauses of at most 0.5, 1 and 2 s, and answers as slow as Entra's slowest, four fit into the default 20 s.
+const MAX_ATTEMPTS: u32 = 4;
+
+/// Entra answers within a second; after ten the connection is dead, and half of the default total is left.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// AADSTS700024: the assertion has expired, or is not yet valid. The file may hold a newer one by now.
+const ASSERTION_OUTSIDE_ITS_TIME: u32 = 700_024;
+
+/// Refusals that have been seen to heal: 90033 (a part of Entra is unavailable), 50166 and 90061 (the issuer's keys could not
+/// be fetched), and the look-ups of a federated credential that is still spreading through Entra: 70021, 700211, 700212,
+/// 700213, 700027. Source: Microsoft's list of AADSTS error codes, and "Workload identity federation considerations",
+/// section "Propagation delay". The numbers may change, so all they do is add a bounded retry.
+const SELF_HEALING_CODES: [u32; 8] = [90_033, 50_166, 90_061, 70_021, 700_211, 700_212, 700_213, 700_027];

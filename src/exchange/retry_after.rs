@@ -1,0 +1,85 @@
+use std::time::{Duration, SystemTime};
+
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
+
+/// How long the server asks to wait: `retry-after-ms` and `x-ms-retry-after-ms` (milliseconds), or `Retry-After` in seconds
+/// or as a date. A date counts from the server's own `Date`, if it sent one, so that a wrong clock here does no harm.
+///
+/// Source: RFC 9110, section 10.2.3; the other two are Azure's (`azure_core`, retry policy).
+pub(super) fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let whole = |name: &str| text(name)?.parse::<u64>().ok();
+    if let Some(milliseconds) = MILLISECONDS.iter().find_map(|name| whole(name)) {
+        return Some(Duration::from_millis(milliseconds));
+    }
+    if let Some(seconds) = whole(RETRY_AFTER.as_str()) {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |name: &str| httpdate::parse_http_date(text(name)?).ok();
+    let until = date(RETRY_AFTER.as_str())?;
+    let from = date(DATE.as_str()).unwrap_or(now);
+    Some(until.duration_since(from).unwrap_or_default())
+}
+
+const MILLISECONDS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn every_form_is_understood() {
+        // Sun, 06 Nov 1994 08:49:37 GMT
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
+        let cases: [(&[(&str, &str)], Option<u64>); 13] = [
+            (&[], None),
+            (&[("retry-after", "30")], Some(30_000)),
+            (&[("retry-after", " 0 ")], Some(0)),
+            (&[("retry-after", "-1")], None),
+            (&[("retry-after", "1.5")], None),
+            (&[("retry-after", "soon")], None),
+            (&[("retry-after", "18446744073709551615")], Some(u64::MAX)),
+            (&[("retry-after-ms", "250"), ("retry-after", "30")], Some(250)),
+            (&[("x-ms-retry-after-ms", "1500")], Some(1500)),
+            (&[("retry-after-ms", "x"), ("retry-after", "2")], Some(2000)),
+            (&[("retry-after", "Sun, 06 Nov 1994 08:50:37 GMT")], Some(60_000)),
+            (&[("retry-after", "Sun, 06 Nov 1994 08:48:37 GMT")], Some(0)),
+            (
+                &[
+                    ("retry-after", "Sun, 06 Nov 1994 09:50:07 GMT"),
+                    ("date", "Sun, 06 Nov 1994 09:49:37 GMT"),
+                ],
+                Some(30_000),
+            ),
+        ];
+        for (pairs, wanted) in cases {
+            let parsed =
+                parse(&headers(pairs), now).map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+            assert_eq!(parsed, wanted, "{pairs:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_understood_or_ignored(bytes in proptest::collection::vec(32u8..=255, 0..60)) {
+            if let Ok(value) = HeaderValue::from_bytes(&bytes) {
+                for name in ["retry-after", "retry-after-ms", "date"] {
+                    let mut headers = headers(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]);
+                    headers.insert(name, value.clone());
+                    let _ = parse(&headers, SystemTime::UNIX_EPOCH);
+                }
+            }
+        }
+    }
+}
