@@ -33,6 +33,10 @@ pub(crate) struct Cache {
 #[derive(Clone, Debug)]
 pub(crate) struct Lease {
     pub(crate) token: AccessToken,
+    #[cfg_attr(
+        not(feature = "azure-core"),
+        expect(dead_code, reason = "for holders with a cache of their own")
+    )]
     pub(crate) refresh_on: SystemTime,
 }
 

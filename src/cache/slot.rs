@@ -153,6 +153,31 @@ impl Slot {
         }
     }
 
+    /// Takes a new token in. A flight that was given up for lost must not replace what came later.
+    fn keep(&self, turn: &mut Turn, held: Option<&Held>, new: Held) -> Lease {
+        let lease = new.lease();
+        if held.is_none_or(|held| held.expires_on() <= new.expires_on()) {
+            self.held.store(Some(Arc::new(new)));
+        }
+        *turn = Turn {
+            flight: turn.flight.take(),
+            ..Turn::default()
+        };
+        lease
+    }
+
+    /// Takes a failure in: the token in use serves on; without one the slot cools down.
+    fn endure(&self, turn: &mut Turn, held: Option<&Held>, error: &Error, now: Moment) {
+        if let Some(held) = held {
+            self.held.store(Some(held.put_off(now, error.retry_after())));
+            turn.in_outage = true;
+        } else if loads_the_server(error) {
+            turn.failures = turn.failures.saturating_add(1);
+            let pause = policy::cool_down(turn.failures, error.retry_after());
+            turn.cooling_down = Some((now + pause, error.clone()));
+        }
+    }
+
     fn turn(&self) -> MutexGuard<'_, Turn> {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -286,49 +311,34 @@ impl Landing {
 
     fn settle(&mut self, outcome: Result<Grant, Error>) {
         self.landed = true;
+        let now = self.refresher.clock.now();
         let mut turn = self.slot.turn();
         self.give_back(&mut turn);
-        let now = self.refresher.clock.now();
+        let was_in_outage = turn.in_outage;
         let held = self
             .slot
             .held
             .load_full()
             .filter(|held| held.age(now) != Age::Expired);
-        let outcome = match outcome {
-            Ok(grant) => {
-                let new = Arc::new(Held::new(grant, fastrand::f64()));
-                let lease = new.lease();
-                // A flight that was given up for lost must not replace what came later.
-                if held.is_none_or(|held| held.expires_on() <= new.expires_on()) {
-                    self.slot.held.store(Some(new));
-                }
-                turn.failures = 0;
-                turn.cooling_down = None;
-                if std::mem::take(&mut turn.in_outage) {
-                    tracing::info!(scopes = ?self.slot.key.scopes(), "tokens are refreshed again");
-                }
-                Ok(lease)
-            }
-            Err(error) => {
-                if let Some(held) = held {
-                    self.slot.held.store(Some(held.put_off(now, error.retry_after())));
-                    if !std::mem::replace(&mut turn.in_outage, true) {
-                        tracing::warn!(
-                            scopes = ?self.slot.key.scopes(),
-                            %error,
-                            remaining = ?held.expires.instant.saturating_duration_since(now.instant),
-                            "a refresh failed; the old token serves on"
-                        );
-                    }
-                } else if loads_the_server(&error) {
-                    turn.failures = turn.failures.saturating_add(1);
-                    let pause = policy::cool_down(turn.failures, error.retry_after());
-                    turn.cooling_down = Some((now + pause, error.clone()));
-                }
-                Err(error)
-            }
-        };
+        let outcome = outcome.map(|grant| {
+            self.slot
+                .keep(&mut turn, held.as_deref(), Held::new(grant, fastrand::f64()))
+        });
+        if let Err(error) = &outcome {
+            self.slot.endure(&mut turn, held.as_deref(), error, now);
+        }
+        let is_in_outage = turn.in_outage;
         drop(turn);
+        match &outcome {
+            Ok(_) if was_in_outage => {
+                tracing::info!(scopes = ?self.slot.key.scopes(), "tokens are refreshed again");
+            }
+            Err(error) if is_in_outage && !was_in_outage => {
+                let remaining = held.map(|held| held.expires.instant.saturating_duration_since(now.instant));
+                tracing::warn!(scopes = ?self.slot.key.scopes(), %error, ?remaining, "a refresh failed; the old token serves on");
+            }
+            _ => {}
+        }
         self.outcome.send_replace(Some(outcome));
     }
 

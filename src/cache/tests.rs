@@ -1,1 +1,587 @@
+//! Flows through the cache, with a paused clock and a source that each test answers by hand.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+use futures::future::join_all;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{advance, timeout};
+
+use super::*;
+use crate::clock::{Moment, SystemClock};
+use crate::error::ErrorKind;
+use crate::exchange::Grant;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The clock of the paused runtime; its wall clock can be moved apart from it.
+#[derive(Debug)]
+struct PausedClock {
+    wall: SystemTime,
+    start: tokio::time::Instant,
+    moved_seconds: AtomicI64,
+}
+
+impl PausedClock {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            wall: SystemClock.now().system_time,
+            start: tokio::time::Instant::now(),
+            moved_seconds: AtomicI64::new(0),
+        })
+    }
+
+    fn move_wall(&self, seconds: i64) {
+        self.moved_seconds.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for PausedClock {
+    fn now(&self) -> Moment {
+        let now = tokio::time::Instant::now();
+        let moved = self.moved_seconds.load(Ordering::SeqCst);
+        let distance = Duration::from_secs(moved.unsigned_abs());
+        let wall = self.wall + (now - self.start);
+        Moment {
+            instant: now.into_std(),
+            system_time: if moved < 0 {
+                wall - distance
+            } else {
+                wall + distance
+            },
+        }
+    }
+}
+
+/// A source whose every fetch waits for the test's answer.
+#[derive(Debug)]
+struct FakeSource(mpsc::UnboundedSender<Fetch>);
+
+struct Fetch {
+    scopes: String,
+    answer: oneshot::Sender<Result<Grant, Error>>,
+    at: Moment,
+}
+
+#[async_trait]
+impl TokenSource for FakeSource {
+    async fn fetch(&self, request: &TokenRequest<'_>) -> Result<Grant, Error> {
+        let (answer, answered) = oneshot::channel();
+        let scopes = request.scopes().join(" ");
+        let at = Moment {
+            instant: tokio::time::Instant::now().into_std(),
+            ..SystemClock.now()
+        };
+        self.0.send(Fetch { scopes, answer, at }).unwrap();
+        answered.await.expect("the test dropped a fetch")
+    }
+}
+
+impl Fetch {
+    fn grant(self, clock: &PausedClock, secret: &str, lifetime: Duration) {
+        let now = clock.now();
+        let grant = Grant {
+            token: AccessToken::new(secret, now.system_time + lifetime),
+            requested_at: now,
+            lifetime,
+            refresh_in: Some(lifetime / 2),
+        };
+        self.answer.send(Ok(grant)).unwrap();
+    }
+
+    fn fail(self, error: Error) {
+        self.answer.send(Err(error)).unwrap();
+    }
+}
+
+struct Stage {
+    cache: Arc<Cache>,
+    clock: Arc<PausedClock>,
+    fetches: mpsc::UnboundedReceiver<Fetch>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let (sender, fetches) = mpsc::unbounded_channel();
+        let clock = PausedClock::new();
+        let cache = Cache::new(
+            Arc::new(FakeSource(sender)),
+            clock.clone(),
+            Duration::from_secs(25),
+        );
+        Self {
+            cache: Arc::new(cache),
+            clock,
+            fetches,
+        }
+    }
+
+    /// A stage whose cache holds the token `secret` for `scope`, good for an hour.
+    #[track_caller]
+    fn holding(scope: &'static str, secret: &'static str) -> impl Future<Output = Self> {
+        async move {
+            let mut stage = Self::new();
+            let call = stage.call(scope);
+            stage.fetch().await.grant(&stage.clock, secret, HOUR);
+            assert_eq!(call.await.unwrap().unwrap(), secret);
+            stage
+        }
+    }
+
+    /// A caller in a task of its own.
+    fn call(&self, scope: &'static str) -> tokio::task::JoinHandle<Result<String, Error>> {
+        let cache = self.cache.clone();
+        tokio::task::spawn(async move {
+            let lease = cache.token(&TokenRequest::new(&[scope])).await?;
+            Ok(lease.token.secret().to_owned())
+        })
+    }
+
+    /// A call that must be answered without waiting for anything.
+    #[track_caller]
+    fn at_once(&self, scope: &str) -> Result<String, Error> {
+        let scopes = [scope];
+        let request = TokenRequest::new(&scopes);
+        let call = self.cache.token(&request);
+        let lease = futures::FutureExt::now_or_never(call).expect("the call waits")?;
+        Ok(lease.token.secret().to_owned())
+    }
+
+    async fn fetch(&mut self) -> Fetch {
+        timeout(HOUR * 100, self.fetches.recv())
+            .await
+            .expect("no exchange was started")
+            .unwrap()
+    }
+
+    async fn no_fetch(&mut self) {
+        settle().await;
+        assert!(self.fetches.try_recv().is_err(), "an exchange was started");
+    }
+}
+
+/// Lets all tasks run until they wait.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn outage() -> Error {
+    Error::transport("the endpoint is down")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fresh_token_is_given_without_another_exchange() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR / 3).await;
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+    stage.no_fetch().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stale_token_is_given_at_once_while_one_refresh_runs_behind() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR / 2).await;
+    for _ in 0..1000 {
+        assert_eq!(stage.at_once("s").unwrap(), "one");
+    }
+    let refresh = stage.fetch().await;
+    stage.no_fetch().await;
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+    refresh.grant(&stage.clock, "two", HOUR);
+    settle().await;
+    assert_eq!(stage.at_once("s").unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_refresh_is_tried_again_30_seconds_later() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR / 2).await;
+    stage.at_once("s").unwrap();
+    let refresh = stage.fetch().await;
+    advance(Duration::from_secs(10)).await;
+    refresh.fail(outage());
+    settle().await;
+    advance(Duration::from_millis(29_999)).await;
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+    stage.no_fetch().await;
+    advance(Duration::from_millis(1)).await;
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+    stage.fetch().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_is_not_tried_again_before_the_server_allows() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR / 2).await;
+    stage.at_once("s").unwrap();
+    stage
+        .fetch()
+        .await
+        .fail(outage().with_retry_after(Some(Duration::from_secs(120))));
+    settle().await;
+    advance(Duration::from_secs(119)).await;
+    stage.at_once("s").unwrap();
+    stage.no_fetch().await;
+    advance(Duration::from_secs(1)).await;
+    stage.at_once("s").unwrap();
+    stage.fetch().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_not_noticed_for_the_whole_life_of_the_token() {
+    let mut stage = Stage::holding("s", "one").await;
+    let mut tries = 0;
+    for _second in 0..3599 {
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(stage.at_once("s").unwrap(), "one");
+        settle().await;
+        if let Ok(refresh) = stage.fetches.try_recv() {
+            refresh.fail(outage());
+            settle().await;
+            tries += 1;
+        }
+    }
+    assert!((50..=80).contains(&tries), "one try every 30 s, not {tries}");
+    advance(Duration::from_secs(1)).await;
+    let call = stage.call("s");
+    stage.fetch().await.grant(&stage.clock, "two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_token_is_never_given() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR).await;
+    let call = stage.call("s");
+    let exchange = stage.fetch().await;
+    assert!(!call.is_finished());
+    exchange.fail(outage());
+    assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Transport);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_cold_callers_share_one_exchange_and_its_token() {
+    let mut stage = Stage::new();
+    let calls: Vec<_> = (0..1000).map(|_| stage.call("s")).collect();
+    let exchange = stage.fetch().await;
+    stage.no_fetch().await;
+    exchange.grant(&stage.clock, "one", HOUR);
+    for call in join_all(calls).await {
+        assert_eq!(call.unwrap().unwrap(), "one");
+    }
+    stage.no_fetch().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_cold_callers_share_one_exchange_and_its_error() {
+    let mut stage = Stage::new();
+    let calls: Vec<_> = (0..1000).map(|_| stage.call("s")).collect();
+    stage.fetch().await.fail(outage());
+    for call in join_all(calls).await {
+        assert_eq!(call.unwrap().unwrap_err().to_string(), "the endpoint is down");
+    }
+    stage.no_fetch().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_exchange_for_one_key_delays_no_other() {
+    let mut stage = Stage::holding("blob", "one").await;
+    let slow = stage.call("vault");
+    let slow_exchange = stage.fetch().await;
+    assert_eq!(stage.at_once("blob").unwrap(), "one");
+    let other = stage.call("other");
+    let exchange = stage.fetch().await;
+    assert_eq!(exchange.scopes, "other");
+    exchange.grant(&stage.clock, "three", HOUR);
+    assert_eq!(other.await.unwrap().unwrap(), "three");
+    assert!(!slow.is_finished());
+    slow_exchange.grant(&stage.clock, "two", HOUR);
+    assert_eq!(slow.await.unwrap().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_caller_stops_nothing() {
+    let mut stage = Stage::new();
+    let call = stage.call("s");
+    let exchange = stage.fetch().await;
+    let follower = stage.call("s");
+    settle().await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    exchange.grant(&stage.clock, "one", HOUR);
+    assert_eq!(follower.await.unwrap().unwrap(), "one");
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_failure_a_cold_key_cools_down_for_longer_and_longer() {
+    let mut stage = Stage::new();
+    for pause in [1, 2, 4, 8, 16, 30, 30] {
+        let call = stage.call("s");
+        stage.fetch().await.fail(outage());
+        call.await.unwrap().unwrap_err();
+        advance(Duration::from_secs(pause) - Duration::from_millis(1)).await;
+        assert_eq!(
+            stage.at_once("s").unwrap_err().to_string(),
+            "the endpoint is down"
+        );
+        stage.no_fetch().await;
+        advance(Duration::from_millis(1)).await;
+    }
+    let call = stage.call("s");
+    stage.fetch().await.grant(&stage.clock, "one", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "one");
+
+    advance(HOUR).await;
+    let call = stage.call("s");
+    stage
+        .fetch()
+        .await
+        .fail(outage().with_retry_after(Some(Duration::from_secs(7))));
+    call.await.unwrap().unwrap_err();
+    advance(Duration::from_millis(6999)).await;
+    stage.at_once("s").unwrap_err();
+    advance(Duration::from_millis(1)).await;
+    let call = stage.call("s");
+    stage.fetch().await.grant(&stage.clock, "two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_reached_no_server_is_tried_again_at_the_next_call() {
+    let mut stage = Stage::new();
+    let call = stage.call("s");
+    stage
+        .fetch()
+        .await
+        .fail(Error::assertion("the token file is missing"));
+    assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Assertion);
+    let call = stage.call("s");
+    stage.fetch().await.grant(&stage.clock, "one", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_cannot_be_right_reaches_no_source() {
+    let mut stage = Stage::new();
+    assert_eq!(stage.at_once("a b").unwrap_err().kind(), ErrorKind::Configuration);
+    stage.no_fetch().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_expires_while_the_machine_sleeps() {
+    let mut stage = Stage::holding("s", "one").await;
+    stage.clock.move_wall(3600);
+    let call = stage.call("s");
+    stage.fetch().await.grant(&stage.clock, "two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_set_back_neither_keeps_an_expired_token_nor_drops_a_good_one() {
+    let mut stage = Stage::holding("s", "one").await;
+    stage.clock.move_wall(-7200);
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+    stage.no_fetch().await;
+    advance(HOUR / 2).await;
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+    stage.fetch().await.fail(outage());
+    settle().await;
+    advance(HOUR / 2).await;
+    let call = stage.call("s");
+    stage.fetch().await.grant(&stage.clock, "two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_token_is_forgotten_and_no_other() {
+    let mut stage = Stage::holding("s", "one").await;
+    let call = stage.call("other");
+    stage.fetch().await.grant(&stage.clock, "of-another", HOUR);
+    call.await.unwrap().unwrap();
+    let refused = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap().token;
+
+    stage.cache.invalidate(&refused);
+    let call = stage.call("s");
+    stage.fetch().await.grant(&stage.clock, "two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
+
+    stage.cache.invalidate(&refused);
+    assert_eq!(stage.at_once("s").unwrap(), "two", "the newer token stays");
+    assert_eq!(stage.at_once("other").unwrap(), "of-another");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forgotten_token_stays_forgotten_when_its_refresh_fails() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR / 2).await;
+    let refused = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap().token;
+    let refresh = stage.fetch().await;
+    stage.cache.invalidate(&refused);
+    refresh.fail(outage());
+    settle().await;
+    assert_eq!(stage.at_once("s").unwrap_err().kind(), ErrorKind::Transport);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_ends_when_the_next_refresh_is_due() {
+    let mut stage = Stage::holding("s", "one").await;
+    let lease = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
+    let until_refresh = lease
+        .refresh_on
+        .duration_since(stage.clock.now().system_time)
+        .unwrap();
+    assert!(
+        until_refresh <= HOUR / 2 && until_refresh >= HOUR / 3,
+        "{until_refresh:?}"
+    );
+    advance(HOUR / 2).await;
+    stage.at_once("s").unwrap();
+    stage.fetch().await.fail(outage());
+    settle().await;
+    let lease = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
+    let until_refresh = lease
+        .refresh_on
+        .duration_since(stage.clock.now().system_time)
+        .unwrap();
+    assert_eq!(until_refresh, Duration::from_secs(30));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exchange_that_stays_silent_is_given_up_for_lost_and_may_still_end() {
+    let mut stage = Stage::new();
+    let call = stage.call("s");
+    let silent = stage.fetch().await;
+    let second = stage.fetch().await;
+    assert_eq!(second.at.instant - silent.at.instant, Duration::from_secs(25));
+    second.grant(&stage.clock, "two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
+    silent.grant(&stage.clock, "one", HOUR / 2);
+    settle().await;
+    assert_eq!(
+        stage.at_once("s").unwrap(),
+        "two",
+        "what came late replaces nothing newer"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_does_not_wait_for_ever_on_exchanges_that_stay_silent() {
+    let mut stage = Stage::new();
+    let call = stage.call("s");
+    let _silent = [stage.fetch().await, stage.fetch().await, stage.fetch().await];
+    assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Transport);
+}
+
+#[test]
+fn a_runtime_that_shuts_down_in_the_middle_of_an_exchange_leaves_the_key_usable() {
+    let start = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build()
+            .unwrap()
+    };
+    let first = start();
+    let mut stage = first.block_on(async { Stage::new() });
+    let _caller = first.spawn({
+        let cache = stage.cache.clone();
+        async move { cache.token(&TokenRequest::new(&["s"])).await.map(|_| ()) }
+    });
+    let unanswered = first.block_on(stage.fetch());
+    first.shutdown_timeout(Duration::from_secs(10));
+    assert!(unanswered.answer.is_closed());
+
+    let second = start();
+    let token = second.block_on(async {
+        let call = stage.call("s");
+        stage.fetch().await.grant(&stage.clock, "two", HOUR);
+        call.await.unwrap()
+    });
+    assert_eq!(token.unwrap(), "two");
+}
+
+#[test]
+fn a_runtime_that_is_no_longer_driven_does_not_hang_a_key_for_ever() {
+    let start = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let (frozen, driven) = (start(), start());
+    let stage = frozen.block_on(async {
+        let stage = Stage::new();
+        // Polled once: the exchange is started, and its runtime never runs again.
+        let scopes = ["s"];
+        let request = TokenRequest::new(&scopes);
+        assert!(futures::FutureExt::now_or_never(stage.cache.token(&request)).is_none());
+        stage
+    });
+    let token = driven.block_on(async {
+        let mut stage = stage;
+        let call = stage.call("s");
+        stage.fetch().await.grant(&stage.clock, "two", HOUR);
+        call.await.unwrap()
+    });
+    assert_eq!(token.unwrap(), "two");
+}
+
+#[test]
+fn without_a_runtime_there_is_an_error_and_no_panic() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let stage = runtime.block_on(Stage::holding("s", "one"));
+    let other = TokenRequest::new(&["other"]);
+    let error = futures::executor::block_on(stage.cache.token(&other)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+}
+
+#[derive(Debug)]
+struct PanickingSource;
+
+#[async_trait]
+impl TokenSource for PanickingSource {
+    async fn fetch(&self, _request: &TokenRequest<'_>) -> Result<Grant, Error> {
+        panic!("a bug in the source");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_panics_is_an_error_for_its_callers_and_no_hang() {
+    let cache = Cache::new(Arc::new(PanickingSource), Arc::new(SystemClock), HOUR);
+    for _ in 0..2 {
+        let error = cache.token(&TokenRequest::new(&["s"])).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Assertion);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_number_of_slots_is_bounded_and_an_exchange_under_way_keeps_its_slot() {
+    let mut stage = Stage::new();
+    let under_way = stage.call("under-way");
+    let exchange = stage.fetch().await;
+    let scopes: Vec<String> = (0..MAX_SLOTS + 50).map(|n| format!("scope-{n}")).collect();
+    for scope in &scopes {
+        let cache = stage.cache.clone();
+        let scope = scope.clone();
+        let call =
+            tokio::task::spawn(async move { cache.token(&TokenRequest::new(&[&scope])).await.map(|_| ()) });
+        stage.fetch().await.grant(&stage.clock, "filler", HOUR);
+        call.await.unwrap().unwrap();
+    }
+    assert_eq!(stage.cache.slots.load().len(), MAX_SLOTS);
+    assert_eq!(stage.at_once(scopes.last().unwrap()).unwrap(), "filler");
+    let follower = stage.call("under-way");
+    stage.no_fetch().await;
+    exchange.grant(&stage.clock, "one", HOUR);
+    assert_eq!(under_way.await.unwrap().unwrap(), "one");
+    assert_eq!(follower.await.unwrap().unwrap(), "one");
+}

@@ -1,0 +1,430 @@
+//! The token request on its way: what is sent, what is tried again, and when it is given up. Paused clock, in-process
+//! transport.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use entra_workload::{
+    AssertionRequest, ClientAssertionCredential, Error, ErrorKind, Secret, TokenRequest,
+    WorkloadIdentityCredential,
+};
+use support::{
+    CLIENT_ID, Endpoint, Pod, RuntimeClock, TENANT_ID, VAULT, is_safe, pair, service_account_token,
+};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+fn credential(pod: &Pod) -> (Arc<WorkloadIdentityCredential>, Endpoint) {
+    let (transport, endpoint) = pair();
+    let credential = WorkloadIdentityCredential::builder()
+        .environment(pod.environment())
+        .transport(transport)
+        .clock(RuntimeClock::new())
+        .build()
+        .unwrap();
+    (credential, endpoint)
+}
+
+fn call(credential: &Arc<WorkloadIdentityCredential>) -> JoinHandle<Result<String, Error>> {
+    let credential = credential.clone();
+    tokio::task::spawn(async move {
+        credential
+            .token(&[VAULT])
+            .await
+            .map(|token| token.secret().to_owned())
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_request_is_the_form_of_the_client_credentials_flow() {
+    let pod = Pod::new();
+    pod.project(format!(
+        "\u{feff}{}\n",
+        service_account_token("first", Duration::from_secs(3600))
+    ));
+    let (credential, mut endpoint) = credential(&pod);
+    let call = call(&credential);
+    let request = endpoint.request().await;
+
+    assert_eq!(request.method, "POST");
+    assert_eq!(
+        request.uri,
+        format!("https://login.microsoftonline.com/{TENANT_ID}/oauth2/v2.0/token")
+    );
+    assert_eq!(
+        request.header("content-type"),
+        "application/x-www-form-urlencoded"
+    );
+    assert_eq!(
+        request.header("user-agent"),
+        concat!("entra-workload/", env!("CARGO_PKG_VERSION"))
+    );
+    let id = request.header("client-request-id");
+    assert_eq!(
+        (id.len(), id.as_bytes()[14]),
+        (36, b'4'),
+        "{id} is a version 4 UUID"
+    );
+    let assertion = service_account_token("first", Duration::from_secs(3600));
+    let wanted = [
+        ("client_assertion", assertion.as_str()),
+        (
+            "client_assertion_type",
+            "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        ),
+        ("client_id", CLIENT_ID),
+        ("grant_type", "client_credentials"),
+        ("scope", VAULT),
+    ];
+    assert!(
+        request
+            .form
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .eq(wanted)
+    );
+
+    request.grant("planted-token", 3600);
+    assert_eq!(call.await.unwrap().unwrap(), "planted-token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tenant_claims_and_several_scopes_go_into_the_request() {
+    let pod = Pod::new();
+    let (transport, mut endpoint) = pair();
+    let credential = WorkloadIdentityCredential::builder()
+        .environment(pod.environment())
+        .additionally_allowed_tenants(["other.example.com"])
+        .transport(transport)
+        .build()
+        .unwrap();
+    let caller = tokio::task::spawn({
+        let credential = credential.clone();
+        async move {
+            let scopes = ["b//.default", "a", "b//.default"];
+            let request = TokenRequest::new(&scopes)
+                .tenant_id("other.example.com")
+                .claims(r#"{"access_token":{}}"#);
+            credential.token_for(&request).await.map(|_| ())
+        }
+    });
+    let request = endpoint.request().await;
+    assert_eq!(
+        request.uri,
+        "https://login.microsoftonline.com/other.example.com/oauth2/v2.0/token"
+    );
+    assert_eq!(request.form["scope"], "a b//.default");
+    assert_eq!(request.form["claims"], r#"{"access_token":{}}"#);
+    request.grant("planted-token", 3600);
+    caller.await.unwrap().unwrap();
+
+    let elsewhere = TokenRequest::new(&[VAULT]).tenant_id("evil.example.com");
+    let error = credential.token_for(&elsewhere).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("evil.example.com"), "{error}");
+    endpoint.is_idle();
+}
+
+/// Status, OAuth error, AADSTS code, and whether it is tried again: every code of the list in the documentation.
+const REFUSALS: [(u16, &str, u32, bool); 46] = [
+    (400, "invalid_request", 70_021, true),
+    (401, "invalid_client", 700_211, true),
+    (401, "invalid_client", 700_212, true),
+    (401, "invalid_client", 700_213, true),
+    (401, "invalid_client", 700_027, true),
+    (400, "invalid_request", 90_061, true),
+    (400, "invalid_request", 50_166, true),
+    (400, "invalid_request", 90_033, true),
+    (400, "temporarily_unavailable", 90_012, true),
+    (429, "invalid_request", 90_055, true),
+    (503, "temporarily_unavailable", 90_006, true),
+    (500, "server_error", 90_024, true),
+    (504, "server_error", 90_090, true),
+    (408, "invalid_request", 50_033, true),
+    (400, "invalid_request", 90_006, false),
+    (400, "invalid_request", 90_012, false),
+    (400, "invalid_request", 90_024, false),
+    (400, "invalid_request", 90_090, false),
+    (400, "invalid_request", 50_033, false),
+    (400, "invalid_request", 90_055, false),
+    (401, "invalid_client", 7_002_131, false),
+    (401, "invalid_client", 700_222, false),
+    (401, "invalid_client", 700_223, false),
+    (401, "invalid_client", 700_238, false),
+    (401, "invalid_client", 7_002_381, false),
+    (401, "invalid_client", 70_025, false),
+    (401, "invalid_client", 700_025, false),
+    (400, "unauthorized_client", 700_016, false),
+    (401, "invalid_client", 700_226, false),
+    (401, "invalid_client", 700_227, false),
+    (401, "invalid_client", 700_229, false),
+    (401, "invalid_client", 700_236, false),
+    (401, "invalid_client", 700_231, false),
+    (400, "invalid_request", 90_002, false),
+    (400, "invalid_request", 900_023, false),
+    (400, "invalid_resource", 500_011, false),
+    (400, "invalid_scope", 70_011, false),
+    (400, "invalid_scope", 1_002_012, false),
+    (401, "invalid_client", 7_000_215, false),
+    (401, "invalid_client", 7_000_222, false),
+    (401, "invalid_client", 7_000_218, false),
+    (400, "unauthorized_client", 7_000_112, false),
+    (400, "invalid_grant", 53_003, false),
+    (400, "invalid_grant", 50_105, false),
+    (400, "invalid_grant", 50_196, false),
+    (400, "invalid_request", 100_007, false),
+];
+
+#[tokio::test(start_paused = true)]
+async fn every_refusal_keeps_its_codes_and_is_tried_again_only_if_it_heals_by_itself() {
+    for (status, oauth_error, code, again) in REFUSALS {
+        let pod = Pod::new();
+        let (credential, mut endpoint) = credential(&pod);
+        let call = call(&credential);
+        let attempts = if again { 4 } else { 1 };
+        for _ in 0..attempts {
+            endpoint.request().await.refuse(status, oauth_error, code);
+        }
+        let error = call.await.unwrap().unwrap_err();
+        endpoint.is_idle();
+        assert_eq!(error.kind(), ErrorKind::Rejected, "{code}");
+        assert_eq!(error.status().unwrap(), status, "{code}");
+        assert_eq!(error.oauth_error(), Some(oauth_error), "{code}");
+        assert_eq!(error.aadsts_codes(), [code]);
+        assert_eq!(error.correlation_id(), Some("correlation"));
+        assert_eq!(error.trace_id(), Some("trace"));
+        assert!(error.to_string().contains(&format!("AADSTS{code}")), "{error}");
+        is_safe(&error);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_succeeds_makes_up_for_those_that_failed() {
+    let pod = Pod::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let call = call(&credential);
+    endpoint
+        .request()
+        .await
+        .fail(Error::new(ErrorKind::Transport, "reset"));
+    endpoint.request().await.reply(503, &[], "<html>");
+    let third = endpoint.request().await;
+    let id = third.header("client-request-id").to_owned();
+    third.refuse(401, "invalid_client", 700_213);
+    let fourth = endpoint.request().await;
+    assert_ne!(
+        fourth.header("client-request-id"),
+        id,
+        "each request has an id of its own"
+    );
+    fourth.grant("planted-token", 3600);
+    assert_eq!(call.await.unwrap().unwrap(), "planted-token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_never_answers_costs_a_caller_twenty_seconds() {
+    let pod = Pod::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let start = Instant::now();
+    let call = call(&credential);
+    let _black_hole = [endpoint.request().await, endpoint.request().await];
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport);
+    assert!(error.is_transient());
+    assert!(
+        start.elapsed() <= Duration::from_secs(20),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(error.correlation_id().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_total_time_out_can_be_set() {
+    let pod = Pod::new();
+    let (transport, mut endpoint) = pair();
+    let builder = WorkloadIdentityCredential::builder()
+        .environment(pod.environment())
+        .transport(transport);
+    let credential = builder
+        .clock(RuntimeClock::new())
+        .timeout(Duration::from_secs(3))
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let call = call(&credential);
+    let _black_hole = endpoint.request().await;
+    call.await.unwrap().unwrap_err();
+    assert_eq!(start.elapsed().as_secs(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_is_obeyed() {
+    let pod = Pod::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let call = call(&credential);
+    let first = endpoint.request().await;
+    let sent = first.at;
+    first.reply(429, &[("retry-after", "7")], "");
+    let second = endpoint.request().await;
+    let pause = second.at - sent;
+    assert!(
+        pause >= Duration::from_secs(7) && pause < Duration::from_secs(8),
+        "{pause:?}"
+    );
+    second.grant("planted-token", 3600);
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_beyond_the_time_left_fails_at_once_and_holds_the_next_exchange_back() {
+    let pod = Pod::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let start = Instant::now();
+    let caller = call(&credential);
+    endpoint.request().await.reply(429, &[("retry-after", "40")], "");
+    let error = caller.await.unwrap().unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(40)));
+    assert_eq!(start.elapsed().as_secs(), 0);
+
+    tokio::time::advance(Duration::from_secs(39)).await;
+    assert_eq!(
+        call(&credential).await.unwrap().unwrap_err().status().unwrap(),
+        429
+    );
+    endpoint.is_idle();
+    tokio::time::advance(Duration::from_secs(2)).await;
+    let caller = call(&credential);
+    endpoint.request().await.grant("planted-token", 3600);
+    caller.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assertion_outside_its_time_is_read_again_once_if_the_file_has_changed() {
+    let pod = Pod::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let caller = call(&credential);
+    let first = endpoint.request().await;
+    let rotated = service_account_token("second", Duration::from_secs(3600));
+    pod.project(&rotated);
+    let sent = first.at;
+    first.refuse(401, "invalid_client", 700_024);
+    let second = endpoint.request().await;
+    assert_eq!(second.form["client_assertion"], rotated);
+    assert_eq!(second.at, sent, "without a pause");
+    pod.project(service_account_token("third", Duration::from_secs(3600)));
+    second.refuse(401, "invalid_client", 700_024);
+    let error = caller.await.unwrap().unwrap_err();
+    assert_eq!(error.aadsts_codes(), [700_024]);
+    endpoint.is_idle();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assertion_outside_its_time_is_not_sent_again_unchanged() {
+    let pod = Pod::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let call = call(&credential);
+    endpoint.request().await.refuse(401, "invalid_client", 700_024);
+    assert_eq!(call.await.unwrap().unwrap_err().aadsts_codes(), [700_024]);
+    endpoint.is_idle();
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_attempt_sends_what_the_file_holds_by_then() {
+    let pod = Pod::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let call = call(&credential);
+    let first = endpoint.request().await;
+    let rotated = service_account_token("second", Duration::from_secs(3600));
+    pod.project(&rotated);
+    first.reply(503, &[], "");
+    let second = endpoint.request().await;
+    assert_eq!(second.form["client_assertion"], rotated);
+    second.grant("planted-token", 3600);
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_appears_later_is_found_by_the_next_call() {
+    let pod = Pod::new();
+    std::fs::remove_file(pod.token_file()).unwrap();
+    let (credential, mut endpoint) = credential(&pod);
+    for _ in 0..3 {
+        let error = call(&credential).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Assertion);
+        assert!(
+            error.to_string().contains(pod.token_file().to_str().unwrap()),
+            "{error}"
+        );
+    }
+    endpoint.is_idle();
+    pod.project(service_account_token("first", Duration::from_secs(3600)));
+    let caller = call(&credential);
+    endpoint.request().await.grant("planted-token", 3600);
+    caller.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_never_answers_costs_a_caller_the_time_out() {
+    let (transport, mut endpoint) = pair();
+    let credential = ClientAssertionCredential::builder()
+        .environment(Pod::new().environment())
+        .assertion(|_: AssertionRequest| std::future::pending::<Result<Secret, Error>>())
+        .transport(transport)
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    let error = credential.token(&[VAULT]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Assertion);
+    assert_eq!(start.elapsed().as_secs(), 20);
+    endpoint.is_idle();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callback_is_told_whom_its_assertion_is_for() {
+    let (transport, mut endpoint) = pair();
+    let credential = ClientAssertionCredential::builder()
+        .environment(Pod::new().environment())
+        .authority_host("https://login.microsoftonline.us/prefix/")
+        .assertion(|request: AssertionRequest| async move {
+            Ok(Secret::from(format!(
+                "{} {}",
+                request.client_id(),
+                request.token_endpoint()
+            )))
+        })
+        .transport(transport)
+        .build()
+        .unwrap();
+    let caller = tokio::task::spawn(async move { credential.token(&[VAULT]).await.map(|_| ()) });
+    let request = endpoint.request().await;
+    let url = format!("https://login.microsoftonline.us/prefix/{TENANT_ID}/oauth2/v2.0/token");
+    assert_eq!(request.uri, url);
+    assert_eq!(request.form["client_assertion"], format!("{CLIENT_ID} {url}"));
+    request.grant("planted-token", 3600);
+    caller.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redirect_is_never_followed() {
+    let pod = Pod::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let call = call(&credential);
+    endpoint
+        .request()
+        .await
+        .reply(307, &[("location", "https://evil.example.com/")], "");
+    let error = call.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol);
+    assert_eq!(error.status().unwrap(), 307);
+    endpoint.is_idle();
+}
