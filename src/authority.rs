@@ -173,13 +173,12 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_parses_stays_under_its_own_host(host in ".{0,60}", tenant in ".{0,40}") {
-            if let (Ok(authority), Ok(tenant)) = (Authority::parse(&host), TenantId::parse(&tenant)) {
-                if let Ok(url) = authority.token_url(&tenant) {
+            if let (Ok(authority), Ok(tenant)) = (Authority::parse(&host), TenantId::parse(&tenant))
+                && let Ok(url) = authority.token_url(&tenant) {
                     let end = format!("/{}/oauth2/v2.0/token", tenant.as_str());
                     prop_assert!(url.path().ends_with(&end));
                     prop_assert_eq!(url.authority().unwrap().as_str(), authority.host());
                 }
-            }
         }
     }
 }

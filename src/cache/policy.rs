@@ -54,7 +54,7 @@ mod tests {
     fn a_sixty_minute_token_outlives_a_25_minute_outage_whenever_that_begins() {
         for random in [0.0, 0.5, 1.0] {
             let refresh = refresh_after(seconds(3600), None, random);
-            assert!(seconds(3600) - refresh >= seconds(25 * 60), "{refresh:?}");
+            assert!(refresh <= seconds(35 * 60), "{refresh:?}");
             assert!(refresh >= seconds(24 * 60), "{refresh:?}");
         }
     }

@@ -88,10 +88,10 @@ impl Slot {
                 }
             };
             let landed = tokio::time::timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
-            if let Ok(Ok(outcome)) = landed {
-                if let Some(outcome) = outcome.clone() {
-                    return outcome;
-                }
+            if let Ok(Ok(outcome)) = landed
+                && let Some(outcome) = outcome.clone()
+            {
+                return outcome;
             }
         }
         Err(Error::transport(
@@ -124,10 +124,10 @@ impl Slot {
                 deadline: flight.deadline,
             });
         }
-        if let Some((until, error)) = &turn.cooling_down {
-            if !now.reached(*until) {
-                return Err(error.clone());
-            }
+        if let Some((until, error)) = &turn.cooling_down
+            && !now.reached(*until)
+        {
+            return Err(error.clone());
         }
         let landing = self.clone().take_off(&mut turn, refresher);
         let (outcome, deadline) = (landing.outcome.subscribe(), landing.deadline);

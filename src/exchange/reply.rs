@@ -14,14 +14,16 @@ use crate::token::AccessToken;
 ///
 /// Nothing that a server can send breaks it. Numbers may be numbers or strings, unknown members are passed over, a body that
 /// is no JSON keeps its status.
-pub(super) fn grant(reply: Response<Bytes>, requested_at: Moment) -> Result<Grant, Refusal> {
+pub(super) fn grant(reply: Response<Bytes>, requested_at: Moment) -> Result<Grant, Box<Refusal>> {
     let (head, body) = reply.into_parts();
-    let refuse = |problem| Refusal {
-        status: head.status,
-        problem,
-        retry_after: retry_after::parse(&head.headers, requested_at.system_time),
-        trace_id: header(&head.headers, "x-ms-request-id"),
-        correlation_id: None,
+    let refuse = |problem| {
+        Box::new(Refusal {
+            status: head.status,
+            problem,
+            retry_after: retry_after::parse(&head.headers, requested_at.system_time),
+            trace_id: header(&head.headers, "x-ms-request-id"),
+            correlation_id: None,
+        })
     };
     if body.len() > MAX_BODY {
         return Err(refuse(Problem::TooLong));
@@ -150,7 +152,7 @@ mod tests {
     use super::*;
     use crate::clock::{Clock, SystemClock};
 
-    fn read(status: u16, body: &str) -> Result<Grant, Refusal> {
+    fn read(status: u16, body: &str) -> Result<Grant, Box<Refusal>> {
         let reply = Response::builder()
             .status(status)
             .body(Bytes::from(body.to_owned()))

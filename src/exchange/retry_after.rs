@@ -42,8 +42,8 @@ mod tests {
     fn every_form_is_understood() {
         // Sun, 06 Nov 1994 08:49:37 GMT
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let cases: [(&[(&str, &str)], Option<u64>); 13] = [
-            (&[], None),
+        for (pairs, wanted) in [
+            (&[][..], None),
             (&[("retry-after", "30")], Some(30_000)),
             (&[("retry-after", " 0 ")], Some(0)),
             (&[("retry-after", "-1")], None),
@@ -62,8 +62,7 @@ mod tests {
                 ],
                 Some(30_000),
             ),
-        ];
-        for (pairs, wanted) in cases {
+        ] {
             let parsed =
                 parse(&headers(pairs), now).map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
             assert_eq!(parsed, wanted, "{pairs:?}");

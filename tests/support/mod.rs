@@ -167,7 +167,7 @@ impl Pod {
         let pod = Self {
             folder: tempfile::tempdir().unwrap(),
         };
-        pod.project(&service_account_token("first", Duration::from_secs(3600)));
+        pod.project(service_account_token("first", Duration::from_secs(3600)));
         pod
     }
 
@@ -247,7 +247,7 @@ pub fn is_safe(error: &dyn std::error::Error) {
     let mut shown = format!("{error} {error:?}");
     let mut source = error.source();
     while let Some(error) = source {
-        shown.push_str(&format!(" {error} {error:?}"));
+        shown += &format!(" {error} {error:?}");
         source = error.source();
     }
     assert_eq!(secret_in(&shown), None, "{shown}");
