@@ -19,6 +19,9 @@ mod credential;
 
 mod integration;
 
+#[cfg(feature = "emulator")]
+pub mod emulator;
+
 pub use assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
 pub use clock::{Clock, Moment, SystemClock};
 pub use credential::{

@@ -11,7 +11,7 @@ use crate::error::Error;
 ///
 /// The default is [`HttpTransport`]. Another one serves tests and benchmarks in-process, or lets a program use the
 /// HTTP client that it already has. An implementation must not follow redirects (the request's body holds a client
-/// assertion), must not retry, must not log bodies or headers, and should refuse a body beyond 256 `KiB`. Time limits
+/// assertion), must not retry, must not log bodies or headers, and should refuse a body beyond 256 KiB. Time limits
 /// are set by the caller, which drops the future.
 ///
 /// # Errors
@@ -44,7 +44,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 
 /// The default transport: `reqwest` with rustls.
 ///
-/// It connects within 5 seconds, follows no redirect, reads at most 256 `KiB`, keeps no idle connection (a token is
+/// It connects within 5 seconds, follows no redirect, reads at most 256 KiB, keeps no idle connection (a token is
 /// fetched twice an hour: a kept connection would be dead, or belong to a runtime that is gone), and honours
 /// `HTTPS_PROXY` and `NO_PROXY`. The client is made at the first request, so that building a credential does no I/O.
 ///
@@ -60,7 +60,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 ///     .build()?;
 /// # Ok(()) }
 /// ```
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct HttpTransport {
     /// Only these, if there are any; else those of the system.
     root_certificates: Vec<reqwest::Certificate>,
@@ -165,5 +165,5 @@ fn failure(host: &str, error: reqwest::Error) -> Error {
 /// second attempt within the default total of 20 s. The official SDK's 20 s is what its users wait for.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Entra's largest replies are under 10 `KiB`; what is longer is a captive portal or an attack.
+/// Entra's largest replies are under 10 KiB; what is longer is a captive portal or an attack.
 const MAX_BODY: usize = 256 * 1024;

@@ -23,7 +23,7 @@ use crate::token::Secret;
 /// # Errors
 ///
 /// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion), with the path and never the content: the file is missing, empty,
-/// longer than 64 `KiB`, not a regular file, not readable for this user, not UTF-8, not a JWT, expired, or not yet valid.
+/// longer than 64 KiB, not a regular file, not readable for this user, not UTF-8, not a JWT, expired, or not yet valid.
 ///
 /// # Examples
 ///

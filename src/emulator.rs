@@ -1,0 +1,353 @@
+//! A cluster issuer, an Entra, a Key Vault and a Blob account on loopback, for tests without a cloud.
+//!
+//! [`Emulator::start`] opens TLS servers on free ports of 127.0.0.1, with certificates of an authority that it makes
+//! for the purpose. A [`Pod`] has the variables and the projected token of a real one. What a real Entra refuses is
+//! refused, with the same status, OAuth error and AADSTS code (see [`Entra`]); faults can be ordered (see [`Fault`]),
+//! and every request can be looked at afterwards (see [`RecordedRequest`]).
+//!
+//! # Examples
+//!
+//! ```
+//! use entra_workload::emulator::{Emulator, Endpoint, Fault};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+//! let emulator = Emulator::start().await?;
+//! let pod = emulator.pod("shop", "orders")?;
+//! emulator.inject(Endpoint::Entra, Fault::status(503).times(2));
+//! // … let a credential with `pod.environment()` and `emulator.transport()` ask for a token …
+//! assert!(emulator.requests_to(Endpoint::Entra).is_empty());
+//! # assert!(pod.token_file().exists());
+//! # Ok(()) }
+//! ```
+
+mod bearer;
+mod blob;
+mod certificate_authority;
+mod endpoint;
+mod entra;
+mod fault;
+mod guid;
+mod issuer;
+mod jwt;
+mod key_vault;
+mod pod;
+mod request_log;
+mod server;
+mod time;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::task::spawn_blocking;
+
+pub use self::endpoint::Endpoint;
+pub use self::entra::{Entra, FederatedCredential};
+pub use self::fault::Fault;
+pub use self::issuer::{ClusterIssuer, ServiceAccountToken};
+pub use self::pod::Pod;
+pub use self::request_log::RecordedRequest;
+
+use self::blob::BlobAccount;
+use self::certificate_authority::CertificateAuthority;
+use self::entra::IssuerKeys;
+use self::guid::Guid;
+use self::issuer::EXCHANGE_AUDIENCE;
+use self::jwt::{SigningKey, parse_key_set};
+use self::key_vault::KeyVault;
+use self::server::{Port, Server, Traffic};
+use crate::{Clock, HttpTransport, SystemClock};
+
+/// The whole emulator: dropping it stops every server and removes its files.
+pub struct Emulator {
+    issuer: Arc<ClusterIssuer>,
+    entra: Arc<Entra>,
+    authority_host: String,
+    key_vault_url: String,
+    blob_account_url: String,
+    ca_certificate_pem: String,
+    ca_certificate_file: PathBuf,
+    transport: HttpTransport,
+    traffic: Arc<Traffic>,
+    _servers: Vec<Server>,
+    directory: TempDir,
+}
+
+impl Emulator {
+    /// Starts an emulator with the defaults of the [builder](Self::builder).
+    ///
+    /// # Errors
+    ///
+    /// If no port, key or temporary directory is to be had.
+    ///
+    /// # Panics
+    ///
+    /// Outside a Tokio runtime with I/O and time enabled; the servers run in it.
+    pub async fn start() -> io::Result<Self> {
+        Self::builder().start().await
+    }
+
+    /// An emulator that differs from the default one.
+    pub fn builder() -> EmulatorBuilder {
+        EmulatorBuilder {
+            clock: Arc::new(SystemClock),
+            access_token_lifetime: None,
+            refresh_in: None,
+            trusted_issuers: Vec::new(),
+            issuer_ca: Vec::new(),
+        }
+    }
+
+    /// Registers a new application with a federated credential for this service account, and projects a token of it.
+    ///
+    /// # Errors
+    ///
+    /// If the token cannot be written.
+    pub fn pod(&self, namespace: &str, service_account: &str) -> io::Result<Pod> {
+        let client_id = Guid::random().to_string();
+        let credential = FederatedCredential {
+            issuer: self.issuer.url().to_owned(),
+            subject: format!("system:serviceaccount:{namespace}:{service_account}"),
+            audience: EXCHANGE_AUDIENCE.to_owned(),
+        };
+        self.entra.register_federated_credential(&client_id, credential);
+        let volume = tempfile::Builder::new()
+            .prefix("pod-")
+            .tempdir_in(self.directory.path())?
+            .keep();
+        let pod = Pod {
+            issuer: Arc::clone(&self.issuer),
+            namespace: namespace.to_owned(),
+            service_account: service_account.to_owned(),
+            client_id,
+            tenant_id: self.entra.tenant_id().to_owned(),
+            authority_host: self.authority_host.clone(),
+            token_file: pod::token_file(&volume),
+            volume,
+        };
+        pod.rotate()?;
+        Ok(pod)
+    }
+
+    /// `https://127.0.0.1:PORT/`, with the trailing slash that the webhook puts into `AZURE_AUTHORITY_HOST`.
+    pub fn authority_host(&self) -> &str {
+        &self.authority_host
+    }
+
+    /// `https://127.0.0.1:PORT/`, with the trailing slash of an AKS issuer.
+    pub fn issuer_url(&self) -> &str {
+        self.issuer.url()
+    }
+
+    /// `https://127.0.0.1:PORT`; the vault takes tokens for `https://vault.azure.net`.
+    ///
+    /// Its host is none under `vault.azure.net`, so a client must be told not to verify the challenge's resource.
+    pub fn key_vault_url(&self) -> &str {
+        &self.key_vault_url
+    }
+
+    /// `https://127.0.0.1:PORT/devaccount`; the account takes tokens for `https://storage.azure.com`.
+    pub fn blob_account_url(&self) -> &str {
+        &self.blob_account_url
+    }
+
+    /// The certificate that all servers' certificates are signed with: one PEM block.
+    pub fn ca_certificate_pem(&self) -> &str {
+        &self.ca_certificate_pem
+    }
+
+    /// The same in a file, for `SSL_CERT_FILE` of a child process.
+    pub fn ca_certificate_file(&self) -> &Path {
+        &self.ca_certificate_file
+    }
+
+    /// A transport that trusts the emulator's certificates, and no others.
+    pub fn transport(&self) -> HttpTransport {
+        self.transport.clone()
+    }
+
+    /// The cluster's issuer.
+    pub fn issuer(&self) -> &ClusterIssuer {
+        &self.issuer
+    }
+
+    /// The login host.
+    pub fn entra(&self) -> &Entra {
+        &self.entra
+    }
+
+    /// Orders a fault at an endpoint; it strikes when those ordered before it are used up.
+    pub fn inject(&self, endpoint: Endpoint, fault: Fault) {
+        self.traffic.faults.inject(endpoint, fault);
+    }
+
+    /// Takes back every fault of an endpoint that has not struck yet.
+    pub fn clear_faults(&self, endpoint: Endpoint) {
+        self.traffic.faults.clear(endpoint);
+    }
+
+    /// The requests to all endpoints, oldest first; the last 65,536 of them.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.traffic.log.all()
+    }
+
+    /// The requests to one endpoint, oldest first.
+    pub fn requests_to(&self, endpoint: Endpoint) -> Vec<RecordedRequest> {
+        let mut requests = self.requests();
+        requests.retain(|request| request.endpoint() == endpoint);
+        requests
+    }
+}
+
+impl fmt::Debug for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Emulator")
+            .field("authority_host", &self.authority_host)
+            .field("issuer_url", &self.issuer_url())
+            .field("key_vault_url", &self.key_vault_url)
+            .field("blob_account_url", &self.blob_account_url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Settings of an [`Emulator`], all optional.
+#[derive(Debug)]
+#[must_use]
+pub struct EmulatorBuilder {
+    clock: Arc<dyn Clock>,
+    access_token_lifetime: Option<Duration>,
+    refresh_in: Option<Duration>,
+    /// Issuer and JWK set.
+    trusted_issuers: Vec<(String, Vec<u8>)>,
+    issuer_ca: Vec<u8>,
+}
+
+impl EmulatorBuilder {
+    /// The clock of the issuer, of Entra and of the services; certificates go by the system's. The default is
+    /// [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// `expires_in` of access tokens, in whole seconds; the default is 3599.
+    pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
+        self.access_token_lifetime = Some(lifetime);
+        self
+    }
+
+    /// `refresh_in` of access tokens, in whole seconds; by default there is none.
+    pub fn refresh_in(mut self, refresh_in: Duration) -> Self {
+        self.refresh_in = Some(refresh_in);
+        self
+    }
+
+    /// Gives Entra the keys of another issuer, which it then never asks. A federated credential is still needed.
+    ///
+    /// * `issuer`: the `iss` of its tokens, byte for byte.
+    /// * `jwks`: a JWK set in JSON.
+    pub fn trust_issuer(mut self, issuer: impl Into<String>, jwks: impl AsRef<[u8]>) -> Self {
+        self.trusted_issuers.push((issuer.into(), jwks.as_ref().to_vec()));
+        self
+    }
+
+    /// Lets Entra trust further roots when it asks issuers for their keys, such as the CA of a real cluster.
+    ///
+    /// * `pem`: one or more `CERTIFICATE` blocks.
+    pub fn trust_issuer_ca(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.issuer_ca.push(b'\n');
+        self.issuer_ca.extend_from_slice(pem.as_ref());
+        self
+    }
+
+    /// Starts the servers, in the Tokio runtime of the caller.
+    ///
+    /// # Errors
+    ///
+    /// If no port, key or temporary directory is to be had, or if a JWK set or a PEM block is none.
+    pub async fn start(self) -> io::Result<Emulator> {
+        let given_keys = self
+            .trusted_issuers
+            .into_iter()
+            .map(|(issuer, jwks)| Some((issuer, parse_key_set(&jwks)?)))
+            .collect::<Option<HashMap<_, _>>>()
+            .ok_or_else(|| {
+                io::Error::new(io::ErrorKind::InvalidInput, "the issuer's keys are not a JWK set")
+            })?;
+        let (issuer_key, entra_key) = (
+            spawn_blocking(SigningKey::generate),
+            spawn_blocking(SigningKey::generate),
+        );
+        let authority = CertificateAuthority::generate()?;
+        let directory = tempfile::Builder::new().prefix("entra-workload-").tempdir()?;
+        let ca_certificate_file = directory.path().join("ca.pem");
+        fs::write(&ca_certificate_file, authority.pem())?;
+
+        let (issuer_port, entra_port) = (Port::bind().await?, Port::bind().await?);
+        let (key_vault_port, blob_port) = (Port::bind().await?, Port::bind().await?);
+        let key_vault_url = key_vault_port.url();
+        let blob_account_url = format!("{}/{BLOB_ACCOUNT}", blob_port.url());
+        let issuer_url = format!("{}/", issuer_port.url());
+        let authority_host = format!("{}/", entra_port.url());
+        let issuer_roots = [authority.pem().as_bytes(), &self.issuer_ca].concat();
+        let issuer_transport =
+            HttpTransport::with_root_certificates(&issuer_roots).map_err(io::Error::other)?;
+        let transport =
+            HttpTransport::with_root_certificates(authority.pem().as_bytes()).map_err(io::Error::other)?;
+
+        let issuer = ClusterIssuer::new(issuer_url, issuer_key.await??, Arc::clone(&self.clock));
+        let issuer = Arc::new(issuer);
+        let entra = Entra::new(
+            authority_host.clone(),
+            entra_key.await??,
+            IssuerKeys::new(issuer_transport, given_keys),
+            Arc::clone(&self.clock),
+        );
+        if let Some(lifetime) = self.access_token_lifetime {
+            entra.set_access_token_lifetime(lifetime);
+        }
+        entra.set_refresh_in(self.refresh_in);
+        let entra = Arc::new(entra);
+
+        let key_vault = Arc::new(KeyVault::new(entra.verifier(), Arc::clone(&self.clock)));
+        let blobs = Arc::new(BlobAccount::new(entra.verifier(), self.clock, BLOB_ACCOUNT));
+
+        let traffic = Arc::new(Traffic::default());
+        let serve = |port, endpoint, service| {
+            Server::start(
+                port,
+                authority.server_config(),
+                endpoint,
+                service,
+                Arc::clone(&traffic),
+            )
+        };
+        let servers = vec![
+            serve(issuer_port, Endpoint::Issuer, Arc::clone(&issuer) as _),
+            serve(entra_port, Endpoint::Entra, Arc::clone(&entra) as _),
+            serve(key_vault_port, Endpoint::KeyVault, key_vault),
+            serve(blob_port, Endpoint::Blob, blobs),
+        ];
+        Ok(Emulator {
+            issuer,
+            entra,
+            authority_host,
+            key_vault_url,
+            blob_account_url,
+            ca_certificate_pem: authority.pem().to_owned(),
+            ca_certificate_file,
+            transport,
+            _servers: servers,
+            traffic,
+            directory,
+        })
+    }
+}
+
+/// As in Azurite: the account is the first segment of the path.
+const BLOB_ACCOUNT: &str = "devaccount";

@@ -1,0 +1,219 @@
+use std::ops::Range;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http::header::{
+    AsHeaderName, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
+    LAST_MODIFIED, RANGE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use md5::{Digest, Md5};
+use url::form_urlencoded;
+
+use super::header::{self, METADATA_PREFIX};
+use super::refusal::Refusal;
+
+/// One request, read.
+pub(super) struct Call<'a> {
+    pub(super) method: &'a Method,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a Bytes,
+    query: Vec<(String, String)>,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn of(request: &'a Request<Bytes>) -> Self {
+        let query = request.uri().query().unwrap_or_default();
+        Self {
+            method: request.method(),
+            headers: request.headers(),
+            body: request.body(),
+            query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        }
+    }
+
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn header(&self, name: impl AsHeaderName) -> Option<&'a str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    pub(super) fn includes(&self, what: &str) -> bool {
+        self.parameter("include")
+            .is_some_and(|include| include.split(',').any(|it| it == what))
+    }
+
+    /// A header or parameter that changes what the request means, and that is not understood here.
+    pub(super) fn refuse_what_is_missing_here(&self) -> Result<(), Refusal> {
+        let header = UNSUPPORTED_HEADERS
+            .iter()
+            .any(|name| self.headers.contains_key(*name));
+        let parameter = UNSUPPORTED_PARAMETERS
+            .iter()
+            .any(|name| self.parameter(name).is_some());
+        if header || parameter || self.includes("uncommittedblobs") {
+            return Err(Refusal::not_implemented());
+        }
+        Ok(())
+    }
+
+    pub(super) fn metadata(&self) -> HeaderMap {
+        self.headers
+            .iter()
+            .filter(|(name, _)| name.as_str().starts_with(METADATA_PREFIX))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect()
+    }
+
+    /// Metadata and content settings for a new blob. The plain headers (`Content-Type`, ..) speak of the blob only
+    /// where the body is its content.
+    pub(super) fn blob_headers(&self, body_is_content: bool) -> HeaderMap {
+        let mut headers = self.metadata();
+        for (blob_header, plain) in CONTENT_SETTINGS {
+            let own = self.headers.get(*blob_header);
+            let value = own.or_else(|| self.headers.get(*plain).filter(|_| body_is_content));
+            headers.extend(
+                value
+                    .cloned()
+                    .map(|value| (HeaderName::from_static(plain), value)),
+            );
+        }
+        headers
+            .entry(CONTENT_TYPE)
+            .or_insert(HeaderValue::from_static("application/octet-stream"));
+        headers
+    }
+
+    /// Base64 of the body's digest, which must be the one in header `name`, if that is there.
+    pub(super) fn checked_md5(&self, name: &str) -> Result<String, Refusal> {
+        let digest = md5_of(self.body);
+        match self.header(name) {
+            None => Ok(digest),
+            Some(claimed) if claimed == digest => Ok(digest),
+            Some(claimed) if BASE64.decode(claimed).is_ok_and(|it| it.len() == 16) => {
+                Err(Refusal::bad_request(
+                    "Md5Mismatch",
+                    "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
+                ))
+            }
+            Some(_) => Err(Refusal::bad_request(
+                "InvalidMd5",
+                "The MD5 value specified in the request is invalid. MD5 value must be 128 bits and base64 encoded.",
+            )),
+        }
+    }
+
+    /// `If-Match`, `If-None-Match` and their date forms; a read that need not be repeated is a 304, all else a 412.
+    ///
+    /// * `headers`: those of the blob as it is, if it is.
+    pub(super) fn check_conditions(&self, headers: Option<&HeaderMap>) -> Result<(), Refusal> {
+        let reads = matches!(*self.method, Method::GET | Method::HEAD);
+        let own = |name| headers?.get(name)?.to_str().ok();
+        let (etag, modified) = (
+            own(ETAG),
+            own(LAST_MODIFIED).and_then(|it| httpdate::parse_http_date(it).ok()),
+        );
+        let names_it = |condition: &str| {
+            etag.is_some_and(|etag| condition == "*" || unquoted(condition) == unquoted(etag))
+        };
+        let date = |name: HeaderName| {
+            self.header(name)
+                .and_then(|value| httpdate::parse_http_date(value).ok())
+        };
+        let not_met = || {
+            Refusal::new(
+                StatusCode::PRECONDITION_FAILED,
+                "ConditionNotMet",
+                "The condition specified using HTTP conditional header(s) is not met.",
+            )
+        };
+        if self
+            .header(IF_MATCH)
+            .is_some_and(|condition| !names_it(condition))
+            || date(IF_UNMODIFIED_SINCE).is_some_and(|date| modified.is_some_and(|modified| modified > date))
+        {
+            return Err(not_met());
+        }
+        if let Some(condition) = self.header(IF_NONE_MATCH).filter(|condition| names_it(condition)) {
+            return Err(match condition {
+                _ if reads => Refusal::not_modified(),
+                "*" => Refusal::new(
+                    StatusCode::CONFLICT,
+                    "BlobAlreadyExists",
+                    "The specified blob already exists.",
+                ),
+                _ => not_met(),
+            });
+        }
+        if date(IF_MODIFIED_SINCE).is_some_and(|date| modified.is_some_and(|modified| modified <= date)) {
+            return Err(if reads { Refusal::not_modified() } else { not_met() });
+        }
+        Ok(())
+    }
+
+    /// The bytes asked for; the end may lie past the blob's. `x-ms-range` wins over `Range`, and a `Range` of another
+    /// form than `bytes=a-[b]` is passed over, as HTTP has it.
+    pub(super) fn range(&self) -> Result<Option<Range<usize>>, Refusal> {
+        let parse = |text: &str| {
+            let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
+            let start: usize = start.parse().ok()?;
+            let end = if end.is_empty() {
+                usize::MAX
+            } else {
+                end.parse::<usize>().ok()?.saturating_add(1)
+            };
+            (start < end).then_some(start..end)
+        };
+        match self.header(header::MS_RANGE) {
+            None => Ok(self.header(RANGE).and_then(parse)),
+            Some(range) => parse(range).map(Some).ok_or_else(|| {
+                Refusal::bad_request(
+                    "InvalidHeaderValue",
+                    "The value for one of the HTTP headers is not in the correct format.",
+                )
+            }),
+        }
+    }
+}
+
+fn unquoted(etag: &str) -> &str {
+    etag.trim_start_matches("W/").trim_matches('"')
+}
+
+/// Base64 of the digest.
+pub(super) fn md5_of(content: &[u8]) -> String {
+    BASE64.encode(Md5::digest(content))
+}
+
+/// They change what a request means, and are not understood here.
+const UNSUPPORTED_HEADERS: &[&str] = &[
+    "x-ms-blob-public-access",
+    "x-ms-content-crc64",
+    "x-ms-copy-source",
+    "x-ms-encryption-algorithm",
+    "x-ms-encryption-key",
+    "x-ms-encryption-scope",
+    "x-ms-if-tags",
+    "x-ms-immutability-policy-until-date",
+    "x-ms-lease-id",
+    "x-ms-legal-hold",
+    "x-ms-range-get-content-crc64",
+    "x-ms-structured-body",
+    "x-ms-tags",
+];
+const UNSUPPORTED_PARAMETERS: &[&str] = &["snapshot", "startFrom", "versionid"];
+
+/// What may be said of a blob's content when it is written, and the plain header that says it when it is read.
+const CONTENT_SETTINGS: &[(&str, &str)] = &[
+    ("x-ms-blob-content-type", "content-type"),
+    ("x-ms-blob-content-encoding", "content-encoding"),
+    ("x-ms-blob-content-language", "content-language"),
+    ("x-ms-blob-content-disposition", "content-disposition"),
+    ("x-ms-blob-cache-control", "cache-control"),
+];

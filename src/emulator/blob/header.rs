@@ -1,0 +1,27 @@
+//! Storage's own headers.
+
+use http::header::IntoHeaderName;
+use http::{HeaderMap, HeaderValue};
+
+/// Sets a header; a value that no header can hold is left out.
+pub(super) fn set(headers: &mut HeaderMap, name: impl IntoHeaderName, value: impl TryInto<HeaderValue>) {
+    if let Ok(value) = value.try_into() {
+        headers.insert(name, value);
+    }
+}
+
+pub(super) const BLOB_CONTENT_MD5: &str = "x-ms-blob-content-md5";
+pub(super) const BLOB_TYPE: &str = "x-ms-blob-type";
+pub(super) const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
+pub(super) const CONTENT_MD5: &str = "content-md5";
+pub(super) const CREATION_TIME: &str = "x-ms-creation-time";
+pub(super) const ERROR_CODE: &str = "x-ms-error-code";
+pub(super) const LEASE_STATE: &str = "x-ms-lease-state";
+pub(super) const LEASE_STATUS: &str = "x-ms-lease-status";
+pub(super) const MS_RANGE: &str = "x-ms-range";
+pub(super) const RANGE_GET_CONTENT_MD5: &str = "x-ms-range-get-content-md5";
+pub(super) const REQUEST_ID: &str = "x-ms-request-id";
+pub(super) const REQUEST_SERVER_ENCRYPTED: &str = "x-ms-request-server-encrypted";
+pub(super) const SERVER_ENCRYPTED: &str = "x-ms-server-encrypted";
+pub(super) const VERSION: &str = "x-ms-version";
+pub(super) const METADATA_PREFIX: &str = "x-ms-meta-";

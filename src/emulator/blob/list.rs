@@ -1,0 +1,168 @@
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderMap, Response, StatusCode};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use quick_xml::escape::escape;
+
+use super::call::Call;
+use super::header::METADATA_PREFIX;
+use super::refusal::Refusal;
+use super::xml::{self, element};
+
+/// One page of a list. Its marker is opaque to clients: Base64 of the name that the next page starts with.
+pub(super) struct Page<'i, T> {
+    pub(super) items: Vec<Item<'i, T>>,
+    next_marker: String,
+}
+
+pub(super) enum Item<'i, T> {
+    Entry(&'i str, &'i T),
+    Prefix(String),
+}
+
+impl<'i, T> Page<'i, T> {
+    /// One page of `items`, narrowed by `prefix` and folded at `delimiter`.
+    pub(super) fn of(call: &Call<'_>, items: &'i BTreeMap<String, T>) -> Result<Self, Refusal> {
+        let size = match call.parameter("maxresults").map(str::parse::<usize>) {
+            None => LARGEST_PAGE,
+            Some(Ok(size)) if size > 0 => size.min(LARGEST_PAGE),
+            Some(_) => return Err(Refusal::bad_query("maxresults")),
+        };
+        let start = match call.parameter("marker").filter(|marker| !marker.is_empty()) {
+            None => String::new(),
+            Some(marker) => BASE64
+                .decode(marker)
+                .ok()
+                .and_then(|name| String::from_utf8(name).ok())
+                .ok_or_else(|| Refusal::bad_query("marker"))?,
+        };
+        let prefix = call.parameter("prefix").unwrap_or_default();
+        let delimiter = call
+            .parameter("delimiter")
+            .filter(|delimiter| !delimiter.is_empty());
+        let mut page = Page {
+            items: Vec::new(),
+            next_marker: String::new(),
+        };
+        for (name, value) in items.range(start..) {
+            let Some(rest) = name.strip_prefix(prefix) else {
+                continue;
+            };
+            let folded = delimiter.and_then(|it| Some(format!("{prefix}{}{it}", rest.split_once(it)?.0)));
+            if let (Some(folded), Some(Item::Prefix(last))) = (&folded, page.items.last())
+                && folded == last
+            {
+                continue;
+            }
+            if page.items.len() == size {
+                page.next_marker = BASE64.encode(name);
+                break;
+            }
+            page.items
+                .push(folded.map_or(Item::Entry(name, value), Item::Prefix));
+        }
+        Ok(page)
+    }
+
+    /// The whole answer.
+    ///
+    /// * `container`: the one whose blobs these are; none for a list of containers.
+    /// * `list`: the element around `items`, which are written already.
+    pub(super) fn to_response(
+        &self,
+        call: &Call<'_>,
+        account: &str,
+        container: Option<&str>,
+        list: &str,
+        items: &str,
+    ) -> Response<Bytes> {
+        let host = call.header(HOST).unwrap_or("localhost");
+        let asked: String = [
+            ("prefix", "Prefix"),
+            ("marker", "Marker"),
+            ("maxresults", "MaxResults"),
+            ("delimiter", "Delimiter"),
+        ]
+        .into_iter()
+        .filter_map(|(parameter, name)| Some(element(name, call.parameter(parameter)?)))
+        .collect();
+        let container = container.map(|name| format!(" ContainerName=\"{}\"", escape(name)));
+        let root = format!(
+            "<EnumerationResults ServiceEndpoint=\"https://{}/{account}/\"{}>{asked}<{list}>{items}</{list}>{}\
+             </EnumerationResults>",
+            escape(host),
+            container.unwrap_or_default(),
+            element("NextMarker", &self.next_marker),
+        );
+        xml::respond(StatusCode::OK, HeaderMap::new(), &root)
+    }
+}
+
+/// A blob's name as an element; one that XML cannot hold is percent-encoded, and says so.
+pub(super) fn blob_name(name: &str) -> String {
+    if name
+        .chars()
+        .any(|c| matches!(c, '\0'..'\u{20}' | '\u{fffe}' | '\u{ffff}'))
+    {
+        return format!(
+            "<Name Encoded=\"true\">{}</Name>",
+            utf8_percent_encode(name, NON_ALPHANUMERIC)
+        );
+    }
+    element("Name", name)
+}
+
+/// The `listed` ones of `headers`, as elements.
+pub(super) fn properties(headers: &HeaderMap, listed: &[(&str, &str)]) -> String {
+    listed
+        .iter()
+        .filter_map(|(header, name)| {
+            Some(element(
+                name,
+                headers.get(*header)?.to_str().ok()?.trim_matches('"'),
+            ))
+        })
+        .collect()
+}
+
+/// The metadata among `headers` as one element, if `call` asks for it.
+pub(super) fn metadata(call: &Call<'_>, headers: &HeaderMap) -> String {
+    if !call.includes("metadata") {
+        return String::new();
+    }
+    let pairs: String = headers
+        .iter()
+        .filter_map(|(name, value)| {
+            Some(element(
+                name.as_str().strip_prefix(METADATA_PREFIX)?,
+                value.to_str().ok()?,
+            ))
+        })
+        .collect();
+    format!("<Metadata>{pairs}</Metadata>")
+}
+
+/// Source: List Blobs and List Containers, `maxresults`: "The server will return up to 5,000 items."
+const LARGEST_PAGE: usize = 5000;
+
+/// The headers of a blob that a list shows, and their names there.
+pub(super) const LISTED_PROPERTIES: &[(&str, &str)] = &[
+    ("x-ms-creation-time", "Creation-Time"),
+    ("last-modified", "Last-Modified"),
+    ("etag", "Etag"),
+    ("content-type", "Content-Type"),
+    ("content-encoding", "Content-Encoding"),
+    ("content-language", "Content-Language"),
+    ("cache-control", "Cache-Control"),
+    ("content-disposition", "Content-Disposition"),
+];
+pub(super) const LISTED_CONTAINER_PROPERTIES: &[(&str, &str)] = &[
+    ("last-modified", "Last-Modified"),
+    ("etag", "Etag"),
+    ("x-ms-lease-status", "LeaseStatus"),
+    ("x-ms-lease-state", "LeaseState"),
+];

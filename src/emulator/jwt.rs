@@ -1,0 +1,129 @@
+use std::io;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// An RSA key that signs with RS256, and the name under which its public half is published.
+///
+/// The crypto provider is named at each use: the process-wide one is chosen by the features of the whole program, and
+/// panics where two are on.
+pub(super) struct SigningKey {
+    key: EncodingKey,
+    public: PublicKey,
+}
+
+impl SigningKey {
+    /// Makes a new 2048-bit key; takes a noticeable part of a second, so not on an async thread.
+    pub(super) fn generate() -> io::Result<Self> {
+        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).map_err(io::Error::other)?;
+        let key = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).map_err(io::Error::other)?;
+        let (n, e) = (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_private_key)(key.as_bytes())
+            .map_err(io::Error::other)?;
+        let mut kid = [0; 20];
+        fastrand::fill(&mut kid);
+        let public = PublicKey {
+            kty: "RSA".to_owned(),
+            key_use: Some("sig".to_owned()),
+            alg: Some(RS256.to_owned()),
+            kid: URL_SAFE_NO_PAD.encode(kid),
+            n: URL_SAFE_NO_PAD.encode(n),
+            e: URL_SAFE_NO_PAD.encode(e),
+        };
+        Ok(Self { key, public })
+    }
+
+    pub(super) fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// A compact JWT. The header is as given: a test may want one that lies.
+    pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
+        let message = format!(
+            "{}.{}",
+            URL_SAFE_NO_PAD.encode(header.to_string()),
+            URL_SAFE_NO_PAD.encode(claims.to_string())
+        );
+        // A key that this process made signs whatever it is given; were it not so, the empty signature is refused.
+        let signature = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::RS256, &self.key)
+            .ok()
+            .and_then(|signer| signer.try_sign(message.as_bytes()).ok())
+            .unwrap_or_default();
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+}
+
+/// One RSA key of a JWK set.
+#[derive(Clone, Deserialize, Serialize)]
+pub(super) struct PublicKey {
+    kty: String,
+    #[serde(rename = "use", skip_serializing_if = "Option::is_none")]
+    key_use: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alg: Option<String>,
+    pub(super) kid: String,
+    n: String,
+    e: String,
+}
+
+/// A JSON document with these keys, as `jwks_uri` serves it.
+pub(super) fn key_set<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> Value {
+    json!({ "keys": keys.into_iter().collect::<Vec<_>>() })
+}
+
+/// Reads a JWK set; keys that are not RSA keys for signatures are passed over. `None` if it is no JWK set.
+pub(super) fn parse_key_set(json: &[u8]) -> Option<Vec<PublicKey>> {
+    #[derive(Deserialize)]
+    struct KeySet {
+        keys: Vec<Value>,
+    }
+    let set: KeySet = serde_json::from_slice(json).ok()?;
+    let rsa = set
+        .keys
+        .into_iter()
+        .filter_map(|key| serde_json::from_value::<PublicKey>(key).ok());
+    Some(rsa.filter(|key| key.kty == "RSA").collect())
+}
+
+/// A JWT taken apart, its signature not yet checked.
+pub(super) struct Jwt<C> {
+    pub(super) header: Header,
+    pub(super) claims: C,
+    message: String,
+    signature: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Header {
+    pub(super) alg: String,
+    #[serde(default)]
+    pub(super) kid: String,
+}
+
+impl<C: DeserializeOwned> Jwt<C> {
+    /// `None` if `text` is not three parts of unpadded base64url with JSON objects in the first two.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (message, signature) = text.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        Some(Self {
+            header: serde_json::from_slice(&URL_SAFE_NO_PAD.decode(header).ok()?).ok()?,
+            claims: serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?,
+            message: message.to_owned(),
+            signature: URL_SAFE_NO_PAD.decode(signature).ok()?,
+        })
+    }
+
+    /// Whether the header says RS256 and the signature is this key's.
+    pub(super) fn is_signed_by(&self, key: &PublicKey) -> bool {
+        self.header.alg == RS256
+            && DecodingKey::from_rsa_components(&key.n, &key.e)
+                .and_then(|key| (DEFAULT_PROVIDER.verifier_factory)(&Algorithm::RS256, &key))
+                .is_ok_and(|verifier| verifier.verify(self.message.as_bytes(), &self.signature).is_ok())
+    }
+}
+
+pub(super) const RS256: &str = "RS256";

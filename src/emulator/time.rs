@@ -1,0 +1,70 @@
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Whole seconds since 1970, as JWTs count; zero for everything before.
+pub(super) fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// The UTC date and time of day of these unix seconds.
+pub(super) struct Utc {
+    pub(super) year: u64,
+    pub(super) month: u64,
+    pub(super) day: u64,
+    pub(super) hour: u64,
+    pub(super) minute: u64,
+    pub(super) second: u64,
+}
+
+impl From<SystemTime> for Utc {
+    fn from(time: SystemTime) -> Self {
+        let seconds = unix_seconds(time);
+        // Days since 0000-03-01: with March first, the leap day is the last of its year, and every month but the last
+        // has its place in a cycle of 153 days.
+        let days = seconds / 86_400 + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let month_from_march = (5 * day_of_year + 2) / 153;
+        let month = (month_from_march + 2) % 12 + 1;
+        Self {
+            year: era * 400 + year_of_era + u64::from(month <= 2),
+            month,
+            day: day_of_year - (153 * month_from_march + 2) / 5 + 1,
+            hour: seconds / 3_600 % 24,
+            minute: seconds / 60 % 60,
+            second: seconds % 60,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn dates_agree_with_another_implementation() {
+        for day in 0..200 * 366 {
+            let time = UNIX_EPOCH + Duration::from_secs(day * 86_400 + day % 86_400);
+            let Utc {
+                year,
+                month,
+                day,
+                hour,
+                minute,
+                second,
+            } = Utc::from(time);
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}");
+            let date = httpdate::fmt_http_date(time);
+            let months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+            let fields: Vec<_> = date.split([' ', ',']).filter(|field| !field.is_empty()).collect();
+            let month = months.find(fields[2]).unwrap() / 3 + 1;
+            assert_eq!(
+                text,
+                format!("{}-{month:02}-{}T{}", fields[3], fields[1], fields[4])
+            );
+        }
+    }
+}
