@@ -32,6 +32,8 @@ mod jwt;
 mod key_vault;
 mod pod;
 mod request_log;
+#[cfg(feature = "azure-core")]
+mod sdk_transport;
 mod server;
 mod time;
 
