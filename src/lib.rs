@@ -1,4 +1,8 @@
-//! Azure tokens for pods without secrets.
+#![cfg_attr(all(feature = "azure-core", feature = "emulator"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "azure-core", feature = "emulator")),
+    doc = "Gives a Kubernetes pod its Azure tokens, without a secret. The whole documentation comes with all features."
+)]
 
 mod error;
 mod token;
