@@ -24,6 +24,7 @@ use self::list::{Item, LISTED_CONTAINER_PROPERTIES, LISTED_PROPERTIES, Page};
 use self::refusal::Refusal;
 use self::xml::{Place, element};
 use super::bearer::{BearerError, BearerVerifier};
+use super::guid::Guid;
 use super::server::Service;
 use crate::Clock;
 
@@ -141,7 +142,7 @@ impl BlobAccount {
 
     /// Writes what every answer carries, and takes the body from one to `HEAD`.
     fn finish(&self, request: &Request<Bytes>, answer: Result<Response<Bytes>, Refusal>) -> Response<Bytes> {
-        let request_id = format!("{:032x}", fastrand::u128(..));
+        let request_id = Guid::random().to_string();
         let time = httpdate::fmt_http_date(self.clock.now().system_time);
         let mut response = answer.unwrap_or_else(|refusal| refusal.into_response(&request_id, &time));
         if request.method() == Method::HEAD {

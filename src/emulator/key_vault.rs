@@ -1,6 +1,5 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -11,7 +10,9 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::bearer::{BearerError, BearerVerifier};
+use super::guid::Guid;
 use super::server::{self, Service};
+use super::time::unix_seconds;
 use crate::Clock;
 
 /// The secrets of one vault, in memory: set, get, list, update, delete, recover and purge.
@@ -58,7 +59,7 @@ impl KeyVault {
             )));
         }
 
-        let now = seconds_since_epoch(self.clock.now().system_time);
+        let now = unix_seconds(self.clock.now().system_time);
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         match segments.as_slice() {
             ["secrets", rest @ ..] => call.answer(&mut secrets, rest, now),
@@ -110,7 +111,7 @@ impl Service for KeyVault {
         let mut response = self.answer(&request).unwrap_or_else(Refusal::into_response);
         let headers = response.headers_mut();
         headers.insert(REGION, HeaderValue::from_static("emulator"));
-        if let Ok(id) = HeaderValue::try_from(format!("{:032x}", fastrand::u128(..))) {
+        if let Ok(id) = HeaderValue::try_from(Guid::random().to_string()) {
             headers.insert(REQUEST_ID, id);
         }
         if let Some(id) = request.headers().get(&CLIENT_REQUEST_ID) {
@@ -556,12 +557,6 @@ fn empty(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
     response
-}
-
-fn seconds_since_epoch(time: SystemTime) -> u64 {
-    time.duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or(Duration::ZERO)
-        .as_secs()
 }
 
 /// What a token must be for, and what the challenge names.
