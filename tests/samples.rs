@@ -1,0 +1,342 @@
+//! The sample programs as a pod would run them, against the emulator, over TLS.
+#![cfg(all(feature = "emulator", feature = "azure-core"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test that fails may panic, and a test's module is nobody's API"
+)]
+
+mod sample;
+
+use std::path::Path;
+
+use entra_workload::emulator::{Emulator, Pod};
+use tempfile::TempDir;
+use tokio::fs;
+
+use self::sample::Sample;
+
+/// An emulator, a pod in it, and a directory to work in.
+struct Cluster {
+    emulator: Emulator,
+    pod: Pod,
+    directory: TempDir,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let emulator = Emulator::start().await.unwrap();
+        Self {
+            pod: emulator.pod("shop", "orders").unwrap(),
+            emulator,
+            directory: TempDir::new().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn sample(&self, name: &str) -> Sample {
+        Sample::new(
+            name,
+            &self.pod,
+            self.emulator.ca_certificate_file(),
+            self.directory.path(),
+        )
+    }
+
+    /// The blob program with account and container in its environment.
+    fn blob(&self) -> Sample {
+        self.sample("blob")
+            .variable("AZURE_STORAGE_ACCOUNT_URL", self.emulator.blob_account_url())
+            .variable("AZURE_STORAGE_CONTAINER", "reports")
+    }
+
+    /// The Key Vault program with the vault in its environment.
+    fn keyvault(&self) -> Sample {
+        self.sample("keyvault")
+            .variable("AZURE_KEYVAULT_URL", self.emulator.key_vault_url())
+    }
+}
+
+/// Creates the container, as the owner of the account would do beforehand.
+async fn create_container(cluster: &Cluster) {
+    use entra_workload::{Transport as _, WorkloadIdentityCredential};
+    let credential = WorkloadIdentityCredential::builder()
+        .environment(cluster.pod.environment())
+        .transport(cluster.emulator.transport())
+        .build()
+        .unwrap();
+    let token = credential
+        .token(&["https://storage.azure.com/.default"])
+        .await
+        .unwrap();
+    let request = http::Request::put(format!(
+        "{}/reports?restype=container",
+        cluster.emulator.blob_account_url()
+    ))
+    .header("authorization", format!("Bearer {}", token.secret()))
+    .header("x-ms-version", "2026-04-06")
+    .body(bytes::Bytes::new())
+    .unwrap();
+    let response = cluster.emulator.transport().send(request).await.unwrap();
+    assert_eq!(response.status(), 201);
+}
+
+/// Nothing that is or begins like a token.
+#[track_caller]
+fn assert_no_token(text: &str) {
+    assert!(!text.contains("eyJ"), "{text}");
+}
+
+async fn entries(directory: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut entries = fs::read_dir(directory).await.unwrap();
+    while let Some(entry) = entries.next_entry().await.unwrap() {
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    names
+}
+
+mod blob {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_large_file_goes_up_and_comes_down_again() {
+        let cluster = Cluster::start().await;
+        create_container(&cluster).await;
+        let content: Vec<u8> = (0..9 << 20)
+            .map(|i: u32| i.to_le_bytes()[1] ^ i.to_le_bytes()[2])
+            .collect();
+        fs::write(cluster.path("july.bin"), &content).await.unwrap();
+        let blob = cluster.blob();
+
+        let uploaded = blob.run(["upload", "july.bin"]).await;
+        let url = format!("{}/reports/july.bin\n", cluster.emulator.blob_account_url());
+        assert_eq!(uploaded.printed(), url);
+        let listed = blob.run(["list"]).await;
+        let fields: Vec<_> = listed.printed().split_whitespace().collect();
+        assert_eq!((fields[0], fields[2]), ("9437184", "july.bin"));
+
+        fs::remove_file(cluster.path("july.bin")).await.unwrap();
+        assert_eq!(blob.run(["download", "july.bin"]).await.printed(), "");
+        assert!(fs::read(cluster.path("july.bin")).await.unwrap() == content);
+        let streamed = blob.run(["download", "july.bin", "--output", "-"]).await;
+        assert!(streamed.stdout == content && streamed.code == Some(0) && streamed.stderr.is_empty());
+        assert_eq!(entries(cluster.directory.path()).await, ["july.bin"]);
+
+        assert_eq!(blob.run(["delete", "july.bin"]).await.printed(), "");
+        assert_eq!(blob.run(["list"]).await.printed(), "");
+    }
+
+    #[tokio::test]
+    async fn names_and_places_can_be_chosen() {
+        let cluster = Cluster::start().await;
+        create_container(&cluster).await;
+        fs::write(cluster.path("july.csv"), "a,b").await.unwrap();
+        let account = cluster.emulator.blob_account_url();
+        let bare = cluster.sample("blob");
+        let target = ["--account-url", account, "--container", "reports"];
+        let [a, b, c, d] = target;
+        bare.run([a, b, "upload", "july.csv", "--name", "2026/july.csv", c, d])
+            .await
+            .printed();
+        bare.run([a, b, c, d, "download", "2026/july.csv", "--output", "copy.csv"])
+            .await
+            .printed();
+        assert_eq!(fs::read(cluster.path("copy.csv")).await.unwrap(), b"a,b");
+        assert_eq!(
+            bare.run([a, b, c, d, "list", "--prefix", "2025/"])
+                .await
+                .printed(),
+            ""
+        );
+        assert!(
+            bare.run([a, b, c, d, "list", "--prefix", "2026/"])
+                .await
+                .printed()
+                .ends_with(" 2026/july.csv\n")
+        );
+    }
+
+    #[tokio::test]
+    async fn a_wrong_call_prints_the_usage_and_exits_with_2() {
+        let cluster = Cluster::start().await;
+        let bare = cluster.sample("blob");
+        let account_only = bare
+            .clone()
+            .variable("AZURE_STORAGE_ACCOUNT_URL", "https://a.blob.core.windows.net");
+        let outputs = [
+            (bare.run(["list"]).await, "--account-url"),
+            (account_only.run(["list"]).await, "--container"),
+            (
+                bare.run(["list", "--account-url", "nowhere"]).await,
+                "--account-url",
+            ),
+            (cluster.blob().run(["upload"]).await, "<FILE>"),
+            (cluster.blob().run(["frobnicate"]).await, "frobnicate"),
+        ];
+        for (output, what) in outputs {
+            assert_eq!((output.code, output.stdout.as_slice()), (Some(2), &b""[..]));
+            assert!(output.stderr.contains(what), "{}", output.stderr);
+            assert!(output.stderr.contains("Usage: blob"), "{}", output.stderr);
+        }
+        assert!(cluster.emulator.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_blob_that_is_missing_leaves_no_file_behind() {
+        let cluster = Cluster::start().await;
+        create_container(&cluster).await;
+        fs::write(cluster.path("july.csv"), "old").await.unwrap();
+        let output = cluster.blob().run(["download", "july.csv"]).await;
+        assert!(
+            output.failure().contains("The specified blob does not exist"),
+            "{}",
+            output.stderr
+        );
+        assert_eq!(entries(cluster.directory.path()).await, ["july.csv"]);
+        assert_eq!(fs::read(cluster.path("july.csv")).await.unwrap(), b"old");
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_with_all_its_causes() {
+        let cluster = Cluster::start().await;
+        let output = cluster.blob().run(["upload", "missing.csv"]).await;
+        assert!(output.failure().contains("missing.csv"), "{}", output.stderr);
+        cluster
+            .emulator
+            .entra()
+            .disable_application(cluster.pod.client_id());
+        let output = cluster.blob().run(["list"]).await;
+        let line = output.failure();
+        assert!(line.contains("AADSTS7000112"), "{line}");
+        let causes: Vec<_> = line.split(": ").collect();
+        let different: std::collections::HashSet<_> = causes.iter().collect();
+        assert_eq!(causes.len(), different.len(), "{line}");
+        assert_no_token(line);
+    }
+
+    #[tokio::test]
+    async fn no_token_shows_even_in_the_most_talkative_log() {
+        let cluster = Cluster::start().await;
+        create_container(&cluster).await;
+        let output = cluster.blob().variable("RUST_LOG", "trace").run(["list"]).await;
+        assert_eq!(output.code, Some(0));
+        assert!(!output.stderr.is_empty());
+        assert_no_token(&output.stderr);
+    }
+}
+
+mod keyvault {
+    use super::*;
+
+    const ANYWHERE: &str = "--disable-challenge-resource-verification";
+
+    #[tokio::test]
+    async fn a_secret_is_set_got_listed_and_deleted() {
+        let cluster = Cluster::start().await;
+        let keyvault = cluster.keyvault();
+        let set = keyvault
+            .run_with(["set", "password", ANYWHERE], "hunter2\n")
+            .await;
+        let id = format!("{}/secrets/password/", cluster.emulator.key_vault_url());
+        assert!(set.printed().starts_with(&id), "{}", set.printed());
+        assert!(!set.printed().contains("hunter2"));
+        assert_eq!(
+            keyvault.run([ANYWHERE, "get", "password"]).await.printed(),
+            "hunter2\n"
+        );
+        assert_eq!(keyvault.run([ANYWHERE, "list"]).await.printed(), "password\n");
+        assert_eq!(keyvault.run([ANYWHERE, "delete", "password"]).await.printed(), "");
+        assert_eq!(keyvault.run([ANYWHERE, "list"]).await.printed(), "");
+    }
+
+    #[tokio::test]
+    async fn exactly_one_newline_is_dropped_and_the_version_can_be_chosen() {
+        let cluster = Cluster::start().await;
+        let keyvault = cluster.keyvault();
+        let first = keyvault
+            .run_with(["set", "key", ANYWHERE], " two\nlines\n\n")
+            .await;
+        keyvault
+            .run_with(["set", "key", ANYWHERE], "none")
+            .await
+            .printed();
+        assert_eq!(keyvault.run([ANYWHERE, "get", "key"]).await.printed(), "none\n");
+        let version = first.printed().trim_end().rsplit('/').next().unwrap();
+        let first = keyvault.run([ANYWHERE, "get", "key", "--version", version]).await;
+        assert_eq!(first.printed(), " two\nlines\n\n");
+    }
+
+    #[tokio::test]
+    async fn a_vault_elsewhere_is_trusted_only_when_told_so() {
+        let cluster = Cluster::start().await;
+        let output = cluster.keyvault().run_with(["set", "password"], "hunter2").await;
+        assert!(
+            output.failure().contains("doesn't match the requested domain"),
+            "{}",
+            output.stderr
+        );
+    }
+
+    #[tokio::test]
+    async fn a_wrong_call_prints_the_usage_and_exits_with_2() {
+        let cluster = Cluster::start().await;
+        let bare = cluster.sample("keyvault");
+        for (output, what) in [
+            (bare.run(["list"]).await, "--vault-url"),
+            (cluster.keyvault().run(["set"]).await, "<NAME>"),
+            (cluster.keyvault().run([]).await, "requires a subcommand"),
+        ] {
+            assert_eq!((output.code, output.stdout.as_slice()), (Some(2), &b""[..]));
+            assert!(output.stderr.contains(what), "{}", output.stderr);
+            assert!(output.stderr.contains("Usage: keyvault"), "{}", output.stderr);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_told_and_shows_no_secret() {
+        let cluster = Cluster::start().await;
+        let keyvault = cluster.keyvault();
+        let output = keyvault.run([ANYWHERE, "get", "missing"]).await;
+        assert!(
+            output.failure().contains("missing was not found"),
+            "{}",
+            output.stderr
+        );
+        let output = keyvault
+            .run_with([ANYWHERE, "set", "under_score"], "hunter2")
+            .await;
+        assert!(
+            output.failure().contains("invalid name: under_score"),
+            "{}",
+            output.stderr
+        );
+        assert!(!output.stderr.contains("hunter2"));
+        fs::remove_file(cluster.pod.token_file()).await.unwrap();
+        let output = keyvault.run([ANYWHERE, "get", "missing"]).await;
+        let file = cluster.pod.token_file().to_str().unwrap();
+        assert!(output.failure().contains(file), "{}", output.stderr);
+    }
+
+    #[tokio::test]
+    async fn neither_secret_nor_token_shows_even_in_the_most_talkative_log() {
+        let cluster = Cluster::start().await;
+        let keyvault = cluster.keyvault().variable("RUST_LOG", "trace");
+        let set = keyvault.run_with([ANYWHERE, "set", "password"], "hunter2").await;
+        let get = keyvault.run([ANYWHERE, "get", "password"]).await;
+        assert_eq!((set.code, get.stdout.as_slice()), (Some(0), &b"hunter2\n"[..]));
+        for output in [set, get] {
+            assert!(
+                !output.stderr.is_empty() && !output.stderr.contains("hunter2"),
+                "{}",
+                output.stderr
+            );
+            assert_no_token(&output.stderr);
+        }
+    }
+}
