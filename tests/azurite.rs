@@ -1,0 +1,269 @@
+//! Azurite, Microsoft's own emulator of Azure Storage, with tokens of the emulated Entra.
+//!
+//! `scripts/azurite` installs it and runs these tests with `AZURITE_BLOB` set to its entry script.
+#![cfg(all(feature = "emulator", feature = "azure-core"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unreachable_pub,
+    reason = "a test that fails may panic, and a test's module is nobody's API"
+)]
+
+mod sample;
+mod sdk;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use azure_core::error::ErrorKind;
+use azure_core::http::{Body, StatusCode, Url};
+use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
+use bytes::Bytes;
+use entra_workload::emulator::{Emulator, Pod};
+use futures::TryStreamExt as _;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tempfile::TempDir;
+use tokio::fs;
+
+use self::sample::Sample;
+
+/// Azurite on a free port, the emulator whose tokens it reads, and a pod.
+struct Cluster {
+    azurite: Azurite,
+    emulator: Emulator,
+    pod: Pod,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let azurite = tokio::task::spawn_blocking(Azurite::start).await.unwrap();
+        let emulator = Emulator::start().await.unwrap();
+        Self {
+            azurite,
+            pod: emulator.pod("shop", "orders").unwrap(),
+            emulator,
+        }
+    }
+
+    fn container(&self, name: &str) -> BlobContainerClient {
+        let options = BlobContainerClientOptions {
+            client_options: sdk::client_options(&self.azurite.ca_certificate),
+            ..Default::default()
+        };
+        let url = Url::parse(&format!("{}/{name}", self.azurite.account_url)).unwrap();
+        let credential = sdk::credential(&self.emulator, &self.pod);
+        BlobContainerClient::new(url, Some(credential), Some(options)).unwrap()
+    }
+}
+
+/// A running Azurite, which ends with this value.
+struct Azurite {
+    process: Child,
+    account_url: String,
+    ca_certificate: String,
+    directory: TempDir,
+}
+
+impl Azurite {
+    /// Starts it with a certificate that a new authority signs.
+    fn start() -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "how the script tells a test where Azurite is"
+        )]
+        let script = std::env::var_os("AZURITE_BLOB").expect("AZURITE_BLOB is not set: run scripts/azurite");
+        let directory = TempDir::new().unwrap();
+        let (certificate, key) = (
+            directory.path().join("leaf.pem"),
+            directory.path().join("key.pem"),
+        );
+        let ca_certificate = write_certificate(&certificate, &key);
+        let mut process = Command::new("node")
+            .arg(script)
+            .args([
+                "--oauth",
+                "basic",
+                "--inMemoryPersistence",
+                "--skipApiVersionCheck",
+            ])
+            .args([
+                "--disableTelemetry",
+                "--silent",
+                "--blobHost",
+                "127.0.0.1",
+                "--blobPort",
+                "0",
+            ])
+            .arg("--cert")
+            .arg(certificate)
+            .arg("--key")
+            .arg(key)
+            .current_dir(directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The line that tells the port; what comes after it is read too, or Azurite would wait for a reader.
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        let origin = loop {
+            line.clear();
+            assert_ne!(
+                lines.read_line(&mut line).unwrap(),
+                0,
+                "Azurite ended before it listened"
+            );
+            if let Some((_, origin)) = line.trim_end().split_once("successfully listens on ") {
+                break origin;
+            }
+        };
+        let account_url = format!("{origin}/devstoreaccount1");
+        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        Self {
+            process,
+            account_url,
+            ca_certificate,
+            directory,
+        }
+    }
+}
+
+impl Drop for Azurite {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Writes a leaf for loopback and its key; answers with the certificate of the authority that signed it.
+fn write_certificate(certificate: &PathBuf, key: &PathBuf) -> String {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let leaf_key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&leaf_key, &authority).unwrap();
+    std::fs::write(certificate, leaf.pem()).unwrap();
+    std::fs::write(key, leaf_key.serialize_pem()).unwrap();
+    authority.pem()
+}
+
+fn pattern(length: u32) -> Vec<u8> {
+    (0..length)
+        .map(|i| i.to_le_bytes()[1] ^ i.to_le_bytes()[2])
+        .collect()
+}
+
+#[tokio::test]
+#[ignore = "needs Azurite: run scripts/azurite"]
+async fn the_sdk_uploads_lists_downloads_and_deletes() {
+    let cluster = Cluster::start().await;
+    let container = cluster.container("reports");
+    container.create(None).await.unwrap();
+    for size in [0, 3, 9 << 20] {
+        let content = pattern(size);
+        let name = format!("{size}.bin");
+        let blob = container.blob_client(&name);
+        blob.upload(Body::Bytes(content.clone().into()).into(), None)
+            .await
+            .unwrap();
+        let downloaded: Bytes = blob.download(None).await.unwrap().body.collect().await.unwrap();
+        assert!(downloaded == content, "{size}");
+    }
+    let listed = container.list_blobs(None).unwrap();
+    let names: Vec<_> = listed
+        .map_ok(|blob| blob.name.unwrap())
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(names, ["0.bin", "3.bin", "9437184.bin"]);
+    container.blob_client("3.bin").delete(None).await.unwrap();
+    assert!(!container.blob_client("3.bin").exists().await.unwrap());
+}
+
+#[tokio::test]
+#[ignore = "needs Azurite: run scripts/azurite"]
+async fn a_token_for_another_resource_is_refused() {
+    let cluster = Cluster::start().await;
+    let credential = sdk::credential(&cluster.emulator, &cluster.pod);
+    let token = credential
+        .token(&["https://vault.azure.net/.default"])
+        .await
+        .unwrap();
+    let root = reqwest::Certificate::from_pem(cluster.azurite.ca_certificate.as_bytes()).unwrap();
+    let client = reqwest::Client::builder()
+        .tls_certs_only([root])
+        .no_proxy()
+        .build()
+        .unwrap();
+    let response = client
+        .get(format!("{}?comp=list", cluster.azurite.account_url))
+        .header("x-ms-version", "2026-04-06")
+        .bearer_auth(token.secret())
+        .send()
+        .await
+        .unwrap();
+    assert!(
+        [401, 403].contains(&response.status().as_u16()),
+        "{}",
+        response.status()
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs Azurite: run scripts/azurite"]
+async fn what_is_missing_has_the_same_errors_as_in_the_emulator() {
+    let cluster = Cluster::start().await;
+    let container = cluster.container("reports");
+    let code = async |result: azure_core::Result<_>| match result.expect_err("a refusal").kind() {
+        ErrorKind::HttpResponse {
+            status, error_code, ..
+        } => (*status, error_code.clone().unwrap_or_default()),
+        other => panic!("{other:?}"),
+    };
+    let download = async || container.blob_client("a").download(None).await.map(drop);
+    let missing = code(download().await).await;
+    assert_eq!(missing, (StatusCode::NotFound, "ContainerNotFound".to_owned()));
+    container.create(None).await.unwrap();
+    let exists = code(container.create(None).await.map(drop)).await;
+    assert_eq!(
+        exists,
+        (StatusCode::Conflict, "ContainerAlreadyExists".to_owned())
+    );
+    let missing = code(download().await).await;
+    assert_eq!(missing, (StatusCode::NotFound, "BlobNotFound".to_owned()));
+}
+
+#[tokio::test]
+#[ignore = "needs Azurite: run scripts/azurite"]
+async fn the_sample_program_runs_unchanged() {
+    let cluster = Cluster::start().await;
+    cluster.container("reports").create(None).await.unwrap();
+    let directory = cluster.azurite.directory.path();
+    let roots = directory.join("roots.pem");
+    let both = [
+        cluster.emulator.ca_certificate_pem(),
+        &cluster.azurite.ca_certificate,
+    ]
+    .concat();
+    fs::write(&roots, both).await.unwrap();
+    let content = pattern(9 << 20);
+    fs::write(directory.join("july.bin"), &content).await.unwrap();
+    let blob = Sample::new("blob", &cluster.pod, &roots, directory)
+        .variable("AZURE_STORAGE_ACCOUNT_URL", &cluster.azurite.account_url)
+        .variable("AZURE_STORAGE_CONTAINER", "reports");
+    let uploaded = blob.run(["upload", "july.bin"]).await;
+    assert!(uploaded.printed().ends_with("/reports/july.bin\n"));
+    assert!(blob.run(["list"]).await.printed().ends_with(" july.bin\n"));
+    blob.run(["download", "july.bin", "--output", "copy.bin"])
+        .await
+        .printed();
+    #[expect(clippy::disallowed_methods, reason = "a file of this test's own making")]
+    let copy = std::fs::read(directory.join("copy.bin")).unwrap();
+    assert!(copy == content);
+    blob.run(["delete", "july.bin"]).await.printed();
+    let output = blob.run(["download", "july.bin"]).await;
+    assert!(output.failure().contains("BlobNotFound"), "{}", output.stderr);
+}
