@@ -35,7 +35,7 @@ pub(crate) struct Lease {
     pub(crate) token: AccessToken,
     #[cfg_attr(
         not(feature = "azure-core"),
-        expect(dead_code, reason = "for holders with a cache of their own")
+        allow(dead_code, reason = "for holders with a cache of their own")
     )]
     pub(crate) refresh_on: SystemTime,
 }

@@ -1,5 +1,5 @@
 //! A cached token costs no allocation. In a binary of its own, since it counts what the whole process allocates.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
 
