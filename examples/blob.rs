@@ -8,6 +8,8 @@
 //! blob delete july.csv
 //! ```
 
+#[path = "support/account_url.rs"]
+mod account_url;
 mod support;
 
 use std::error::Error;
@@ -18,7 +20,7 @@ use std::process::ExitCode;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use azure_core::http::{Body, Url};
+use azure_core::http::Body;
 use azure_core::stream::SeekableStream;
 use azure_storage_blob::models::{BlobClientDownloadResult, BlobContainerClientListBlobsOptions};
 use azure_storage_blob::stream::tokio::FileStream;
@@ -91,7 +93,7 @@ async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
             "both --account-url (or AZURE_STORAGE_ACCOUNT_URL) and --container (or AZURE_STORAGE_CONTAINER) are needed",
         );
     };
-    let mut url = match account_url_of(&account_url) {
+    let mut url = match account_url::parse(&account_url) {
         Ok(url) => url,
         Err(error) => usage(&format!("{account_url:?} is no account URL: {error}")),
     };
@@ -207,15 +209,6 @@ async fn list(container: &BlobContainerClient, prefix: Option<String>) -> Result
     Ok(())
 }
 
-/// The URL of the account's blob endpoint.
-fn account_url_of(text: &str) -> Result<Url, Box<dyn Error>> {
-    let mut url = Url::parse(text)?;
-    let host = url.host_str().ok_or("it names no host")?;
-    let blob_endpoint = host.replacen(".dfs.core.", ".blob.core.", 1);
-    url.set_host(Some(&blob_endpoint))?;
-    Ok(url)
-}
-
 /// Storage's own words for a refusal, which the client's error holds as XML.
 fn in_words(error: Box<dyn Error>) -> Box<dyn Error> {
     let error = match error.downcast::<azure_core::Error>() {
@@ -306,27 +299,5 @@ impl AsyncRead for Counted {
             self.bar.inc(count as u64);
         }
         read
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_data_lake_address_becomes_that_of_the_blob_endpoint() {
-        let url = |text| {
-            account_url_of(text)
-                .map(|url| url.to_string())
-                .map_err(|error| error.to_string())
-        };
-        let blob = Ok("https://acme.blob.core.windows.net/".to_owned());
-        assert_eq!(url("https://acme.dfs.core.windows.net"), blob);
-        assert_eq!(url("https://acme.blob.core.windows.net/"), blob);
-        let china = Ok("https://acme.blob.core.chinacloudapi.cn/".to_owned());
-        assert_eq!(url("https://acme.dfs.core.chinacloudapi.cn"), china);
-        let emulator = "https://127.0.0.1:10000/devaccount";
-        assert_eq!(url(emulator), Ok(emulator.to_owned()));
-        assert!(url("acme").is_err() && url("mailto:acme").is_err());
     }
 }

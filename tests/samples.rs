@@ -7,6 +7,8 @@
     reason = "a test that fails may panic, and a test's module is nobody's API"
 )]
 
+#[path = "../examples/support/account_url.rs"]
+mod account_url;
 mod sample;
 
 use std::path::Path;
@@ -229,6 +231,31 @@ mod blob {
         assert!(!output.stderr.is_empty());
         assert_no_token(&output.stderr);
     }
+}
+
+#[test]
+fn a_data_lake_address_becomes_that_of_the_blob_endpoint() {
+    for (given, wanted) in [
+        (
+            "https://acme.dfs.core.windows.net",
+            "https://acme.blob.core.windows.net/",
+        ),
+        (
+            "https://acme.blob.core.windows.net/",
+            "https://acme.blob.core.windows.net/",
+        ),
+        (
+            "https://acme.dfs.core.chinacloudapi.cn",
+            "https://acme.blob.core.chinacloudapi.cn/",
+        ),
+        (
+            "https://127.0.0.1:10000/devaccount",
+            "https://127.0.0.1:10000/devaccount",
+        ),
+    ] {
+        assert_eq!(account_url::parse(given).unwrap().as_str(), wanted);
+    }
+    assert!(account_url::parse("acme").is_err() && account_url::parse("mailto:acme").is_err());
 }
 
 mod keyvault {
