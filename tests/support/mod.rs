@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Arc, Mutex, Once};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -137,6 +137,27 @@ impl Clock for RuntimeClock {
             instant: now.into_std(),
             system_time: self.wall + (now - self.start),
         }
+    }
+}
+
+/// Stands still, but for the test that moves it.
+#[derive(Clone, Debug)]
+pub struct MovableClock(Arc<Mutex<Moment>>);
+
+impl MovableClock {
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(SystemClock.now())))
+    }
+
+    pub fn advance(&self, by: Duration) {
+        let mut now = self.0.lock().unwrap();
+        *now = *now + by;
+    }
+}
+
+impl Clock for MovableClock {
+    fn now(&self) -> Moment {
+        *self.0.lock().unwrap()
     }
 }
 
