@@ -75,11 +75,14 @@ impl Cache {
         let held = slot.held();
         let held = held.as_ref()?;
         match held.age(self.exchange.clock.now()) {
-            Age::Fresh => {}
-            Age::Stale => slot.refresh(&self.exchange),
-            Age::Expired => return None,
+            Age::Fresh => Some(held.lease()),
+            Age::Stale => {
+                slot.refresh(&self.exchange);
+                // The same token, but its next refresh is now to come, and no longer past.
+                slot.held().as_ref().map(|held| held.lease())
+            }
+            Age::Expired => None,
         }
-        Some(held.lease())
     }
 
     async fn exchanged(&self, request: &TokenRequest<'_>) -> Result<Lease, Error> {
