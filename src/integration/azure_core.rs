@@ -97,7 +97,11 @@ impl Transport for SdkTransport {
             .await
             .map_err(|error| Error::transport(no_answer()).with_source(error))?;
         let (status, headers, mut body) = response.deconstruct();
-        let mut answer = http::Response::builder().status(u16::from(status));
+        let no_http = |error: http::Error| {
+            Error::protocol(format!("{host} answered with what is no HTTP")).with_source(error)
+        };
+        let status = http::StatusCode::from_u16(status.into()).map_err(|error| no_http(error.into()))?;
+        let mut answer = http::Response::builder().status(status);
         for (name, value) in headers.iter() {
             answer = answer.header(name.as_str(), value.as_str());
         }
@@ -108,13 +112,13 @@ impl Transport for SdkTransport {
             .map_err(|error| Error::transport(no_answer()).with_source(error))?
         {
             if bytes.len() + chunk.len() > MAX_BODY {
-                return Err(Error::protocol(format!("{host} answered with more than 256 KiB")));
+                return Err(
+                    Error::protocol(format!("{host} answered with more than 256 KiB")).with_status(status)
+                );
             }
             bytes.extend_from_slice(&chunk);
         }
-        answer.body(bytes.freeze()).map_err(|error| {
-            Error::protocol(format!("{host} answered with headers that are no HTTP")).with_source(error)
-        })
+        answer.body(bytes.freeze()).map_err(no_http)
     }
 }
 
