@@ -2,6 +2,9 @@
 //! service-account tokens, and a watch over all log lines for secrets.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+#[cfg(feature = "azure-core")]
+pub mod sdk;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

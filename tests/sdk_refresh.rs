@@ -1,0 +1,305 @@
+//! The bridge to the official SDK: when its clients are told to come back for the next token, and what its HTTP client carries.
+#![cfg(feature = "azure-core")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use azure_core::credentials::TokenCredential;
+use azure_core::http::AsyncRawResponse;
+use azure_core::http::headers::Headers;
+use azure_core::http::response::PinnedStream;
+use bytes::Bytes;
+use entra_workload::{
+    AssertionRequest, ClientAssertionCredential, Clock as _, Environment, Error, ErrorKind, SdkTransport,
+    Secret, Transport,
+};
+use futures::{StreamExt as _, stream};
+use http::{Request, Response};
+
+use support::sdk::SdkClient;
+use support::{CLIENT_ID, MovableClock, TENANT_ID, VAULT, is_safe, pair};
+
+#[tokio::test]
+async fn a_client_comes_back_when_a_refresh_is_due_and_waits_for_nobody() {
+    for (expires_in, refresh_in) in [(3600, None), (86_400, Some(43_200)), (700, Some(10))] {
+        let subject = Subject::new();
+        subject.client.will_grant("planted-1", expires_in, refresh_in);
+        let (_, reported) = subject.token().await;
+        assert!(
+            reported < subject.now() + seconds(expires_in),
+            "not the true expiry"
+        );
+
+        let due = reported - WINDOW;
+        subject.move_to(due - Duration::from_nanos(1));
+        assert_eq!(subject.token().await, ("planted-1".to_owned(), reported));
+        assert_eq!(subject.requests().await, 1, "{expires_in}: none is due yet");
+
+        subject.move_to(due);
+        subject.client.will_grant("planted-2", expires_in, refresh_in);
+        assert_eq!(subject.token().await.0, "planted-1", "{expires_in}");
+        assert_eq!(subject.requests().await, 2, "{expires_in}");
+        assert_eq!(subject.token().await.0, "planted-2", "{expires_in}");
+    }
+}
+
+#[tokio::test]
+async fn no_expiry_is_reported_that_is_later_than_the_true_one() {
+    // Half of it is less than the SDK's five minutes before its end, whatever the random part.
+    for expires_in in [60, 300, 500] {
+        let subject = Subject::new();
+        subject.client.will_grant("planted-1", expires_in, None);
+        let (_, reported) = subject.token().await;
+        assert_eq!(reported, subject.now() + seconds(expires_in));
+    }
+}
+
+#[tokio::test]
+async fn no_expiry_is_reported_that_has_passed() {
+    let subject = Subject::new();
+    subject.client.will_grant("planted-1", 3600, None);
+    subject.token().await;
+    // Nobody has asked since the refresh was due, between 24 and 30 minutes after the start.
+    subject.move_to(subject.now() + seconds(50 * 60));
+    subject.client.will_grant("planted-2", 3600, None);
+    let (secret, reported) = subject.token().await;
+    assert_eq!(
+        (secret.as_str(), reported),
+        ("planted-1", subject.now() + RETRY + WINDOW)
+    );
+    assert_eq!(subject.requests().await, 2);
+}
+
+#[tokio::test]
+async fn after_a_failed_refresh_a_client_comes_back_for_the_next_one() {
+    let subject = Subject::new();
+    subject.client.will_grant("planted-1", 3600, None);
+    let (_, reported) = subject.token().await;
+    subject.move_to(reported - WINDOW);
+    subject.client.will_reply(400, r#"{"error":"invalid_request"}"#);
+    subject.token().await;
+    assert_eq!(subject.requests().await, 2);
+
+    let (_, reported) = subject.token().await;
+    assert_eq!(reported, subject.now() + RETRY + WINDOW);
+    subject.move_to(reported - WINDOW);
+    subject.client.will_grant("planted-2", 3600, None);
+    subject.token().await;
+    assert_eq!(subject.requests().await, 3);
+}
+
+#[tokio::test]
+async fn the_sdk_is_told_all_that_an_error_says() {
+    let subject = Subject::new();
+    let body = r#"{"error":"unauthorized_client","error_codes":[700016],"trace_id":"trace"}"#;
+    subject.client.will_reply(400, body);
+    let error = subject.credential.get_token(&[VAULT], None).await.unwrap_err();
+    is_safe(&error);
+    assert!(
+        matches!(error.kind(), azure_core::error::ErrorKind::Credential),
+        "{error:?}"
+    );
+    let ours = error.downcast_ref::<Error>().unwrap();
+    assert_eq!(error.to_string(), ours.to_string());
+    assert_eq!(
+        (ours.kind(), ours.status().unwrap().as_u16()),
+        (ErrorKind::Rejected, 400)
+    );
+    assert_eq!(
+        (ours.aadsts_codes(), ours.trace_id()),
+        (&[700_016][..], Some("trace"))
+    );
+}
+
+#[tokio::test]
+async fn the_sdks_client_carries_the_token_request_as_it_is() {
+    let subject = Subject::new();
+    subject.client.will_grant("planted-1", 3600, None);
+    subject.token().await;
+    let through_the_sdk = subject.client.requests().remove(0);
+
+    let (transport, mut endpoint) = pair();
+    let credential = credential(transport, &subject.clock);
+    let call = tokio::spawn(async move { credential.token(&[VAULT]).await });
+    let request = endpoint.request().await;
+    assert_eq!(through_the_sdk.method, request.method);
+    assert_eq!(through_the_sdk.url, request.uri);
+    assert_eq!(
+        through_the_sdk.form().into_iter().collect::<BTreeMap<_, _>>(),
+        request.form
+    );
+    let own_id = |name: &str, value: &str| {
+        let value = if name == "client-request-id" { "" } else { value };
+        (name.to_owned(), value.to_owned())
+    };
+    let headers = through_the_sdk
+        .headers
+        .iter()
+        .map(|(name, value)| own_id(name, value));
+    let wanted = request
+        .headers
+        .iter()
+        .map(|(name, value)| own_id(name.as_str(), value.to_str().unwrap()));
+    assert_eq!(
+        headers.collect::<BTreeMap<_, _>>(),
+        wanted.collect::<BTreeMap<_, _>>()
+    );
+    assert_eq!(request.headers.len(), 5);
+    request.grant("planted-2", 3600);
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_sdks_client_brings_the_answer_back_as_it_is() {
+    let mut headers = Headers::new();
+    headers.insert("retry-after", "7");
+    headers.insert("x-ms-request-id", "trace");
+    let chunks = [b"one, ", &b""[..], b"two"].map(|chunk| Ok(Bytes::from_static(chunk)));
+    let answer = AsyncRawResponse::new(429.into(), headers, Box::pin(stream::iter(chunks)));
+    let answer = send(Ok(answer)).await.unwrap();
+    assert_eq!(answer.status(), 429);
+    assert_eq!(answer.body(), "one, two");
+    assert_eq!(answer.headers().len(), 2);
+    assert_eq!(answer.headers()["retry-after"], "7");
+    assert_eq!(answer.headers()["x-ms-request-id"], "trace");
+}
+
+#[tokio::test]
+async fn a_longer_answer_than_256_kib_is_not_read_to_its_end() {
+    let answer = |body| AsyncRawResponse::new(503.into(), Headers::new(), body);
+    let endless = || stream::repeat_with(|| Ok(Bytes::from_static(&[b'x'; 1024])));
+    let longest = endless().take(256);
+    let body = send(Ok(answer(Box::pin(longest)))).await.unwrap().into_body();
+    assert_eq!(body.len(), 256 * 1024);
+
+    let longer = endless()
+        .take(256)
+        .chain(stream::iter([Ok(Bytes::from_static(b"x"))]));
+    for body in [Box::pin(longer) as PinnedStream, Box::pin(endless())] {
+        let error = send(Ok(answer(body))).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error:?}");
+        assert_eq!(error.status().unwrap(), 503);
+        assert!(error.is_transient());
+    }
+}
+
+#[tokio::test]
+async fn no_whole_answer_is_a_failure_of_the_transport() {
+    let broken = || azure_core::Error::with_message(azure_core::error::ErrorKind::Io, "cable cut");
+    let half = stream::iter([Ok(Bytes::from_static(b"planted")), Err(broken())]);
+    let half = AsyncRawResponse::new(200.into(), Headers::new(), Box::pin(half));
+    for answer in [Err(broken()), Ok(half)] {
+        let error = send(answer).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.status()),
+            (ErrorKind::Transport, None),
+            "{error:?}"
+        );
+        assert!(error.is_transient());
+        assert_eq!(error.source().unwrap().to_string(), "cable cut");
+        assert!(error.to_string().contains("login.example.com"), "{error}");
+        is_safe(&error);
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_http_is_refused() {
+    let mut headers = Headers::new();
+    headers.insert("x", "a\nb");
+    for (status, headers) in [(200, headers), (1000, Headers::new()), (99, Headers::new())] {
+        let error = send(Ok(AsyncRawResponse::from_bytes(
+            status.into(),
+            headers,
+            "planted",
+        )))
+        .await;
+        let error = error.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{status}: {error:?}");
+        is_safe(&error);
+    }
+}
+
+/// What the transport makes of an answer.
+async fn send(answer: azure_core::Result<AsyncRawResponse>) -> Result<Response<Bytes>, Error> {
+    let client = SdkClient::new();
+    client.will(answer);
+    let request = Request::post("https://login.example.com/token")
+        .body(Bytes::new())
+        .unwrap();
+    SdkTransport::new(client).send(request).await
+}
+
+/// A credential as the SDK sees it, whose token requests the SDK's client carries.
+struct Subject {
+    credential: Arc<ClientAssertionCredential>,
+    client: Arc<SdkClient>,
+    clock: MovableClock,
+}
+
+impl Subject {
+    fn new() -> Self {
+        let (client, clock) = (SdkClient::new(), MovableClock::new());
+        Self {
+            credential: credential(SdkTransport::new(client.clone()), &clock),
+            client,
+            clock,
+        }
+    }
+
+    fn now(&self) -> SystemTime {
+        self.clock.now().system_time
+    }
+
+    fn move_to(&self, time: SystemTime) {
+        self.clock.advance(time.duration_since(self.now()).unwrap());
+    }
+
+    /// The token, and when the SDK is told that it expires.
+    async fn token(&self) -> (String, SystemTime) {
+        let token = self.credential.get_token(&[VAULT], None).await.unwrap();
+        (token.token.secret().to_owned(), token.expires_on.into())
+    }
+
+    /// How many requests there are once all tasks have come to rest.
+    async fn requests(&self) -> usize {
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        self.client.requests().len()
+    }
+}
+
+/// Its assertions come from memory: a file is read in a thread of its own, which comes to rest nobody knows when.
+fn credential(transport: impl Transport, clock: &MovableClock) -> Arc<ClientAssertionCredential> {
+    ClientAssertionCredential::builder()
+        .environment(Environment::default())
+        .tenant_id(TENANT_ID)
+        .client_id(CLIENT_ID)
+        .assertion(|_: AssertionRequest| async { Ok(Secret::from("planted-assertion")) })
+        .transport(transport)
+        .clock(clock.clone())
+        .build()
+        .unwrap()
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// How long before the reported expiry an SDK client asks again.
+const WINDOW: Duration = Duration::from_secs(300);
+
+/// How long after one refresh began the next may begin.
+const RETRY: Duration = Duration::from_secs(30);

@@ -1,0 +1,82 @@
+//! The SDK's HTTP client, in-process: its answers are those that a test lists.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use azure_core::http::headers::Headers;
+use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
+
+#[derive(Debug, Default)]
+pub struct SdkClient {
+    answers: Mutex<VecDeque<azure_core::Result<AsyncRawResponse>>>,
+    requests: Mutex<Vec<Sent>>,
+}
+
+/// A request as it left the SDK.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub method: String,
+    pub url: String,
+    pub headers: BTreeMap<String, String>,
+    pub body: String,
+}
+
+impl SdkClient {
+    pub fn new() -> Arc<Self> {
+        super::watch_for_secrets();
+        Arc::default()
+    }
+
+    pub fn will(&self, answer: azure_core::Result<AsyncRawResponse>) {
+        self.answers.lock().unwrap().push_back(answer);
+    }
+
+    pub fn will_reply(&self, status: u16, body: &str) {
+        let reply = AsyncRawResponse::from_bytes(status.into(), Headers::new(), body.to_owned());
+        self.will(Ok(reply));
+    }
+
+    pub fn will_grant(&self, secret: &str, expires_in: u64, refresh_in: Option<u64>) {
+        let refresh_in = refresh_in.map(|refresh_in| format!(r#""refresh_in":{refresh_in},"#));
+        let refresh_in = refresh_in.unwrap_or_default();
+        let body = format!(
+            r#"{{"token_type":"Bearer","expires_in":{expires_in},{refresh_in}"access_token":"{secret}"}}"#
+        );
+        self.will_reply(200, &body);
+    }
+
+    pub fn requests(&self) -> Vec<Sent> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+impl Sent {
+    /// The fields of the form, in the order in which they were sent.
+    pub fn form(&self) -> Vec<(String, String)> {
+        url::form_urlencoded::parse(self.body.as_bytes())
+            .into_owned()
+            .collect()
+    }
+}
+
+#[async_trait]
+impl HttpClient for SdkClient {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let Body::Bytes(body) = request.body() else {
+            panic!("a token request is no stream");
+        };
+        self.requests.lock().unwrap().push(Sent {
+            method: request.method().to_string(),
+            url: request.url().to_string(),
+            headers: request
+                .headers()
+                .iter()
+                .map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned()))
+                .collect(),
+            body: String::from_utf8(body.to_vec()).unwrap(),
+        });
+        let answer = self.answers.lock().unwrap().pop_front();
+        answer.expect("the test lists no further answer")
+    }
+}
