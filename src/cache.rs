@@ -6,7 +6,7 @@ mod slot;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
@@ -29,17 +29,6 @@ pub(crate) struct Cache {
     growth: Mutex<()>,
 }
 
-/// A token, and when its holder should ask again: no later than the cache's next refresh of it.
-#[derive(Clone, Debug)]
-pub(crate) struct Lease {
-    pub(crate) token: AccessToken,
-    #[cfg_attr(
-        not(feature = "azure-core"),
-        allow(dead_code, reason = "for holders with a cache of their own")
-    )]
-    pub(crate) refresh_on: SystemTime,
-}
-
 impl Cache {
     /// * `patience`: how long an exchange by `source` may take before it counts as lost, with the runtime that ran it.
     pub(crate) fn new(source: Arc<dyn TokenSource>, clock: Arc<dyn Clock>, patience: Duration) -> Self {
@@ -55,9 +44,9 @@ impl Cache {
     }
 
     /// The token for `request`: at once if there is one that has not expired, else from the one exchange of its key.
-    pub(crate) async fn token(&self, request: &TokenRequest<'_>) -> Result<Lease, Error> {
+    pub(crate) async fn token(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
         match self.cached(request) {
-            Some(lease) => Ok(lease),
+            Some(token) => Ok(token),
             None => Box::pin(self.exchanged(request)).await,
         }
     }
@@ -69,23 +58,23 @@ impl Cache {
         }
     }
 
-    fn cached(&self, request: &TokenRequest<'_>) -> Option<Lease> {
+    fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
         let slots = self.slots.load();
         let slot = slots.get(&KeyView::new(request))?;
         let held = slot.held();
         let held = held.as_ref()?;
         match held.age(self.exchange.clock.now()) {
-            Age::Fresh => Some(held.lease()),
+            Age::Fresh => Some(held.token()),
             Age::Stale => {
                 slot.refresh(&self.exchange);
                 // The same token, but its next refresh is now to come, and no longer past.
-                slot.held().as_ref().map(|held| held.lease())
+                slot.held().as_ref().map(|held| held.token())
             }
             Age::Expired => None,
         }
     }
 
-    async fn exchanged(&self, request: &TokenRequest<'_>) -> Result<Lease, Error> {
+    async fn exchanged(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
         self.slot(request)?.exchanged(&self.exchange).await
     }
 

@@ -113,7 +113,7 @@ macro_rules! token_methods {
                 &self,
                 request: &crate::TokenRequest<'_>,
             ) -> Result<crate::AccessToken, crate::Error> {
-                self.cache.token(request).await.map(|lease| lease.token)
+                self.cache.token(request).await
             }
 
             /// Forgets this token, for instance because a service refused it. The next call gets another. Nothing happens if a newer

@@ -9,32 +9,50 @@ use zeroize::Zeroizing;
 /// A clone shares the token, it does not copy it; the memory is wiped when the last clone is dropped. `Debug` shows
 /// the expiry and never the token.
 #[derive(Clone)]
-pub struct AccessToken(Arc<Issued>);
+pub struct AccessToken {
+    issued: Arc<Issued>,
+    refresh_on: SystemTime,
+}
 
 impl AccessToken {
     /// Wraps a token that comes from elsewhere, for instance in a test.
     ///
     /// * `expires_on`: wall time in UTC.
     pub fn new(secret: impl Into<Secret>, expires_on: SystemTime) -> Self {
-        Self(Arc::new(Issued {
-            secret: secret.into(),
-            expires_on,
-        }))
+        Self {
+            issued: Arc::new(Issued {
+                secret: secret.into(),
+                expires_on,
+            }),
+            refresh_on: expires_on,
+        }
+    }
+
+    /// The same token, to be asked for again at `refresh_on`.
+    #[must_use]
+    pub fn with_refresh_on(self, refresh_on: SystemTime) -> Self {
+        Self { refresh_on, ..self }
     }
 
     /// The token itself. Entra's are JWTs of one to three kilobytes, but a client must not look inside.
     pub fn secret(&self) -> &str {
-        self.0.secret.expose()
+        self.issued.secret.expose()
     }
 
     /// The true expiry, in wall time (UTC); usually 60 to 90 minutes after the token was issued.
     pub fn expires_on(&self) -> SystemTime {
-        self.0.expires_on
+        self.issued.expires_on
+    }
+
+    /// When to ask the credential again, in wall time (UTC): its next refresh of this token is due then. It matters only to a
+    /// holder that keeps the token; to ask for every request is cheap.
+    pub fn refresh_on(&self) -> SystemTime {
+        self.refresh_on
     }
 
     /// Whether both are the same issued token, and not merely alike.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.issued, &other.issued)
     }
 }
 
@@ -42,6 +60,7 @@ impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessToken")
             .field("expires_on", &self.expires_on())
+            .field("refresh_on", &self.refresh_on)
             .finish_non_exhaustive()
     }
 }

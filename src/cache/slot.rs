@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::key::Key;
-use super::{Lease, policy};
+use super::policy;
 use crate::clock::{Clock, Moment};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource};
@@ -70,13 +70,13 @@ impl Slot {
     }
 
     /// The token of the exchange that is under way, or of a new one; or the last error, while the slot cools down.
-    pub(super) async fn exchanged(self: &Arc<Self>, refresher: &Refresher) -> Result<Lease, Error> {
+    pub(super) async fn exchanged(self: &Arc<Self>, refresher: &Refresher) -> Result<AccessToken, Error> {
         let runtime = Handle::try_current().map_err(|error| {
             Error::configuration("a token can be fetched only within a Tokio runtime").with_source(error)
         })?;
         for _ in 0..MAX_LOST_FLIGHTS {
             let (mut outcome, deadline) = match self.join(refresher)? {
-                Joined::Held(lease) => return Ok(lease),
+                Joined::Held(token) => return Ok(token),
                 Joined::Flight { outcome, deadline } => (outcome, deadline),
                 Joined::New {
                     landing,
@@ -116,7 +116,7 @@ impl Slot {
             .as_ref()
             .filter(|held| held.age(now) != Age::Expired)
         {
-            return Ok(Joined::Held(held.lease()));
+            return Ok(Joined::Held(held.token()));
         }
         if let Some(flight) = turn.flight.as_ref().filter(|flight| !flight.is_lost()) {
             return Ok(Joined::Flight {
@@ -154,8 +154,8 @@ impl Slot {
     }
 
     /// Takes a new token in. A flight that was given up for lost must not replace what came later.
-    fn keep(&self, turn: &mut Turn, held: Option<&Held>, new: Held) -> Lease {
-        let lease = new.lease();
+    fn keep(&self, turn: &mut Turn, held: Option<&Held>, new: Held) -> AccessToken {
+        let token = new.token();
         if held.is_none_or(|held| held.expires_on() <= new.expires_on()) {
             self.held.store(Some(Arc::new(new)));
         }
@@ -163,7 +163,7 @@ impl Slot {
             flight: turn.flight.take(),
             ..Turn::default()
         };
-        lease
+        token
     }
 
     /// Takes a failure in: the token in use serves on; without one the slot cools down.
@@ -226,11 +226,8 @@ impl Held {
         self.expires.system_time
     }
 
-    pub(super) fn lease(&self) -> Lease {
-        Lease {
-            token: self.token.clone(),
-            refresh_on: self.refresh.system_time,
-        }
+    pub(super) fn token(&self) -> AccessToken {
+        self.token.clone().with_refresh_on(self.refresh.system_time)
     }
 
     /// The same token, to be refreshed later.
@@ -257,7 +254,7 @@ struct Turn {
 /// An exchange under way.
 #[derive(Debug)]
 struct Flight {
-    outcome: watch::Receiver<Option<Result<Lease, Error>>>,
+    outcome: watch::Receiver<Option<Result<AccessToken, Error>>>,
     /// When it counts as lost: the runtime that ran it is no longer driven.
     deadline: Instant,
 }
@@ -269,14 +266,14 @@ impl Flight {
 }
 
 enum Joined {
-    Held(Lease),
+    Held(AccessToken),
     Flight {
-        outcome: watch::Receiver<Option<Result<Lease, Error>>>,
+        outcome: watch::Receiver<Option<Result<AccessToken, Error>>>,
         deadline: Instant,
     },
     New {
         landing: Landing,
-        outcome: watch::Receiver<Option<Result<Lease, Error>>>,
+        outcome: watch::Receiver<Option<Result<AccessToken, Error>>>,
         deadline: Instant,
     },
 }
@@ -286,7 +283,7 @@ enum Joined {
 struct Landing {
     slot: Arc<Slot>,
     refresher: Refresher,
-    outcome: watch::Sender<Option<Result<Lease, Error>>>,
+    outcome: watch::Sender<Option<Result<AccessToken, Error>>>,
     deadline: Instant,
     landed: bool,
 }

@@ -131,8 +131,8 @@ impl Stage {
     fn call(&self, scope: &'static str) -> tokio::task::JoinHandle<Result<String, Error>> {
         let cache = self.cache.clone();
         tokio::task::spawn(async move {
-            let lease = cache.token(&TokenRequest::new(&[scope])).await?;
-            Ok(lease.token.secret().to_owned())
+            let token = cache.token(&TokenRequest::new(&[scope])).await?;
+            Ok(token.secret().to_owned())
         })
     }
 
@@ -142,8 +142,8 @@ impl Stage {
         let scopes = [scope];
         let request = TokenRequest::new(&scopes);
         let call = self.cache.token(&request);
-        let lease = futures::FutureExt::now_or_never(call).expect("the call waits")?;
-        Ok(lease.token.secret().to_owned())
+        let token = futures::FutureExt::now_or_never(call).expect("the call waits")?;
+        Ok(token.secret().to_owned())
     }
 
     async fn fetch(&mut self) -> Fetch {
@@ -405,7 +405,7 @@ async fn a_refused_token_is_forgotten_and_no_other() {
     let call = stage.call("other");
     stage.fetch().await.grant(&stage.clock, "of-another", HOUR);
     call.await.unwrap().unwrap();
-    let refused = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap().token;
+    let refused = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
 
     stage.cache.invalidate(&refused);
     let call = stage.call("s");
@@ -421,7 +421,7 @@ async fn a_refused_token_is_forgotten_and_no_other() {
 async fn a_forgotten_token_stays_forgotten_when_its_refresh_fails() {
     let mut stage = Stage::holding("s", "one").await;
     advance(HOUR / 2).await;
-    let refused = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap().token;
+    let refused = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
     let refresh = stage.fetch().await;
     stage.cache.invalidate(&refused);
     refresh.fail(outage());
@@ -430,11 +430,11 @@ async fn a_forgotten_token_stays_forgotten_when_its_refresh_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lease_ends_when_the_next_refresh_is_due() {
+async fn a_token_tells_when_its_next_refresh_is_due() {
     let mut stage = Stage::holding("s", "one").await;
-    let lease = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
-    let until_refresh = lease
-        .refresh_on
+    let token = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
+    let until_refresh = token
+        .refresh_on()
         .duration_since(stage.clock.now().system_time)
         .unwrap();
     assert!(
@@ -445,9 +445,9 @@ async fn the_lease_ends_when_the_next_refresh_is_due() {
     stage.at_once("s").unwrap();
     stage.fetch().await.fail(outage());
     settle().await;
-    let lease = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
-    let until_refresh = lease
-        .refresh_on
+    let token = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
+    let until_refresh = token
+        .refresh_on()
         .duration_since(stage.clock.now().system_time)
         .unwrap();
     assert_eq!(until_refresh, Duration::from_secs(30));

@@ -12,7 +12,7 @@ use azure_core::time::OffsetDateTime;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 
-use crate::cache::{Cache, Lease};
+use crate::cache::Cache;
 use crate::credential::{ClientAssertionCredential, WorkloadIdentityCredential};
 use crate::error::Error;
 use crate::token::TokenRequest;
@@ -40,7 +40,7 @@ token_credential!(ClientAssertionCredential, WorkloadIdentityCredential);
 
 async fn get_token(cache: &Cache, scopes: &[&str]) -> azure_core::Result<AccessToken> {
     match cache.token(&TokenRequest::new(scopes)).await {
-        Ok(lease) => Ok(reported(&lease)),
+        Ok(token) => Ok(reported(&token)),
         Err(error) => Err(azure_core::Error::new(
             azure_core::error::ErrorKind::Credential,
             error,
@@ -48,8 +48,11 @@ async fn get_token(cache: &Cache, scopes: &[&str]) -> azure_core::Result<AccessT
     }
 }
 
-fn reported(Lease { token, refresh_on }: &Lease) -> AccessToken {
-    let come_back = refresh_on.checked_add(SDK_REFRESH_WINDOW).unwrap_or(*refresh_on);
+fn reported(token: &crate::AccessToken) -> AccessToken {
+    let come_back = token
+        .refresh_on()
+        .checked_add(SDK_REFRESH_WINDOW)
+        .unwrap_or(token.refresh_on());
     AccessToken::new(
         token.secret().to_owned(),
         offset(token.expires_on().min(come_back)),
