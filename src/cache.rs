@@ -15,8 +15,10 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::exchange::TokenSource;
 use crate::token::{AccessToken, TokenRequest};
-use key::{Key, KeyView};
+use key::KeyView;
 use slot::{Age, Slot};
+
+pub(crate) use key::Key;
 
 /// The tokens of one credential.
 ///
@@ -58,7 +60,14 @@ impl Cache {
         }
     }
 
-    fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
+    /// Forgets every token.
+    pub(crate) fn clear(&self) {
+        let _growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
+        self.slots.store(Arc::default());
+    }
+
+    /// The token for `request`, if there is one that has not expired.
+    pub(crate) fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
         let slots = self.slots.load();
         let slot = slots.get(&KeyView::new(request))?;
         let held = slot.held();

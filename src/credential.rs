@@ -1,26 +1,65 @@
 //! The credentials: each turns settings into an exchange with a cache in front of it.
 
 mod client_assertion;
+mod client_secret;
 mod workload_identity;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::assertion::ClientAssertion;
+use async_trait::async_trait;
+
 use crate::authority::{Authority, TenantId};
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
-use crate::env::Environment;
+use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID, Environment};
 use crate::error::Error;
-use crate::exchange::Exchange;
+use crate::exchange::{ClientAuthentication, Exchange};
+use crate::token::{AccessToken, TokenRequest};
 use crate::transport::{HttpTransport, Transport};
 
 pub use client_assertion::{ClientAssertionCredential, ClientAssertionCredentialBuilder};
+pub use client_secret::{ClientSecretCredential, ClientSecretCredentialBuilder};
 pub use workload_identity::{WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder};
 
+/// What gives tokens: every credential of this crate, and whatever else implements it; a link of a chain.
+///
+/// The credentials have methods of their own of the same names, so that this trait need not be imported to use them.
+#[async_trait]
+pub trait Credential: fmt::Debug + Send + Sync + 'static {
+    /// A token for `request`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if this credential is not set up here, so that a chain goes on;
+    /// any other kind if it is, and fails.
+    async fn token_for(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error>;
+
+    /// The token for `request` if it can be had at once, without an allocation; else nothing, and
+    /// [`token_for`](Self::token_for) is asked.
+    fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
+        let _ = request;
+        None
+    }
+
+    /// Forgets this token, because a service refused it, unless a newer one has taken its place.
+    fn invalidate(&self, token: &AccessToken) {
+        let _ = token;
+    }
+
+    /// Forgets every token.
+    fn clear(&self) {}
+
+    /// The client id that it asks with, if it is known: for a line in the log.
+    fn client_id(&self) -> Option<&str> {
+        None
+    }
+}
+
 /// What the builders of all credentials take.
-#[derive(Debug, Default)]
-struct ClientOptions {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClientOptions {
     tenant_id: Option<String>,
     client_id: Option<String>,
     authority_host: Option<String>,
@@ -33,20 +72,42 @@ struct ClientOptions {
 
 impl ClientOptions {
     /// The variables to fall back on; taken once, so that all of them are of one moment.
-    fn take_environment(&mut self) -> Environment {
+    pub(crate) fn take_environment(&mut self) -> Environment {
         self.environment.take().unwrap_or_else(Environment::from_process)
     }
 
-    fn clock(&self) -> Arc<dyn Clock> {
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock))
+    }
+
+    /// Whom tokens are for; what is missing is named.
+    fn client(&mut self, environment: &Environment) -> Result<Client, Error> {
+        let variables = environment.workload_identity()?;
+        let client_id = present(self.client_id.take()).or(variables.client_id);
+        let tenant_id = present(self.tenant_id.take()).or(variables.tenant_id);
+        if let (Some(client_id), Some(tenant_id)) = (&client_id, &tenant_id) {
+            return Ok(Client {
+                client_id: client_id.clone(),
+                tenant_id: TenantId::parse(tenant_id)?,
+            });
+        }
+        let missing = [
+            (AZURE_CLIENT_ID, "client_id", client_id),
+            (AZURE_TENANT_ID, "tenant_id", tenant_id),
+        ];
+        let missing: Vec<String> = missing
+            .into_iter()
+            .filter(|(_, _, value)| value.is_none())
+            .map(|(variable, option, _)| format!("{variable} is not set; set it, or give .{option}(..)"))
+            .collect();
+        Err(Error::configuration(missing.join("; ")))
     }
 
     /// Puts a cache in front of an exchange. Does no I/O.
     fn build(
         self,
-        tenant_id: &str,
-        client_id: String,
-        assertion: Arc<dyn ClientAssertion>,
+        client: Client,
+        authentication: ClientAuthentication,
         environment: &Environment,
     ) -> Result<Cache, Error> {
         let authority = match present(self.authority_host.clone()).or(environment.authority_host()?) {
@@ -57,16 +118,22 @@ impl ClientOptions {
         let timeout = self.timeout.unwrap_or(TIMEOUT).min(LONGEST_TIMEOUT);
         let exchange = Exchange {
             authority,
-            tenant_id: TenantId::parse(tenant_id)?,
+            tenant_id: client.tenant_id,
             additionally_allowed_tenants: self.additionally_allowed_tenants,
-            client_id,
-            assertion,
+            client_id: client.client_id,
+            authentication,
             transport: self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
             clock: clock.clone(),
             timeout,
         };
         Ok(Cache::new(Arc::new(exchange), clock, timeout + GRACE))
     }
+}
+
+/// An application in its tenant.
+struct Client {
+    client_id: String,
+    tenant_id: TenantId,
 }
 
 /// Set but empty is the same as missing, for options as for variables.
@@ -122,6 +189,32 @@ macro_rules! token_methods {
                 self.cache.invalidate(token);
             }
         }
+
+        #[async_trait::async_trait]
+        impl crate::Credential for $credential {
+            async fn token_for(
+                &self,
+                request: &crate::TokenRequest<'_>,
+            ) -> Result<crate::AccessToken, crate::Error> {
+                self.cache.token(request).await
+            }
+
+            fn cached(&self, request: &crate::TokenRequest<'_>) -> Option<crate::AccessToken> {
+                self.cache.cached(request)
+            }
+
+            fn invalidate(&self, token: &crate::AccessToken) {
+                self.cache.invalidate(token);
+            }
+
+            fn clear(&self) {
+                self.cache.clear();
+            }
+
+            fn client_id(&self) -> Option<&str> {
+                Some(&self.client_id)
+            }
+        }
     };
 }
 
@@ -133,13 +226,6 @@ macro_rules! client_options {
             #[must_use]
             pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
                 self.options.tenant_id = Some(tenant_id.into());
-                self
-            }
-
-            /// The client id of the application or of the user-assigned managed identity. Default: `AZURE_CLIENT_ID`.
-            #[must_use]
-            pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
-                self.options.client_id = Some(client_id.into());
                 self
             }
 
@@ -193,7 +279,21 @@ macro_rules! client_options {
     };
 }
 
-use {client_options, token_methods};
+/// The client id, for builders of credentials of one client.
+macro_rules! client_id_option {
+    ($builder:ident) => {
+        impl $builder {
+            /// The client id of the application or of the user-assigned managed identity. Default: `AZURE_CLIENT_ID`.
+            #[must_use]
+            pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+                self.options.client_id = Some(client_id.into());
+                self
+            }
+        }
+    };
+}
+
+pub(crate) use {client_id_option, client_options, token_methods};
 
 /// Two whole attempts of 10 s, or four quick ones. `design`: a request that waits longer has been given up by its own caller.
 const TIMEOUT: Duration = Duration::from_secs(20);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::token::Secret;
 
 /// A snapshot of the variables that matter here: `AZURE_*` and `KUBERNETES_SERVICE_HOST`.
 ///
@@ -45,6 +46,10 @@ impl Environment {
             tenant_id: self.text(AZURE_TENANT_ID)?,
             token_file: self.value(AZURE_FEDERATED_TOKEN_FILE).map(PathBuf::from),
         })
+    }
+
+    pub(crate) fn client_secret(&self) -> Result<Option<Secret>, Error> {
+        Ok(self.text(AZURE_CLIENT_SECRET)?.map(Secret::from))
     }
 
     pub(crate) fn authority_host(&self) -> Result<Option<String>, Error> {
@@ -101,6 +106,7 @@ pub(crate) struct WorkloadIdentityVariables {
 pub(crate) const AZURE_CLIENT_ID: &str = "AZURE_CLIENT_ID";
 pub(crate) const AZURE_TENANT_ID: &str = "AZURE_TENANT_ID";
 pub(crate) const AZURE_FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+pub(crate) const AZURE_CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
 pub(crate) const AZURE_AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 /// Set by the kubelet in every container of every pod.
 const KUBERNETES_SERVICE_HOST: &str = "KUBERNETES_SERVICE_HOST";

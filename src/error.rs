@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use http::StatusCode;
 /// One word wide and cheap to clone, so that all who waited for one exchange get the same error.
 ///
 /// * [`kind()`](Self::kind) says what sort of thing went wrong, and so who can mend it.
-/// * `Display` is one stable line that names the thing and the way out. It carries no timestamp, no request id and
+/// * `Display` is one stable line that names the thing and the way out (of a chain: one more for each link). It carries no timestamp, no request id and
 ///   no text of its source: a controller can put it into a status field and will not see it change.
 /// * [`source()`](StdError::source) holds the cause, if there is one: the I/O error, or what the server wrote.
 /// * No part of it, `Debug` included, ever holds a token, an assertion or a client secret.
@@ -65,6 +66,7 @@ impl Error {
             correlation_id: None,
             trace_id: None,
             retry_after: None,
+            attempts: Vec::new(),
             source: None,
         }))
     }
@@ -135,6 +137,37 @@ impl Error {
         self.0.retry_after
     }
 
+    /// What each link of a chain said, in order; empty if the error is not of a chain.
+    pub fn attempts(&self) -> &[Attempt] {
+        &self.0.attempts
+    }
+
+    /// The error of a chain of which no link gave a token. The last attempt decides what kind it is: either it stopped the chain,
+    /// or all were unavailable.
+    pub(crate) fn of_chain(attempts: Vec<Attempt>) -> Self {
+        let Some(last) = attempts.last() else {
+            return Self::configuration("the chain has no links");
+        };
+        let first = if last.error.is_unavailable() {
+            "no credential of the chain is available here".to_owned()
+        } else {
+            format!("the chain stopped at {}", last.name)
+        };
+        // A chain within a chain keeps its own block, one step further in.
+        let reason = |attempt: &Attempt| attempt.error.to_string().replace('\n', "\n  ");
+        let lines = attempts
+            .iter()
+            .map(|attempt| format!("{}: {}", attempt.name, reason(attempt)));
+        let message = std::iter::once(first)
+            .chain(lines)
+            .collect::<Vec<_>>()
+            .join("\n  ");
+        last.error.clone().map(|inner| {
+            inner.message = message;
+            inner.attempts = attempts;
+        })
+    }
+
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Unavailable, message)
     }
@@ -190,6 +223,29 @@ impl Error {
     }
 }
 
+/// What one link of a chain said.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    name: Cow<'static, str>,
+    error: Error,
+}
+
+impl Attempt {
+    pub(crate) fn new(name: Cow<'static, str>, error: Error) -> Self {
+        Self { name, error }
+    }
+
+    /// The name of the link.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Why it gave no token.
+    pub fn error(&self) -> &Error {
+        &self.error
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)
@@ -218,6 +274,7 @@ struct Inner {
     correlation_id: Option<String>,
     trace_id: Option<String>,
     retry_after: Option<Duration>,
+    attempts: Vec<Attempt>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 

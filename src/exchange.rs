@@ -41,13 +41,20 @@ pub(crate) struct Grant {
     pub(crate) refresh_in: Option<Duration>,
 }
 
-/// Trades client assertions for access tokens at one tenant's token endpoint.
+/// How the client proves who it is.
+#[derive(Clone)]
+pub(crate) enum ClientAuthentication {
+    Assertion(Arc<dyn ClientAssertion>),
+    Secret(Secret),
+}
+
+/// Trades client assertions, or a client secret, for access tokens at one tenant's token endpoint.
 pub(crate) struct Exchange {
     pub(crate) authority: Authority,
     pub(crate) tenant_id: TenantId,
     pub(crate) additionally_allowed_tenants: Vec<String>,
     pub(crate) client_id: String,
-    pub(crate) assertion: Arc<dyn ClientAssertion>,
+    pub(crate) authentication: ClientAuthentication,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
     /// For the whole of it: reading the assertion, all attempts, and the pauses between them.
@@ -109,13 +116,13 @@ struct Attempts<'a> {
 impl Attempts<'_> {
     async fn run(&self) -> Result<Grant, Error> {
         let mut tried = 0;
-        let mut assertion = self.assertion().await?;
+        let mut proof = self.proof().await?;
         let mut read_again = false;
         loop {
             tried += 1;
             let request_id = request_id();
             let sent_at = Instant::now();
-            let error = match self.attempt(&assertion, &request_id).await {
+            let error = match self.attempt(&proof, &request_id).await {
                 Ok(grant) => {
                     tracing::debug!(
                         scopes = ?self.request.scopes(),
@@ -143,11 +150,11 @@ impl Attempts<'_> {
             }
             if !read_again && error.aadsts_codes().contains(&ASSERTION_OUTSIDE_ITS_TIME) {
                 read_again = true;
-                let fresh = self.assertion().await?;
-                if fresh == assertion {
+                let fresh = self.proof().await?;
+                if fresh == proof {
                     return Err(error);
                 }
-                assertion = fresh;
+                proof = fresh;
                 continue;
             }
             if !heals_by_itself(&error) {
@@ -160,14 +167,18 @@ impl Attempts<'_> {
             tokio::time::sleep(pause).await;
             // The kubelet may have replaced it meanwhile. If it cannot be had now, the error of the attempt that was
             // made says more.
-            assertion = self.assertion().await.map_err(|_| error)?;
+            proof = self.proof().await.map_err(|_| error)?;
         }
     }
 
-    async fn assertion(&self) -> Result<Secret, Error> {
+    /// The assertion, anew for each attempt, or the client secret.
+    async fn proof(&self) -> Result<Secret, Error> {
+        let source = match &self.exchange.authentication {
+            ClientAuthentication::Secret(secret) => return Ok(secret.clone()),
+            ClientAuthentication::Assertion(source) => source,
+        };
         let request = AssertionRequest::new(&self.exchange.client_id, &self.endpoint);
-        let assertion = self.exchange.assertion.assertion(request);
-        tokio::time::timeout_at(self.deadline, assertion)
+        tokio::time::timeout_at(self.deadline, source.assertion(request))
             .await
             .unwrap_or_else(|_| {
                 Err(Error::assertion(format!(
@@ -177,10 +188,10 @@ impl Attempts<'_> {
             })
     }
 
-    async fn attempt(&self, assertion: &Secret, request_id: &str) -> Result<Grant, Error> {
+    async fn attempt(&self, proof: &Secret, request_id: &str) -> Result<Grant, Error> {
         let requested_at = self.exchange.clock.now();
         let limit = self.deadline.min(Instant::now() + ATTEMPT_TIMEOUT);
-        let sent = self.exchange.transport.send(self.form(assertion, request_id)?);
+        let sent = self.exchange.transport.send(self.form(proof, request_id)?);
         let reply = tokio::time::timeout_at(limit, sent).await.unwrap_or_else(|_| {
             Err(Error::transport(format!(
                 "{} did not answer in time",
@@ -193,7 +204,7 @@ impl Attempts<'_> {
                     host: self.exchange.authority.host(),
                     tenant_id: self.tenant.as_str(),
                     client_id: &self.exchange.client_id,
-                    assertion,
+                    proof,
                 };
                 refusal.into_error(&presented, request_id)
             }),
@@ -201,14 +212,17 @@ impl Attempts<'_> {
         }
     }
 
-    /// The request of the client credentials flow with a client assertion; the parameters and their order are those of the
-    /// official SDK. Source: Microsoft identity platform, "OAuth 2.0 client credentials flow", third case.
-    fn form(&self, assertion: &Secret, request_id: &str) -> Result<Request<Bytes>, Error> {
-        let mut form =
-            form_urlencoded::Serializer::new(String::with_capacity(assertion.expose().len() + 512));
-        form.append_pair("client_assertion", assertion.expose())
-            .append_pair("client_assertion_type", CLIENT_ASSERTION_TYPE)
-            .append_pair("client_id", &self.exchange.client_id)
+    /// The request of the client credentials flow; the parameters and their order are those of the official SDK. Source:
+    /// Microsoft identity platform, "OAuth 2.0 client credentials flow", first and third case.
+    fn form(&self, proof: &Secret, request_id: &str) -> Result<Request<Bytes>, Error> {
+        let mut form = form_urlencoded::Serializer::new(String::with_capacity(proof.expose().len() + 512));
+        match &self.exchange.authentication {
+            ClientAuthentication::Assertion(_) => form
+                .append_pair("client_assertion", proof.expose())
+                .append_pair("client_assertion_type", CLIENT_ASSERTION_TYPE),
+            ClientAuthentication::Secret(_) => form.append_pair("client_secret", proof.expose()),
+        };
+        form.append_pair("client_id", &self.exchange.client_id)
             .append_pair("grant_type", "client_credentials")
             .append_pair("scope", &self.request.scopes().join(" "));
         if let Some(claims) = self.request.requested_claims() {

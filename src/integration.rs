@@ -4,4 +4,4 @@
 mod azure_core;
 
 #[cfg(feature = "azure-core")]
-pub use azure_core::SdkTransport;
+pub use azure_core::{SdkCredential, SdkTransport};

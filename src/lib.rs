@@ -21,20 +21,23 @@ mod cache;
 
 mod credential;
 
+mod chain;
+
 mod integration;
 
 #[cfg(feature = "emulator")]
 pub mod emulator;
 
 pub use assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
+pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 pub use clock::{Clock, Moment, SystemClock};
 pub use credential::{
-    ClientAssertionCredential, ClientAssertionCredentialBuilder, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialBuilder,
+    ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
+    ClientSecretCredentialBuilder, Credential, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
 pub use env::Environment;
-pub use error::{Error, ErrorKind};
+pub use error::{Attempt, Error, ErrorKind};
 #[cfg(feature = "azure-core")]
-pub use integration::SdkTransport;
+pub use integration::{SdkCredential, SdkTransport};
 pub use token::{AccessToken, Secret, TokenRequest};
 pub use transport::{HttpTransport, Transport};

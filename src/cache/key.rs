@@ -10,7 +10,7 @@ use crate::token::TokenRequest;
 
 /// What a token was asked for: tenant, scopes (sorted, without doubles), claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Key(Arc<Parts>);
+pub(crate) struct Key(Arc<Parts>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
@@ -20,6 +20,11 @@ struct Parts {
 }
 
 impl Key {
+    /// The key of a request, if that can be right.
+    pub(crate) fn of(request: &TokenRequest<'_>) -> Result<Self, Error> {
+        KeyView::new(request).to_key()
+    }
+
     pub(super) fn scopes(&self) -> Vec<&str> {
         self.0.scopes.iter().map(AsRef::as_ref).collect()
     }

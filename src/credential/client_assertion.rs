@@ -1,11 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{ClientOptions, client_options, present, token_methods};
+use super::{ClientOptions, client_id_option, client_options, token_methods};
 use crate::assertion::ClientAssertion;
 use crate::cache::Cache;
-use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID};
 use crate::error::Error;
+use crate::exchange::ClientAuthentication;
 
 /// Gets tokens for an application by client assertions from any source: a CI system, SPIFFE, another cloud, a file.
 ///
@@ -23,8 +23,10 @@ use crate::error::Error;
 ///     .build()?;
 /// # Ok::<(), entra_workload::Error>(())
 /// ```
+#[derive(Debug)]
 pub struct ClientAssertionCredential {
-    pub(crate) cache: Cache,
+    cache: Cache,
+    client_id: String,
 }
 
 impl ClientAssertionCredential {
@@ -35,14 +37,6 @@ impl ClientAssertionCredential {
 }
 
 token_methods!(ClientAssertionCredential);
-
-impl fmt::Debug for ClientAssertionCredential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientAssertionCredential")
-            .field("cache", &self.cache)
-            .finish()
-    }
-}
 
 /// Makes a [`ClientAssertionCredential`]. What is left out comes from the environment.
 #[derive(Default)]
@@ -67,31 +61,20 @@ impl ClientAssertionCredentialBuilder {
     /// missing, or the tenant or the authority host cannot be right.
     pub fn build(mut self) -> Result<Arc<ClientAssertionCredential>, Error> {
         let environment = self.options.take_environment();
-        let variables = environment.workload_identity()?;
         let assertion = self.assertion.ok_or_else(|| {
             Error::configuration("there is no source of client assertions; give one with .assertion(..)")
         })?;
-        let client_id = present(self.options.client_id.take()).or(variables.client_id);
-        let tenant_id = present(self.options.tenant_id.take()).or(variables.tenant_id);
-        let (Some(client_id), Some(tenant_id)) = (&client_id, &tenant_id) else {
-            let missing = [
-                (AZURE_CLIENT_ID, "client_id", &client_id),
-                (AZURE_TENANT_ID, "tenant_id", &tenant_id),
-            ]
-            .into_iter()
-            .filter(|(_, _, value)| value.is_none())
-            .map(|(variable, option, _)| format!("{variable} is not set; set it, or give .{option}(..)"))
-            .collect::<Vec<_>>();
-            return Err(Error::configuration(missing.join("; ")));
-        };
+        let client = self.options.client(&environment)?;
+        let client_id = client.client_id.clone();
         let cache = self
             .options
-            .build(tenant_id, client_id.clone(), assertion, &environment)?;
-        Ok(Arc::new(ClientAssertionCredential { cache }))
+            .build(client, ClientAuthentication::Assertion(assertion), &environment)?;
+        Ok(Arc::new(ClientAssertionCredential { cache, client_id }))
     }
 }
 
 client_options!(ClientAssertionCredentialBuilder);
+client_id_option!(ClientAssertionCredentialBuilder);
 
 impl fmt::Debug for ClientAssertionCredentialBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

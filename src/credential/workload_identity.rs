@@ -1,11 +1,13 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{ClientOptions, client_options, present, token_methods};
+use super::{Client, ClientOptions, client_id_option, client_options, present, token_methods};
 use crate::assertion::ProjectedTokenFile;
+use crate::authority::TenantId;
 use crate::cache::Cache;
 use crate::env::{AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE, AZURE_TENANT_ID, Environment};
 use crate::error::Error;
+use crate::exchange::ClientAuthentication;
 
 /// Gets tokens for the identity of this pod (AKS workload identity, or any cluster whose issuer Entra trusts).
 ///
@@ -34,7 +36,8 @@ use crate::error::Error;
 /// Source of the variables: Azure AD Workload Identity, "Service Account Labels and Annotations".
 #[derive(Debug)]
 pub struct WorkloadIdentityCredential {
-    pub(crate) cache: Cache,
+    cache: Cache,
+    client_id: String,
 }
 
 impl WorkloadIdentityCredential {
@@ -58,7 +61,7 @@ token_methods!(WorkloadIdentityCredential);
 /// Makes a [`WorkloadIdentityCredential`]. What is left out comes from the environment.
 #[derive(Debug, Default)]
 pub struct WorkloadIdentityCredentialBuilder {
-    options: ClientOptions,
+    pub(crate) options: ClientOptions,
     token_file: Option<PathBuf>,
 }
 
@@ -92,14 +95,22 @@ impl WorkloadIdentityCredentialBuilder {
             return Err(half_injected(client_id.is_none(), tenant_id.is_none()));
         };
         let assertion = Arc::new(ProjectedTokenFile::with_clock(token_file, self.options.clock()));
+        let client = Client {
+            client_id: client_id.clone(),
+            tenant_id: TenantId::parse(tenant_id)?,
+        };
         let cache = self
             .options
-            .build(tenant_id, client_id.clone(), assertion, &environment)?;
-        Ok(Arc::new(WorkloadIdentityCredential { cache }))
+            .build(client, ClientAuthentication::Assertion(assertion), &environment)?;
+        Ok(Arc::new(WorkloadIdentityCredential {
+            cache,
+            client_id: client_id.clone(),
+        }))
     }
 }
 
 client_options!(WorkloadIdentityCredentialBuilder);
+client_id_option!(WorkloadIdentityCredentialBuilder);
 
 fn unavailable(environment: &Environment) -> Error {
     let text = if environment.in_kubernetes() {

@@ -40,7 +40,8 @@ pub(super) struct Presented<'a> {
     pub(super) host: &'a str,
     pub(super) tenant_id: &'a str,
     pub(super) client_id: &'a str,
-    pub(super) assertion: &'a Secret,
+    /// The assertion or the client secret.
+    pub(super) proof: &'a Secret,
 }
 
 impl Refusal {
@@ -73,7 +74,7 @@ impl Refusal {
                     format!("{host} refused client {client_id} in tenant {tenant_id} with {error}{named} (status {status}){hint}"),
                 )
                 .with_oauth_error(Some(error), codes)
-                .with_optional_source(ServerText::new(&description, presented.assertion))
+                .with_optional_source(ServerText::new(&description, presented.proof))
             }
             Problem::NoError => Error::protocol(format!("{host} answered {status} without saying why")),
             Problem::NotJson => Error::protocol(format!(
@@ -110,9 +111,9 @@ impl Refusal {
 struct ServerText(String);
 
 impl ServerText {
-    fn new(description: &str, assertion: &Secret) -> Option<Self> {
+    fn new(description: &str, proof: &Secret) -> Option<Self> {
         let text = description.split("Trace ID:").next().unwrap_or_default();
-        if assertion
+        if proof
             .expose()
             .split('.')
             .any(|part| !part.is_empty() && text.contains(part))
@@ -166,7 +167,7 @@ fn identifier(text: String) -> Option<String> {
 /// The usual cause of an AADSTS code, and the way out. Source: Microsoft's list of AADSTS error codes, and "Workload identity
 /// federation considerations".
 fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
-    let claims = Claims::read(presented.assertion.expose()).unwrap_or_default();
+    let claims = Claims::read(presented.proof.expose()).unwrap_or_default();
     let issuer = claims.issuer.unwrap_or_default();
     let subject = claims.subject.unwrap_or_default();
     let audience = claims.audiences.join(" ");
@@ -268,7 +269,7 @@ mod tests {
             host: "login",
             tenant_id: "tenant",
             client_id: "client",
-            assertion: &Secret::from(ASSERTION),
+            proof: &Secret::from(ASSERTION),
         };
         refusal.into_error(&presented, "our-id")
     }

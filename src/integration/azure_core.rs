@@ -1,4 +1,5 @@
-//! The official Azure SDK, `azure_core` 1.x: every credential is a `TokenCredential`, and an SDK `HttpClient` can be a transport.
+//! The official Azure SDK, `azure_core` 1.x: every credential is a `TokenCredential`, a `TokenCredential` of others can be a
+//! link of a chain, and an SDK `HttpClient` can be a transport.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,20 +7,25 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
+use azure_core::credentials::{AccessToken as SdkToken, TokenCredential, TokenRequestOptions};
+use azure_core::error::ErrorKind as SdkErrorKind;
 use azure_core::http::{HttpClient, Method, Request, Url};
-use azure_core::time::OffsetDateTime;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 
 use crate::cache::Cache;
-use crate::credential::{ClientAssertionCredential, WorkloadIdentityCredential};
-use crate::error::Error;
-use crate::token::TokenRequest;
+use crate::chain::ChainedTokenCredential;
+use crate::clock::{Clock, Moment, SystemClock};
+use crate::credential::{
+    ClientAssertionCredential, ClientSecretCredential, Credential, WorkloadIdentityCredential,
+};
+use crate::error::{Error, ErrorKind};
+use crate::exchange::{Grant, TokenSource};
+use crate::token::{AccessToken, TokenRequest};
 use crate::transport::Transport;
 
 macro_rules! token_credential {
-    ($($credential:ident),*) => {$(
+    ($($credential:ident),* $(,)?) => {$(
         /// The token's expiry is reported as at most 5 minutes after its next refresh is due: SDK clients keep a token of their own
         /// and come back 5 minutes before the reported expiry, just when the refresh can begin, and long before the old token
         /// is of no use.
@@ -29,38 +35,136 @@ macro_rules! token_credential {
                 &self,
                 scopes: &[&str],
                 _options: Option<TokenRequestOptions<'_>>,
-            ) -> azure_core::Result<AccessToken> {
-                get_token(&self.cache, scopes).await
+            ) -> azure_core::Result<SdkToken> {
+                let request = TokenRequest::new(scopes);
+                if let Some(token) = Credential::cached(self, &request) {
+                    return Ok(reported(&token));
+                }
+                match Credential::token_for(self, &request).await {
+                    Ok(token) => Ok(reported(&token)),
+                    Err(error) => Err(azure_core::Error::new(SdkErrorKind::Credential, error)),
+                }
             }
         }
     )*};
 }
 
-token_credential!(ClientAssertionCredential, WorkloadIdentityCredential);
+token_credential!(
+    ChainedTokenCredential,
+    ClientAssertionCredential,
+    ClientSecretCredential,
+    SdkCredential,
+    WorkloadIdentityCredential,
+);
 
-async fn get_token(cache: &Cache, scopes: &[&str]) -> azure_core::Result<AccessToken> {
-    match cache.token(&TokenRequest::new(scopes)).await {
-        Ok(token) => Ok(reported(&token)),
-        Err(error) => Err(azure_core::Error::new(
-            azure_core::error::ErrorKind::Credential,
-            error,
-        )),
-    }
-}
-
-fn reported(token: &crate::AccessToken) -> AccessToken {
-    let come_back = token
-        .refresh_on()
-        .checked_add(SDK_REFRESH_WINDOW)
-        .unwrap_or(token.refresh_on());
-    AccessToken::new(
+fn reported(token: &AccessToken) -> SdkToken {
+    let refresh_on = token.refresh_on();
+    let come_back = refresh_on.checked_add(SDK_REFRESH_WINDOW).unwrap_or(refresh_on);
+    SdkToken::new(
         token.secret().to_owned(),
-        offset(token.expires_on().min(come_back)),
+        token.expires_on().min(come_back).into(),
     )
 }
 
-fn offset(time: SystemTime) -> OffsetDateTime {
-    time.into()
+/// A credential of the SDK, or of another crate that implements the SDK's trait, as a link of a chain or as a credential of
+/// this crate: with its cache, which refreshes behind its callers.
+///
+/// The SDK's errors do not tell "not set up here" from "failed", so every one of them stops a chain, as
+/// [`ErrorKind::Rejected`]; only an [`Error`] of this crate among the causes keeps its kind.
+///
+/// # Examples
+///
+/// ```no_run
+/// use entra_workload::{ChainedTokenCredential, SdkCredential, WorkloadIdentityCredential};
+///
+/// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// let developer = azure_identity::DeveloperToolsCredential::new(None)?;
+/// let credential = ChainedTokenCredential::builder()
+///     .then("workload identity", WorkloadIdentityCredential::from_env()?)
+///     .then("developer tools", SdkCredential::new(developer))
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct SdkCredential(Cache);
+
+impl SdkCredential {
+    /// Wraps a credential.
+    pub fn new(credential: Arc<dyn TokenCredential>) -> Arc<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let source = SdkSource {
+            credential,
+            clock: clock.clone(),
+        };
+        Arc::new(Self(Cache::new(Arc::new(source), clock, SDK_PATIENCE)))
+    }
+}
+
+#[async_trait]
+impl Credential for SdkCredential {
+    async fn token_for(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+        self.0.token(request).await
+    }
+
+    fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
+        self.0.cached(request)
+    }
+
+    fn invalidate(&self, token: &AccessToken) {
+        self.0.invalidate(token);
+    }
+
+    fn clear(&self) {
+        self.0.clear();
+    }
+}
+
+#[derive(Debug)]
+struct SdkSource {
+    credential: Arc<dyn TokenCredential>,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl TokenSource for SdkSource {
+    async fn fetch(&self, request: &TokenRequest<'_>) -> Result<Grant, Error> {
+        if request.requested_tenant_id().is_some() || request.requested_claims().is_some() {
+            return Err(Error::configuration(
+                "a credential of the SDK takes no tenant and no claims",
+            ));
+        }
+        let requested_at = self.clock.now();
+        let token = self
+            .credential
+            .get_token(request.scopes(), None)
+            .await
+            .map_err(from_sdk)?;
+        Ok(grant(&token, requested_at))
+    }
+}
+
+/// The SDK's token as this crate's.
+pub(crate) fn grant(token: &SdkToken, requested_at: Moment) -> Grant {
+    let expires_on = SystemTime::from(token.expires_on);
+    Grant {
+        token: AccessToken::new(token.token.secret(), expires_on),
+        requested_at,
+        lifetime: expires_on
+            .duration_since(requested_at.system_time)
+            .unwrap_or_default(),
+        refresh_in: None,
+    }
+}
+
+fn from_sdk(error: azure_core::Error) -> Error {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(this) = cause {
+        if let Some(ours) = this.downcast_ref::<Error>() {
+            return ours.clone();
+        }
+        cause = this.source();
+    }
+    Error::new(ErrorKind::Rejected, "the SDK's credential gave no token").with_source(error)
 }
 
 /// Lets the SDK's own [`HttpClient`] send the token requests, so that a program needs only one HTTP client.
@@ -93,12 +197,11 @@ impl Transport for SdkTransport {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let host = request.uri().host().unwrap_or_default().to_owned();
         let request = sdk_request(request)?;
-        let no_answer = || format!("{host} gave no whole answer to the SDK's HTTP client");
-        let response = self
-            .0
-            .execute_request(&request)
-            .await
-            .map_err(|error| Error::transport(no_answer()).with_source(error))?;
+        let no_answer = |error: azure_core::Error| {
+            Error::transport(format!("{host} gave no whole answer to the SDK's HTTP client"))
+                .with_source(error)
+        };
+        let response = self.0.execute_request(&request).await.map_err(no_answer)?;
         let (status, headers, mut body) = response.deconstruct();
         let no_http = |error: http::Error| {
             Error::protocol(format!("{host} answered with what is no HTTP")).with_source(error)
@@ -109,15 +212,10 @@ impl Transport for SdkTransport {
             answer = answer.header(name.as_str(), value.as_str());
         }
         let mut bytes = BytesMut::new();
-        while let Some(chunk) = body
-            .try_next()
-            .await
-            .map_err(|error| Error::transport(no_answer()).with_source(error))?
-        {
+        while let Some(chunk) = body.try_next().await.map_err(no_answer)? {
             if bytes.len() + chunk.len() > MAX_BODY {
-                return Err(
-                    Error::protocol(format!("{host} answered with more than 256 KiB")).with_status(status)
-                );
+                let too_long = Error::protocol(format!("{host} answered with more than 256 KiB"));
+                return Err(too_long.with_status(status));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -151,6 +249,9 @@ fn sdk_request(request: http::Request<Bytes>) -> Result<Request, Error> {
 /// SDK clients ask their credential again 5 minutes before the reported expiry. Source: `azure_core` 1.1,
 /// `BearerTokenAuthorizationPolicy`.
 const SDK_REFRESH_WINDOW: Duration = Duration::from_secs(300);
+
+/// A credential of the SDK has a time limit of its own: a minute or two, with its retries.
+const SDK_PATIENCE: Duration = Duration::from_secs(180);
 
 /// As in [`HttpTransport`](crate::HttpTransport).
 const MAX_BODY: usize = 256 * 1024;

@@ -1,0 +1,292 @@
+//! One credential made of several: the first that is set up here answers.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use tokio::sync::Mutex;
+
+use crate::cache::Key;
+use crate::credential::Credential;
+use crate::error::{Attempt, Error};
+use crate::token::{AccessToken, TokenRequest};
+
+/// Asks several credentials in turn, and goes on only past those that are not set up here.
+///
+/// A credential that is set up and fails stops the chain: to go on would answer with an identity that nobody chose. The link
+/// that first gave a token is kept, and from then on asked alone. One line in the log, at `info`, says which it was.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use entra_workload::{ChainedTokenCredential, ClientSecretCredential, Environment, Error, WorkloadIdentityCredential};
+///
+/// # fn main() -> Result<(), Error> {
+/// # let environment = Environment::from_iter([("AZURE_FEDERATED_TOKEN_FILE", "/t"), ("AZURE_CLIENT_ID", "c"), ("AZURE_TENANT_ID", "t")]);
+/// let pod = WorkloadIdentityCredential::builder().environment(environment.clone()).build()?;
+/// let ci = ClientSecretCredential::builder().environment(environment).client_secret("...").build()?;
+/// let credential = ChainedTokenCredential::builder().then("workload identity", pod).then("secret", ci).build()?;
+/// assert_eq!(format!("{credential:?}"), r#"ChainedTokenCredential(["workload identity", "secret"])"#);
+/// # Ok(()) }
+/// ```
+pub struct ChainedTokenCredential {
+    links: Vec<Link>,
+    keeps_link: bool,
+    /// The index of the link that answered last; beyond the last one while none has.
+    answered: AtomicUsize,
+    /// Held by the one caller who walks the chain for the first time.
+    walk: Mutex<Option<FailedWalk>>,
+    /// How many walks have failed.
+    failed_walks: AtomicUsize,
+}
+
+impl ChainedTokenCredential {
+    /// A builder, without links yet.
+    pub fn builder() -> ChainedTokenCredentialBuilder {
+        ChainedTokenCredentialBuilder {
+            links: Vec::new(),
+            keeps_link: true,
+        }
+    }
+
+    /// A token for `scopes`: as
+    /// [`WorkloadIdentityCredential::token`](crate::WorkloadIdentityCredential::token), from the link that is kept, or the first
+    /// that is set up here.
+    ///
+    /// # Errors
+    ///
+    /// While no link is kept: [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if none is set up here, else the error of
+    /// the link that stopped the chain; both with a line for each link, and with [`Error::attempts`]. Concurrent callers walk the
+    /// chain once, and share its error. Afterwards: the errors of the link.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: another caller walks on, and exchanges that have begun serve the next call.
+    #[doc(alias = "get_token")]
+    pub async fn token(&self, scopes: &[&str]) -> Result<AccessToken, Error> {
+        self.token_for(&TokenRequest::new(scopes)).await
+    }
+
+    /// A token for a request with a tenant or claims of its own; otherwise as [`token`](Self::token).
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token).
+    pub async fn token_for(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+        match self.cached(request) {
+            Some(token) => Ok(token),
+            None => Box::pin(self.asked(request)).await,
+        }
+    }
+
+    /// Forgets this token, whichever link gave it.
+    pub fn invalidate(&self, token: &AccessToken) {
+        self.credentials()
+            .for_each(|credential| credential.invalidate(token));
+    }
+
+    fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
+        self.kept()?.cached(request)
+    }
+
+    async fn asked(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+        if let Some(credential) = self.kept() {
+            return credential.token_for(request).await;
+        }
+        if !self.keeps_link {
+            return self.walked(request).await;
+        }
+        let key = Key::of(request)?;
+        let failed_before = self.failed_walks.load(Ordering::Acquire);
+        let mut walk = self.walk.lock().await;
+        if let Some(credential) = self.kept() {
+            drop(walk);
+            return credential.token_for(request).await;
+        }
+        // Whoever waited for a walk with the same request shares its failure, and does not repeat it.
+        if self.failed_walks.load(Ordering::Acquire) > failed_before
+            && let Some(failed) = walk.as_ref().filter(|failed| failed.key == key)
+        {
+            return Err(failed.error.clone());
+        }
+        let outcome = self.walked(request).await;
+        if let Err(error) = &outcome {
+            *walk = Some(FailedWalk {
+                key,
+                error: error.clone(),
+            });
+            self.failed_walks.fetch_add(1, Ordering::Release);
+        }
+        outcome
+    }
+
+    async fn walked(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+        let mut attempts = Vec::new();
+        for (index, Link { name, credential }) in self.links.iter().enumerate() {
+            let outcome = match credential {
+                Ok(credential) => credential.token_for(request).await,
+                Err(error) => Err(error.clone()),
+            };
+            match outcome {
+                Ok(token) => {
+                    self.answers(index, &attempts);
+                    return Ok(token);
+                }
+                Err(error) => {
+                    let goes_on = error.is_unavailable();
+                    attempts.push(Attempt::new(name.clone(), error));
+                    if !goes_on {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(Error::of_chain(attempts))
+    }
+
+    /// Notes that a link answers, and says so once.
+    fn answers(&self, index: usize, passed: &[Attempt]) {
+        if self.answered.swap(index, Ordering::AcqRel) == index {
+            return;
+        }
+        if let Some(Link {
+            name,
+            credential: Ok(credential),
+        }) = self.links.get(index)
+        {
+            let passed: Vec<String> = passed
+                .iter()
+                .map(|attempt| format!("{}: {}", attempt.name(), attempt.error()))
+                .collect();
+            tracing::info!(
+                credential = %name,
+                client_id = credential.client_id(),
+                passed = %passed.join("; "),
+                "this credential answers"
+            );
+        }
+    }
+
+    fn kept(&self) -> Option<&Arc<dyn Credential>> {
+        let link = self
+            .links
+            .get(self.answered.load(Ordering::Acquire))
+            .filter(|_| self.keeps_link)?;
+        link.credential.as_ref().ok()
+    }
+
+    fn credentials(&self) -> impl Iterator<Item = &Arc<dyn Credential>> {
+        self.links.iter().filter_map(|link| link.credential.as_ref().ok())
+    }
+}
+
+#[async_trait]
+impl Credential for ChainedTokenCredential {
+    async fn token_for(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+        self.asked(request).await
+    }
+
+    fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
+        self.cached(request)
+    }
+
+    fn invalidate(&self, token: &AccessToken) {
+        self.invalidate(token);
+    }
+
+    fn clear(&self) {
+        self.credentials().for_each(|credential| credential.clear());
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        self.kept()?.client_id()
+    }
+}
+
+impl fmt::Debug for ChainedTokenCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.links.iter().map(|link| link.name.as_ref()).collect();
+        f.debug_tuple("ChainedTokenCredential").field(&names).finish()
+    }
+}
+
+/// Makes a [`ChainedTokenCredential`].
+#[derive(Debug)]
+pub struct ChainedTokenCredentialBuilder {
+    links: Vec<Link>,
+    keeps_link: bool,
+}
+
+impl ChainedTokenCredentialBuilder {
+    /// Adds a link.
+    ///
+    /// * `name`: stands in errors and in the log.
+    /// * `credential`: any of this crate, or of the SDK through [`SdkCredential`](crate::SdkCredential).
+    #[must_use]
+    pub fn then(mut self, name: impl Into<Cow<'static, str>>, credential: Arc<dyn Credential>) -> Self {
+        self.links.push(Link {
+            name: name.into(),
+            credential: Ok(credential),
+        });
+        self
+    }
+
+    /// Adds a link that could not be built. It answers with `error`: the chain goes on past it only if that is
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    #[must_use]
+    pub fn then_error(mut self, name: impl Into<Cow<'static, str>>, error: Error) -> Self {
+        self.links.push(Link {
+            name: name.into(),
+            credential: Err(error),
+        });
+        self
+    }
+
+    /// Walks the chain at every call, in place of keeping the link that first gave a token: an identity that is set up later can
+    /// then go before the one that answered so far.
+    #[must_use]
+    pub fn walk_every_time(mut self) -> Self {
+        self.keeps_link = false;
+        self
+    }
+
+    /// Makes the credential. Does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is no link.
+    pub fn build(self) -> Result<Arc<ChainedTokenCredential>, Error> {
+        if self.links.is_empty() {
+            return Err(Error::configuration(
+                "the chain has no links; add one with .then(..)",
+            ));
+        }
+        Ok(Arc::new(ChainedTokenCredential {
+            links: self.links,
+            keeps_link: self.keeps_link,
+            answered: AtomicUsize::new(usize::MAX),
+            walk: Mutex::new(None),
+            failed_walks: AtomicUsize::new(0),
+        }))
+    }
+}
+
+#[derive(Debug)]
+struct Link {
+    name: Cow<'static, str>,
+    /// Or why it could not be built.
+    credential: Result<Arc<dyn Credential>, Error>,
+}
+
+#[derive(Debug)]
+struct FailedWalk {
+    key: Key,
+    error: Error,
+}
+
+#[cfg(test)]
+mod tests;
