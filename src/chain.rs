@@ -1,5 +1,8 @@
 //! One credential made of several: the first that is set up here answers.
 
+#[cfg(feature = "default-credential")]
+mod default_azure;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -12,6 +15,9 @@ use crate::cache::Key;
 use crate::credential::Credential;
 use crate::error::{Attempt, Error};
 use crate::token::{AccessToken, TokenRequest};
+
+#[cfg(feature = "default-credential")]
+pub use default_azure::{DefaultAzureCredential, DefaultAzureCredentialBuilder, DefaultAzureLink};
 
 /// Asks several credentials in turn, and goes on only past those that are not set up here.
 ///

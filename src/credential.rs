@@ -2,6 +2,12 @@
 
 mod client_assertion;
 mod client_secret;
+#[cfg(feature = "default-credential")]
+mod developer_tools;
+#[cfg(feature = "default-credential")]
+mod managed_identity;
+#[cfg(feature = "azure-core")]
+pub(crate) mod official;
 mod workload_identity;
 
 use std::fmt;
@@ -21,6 +27,10 @@ use crate::transport::{HttpTransport, Transport};
 
 pub use client_assertion::{ClientAssertionCredential, ClientAssertionCredentialBuilder};
 pub use client_secret::{ClientSecretCredential, ClientSecretCredentialBuilder};
+#[cfg(feature = "default-credential")]
+pub use developer_tools::{AzureCliCredential, AzureDeveloperCliCredential};
+#[cfg(feature = "default-credential")]
+pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId};
 pub use workload_identity::{WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder};
 
 /// What gives tokens: every credential of this crate, and whatever else implements it; a link of a chain.
@@ -60,14 +70,14 @@ pub trait Credential: fmt::Debug + Send + Sync + 'static {
 /// What the builders of all credentials take.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClientOptions {
-    tenant_id: Option<String>,
-    client_id: Option<String>,
-    authority_host: Option<String>,
-    additionally_allowed_tenants: Vec<String>,
-    environment: Option<Environment>,
-    transport: Option<Arc<dyn Transport>>,
-    clock: Option<Arc<dyn Clock>>,
-    timeout: Option<Duration>,
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) authority_host: Option<String>,
+    pub(crate) additionally_allowed_tenants: Vec<String>,
+    pub(crate) environment: Option<Environment>,
+    pub(crate) transport: Option<Arc<dyn Transport>>,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 impl ClientOptions {
@@ -144,6 +154,9 @@ fn present(value: Option<String>) -> Option<String> {
 /// The methods that every credential has.
 macro_rules! token_methods {
     ($credential:ident) => {
+        token_methods!($credential, |credential| Some(&credential.client_id));
+    };
+    ($credential:ident, $client_id:expr) => {
         impl $credential {
             /// A token for `scopes`.
             ///
@@ -212,7 +225,8 @@ macro_rules! token_methods {
             }
 
             fn client_id(&self) -> Option<&str> {
-                Some(&self.client_id)
+                let client_id: fn(&Self) -> Option<&str> = $client_id;
+                client_id(self)
             }
         }
     };

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use crate::error::Error;
 use crate::token::Secret;
 
-/// A snapshot of the variables that matter here: `AZURE_*` and `KUBERNETES_SERVICE_HOST`.
+/// A snapshot of the variables that matter here: `AZURE_*`, those of a managed identity's host, `KUBERNETES_SERVICE_HOST`,
+/// and `PATH`.
 ///
 /// A credential reads the process environment once, when it is built. Tests and programs that embed this crate pass
 /// variables as values instead, and nobody ever has to change the process environment. A variable that is set but
@@ -36,7 +37,7 @@ impl Environment {
     pub fn from_process() -> Self {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            .filter(|(name, _)| name.starts_with("AZURE_") || name == KUBERNETES_SERVICE_HOST)
+            .filter(|(name, _)| name.starts_with("AZURE_") || OTHERS.contains(&name.as_str()))
             .collect()
     }
 
@@ -54,6 +55,40 @@ impl Environment {
 
     pub(crate) fn authority_host(&self) -> Result<Option<String>, Error> {
         self.text(AZURE_AUTHORITY_HOST)
+    }
+
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn client_id(&self) -> Result<Option<String>, Error> {
+        self.text(AZURE_CLIENT_ID)
+    }
+
+    /// `AZURE_TOKEN_CREDENTIALS`, trimmed; empty is unset.
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn token_credentials(&self) -> Result<Option<String>, Error> {
+        let text = self.text(AZURE_TOKEN_CREDENTIALS)?;
+        Ok(text
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty()))
+    }
+
+    /// Whether the host of this process (App Service, Functions, Container Apps, Arc, ...) says where its managed identity is.
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn hosts_managed_identity(&self) -> bool {
+        MANAGED_IDENTITY_ENDPOINTS
+            .iter()
+            .any(|name| self.value(name).is_some())
+    }
+
+    /// Where to ask in place of the machine's metadata service.
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn metadata_host(&self) -> Result<Option<String>, Error> {
+        self.text(AZURE_POD_IDENTITY_AUTHORITY_HOST)
+    }
+
+    /// The folders in which programs are looked for.
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn path(&self) -> Option<&OsStr> {
+        self.value(PATH)
     }
 
     /// Whether this process runs in a Kubernetes pod at all.
@@ -108,6 +143,22 @@ pub(crate) const AZURE_TENANT_ID: &str = "AZURE_TENANT_ID";
 pub(crate) const AZURE_FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
 pub(crate) const AZURE_CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
 pub(crate) const AZURE_AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+#[cfg(feature = "default-credential")]
+pub(crate) const AZURE_TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
+#[cfg(feature = "default-credential")]
+pub(crate) const AZURE_POD_IDENTITY_AUTHORITY_HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
+/// Set by hosts with an endpoint of their own. Source: `azure_identity` 1.0, `ManagedIdentityCredential`.
+#[cfg(feature = "default-credential")]
+const MANAGED_IDENTITY_ENDPOINTS: [&str; 2] = ["IDENTITY_ENDPOINT", "MSI_ENDPOINT"];
+#[cfg(feature = "default-credential")]
+const PATH: &str = "PATH";
+/// What is kept of the process environment besides `AZURE_*`.
+const OTHERS: [&str; 4] = [
+    KUBERNETES_SERVICE_HOST,
+    "IDENTITY_ENDPOINT",
+    "MSI_ENDPOINT",
+    "PATH",
+];
 /// Set by the kubelet in every container of every pod.
 const KUBERNETES_SERVICE_HOST: &str = "KUBERNETES_SERVICE_HOST";
 
@@ -144,6 +195,10 @@ mod tests {
 
     #[test]
     fn the_process_environment_is_read_without_what_does_not_matter() {
-        assert!(!format!("{:?}", Environment::from_process()).contains("PATH\""));
+        let names = format!("{:?}", Environment::from_process());
+        assert!(
+            names.contains("PATH") && !names.contains("HOME") && !names.contains("CARGO"),
+            "{names}"
+        );
     }
 }

@@ -30,7 +30,14 @@ pub mod emulator;
 
 pub use assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
 pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
+#[cfg(feature = "default-credential")]
+pub use chain::{DefaultAzureCredential, DefaultAzureCredentialBuilder, DefaultAzureLink};
 pub use clock::{Clock, Moment, SystemClock};
+#[cfg(feature = "default-credential")]
+pub use credential::{
+    AzureCliCredential, AzureDeveloperCliCredential, ManagedIdentityCredential,
+    ManagedIdentityCredentialBuilder, ManagedIdentityId,
+};
 pub use credential::{
     ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
     ClientSecretCredentialBuilder, Credential, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,

@@ -64,6 +64,7 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 pub struct HttpTransport {
     /// Only these, if there are any; else those of the system.
     root_certificates: Vec<reqwest::Certificate>,
+    no_proxy: bool,
     client: OnceCell<reqwest::Client>,
 }
 
@@ -92,8 +93,18 @@ impl HttpTransport {
         }
         Ok(Self {
             root_certificates,
-            client: OnceCell::new(),
+            ..Self::default()
         })
+    }
+
+    /// The same transport, which goes past any HTTP proxy: for endpoints on the same machine.
+    #[must_use]
+    pub fn without_proxy(self) -> Self {
+        Self {
+            no_proxy: true,
+            client: OnceCell::new(),
+            ..self
+        }
     }
 
     async fn client(&self) -> Result<&reqwest::Client, Error> {
@@ -110,6 +121,9 @@ impl HttpTransport {
             .pool_max_idle_per_host(0);
         if !self.root_certificates.is_empty() {
             builder = builder.tls_certs_only(self.root_certificates.iter().cloned());
+        }
+        if self.no_proxy {
+            builder = builder.no_proxy();
         }
         builder.build().map_err(|error| {
             Error::transport("the HTTP client cannot be made; are there root certificates in this image?")

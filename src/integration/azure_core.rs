@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken as SdkToken, TokenCredential, TokenRequestOptions};
@@ -15,9 +15,13 @@ use futures_util::TryStreamExt;
 
 use crate::cache::Cache;
 use crate::chain::ChainedTokenCredential;
-use crate::clock::{Clock, Moment, SystemClock};
+#[cfg(feature = "default-credential")]
+use crate::chain::DefaultAzureCredential;
+use crate::clock::{Clock, SystemClock};
+#[cfg(feature = "default-credential")]
+use crate::credential::{AzureCliCredential, AzureDeveloperCliCredential, ManagedIdentityCredential};
 use crate::credential::{
-    ClientAssertionCredential, ClientSecretCredential, Credential, WorkloadIdentityCredential,
+    ClientAssertionCredential, ClientSecretCredential, Credential, WorkloadIdentityCredential, official,
 };
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource};
@@ -55,6 +59,14 @@ token_credential!(
     ClientSecretCredential,
     SdkCredential,
     WorkloadIdentityCredential,
+);
+
+#[cfg(feature = "default-credential")]
+token_credential!(
+    AzureCliCredential,
+    AzureDeveloperCliCredential,
+    DefaultAzureCredential,
+    ManagedIdentityCredential,
 );
 
 fn reported(token: &AccessToken) -> SdkToken {
@@ -96,7 +108,7 @@ impl SdkCredential {
             credential,
             clock: clock.clone(),
         };
-        Arc::new(Self(Cache::new(Arc::new(source), clock, SDK_PATIENCE)))
+        Arc::new(Self(Cache::new(Arc::new(source), clock, official::PATIENCE)))
     }
 }
 
@@ -139,32 +151,17 @@ impl TokenSource for SdkSource {
             .get_token(request.scopes(), None)
             .await
             .map_err(from_sdk)?;
-        Ok(grant(&token, requested_at))
-    }
-}
-
-/// The SDK's token as this crate's.
-pub(crate) fn grant(token: &SdkToken, requested_at: Moment) -> Grant {
-    let expires_on = SystemTime::from(token.expires_on);
-    Grant {
-        token: AccessToken::new(token.token.secret(), expires_on),
-        requested_at,
-        lifetime: expires_on
-            .duration_since(requested_at.system_time)
-            .unwrap_or_default(),
-        refresh_in: None,
+        Ok(official::grant(&token, requested_at))
     }
 }
 
 fn from_sdk(error: azure_core::Error) -> Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
-    while let Some(this) = cause {
-        if let Some(ours) = this.downcast_ref::<Error>() {
-            return ours.clone();
-        }
-        cause = this.source();
-    }
-    Error::new(ErrorKind::Rejected, "the SDK's credential gave no token").with_source(error)
+    let ours = official::causes(&error)
+        .find_map(|cause| cause.downcast_ref::<Error>())
+        .cloned();
+    ours.unwrap_or_else(|| {
+        Error::new(ErrorKind::Rejected, "the SDK's credential gave no token").with_source(error)
+    })
 }
 
 /// Lets the SDK's own [`HttpClient`] send the token requests, so that a program needs only one HTTP client.
@@ -249,9 +246,6 @@ fn sdk_request(request: http::Request<Bytes>) -> Result<Request, Error> {
 /// SDK clients ask their credential again 5 minutes before the reported expiry. Source: `azure_core` 1.1,
 /// `BearerTokenAuthorizationPolicy`.
 const SDK_REFRESH_WINDOW: Duration = Duration::from_secs(300);
-
-/// A credential of the SDK has a time limit of its own: a minute or two, with its retries.
-const SDK_PATIENCE: Duration = Duration::from_secs(180);
 
 /// As in [`HttpTransport`](crate::HttpTransport).
 const MAX_BODY: usize = 256 * 1024;
