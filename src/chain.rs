@@ -5,8 +5,8 @@ mod default_azure;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
@@ -44,6 +44,8 @@ pub struct ChainedTokenCredential {
     keeps_link: bool,
     /// The index of the link that answered last; beyond the last one while none has.
     answered: AtomicUsize,
+    /// What the links before it said.
+    passed: StdMutex<Vec<Attempt>>,
     /// Held by the one caller who walks the chain for the first time.
     walk: Mutex<Option<FailedWalk>>,
     /// How many walks have failed.
@@ -95,6 +97,17 @@ impl ChainedTokenCredential {
             .for_each(|credential| credential.invalidate(token));
     }
 
+    /// The name of the link that gave the last token; none while no link has.
+    pub fn answered_by(&self) -> Option<&str> {
+        let link = self.links.get(self.answered.load(Ordering::Acquire))?;
+        Some(&link.name)
+    }
+
+    /// What the links before [`answered_by`](Self::answered_by) said when the chain passed them over.
+    pub fn passed_over(&self) -> Vec<Attempt> {
+        self.passed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
         self.kept()?.cached(request)
     }
@@ -139,7 +152,7 @@ impl ChainedTokenCredential {
             };
             match outcome {
                 Ok(token) => {
-                    self.answers(index, &attempts);
+                    self.answers(index, attempts);
                     return Ok(token);
                 }
                 Err(error) => {
@@ -155,7 +168,7 @@ impl ChainedTokenCredential {
     }
 
     /// Notes that a link answers, and says so once.
-    fn answers(&self, index: usize, passed: &[Attempt]) {
+    fn answers(&self, index: usize, passed: Vec<Attempt>) {
         if self.answered.swap(index, Ordering::AcqRel) == index {
             return;
         }
@@ -164,17 +177,16 @@ impl ChainedTokenCredential {
             credential: Ok(credential),
         }) = self.links.get(index)
         {
-            let passed: Vec<String> = passed
-                .iter()
-                .map(|attempt| format!("{}: {}", attempt.name(), attempt.error()))
-                .collect();
+            let reason = |attempt: &Attempt| format!("{}: {}", attempt.name(), attempt.error());
+            let reasons: Vec<String> = passed.iter().map(reason).collect();
             tracing::info!(
                 credential = %name,
                 client_id = credential.client_id(),
-                passed = %passed.join("; "),
+                passed_over = %reasons.join("; "),
                 "this credential answers"
             );
         }
+        *self.passed.lock().unwrap_or_else(PoisonError::into_inner) = passed;
     }
 
     fn kept(&self) -> Option<&Arc<dyn Credential>> {
@@ -275,6 +287,7 @@ impl ChainedTokenCredentialBuilder {
             links: self.links,
             keeps_link: self.keeps_link,
             answered: AtomicUsize::new(usize::MAX),
+            passed: StdMutex::default(),
             walk: Mutex::new(None),
             failed_walks: AtomicUsize::new(0),
         }))

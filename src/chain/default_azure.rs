@@ -9,7 +9,7 @@ use crate::credential::{
     ManagedIdentityId, WorkloadIdentityCredential, client_options,
 };
 use crate::env::{AZURE_TOKEN_CREDENTIALS, Environment};
-use crate::error::Error;
+use crate::error::{Attempt, Error};
 use crate::token::{AccessToken, TokenRequest};
 
 /// The same `main` in a pod, on a virtual machine, in CI and on a laptop: environment, workload identity, managed identity,
@@ -74,6 +74,16 @@ impl DefaultAzureCredential {
     /// As [`ChainedTokenCredential::token`].
     pub async fn token_for(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
         self.0.token_for(request).await
+    }
+
+    /// As [`ChainedTokenCredential::answered_by`].
+    pub fn answered_by(&self) -> Option<&str> {
+        self.0.answered_by()
+    }
+
+    /// As [`ChainedTokenCredential::passed_over`].
+    pub fn passed_over(&self) -> Vec<Attempt> {
+        self.0.passed_over()
     }
 
     /// Forgets this token, whichever link gave it.

@@ -1,7 +1,6 @@
 //! The rules of the chain, with links that each test answers by hand.
 #![allow(clippy::disallowed_methods, reason = "tests start tasks")]
 
-use std::sync::Mutex as StdMutex;
 use std::time::{Duration, SystemTime};
 
 use futures::FutureExt;
@@ -152,7 +151,13 @@ fn the_link_that_first_gave_a_token_is_kept_whatever_it_does_later() {
         FakeLink::giving("third"),
     );
     let chain = chain([&first, &second, &third]).build().unwrap();
+    assert_eq!(chain.answered_by(), None);
     assert_eq!(call(&chain).unwrap(), "second");
+    assert_eq!(chain.answered_by(), Some("b"));
+    assert_eq!(
+        chain.passed_over().iter().map(Attempt::name).collect::<Vec<_>>(),
+        ["a"]
+    );
     first.gives("first");
     assert_eq!(call(&chain).unwrap(), "second");
     assert_eq!(first.asked(), 1);

@@ -1,0 +1,67 @@
+//! Who am I here? Prints which link of `DefaultAzureCredential` answers, what the others said, and whom the token is for.
+//!
+//! ```text
+//! cargo run --example default_credential [SCOPE]
+//! ```
+#![allow(
+    clippy::print_stdout,
+    reason = "it prints what it finds; the token itself it never prints"
+)]
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::Parser;
+use entra_workload::{Attempt, DefaultAzureCredential};
+use serde_json::Value;
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[derive(Parser)]
+struct Arguments {
+    /// The scope of the token.
+    #[arg(default_value = "https://storage.azure.com/.default")]
+    scope: String,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let Arguments { scope } = Arguments::parse();
+    support::log_to_stderr();
+    support::exit_code(run(&scope).await)
+}
+
+async fn run(scope: &str) -> Result<(), Box<dyn Error>> {
+    let credential = DefaultAzureCredential::new()?;
+    let token = match credential.token(&[scope]).await {
+        Ok(token) => token,
+        Err(error) => {
+            error.attempts().iter().for_each(print_attempt);
+            return Err(error.into());
+        }
+    };
+    credential.passed_over().iter().for_each(print_attempt);
+    println!(
+        "{:<20} gave a token",
+        credential.answered_by().unwrap_or_default()
+    );
+    let claims = claims(token.secret()).unwrap_or_default();
+    for name in ["aud", "appid", "oid", "tid", "exp"] {
+        println!("  {name:<6} {}", claims.get(name).unwrap_or(&Value::Null));
+    }
+    Ok(())
+}
+
+fn print_attempt(attempt: &Attempt) {
+    let kind = format!("{:?}", attempt.error().kind());
+    println!("{:<20} {kind:<13} {}", attempt.name(), attempt.error());
+}
+
+/// A client must not rely on the inside of a token; a human may look.
+fn claims(token: &str) -> Option<Value> {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice(&claims).ok()
+}
