@@ -1,0 +1,290 @@
+//! The rooms of the crate, and who may use whom: `chain → credential → cache → exchange → transport`. A file that reaches for a
+//! room above its own, or for what is another room's alone, is found here.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+
+/// From the ground up: a room uses those of the lines before its own.
+const ROOMS: [&[&str]; 9] = [
+    &["error", "token"],
+    &["clock", "env", "transport"],
+    &["authority"],
+    &["assertion"],
+    &["exchange"],
+    &["cache"],
+    &["credential"],
+    &["chain"],
+    &["integration", "emulator"],
+];
+
+#[test]
+fn every_room_uses_only_those_below_it() {
+    let public = public_names(&source("lib.rs"));
+    for file in files() {
+        assert_eq!(climbs(&file, &public), [""; 0], "{}", file.name);
+    }
+}
+
+#[test]
+fn every_way_up_is_seen() {
+    let public = public_names("pub use cache::{Cache, Lease}; pub use error::Error;");
+    for (name, code) in [
+        ("exchange.rs", "use crate::cache::Cache;"),
+        ("exchange.rs", "use crate::Cache;"),
+        ("exchange.rs", "use crate::{Error, Lease};"),
+        ("exchange.rs", "use crate::{error::{self, Error}, cache::{self}};"),
+        ("exchange.rs", "use crate::*;"),
+        ("exchange.rs", "use super::cache;"),
+        ("exchange.rs", "fn f() -> Option<crate::cache::Cache> { None }"),
+        ("exchange.rs", "m! { crate::cache::Cache }"),
+        ("exchange.rs", "mod tests { use super::super::cache::Cache; }"),
+        ("exchange/reply.rs", "use super::super::cache::Cache;"),
+        ("exchange/reply.rs", "use super::super::{error::Error, cache};"),
+        ("env.rs", "use crate::clock::Clock;"),
+    ] {
+        let climbs = climbs(&File::new(name, code), &public);
+        assert_eq!(climbs.len(), 1, "{name}: {code} {climbs:?}");
+    }
+    for (name, code) in [
+        ("exchange.rs", "use crate::{Error as _, error, exchange::reply};"),
+        (
+            "exchange.rs",
+            "mod tests { use super::*; mod more { use super::super::cache; } }",
+        ),
+        (
+            "exchange/reply.rs",
+            "use super::{cache, Cache}; use cache::Cache;",
+        ),
+        (
+            "exchange.rs",
+            "/// See [`Cache`](crate::cache::Cache).\nconst NAME: &str = \"crate::cache\";",
+        ),
+        (
+            "exchange.rs",
+            "pub(crate) struct S; pub(in crate::exchange) struct T;",
+        ),
+    ] {
+        assert_eq!(climbs(&File::new(name, code), &public), [""; 0], "{name}: {code}");
+    }
+}
+
+#[test]
+fn lib_rs_lists_the_rooms_from_the_ground_up_and_does_nothing() {
+    let mut floors = Vec::new();
+    for item in items(&source("lib.rs")) {
+        let words: Vec<&str> = item
+            .iter()
+            .map(String::as_str)
+            .filter(|word| *word != "pub")
+            .collect();
+        match words[..] {
+            ["mod", room] => floors.push(floor(room).expect(room)),
+            ["use", ..] => {}
+            _ => panic!("neither a room nor a name from one: {words:?}"),
+        }
+    }
+    assert!(floors.is_sorted() && floors.len() > 8, "{floors:?}");
+}
+
+#[test]
+fn only_env_reads_the_environment_and_only_clock_tells_the_time() {
+    for file in files() {
+        let uses = |path: &str| {
+            file.paths
+                .iter()
+                .any(|used| used == path || used.starts_with(&format!("{path}::")))
+        };
+        let tells_the_time = uses("std::time::Instant::now")
+            || uses("std::time::SystemTime::now")
+            || uses("SystemTime::now")
+            || uses("std::time::Instant") && uses("Instant::now");
+        assert_eq!(uses("std::env"), file.name == "env.rs", "{}", file.name);
+        assert_eq!(tells_the_time, file.name == "clock.rs", "{}", file.name);
+    }
+}
+
+#[test]
+fn nothing_is_unsafe_and_nothing_is_printed() {
+    for file in files() {
+        for word in ["unsafe", "print", "println", "eprint", "eprintln", "dbg"] {
+            assert!(
+                !file.paths.iter().any(|path| path == word),
+                "{word} in {}",
+                file.name
+            );
+        }
+    }
+}
+
+/// What a file uses that is not below it.
+fn climbs(file: &File, public: &BTreeMap<String, String>) -> Vec<String> {
+    let own = floor(file.room()).unwrap_or_else(|| panic!("{} has no place among the rooms", file.name));
+    let is_climb = |path: &&String| {
+        let Some(name) = path
+            .strip_prefix("crate::")
+            .and_then(|path| path.split("::").next())
+        else {
+            return false;
+        };
+        let room = public.get(name).map_or(name, String::as_str);
+        room != file.room() && floor(room).is_none_or(|floor| floor >= own)
+    };
+    file.paths.iter().filter(is_climb).cloned().collect()
+}
+
+fn floor(room: &str) -> Option<usize> {
+    ROOMS.iter().position(|rooms| rooms.contains(&room))
+}
+
+/// By name, the room of each item that `lib.rs` makes public.
+fn public_names(lib: &str) -> BTreeMap<String, String> {
+    let file = File::new("lib.rs", lib);
+    let names = file.paths.iter().filter_map(|path| path.split_once("::"));
+    names
+        .map(|(room, name)| (name.to_owned(), room.to_owned()))
+        .collect()
+}
+
+/// A file of the crate, and the paths that its code names, those of its own crate from the root.
+struct File {
+    name: String,
+    paths: Vec<String>,
+}
+
+impl File {
+    fn new(name: &str, code: &str) -> Self {
+        let module = name.trim_end_matches(".rs").split('/').map(str::to_owned);
+        let mut paths = Vec::new();
+        collect(code.parse().unwrap(), &module.collect::<Vec<_>>(), &mut paths);
+        Self {
+            name: name.to_owned(),
+            paths: paths.iter().map(|path| path.join("::")).collect(),
+        }
+    }
+
+    fn room(&self) -> &str {
+        self.name.split(['/', '.']).next().unwrap()
+    }
+}
+
+/// Collects every path that `code` names: `super` and `self` resolved, the braces of a `use` multiplied out.
+fn collect(code: TokenStream, module: &[String], paths: &mut Vec<Vec<String>>) {
+    let tokens: Vec<TokenTree> = code.into_iter().collect();
+    let mut rest = &tokens[..];
+    while let [first, after @ ..] = rest {
+        rest = after;
+        match (first, after) {
+            (TokenTree::Ident(word), [TokenTree::Ident(name), TokenTree::Group(body), ..])
+                if word == "mod" =>
+            {
+                collect(body.stream(), &[module, &[name.to_string()]].concat(), paths);
+                rest = &after[2..];
+            }
+            (TokenTree::Ident(word), _) => {
+                let word = word.to_string();
+                let start = match word.as_str() {
+                    "self" => [&["crate".to_owned()], module].concat(),
+                    "super" => [&["crate".to_owned()], &module[..module.len() - 1]].concat(),
+                    _ => vec![word],
+                };
+                rest = collect_path(start, after, paths);
+            }
+            (TokenTree::Group(group), _) => collect(group.stream(), module, paths),
+            _ => {}
+        }
+    }
+}
+
+/// Collects the path that begins with `path` and goes on in `rest`; returns what comes behind it.
+fn collect_path<'a>(
+    mut path: Vec<String>,
+    mut rest: &'a [TokenTree],
+    paths: &mut Vec<Vec<String>>,
+) -> &'a [TokenTree] {
+    while let [TokenTree::Punct(one), TokenTree::Punct(two), next, after @ ..] = rest
+        && (one.as_char(), two.as_char()) == (':', ':')
+    {
+        match next {
+            TokenTree::Ident(word) if word == "super" && path.len() > 1 => drop(path.pop()),
+            TokenTree::Ident(word) => path.push(word.to_string()),
+            TokenTree::Punct(star) if star.as_char() == '*' => path.push("*".to_owned()),
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => {
+                let tokens: Vec<TokenTree> = group.stream().into_iter().collect();
+                let mut branches = &tokens[..];
+                while let [first, after @ ..] = branches {
+                    let branch = [&path[..], &[first.to_string()]].concat();
+                    branches = match first {
+                        TokenTree::Punct(comma) if comma.as_char() == ',' => after,
+                        TokenTree::Ident(word) if word == "as" => &after[1..],
+                        _ => collect_path(branch, after, paths),
+                    };
+                }
+                return after;
+            }
+            _ => break,
+        }
+        rest = after;
+    }
+    paths.push(path);
+    rest
+}
+
+/// The words of each item of a file that has none with a body, without attributes.
+fn items(code: &str) -> Vec<Vec<String>> {
+    let mut items = vec![Vec::new()];
+    let mut is_attribute = false;
+    for token in code.parse::<TokenStream>().unwrap() {
+        match token {
+            TokenTree::Punct(hash) if hash.as_char() == '#' => is_attribute = true,
+            TokenTree::Punct(bang) if bang.as_char() == '!' && is_attribute => {}
+            TokenTree::Group(_) if is_attribute => is_attribute = false,
+            TokenTree::Punct(end) if end.as_char() == ';' => items.push(Vec::new()),
+            token => items.last_mut().unwrap().push(token.to_string()),
+        }
+    }
+    assert!(items.pop().unwrap().is_empty(), "an item with a body");
+    items
+}
+
+/// Every file of the crate but `lib.rs`.
+fn files() -> Vec<File> {
+    let mut folders = vec![PathBuf::new()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(sources().join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let path = folder.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(path);
+            } else if path != Path::new("lib.rs") {
+                let name = path
+                    .iter()
+                    .map(|part| part.to_str().unwrap())
+                    .collect::<Vec<_>>()
+                    .join("/");
+                files.push(File::new(&name, &source(&name)));
+            }
+        }
+    }
+    assert!(files.len() > 20, "the files are not found");
+    files
+}
+
+fn source(name: &str) -> String {
+    fs::read_to_string(sources().join(name)).unwrap()
+}
+
+fn sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
