@@ -85,10 +85,17 @@ impl Environment {
         self.text(AZURE_POD_IDENTITY_AUTHORITY_HOST)
     }
 
-    /// The folders in which programs are looked for.
     #[cfg(feature = "default-credential")]
     pub(crate) fn path(&self) -> Option<&OsStr> {
         self.value(PATH)
+    }
+
+    /// The folders of `PATH`, in which programs are looked for.
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn program_folders(&self) -> Vec<PathBuf> {
+        self.path()
+            .map(|path| std::env::split_paths(path).collect())
+            .unwrap_or_default()
     }
 
     /// Whether this process runs in a Kubernetes pod at all.

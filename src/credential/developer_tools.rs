@@ -1,5 +1,6 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,6 +103,7 @@ impl Tool {
 struct DeveloperTool {
     tool: Tool,
     path: Option<OsString>,
+    folders: Vec<PathBuf>,
     clock: Arc<dyn Clock>,
 }
 
@@ -111,6 +113,7 @@ impl DeveloperTool {
         let source = Self {
             tool,
             path: environment.path().map(OsStr::to_owned),
+            folders: environment.program_folders(),
             clock: clock.clone(),
         };
         Cache::new(Arc::new(source), clock, official::PATIENCE)
@@ -118,9 +121,10 @@ impl DeveloperTool {
 
     /// Whether there is such a program. Looks at the file system, which for the folders of a `PATH` takes microseconds.
     fn is_on_path(&self) -> bool {
-        let Some(path) = &self.path else { return false };
         let names = PROGRAM_SUFFIXES.map(|suffix| format!("{}{suffix}", self.tool.program()));
-        std::env::split_paths(path).any(|folder| names.iter().any(|name| folder.join(name).is_file()))
+        self.folders
+            .iter()
+            .any(|folder| names.iter().any(|name| folder.join(name).is_file()))
     }
 
     fn credential(&self, tenant_id: Option<&str>) -> azure_core::Result<Arc<dyn TokenCredential>> {
