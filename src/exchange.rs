@@ -145,10 +145,10 @@ impl Attempts<'_> {
                 %error,
                 "got no token"
             );
-            if tried == MAX_ATTEMPTS {
-                return Err(error);
-            }
-            if !read_again && error.aadsts_codes().contains(&ASSERTION_OUTSIDE_ITS_TIME) {
+            if !read_again
+                && tried < backoff::MAX_ATTEMPTS
+                && error.aadsts_codes().contains(&ASSERTION_OUTSIDE_ITS_TIME)
+            {
                 read_again = true;
                 let fresh = self.proof().await?;
                 if fresh == proof {
@@ -160,10 +160,10 @@ impl Attempts<'_> {
             if !heals_by_itself(&error) {
                 return Err(error);
             }
-            let pause = error.retry_after().unwrap_or_default() + backoff::full_jitter(tried);
-            if pause >= self.deadline.saturating_duration_since(Instant::now()) {
+            let remaining = self.deadline.saturating_duration_since(Instant::now());
+            let Some(pause) = backoff::pause(tried, error.retry_after(), remaining) else {
                 return Err(error);
-            }
+            };
             tokio::time::sleep(pause).await;
             // The kubelet may have replaced it meanwhile. If it cannot be had now, the error of the attempt that was
             // made says more.
@@ -274,9 +274,6 @@ fn request_id() -> String {
 
 /// RFC 7523, section 2.2.
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// With pauses of at most 0.5, 1 and 2 s, and answers as slow as Entra's slowest, four fit into the default 20 s.
-const MAX_ATTEMPTS: u32 = 4;
 
 /// Entra answers within a second; after ten the connection is dead, and half of the default total is left.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);

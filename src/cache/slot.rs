@@ -61,7 +61,8 @@ impl Slot {
             return;
         };
         // Until the outcome is known all others see a fresh token again, and do not come here.
-        self.held.store(Some(held.put_off(now, None)));
+        let pause = policy::retry_refresh_after(held.lifetime, None);
+        self.held.store(Some(held.put_off(now + pause)));
         if turn.flight.as_ref().is_none_or(Flight::is_lost) {
             let landing = self.clone().take_off(&mut turn, refresher);
             drop(turn);
@@ -169,7 +170,13 @@ impl Slot {
     /// Takes a failure in: the token in use serves on; without one the slot cools down.
     fn endure(&self, turn: &mut Turn, held: Option<&Held>, error: &Error, now: Moment) {
         if let Some(held) = held {
-            self.held.store(Some(held.put_off(now, error.retry_after())));
+            let pause = if turn.in_outage {
+                let remaining = held.expires.instant.saturating_duration_since(now.instant);
+                policy::outlast_outage_for(held.lifetime, remaining, error.retry_after(), fastrand::f64())
+            } else {
+                policy::retry_refresh_after(held.lifetime, error.retry_after())
+            };
+            self.held.store(Some(held.put_off(now + pause)));
             turn.in_outage = true;
         } else if loads_the_server(error) {
             turn.failures = turn.failures.saturating_add(1);
@@ -231,10 +238,10 @@ impl Held {
     }
 
     /// The same token, to be refreshed later.
-    fn put_off(&self, now: Moment, retry_after: Option<Duration>) -> Arc<Self> {
+    fn put_off(&self, refresh: Moment) -> Arc<Self> {
         Arc::new(Self {
             token: self.token.clone(),
-            refresh: now + policy::retry_refresh_after(self.lifetime, retry_after),
+            refresh,
             ..*self
         })
     }

@@ -242,7 +242,10 @@ async fn an_outage_is_not_noticed_for_the_whole_life_of_the_token() {
             tries += 1;
         }
     }
-    assert!((50..=80).contains(&tries), "one try every 30 s, not {tries}");
+    assert!(
+        (8..=20).contains(&tries),
+        "few tries at first, one every 30 s in the last five minutes, and not {tries}"
+    );
     advance(Duration::from_secs(1)).await;
     let call = stage.call("s");
     stage.fetch().await.grant(&stage.clock, "two", HOUR);

@@ -1,15 +1,32 @@
+//! Whether and when a failed attempt is followed by another: pure, but for the dice.
+
 use std::time::Duration;
 
-/// How long to pause before attempt `failed + 1`: anything from nothing to 0.5 s, 1 s, 2 s, and so on to 8 s.
+/// How long to pause before the next attempt; nothing if there is to be none, because so many have failed or because it would
+/// come after the exchange's deadline.
+///
+/// * `failed`: how many attempts have failed.
+/// * `remaining`: until the deadline.
+pub(super) fn pause(failed: u32, retry_after: Option<Duration>, remaining: Duration) -> Option<Duration> {
+    let pause = retry_after
+        .unwrap_or_default()
+        .saturating_add(full_jitter(failed));
+    (failed < MAX_ATTEMPTS && pause < remaining).then_some(pause)
+}
+
+/// Anything from nothing to 0.5 s, 1 s, 2 s, and so on to 8 s.
 ///
 /// Full jitter spreads the clients of a recovering server best. Source: "Exponential Backoff And Jitter", AWS
 /// Architecture Blog, 2015.
-pub(super) fn full_jitter(failed: u32) -> Duration {
+fn full_jitter(failed: u32) -> Duration {
     let ceiling = FIRST
         .saturating_mul(1 << failed.saturating_sub(1).min(4))
         .min(LONGEST);
     ceiling.mul_f64(fastrand::f64())
 }
+
+/// With pauses of at most 0.5, 1 and 2 s, and answers as slow as Entra's slowest, four fit into the default 20 s.
+pub(super) const MAX_ATTEMPTS: u32 = 4;
 
 const FIRST: Duration = Duration::from_millis(500);
 
@@ -18,6 +35,27 @@ const LONGEST: Duration = Duration::from_secs(8);
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    #[test]
+    fn there_are_four_attempts_and_none_that_would_come_too_late() {
+        for failed in 1..4 {
+            assert!(pause(failed, None, seconds(20)).is_some(), "{failed}");
+        }
+        assert_eq!(pause(4, None, seconds(20)), None);
+        assert_eq!(pause(1, None, seconds(0)), None);
+        assert_eq!(pause(1, Some(seconds(20)), seconds(20)), None);
+        assert_eq!(pause(1, Some(Duration::MAX), seconds(20)), None);
+    }
+
+    #[test]
+    fn the_server_is_given_the_time_it_asks_for() {
+        let pause = pause(1, Some(seconds(7)), seconds(20)).unwrap();
+        assert!(pause >= seconds(7) && pause <= seconds(8), "{pause:?}");
+    }
 
     #[test]
     fn pauses_grow_and_stay_within_their_ceilings() {
