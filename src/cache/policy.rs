@@ -94,7 +94,7 @@ mod tests {
     fn there_is_always_another_try_between_an_outage_of_25_minutes_and_the_expiry() {
         for random in [0.0, 0.2, 0.5, 0.8, 1.0] {
             // The worst case: the refresh is due as late as can be, and the outage begins right then.
-            let mut remaining = seconds(30 * 60) - retry_refresh_after(seconds(3600), None);
+            let mut remaining = seconds(30 * 60 - 30);
             while remaining > seconds(5 * 60) {
                 remaining -= outlast_outage_for(seconds(3600), remaining, None, random);
             }

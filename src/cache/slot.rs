@@ -157,7 +157,7 @@ impl Slot {
     /// Takes a new token in. A flight that was given up for lost must not replace what came later.
     fn keep(&self, turn: &mut Turn, held: Option<&Held>, new: Held) -> AccessToken {
         let token = new.token();
-        if held.is_none_or(|held| held.expires_on() <= new.expires_on()) {
+        if held.is_none_or(|held| held.requested() <= new.requested()) {
             self.held.store(Some(Arc::new(new)));
         }
         *turn = Turn {
@@ -231,6 +231,12 @@ impl Held {
 
     pub(super) fn expires_on(&self) -> SystemTime {
         self.expires.system_time
+    }
+
+    /// When the request left that brought it. Not its expiry tells which of two tokens is the newer one: a server may grant shorter
+    /// lives than before, and the wall clock may have been set back.
+    fn requested(&self) -> Option<std::time::Instant> {
+        self.expires.instant.checked_sub(self.lifetime)
     }
 
     pub(super) fn token(&self) -> AccessToken {

@@ -9,6 +9,8 @@ use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{advance, timeout};
 
+mod model;
+
 use super::*;
 use crate::clock::{Moment, SystemClock};
 use crate::error::ErrorKind;
@@ -82,9 +84,13 @@ impl TokenSource for FakeSource {
 impl Fetch {
     fn grant(self, clock: &PausedClock, secret: &str, lifetime: Duration) {
         let now = clock.now();
+        let requested_at = Moment {
+            instant: self.at.instant,
+            system_time: now.system_time - now.since(self.at),
+        };
         let grant = Grant {
-            token: AccessToken::new(secret, now.system_time + lifetime),
-            requested_at: now,
+            token: AccessToken::new(secret, requested_at.system_time + lifetime),
+            requested_at,
             lifetime,
             refresh_in: Some(lifetime / 2),
         };
@@ -430,6 +436,16 @@ async fn a_forgotten_token_stays_forgotten_when_its_refresh_fails() {
     refresh.fail(outage());
     settle().await;
     assert_eq!(stage.at_once("s").unwrap_err().kind(), ErrorKind::Transport);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_token_that_lives_shorter_takes_the_place_of_an_older_one() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR / 2).await;
+    stage.at_once("s").unwrap();
+    stage.fetch().await.grant(&stage.clock, "two", HOUR / 12);
+    settle().await;
+    assert_eq!(stage.at_once("s").unwrap(), "two");
 }
 
 #[tokio::test(start_paused = true)]
