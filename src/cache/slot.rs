@@ -75,6 +75,7 @@ impl Slot {
         let runtime = Handle::try_current().map_err(|error| {
             Error::configuration("a token can be fetched only within a Tokio runtime").with_source(error)
         })?;
+        let mut error = Error::transport("the exchange was lost with the Tokio runtime that ran it");
         for _ in 0..MAX_LOST_FLIGHTS {
             let (mut outcome, deadline) = match self.join(refresher)? {
                 Joined::Held(token) => return Ok(token),
@@ -89,15 +90,17 @@ impl Slot {
                 }
             };
             let landed = tokio::time::timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
-            if let Ok(Ok(outcome)) = landed
-                && let Some(outcome) = outcome.clone()
-            {
-                return outcome;
+            let outcome = landed.ok().and_then(|landed| landed.ok()?.clone());
+            match outcome {
+                // The machine slept while it was on its way, say.
+                Some(Ok(lease)) if lease.token.expires_on() <= refresher.clock.now().system_time => {
+                    error = Error::transport("the token had expired when it came");
+                }
+                Some(outcome) => return outcome,
+                None => {}
             }
         }
-        Err(Error::transport(
-            "the exchange was lost with the Tokio runtime that ran it",
-        ))
+        Err(error)
     }
 
     /// Empties the slot if it holds `token`.
@@ -386,5 +389,6 @@ fn loads_the_server(error: &Error) -> bool {
     )
 }
 
-/// Each of them costs the caller the whole patience, or is the sign of a runtime that is shutting down.
+/// How many exchanges a caller waits for that bring neither a token nor an error. Each of them costs the caller the whole
+/// patience, or is the sign of a runtime that is shutting down, or of a machine that was asleep.
 const MAX_LOST_FLIGHTS: u32 = 3;

@@ -12,7 +12,7 @@ enum Step {
     Drop(usize),
     Advance(u64),
     MoveWall(i64),
-    /// The exchange under way brings a token that lives so many seconds.
+    /// The exchange under way brings a token that lives so many seconds, and longer than an exchange takes.
     Grant(u64),
     Fail {
         reached_a_server: bool,
@@ -28,7 +28,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Drop),
         4 => (0u64..2400).prop_map(Step::Advance),
         1 => (-7200i64..7200).prop_map(Step::MoveWall),
-        3 => (1u64..7200).prop_map(Step::Grant),
+        3 => (21u64..7200).prop_map(Step::Grant),
         2 => (any::<bool>(), proptest::option::of(0u64..1000))
             .prop_map(|(reached_a_server, retry_after)| Step::Fail { reached_a_server, retry_after }),
         1 => any::<usize>().prop_map(Step::Invalidate),
@@ -129,10 +129,7 @@ impl Comparison {
             Step::Fail {
                 reached_a_server,
                 retry_after,
-            } => {
-                self.fail(reached_a_server, retry_after.map(Duration::from_secs))
-                    .await
-            }
+            } => self.fail(reached_a_server, retry_after).await,
             Step::Invalidate(n) => {
                 if !self.handed_out.is_empty() {
                     let token = &self.handed_out[n % self.handed_out.len()];
@@ -228,7 +225,8 @@ impl Comparison {
         }
     }
 
-    async fn fail(&mut self, reached_a_server: bool, retry_after: Option<Duration>) {
+    async fn fail(&mut self, reached_a_server: bool, retry_after: Option<u64>) {
+        let retry_after = retry_after.map(Duration::from_secs);
         let Some(exchange) = self.exchange.take() else {
             return;
         };

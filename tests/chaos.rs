@@ -1,0 +1,532 @@
+//! What a runtime, a clock and a user's own code can do to a credential. After each of them the next call works.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use entra_workload::{
+    AssertionRequest, ClientAssertionCredential, ClientAssertionCredentialBuilder, Clock, Error, ErrorKind,
+    Moment, Secret, SystemClock, Transport,
+};
+use futures::FutureExt;
+use futures::future::join_all;
+use http::{Request, Response};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::advance;
+
+use support::{CLIENT_ID, Endpoint, Exchange, RuntimeClock, TENANT_ID, VAULT, is_safe, pair};
+
+/// What happens around a call that is dropped after any of these.
+#[derive(Clone, Copy, PartialEq)]
+enum Step {
+    Poll,
+    Refuse,
+    Wait,
+    Grant,
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_dropped_at_any_point_costs_the_next_one_no_further_exchange() {
+    use Step::{Grant, Poll, Refuse, Wait};
+    let steps = [Poll, Poll, Refuse, Poll, Wait, Poll, Grant, Poll];
+    for dropped_after in 1..=steps.len() {
+        let (credential, mut endpoint) = subject(Arc::new(RuntimeClock::new()));
+        let mut call = Some(Box::pin(credential.token(&[VAULT])));
+        for (n, step) in steps.into_iter().enumerate() {
+            if n == dropped_after {
+                call = None;
+            }
+            match step {
+                Poll => {
+                    if let Some(call) = &mut call {
+                        let is_over = futures::poll!(call).is_ready();
+                        assert_eq!(is_over, n + 1 == steps.len());
+                    }
+                }
+                Refuse => endpoint.request().await.reply(503, &[], ""),
+                Wait => advance(Duration::from_secs(1)).await,
+                Grant => endpoint.request().await.grant("planted-token", 3600),
+            }
+            settle().await;
+        }
+        let token = credential.token(&[VAULT]).now_or_never();
+        assert_eq!(
+            token.expect("it is cached").unwrap().secret(),
+            "planted-token",
+            "{dropped_after}"
+        );
+        endpoint.is_idle();
+    }
+}
+
+#[test]
+fn a_runtime_shut_down_in_the_middle_of_an_exchange_leaves_the_credential_to_the_next() {
+    let mut server = Server::start();
+    let credential = server.credential(|builder| builder);
+    let first = multi_thread();
+    first.spawn({
+        let credential = credential.clone();
+        async move { credential.token(&[VAULT]).await.map(drop) }
+    });
+    let unanswered = server.request();
+    first.shutdown_timeout(Duration::from_secs(10));
+
+    for runtime in [multi_thread(), current_thread()] {
+        let server = &mut server;
+        let token = std::thread::scope(|threads| {
+            let call = threads.spawn(|| runtime.block_on(credential.token(&[VAULT])));
+            server.request().grant();
+            call.join().unwrap().unwrap()
+        });
+        assert_eq!(token.secret(), "planted-token");
+        credential.invalidate(&token);
+    }
+    drop(unanswered);
+}
+
+#[test]
+fn a_credential_serves_one_runtime_after_another_with_one_token() {
+    let mut server = Server::start();
+    let credential = server.credential(|builder| builder);
+    let first = std::thread::scope(|threads| {
+        let call = threads.spawn(|| current_thread().block_on(credential.token(&[VAULT])));
+        server.request().grant();
+        call.join().unwrap().unwrap()
+    });
+    for runtime in [current_thread(), multi_thread(), current_thread()] {
+        assert_eq!(
+            runtime.block_on(credential.token(&[VAULT])).unwrap().secret(),
+            first.secret()
+        );
+    }
+    assert_eq!(server.requests(), 1);
+}
+
+#[test]
+fn a_refresh_that_dies_with_its_runtime_is_begun_again() {
+    let clock = Arc::new(HandClock::default());
+    let (credential, mut endpoint) = subject(clock.clone());
+    current_thread().block_on(first_token(&credential, &mut endpoint));
+
+    clock.advance(Duration::from_secs(1800));
+    // This runtime is gone as soon as the call is over, and the refresh with it.
+    current_thread().block_on(credential.token(&[VAULT])).unwrap();
+
+    clock.advance(Duration::from_secs(30));
+    current_thread().block_on(async {
+        assert_eq!(at_once(&credential).secret(), "planted-token");
+        endpoint.request().await.grant("planted-successor", 3600);
+        settle().await;
+        assert_eq!(at_once(&credential).secret(), "planted-successor");
+    });
+}
+
+#[test]
+fn two_runtimes_at_once_share_one_exchange() {
+    let mut server = Server::start();
+    let credential = server.credential(|builder| builder);
+    let runtimes = [multi_thread(), multi_thread()];
+    let calls: Vec<_> = (0..200)
+        .map(|n| {
+            let credential = credential.clone();
+            runtimes[n % 2].spawn(async move { credential.token(&[VAULT]).await })
+        })
+        .collect();
+    server.request().grant();
+    for token in futures::executor::block_on(join_all(calls)) {
+        assert_eq!(token.unwrap().unwrap().secret(), "planted-token");
+    }
+    assert_eq!(server.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_users_source_is_an_error_and_the_next_call_works() {
+    let (transport, mut endpoint) = pair();
+    let panics = Arc::new(AtomicBool::new(true));
+    let source = {
+        let panics = panics.clone();
+        move |_request: AssertionRequest| {
+            let panics = panics.load(Ordering::SeqCst);
+            async move {
+                assert!(!panics, "a bug of the user, and the planted assertion");
+                Ok(Secret::from("planted-assertion"))
+            }
+        }
+    };
+    let credential = builder()
+        .transport(transport)
+        .clock(RuntimeClock::new())
+        .assertion(source)
+        .build()
+        .unwrap();
+    for _ in 0..3 {
+        let error = credential.token(&[VAULT]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Assertion);
+        is_safe(&error);
+    }
+    panics.store(false, Ordering::SeqCst);
+    let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
+        endpoint.request().await.grant("planted-token", 3600);
+    });
+    token.unwrap();
+
+    panics.store(true, Ordering::SeqCst);
+    advance(Duration::from_secs(1800)).await;
+    for _ in 0..10 {
+        let token = credential.token(&[VAULT]).now_or_never();
+        token.expect("a refresh that panics delays nobody").unwrap();
+        settle().await;
+    }
+    panics.store(false, Ordering::SeqCst);
+    advance(Duration::from_secs(30)).await;
+    credential.token(&[VAULT]).await.unwrap();
+    endpoint.request().await.grant("planted-successor", 3600);
+    settle().await;
+    assert_eq!(
+        credential.token(&[VAULT]).await.unwrap().secret(),
+        "planted-successor"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
+    let clock = Arc::new(HandClock::default());
+    let (credential, mut endpoint) = subject(clock.clone());
+    first_token(&credential, &mut endpoint).await;
+    clock.move_wall(-7200);
+    assert_eq!(at_once(&credential).secret(), "planted-token");
+    endpoint.is_idle();
+
+    clock.advance(Duration::from_secs(1800));
+    assert_eq!(at_once(&credential).secret(), "planted-token");
+    endpoint.request().await.grant("planted-successor", 3600);
+    settle().await;
+    assert_eq!(
+        at_once(&credential).secret(),
+        "planted-successor",
+        "though it seems to expire sooner"
+    );
+    clock.advance(Duration::from_secs(60));
+    at_once(&credential);
+    settle().await;
+    endpoint.is_idle();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_set_forward_two_hours_and_back_costs_one_exchange() {
+    let clock = Arc::new(HandClock::default());
+    let (credential, mut endpoint) = subject(clock.clone());
+    first_token(&credential, &mut endpoint).await;
+    clock.move_wall(7200);
+    let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
+        endpoint.request().await.grant("planted-successor", 3600);
+    });
+    assert_eq!(token.unwrap().secret(), "planted-successor");
+    clock.move_wall(-7200);
+    assert_eq!(at_once(&credential).secret(), "planted-successor");
+    clock.advance(Duration::from_secs(3600));
+    let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
+        endpoint.request().await.grant("planted-third", 3600);
+    });
+    assert_eq!(token.unwrap().secret(), "planted-third");
+}
+
+/// Only the wall clock goes on while a machine sleeps.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_slept_past_the_expiry_wakes_to_an_exchange() {
+    let clock = Arc::new(HandClock::default());
+    let (credential, mut endpoint) = subject(clock.clone());
+    first_token(&credential, &mut endpoint).await;
+    clock.move_wall(3600);
+    let calls = join_all((0..100).map(|_| credential.token(&[VAULT])));
+    let (tokens, ()) = tokio::join!(calls, async {
+        endpoint.request().await.grant("planted-successor", 3600);
+    });
+    assert!(
+        tokens
+            .iter()
+            .all(|token| token.as_ref().unwrap().secret() == "planted-successor")
+    );
+    endpoint.is_idle();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_expired_while_the_machine_slept_with_it_half_received_is_not_given() {
+    let clock = Arc::new(HandClock::default());
+    let (credential, mut endpoint) = subject(clock.clone());
+    let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
+        let sent_before = endpoint.request().await;
+        clock.move_wall(3600);
+        sent_before.grant("planted-token", 3600);
+        endpoint.request().await.grant("planted-successor", 3600);
+    });
+    assert_eq!(token.unwrap().secret(), "planted-successor");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_never_answers_delays_nobody_who_has_a_token() {
+    let (transport, mut endpoint) = pair();
+    let hangs = Arc::new(AtomicBool::new(false));
+    let source = {
+        let hangs = hangs.clone();
+        move |_request: AssertionRequest| {
+            let hangs = hangs.load(Ordering::SeqCst);
+            async move {
+                if hangs {
+                    std::future::pending::<()>().await;
+                }
+                Ok(Secret::from("planted-assertion"))
+            }
+        }
+    };
+    let credential = builder()
+        .transport(transport)
+        .clock(RuntimeClock::new())
+        .assertion(source)
+        .build()
+        .unwrap();
+    first_token(&credential, &mut endpoint).await;
+    hangs.store(true, Ordering::SeqCst);
+    for _ in 0..359 {
+        advance(Duration::from_secs(10)).await;
+        assert_eq!(at_once(&credential).secret(), "planted-token");
+        settle().await;
+    }
+    advance(Duration::from_secs(10)).await;
+    let error = credential.token(&[VAULT]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Assertion, "{error}");
+    hangs.store(false, Ordering::SeqCst);
+    first_token(&credential, &mut endpoint).await;
+}
+
+#[tokio::test]
+async fn ten_thousand_keys_get_each_its_own_token() {
+    let requests = Arc::new(AtomicUsize::new(0));
+    let credential = builder()
+        .transport(Echo(requests.clone()))
+        .assertion(async |_: AssertionRequest| Ok(Secret::from("planted-assertion")))
+        .build()
+        .unwrap();
+    let scopes: Vec<String> = (0..10_000).map(|n| format!("api://{n}/.default")).collect();
+    for some in scopes.chunks(100) {
+        let tokens = join_all(some.iter().map(async |scope| credential.token(&[scope]).await)).await;
+        for (scope, token) in some.iter().zip(tokens) {
+            assert_eq!(token.unwrap().secret(), scope);
+        }
+    }
+    assert_eq!(requests.load(Ordering::SeqCst), 10_000);
+    let last = scopes.last().unwrap();
+    let token = credential.token(&[last]).now_or_never().expect("it is cached");
+    assert_eq!(token.unwrap().secret(), last);
+}
+
+fn builder() -> ClientAssertionCredentialBuilder {
+    ClientAssertionCredential::builder()
+        .tenant_id(TENANT_ID)
+        .client_id(CLIENT_ID)
+}
+
+/// A credential, and the endpoint that a test answers by hand.
+fn subject(clock: Arc<dyn Clock>) -> (Arc<ClientAssertionCredential>, Endpoint) {
+    let (transport, endpoint) = pair();
+    let credential = builder()
+        .transport(transport)
+        .clock(SharedClock(clock))
+        .assertion(async |_: AssertionRequest| Ok(Secret::from("planted-assertion")))
+        .build()
+        .unwrap();
+    (credential, endpoint)
+}
+
+async fn first_token(credential: &ClientAssertionCredential, endpoint: &mut Endpoint) {
+    let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
+        let request: Exchange = endpoint.request().await;
+        request.grant("planted-token", 3600);
+    });
+    assert_eq!(token.unwrap().secret(), "planted-token");
+}
+
+#[track_caller]
+fn at_once(credential: &ClientAssertionCredential) -> entra_workload::AccessToken {
+    credential
+        .token(&[VAULT])
+        .now_or_never()
+        .expect("the call waits")
+        .unwrap()
+}
+
+/// Lets all tasks run until they wait.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn multi_thread() -> Runtime {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+}
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[derive(Debug)]
+struct SharedClock(Arc<dyn Clock>);
+
+impl Clock for SharedClock {
+    fn now(&self) -> Moment {
+        self.0.now()
+    }
+}
+
+/// Stands still; a test moves both its clocks, or only the one on the wall.
+#[derive(Debug)]
+struct HandClock {
+    start: Moment,
+    passed: AtomicI64,
+    wall_is_off_by: AtomicI64,
+}
+
+impl Default for HandClock {
+    fn default() -> Self {
+        Self {
+            start: SystemClock.now(),
+            passed: AtomicI64::new(0),
+            wall_is_off_by: AtomicI64::new(0),
+        }
+    }
+}
+
+impl HandClock {
+    fn advance(&self, by: Duration) {
+        self.passed
+            .fetch_add(i64::try_from(by.as_secs()).unwrap(), Ordering::SeqCst);
+    }
+
+    fn move_wall(&self, seconds: i64) {
+        self.wall_is_off_by.fetch_add(seconds, Ordering::SeqCst);
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> Moment {
+        let passed = Duration::from_secs(self.passed.load(Ordering::SeqCst).unsigned_abs());
+        let now = self.start + passed;
+        let off_by = self.wall_is_off_by.load(Ordering::SeqCst);
+        let distance = Duration::from_secs(off_by.unsigned_abs());
+        let system_time = if off_by < 0 {
+            now.system_time - distance
+        } else {
+            now.system_time + distance
+        };
+        Moment { system_time, ..now }
+    }
+}
+
+/// Answers every request at once with a token that is the scope.
+#[derive(Debug)]
+struct Echo(Arc<AtomicUsize>);
+
+#[async_trait]
+impl Transport for Echo {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let form = url::form_urlencoded::parse(request.body());
+        let scope = form.into_owned().find(|(name, _)| name == "scope").unwrap().1;
+        let body = format!(r#"{{"token_type":"Bearer","expires_in":3600,"access_token":"{scope}"}}"#);
+        Ok(Response::new(body.into()))
+    }
+}
+
+/// A server with a thread of its own, which no runtime takes with it; the test answers each request by hand.
+struct Server {
+    url: String,
+    requests: mpsc::Receiver<Call>,
+    seen: usize,
+}
+
+struct Call(TcpStream);
+
+impl Server {
+    fn start() -> Self {
+        support::watch_for_secrets();
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (sender, requests) = mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = Vec::new();
+                let mut buffer = [0; 4096];
+                // The form ends with the scope.
+                while !String::from_utf8_lossy(&request).ends_with("%2F.default") {
+                    match stream.read(&mut buffer) {
+                        Ok(0) | Err(_) => break,
+                        Ok(length) => request.extend_from_slice(&buffer[..length]),
+                    }
+                }
+                if sender.send(Call(stream)).is_err() {
+                    break;
+                }
+            }
+        });
+        Self {
+            url,
+            requests,
+            seen: 0,
+        }
+    }
+
+    fn credential(
+        &self,
+        with: impl FnOnce(ClientAssertionCredentialBuilder) -> ClientAssertionCredentialBuilder,
+    ) -> Arc<ClientAssertionCredential> {
+        let builder = builder()
+            .authority_host(&self.url)
+            .assertion(async |_: AssertionRequest| Ok(Secret::from("planted-assertion")));
+        with(builder).build().unwrap()
+    }
+
+    fn request(&mut self) -> Call {
+        self.seen += 1;
+        self.requests
+            .recv_timeout(Duration::from_secs(60))
+            .expect("no request came")
+    }
+
+    /// How many have come in all.
+    fn requests(&mut self) -> usize {
+        self.seen += self.requests.try_iter().count();
+        self.seen
+    }
+}
+
+impl Call {
+    fn grant(mut self) {
+        let body = r#"{"token_type":"Bearer","expires_in":3600,"access_token":"planted-token"}"#;
+        let length = body.len();
+        // Whoever asked may be gone with its runtime.
+        let _gone = write!(
+            self.0,
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        );
+    }
+}
