@@ -24,10 +24,21 @@ pub struct Output {
 }
 
 impl Sample {
+    /// A program in the environment of a pod.
+    ///
     /// * `name`: of the example; `cargo test` builds all of them before it runs a test.
     /// * `ca_certificates`: the file with the roots to trust.
     /// * `directory`: where it runs.
     pub fn new(name: &str, pod: &Pod, ca_certificates: &Path, directory: &Path) -> Self {
+        let pod = pod.variables().into_iter();
+        pod.fold(
+            Self::bare(name, ca_certificates, directory),
+            |sample, (name, value)| sample.variable(name, value),
+        )
+    }
+
+    /// The same with no variable but `SSL_CERT_FILE`.
+    pub fn bare(name: &str, ca_certificates: &Path, directory: &Path) -> Self {
         let test = std::env::current_exe().unwrap();
         let target = test.parent().and_then(Path::parent).unwrap();
         let program = target
@@ -43,15 +54,20 @@ impl Sample {
             directory: directory.to_owned(),
             variables: Vec::new(),
         };
-        let pod = pod.variables().into_iter();
-        pod.fold(sample, |sample, (name, value)| sample.variable(name, value))
-            .variable("SSL_CERT_FILE", ca_certificates)
+        sample.variable("SSL_CERT_FILE", ca_certificates)
+    }
+
+    /// Unsets a variable.
+    pub fn without(mut self, name: &str) -> Self {
+        self.variables.retain(|(variable, _)| variable != name);
+        self
     }
 
     /// Sets one more variable.
-    pub fn variable(mut self, name: &str, value: impl Into<OsString>) -> Self {
-        self.variables.push((name.to_owned(), value.into()));
-        self
+    pub fn variable(self, name: &str, value: impl Into<OsString>) -> Self {
+        let mut this = self.without(name);
+        this.variables.push((name.to_owned(), value.into()));
+        this
     }
 
     /// Runs it with nothing on stdin.
