@@ -1,5 +1,6 @@
 //! Where client assertions come from: the signed statement "I am this workload" that Entra trades for a token.
 
+mod bounded_file;
 pub(crate) mod jwt;
 mod projected_file;
 

@@ -22,6 +22,7 @@ use crate::clock::{Clock, Moment};
 use crate::error::{Error, ErrorKind};
 use crate::token::{AccessToken, Secret, TokenRequest};
 use crate::transport::Transport;
+use crate::uuid;
 
 /// What the cache asks for tokens. It keeps nothing: each call is one exchange.
 #[async_trait]
@@ -120,7 +121,7 @@ impl Attempts<'_> {
         let mut read_again = false;
         loop {
             tried += 1;
-            let request_id = request_id();
+            let request_id = uuid::random();
             let sent_at = Instant::now();
             let error = match self.attempt(&proof, &request_id).await {
                 Ok(grant) => {
@@ -255,21 +256,6 @@ fn heals_by_itself(error: &Error) -> bool {
                 .aadsts_codes()
                 .iter()
                 .any(|code| SELF_HEALING_CODES.contains(code))
-}
-
-/// A random UUID (version 4, RFC 9562): unique, and no secret.
-fn request_id() -> String {
-    let id = fastrand::u128(..) & !(0xf000 << 64) & !(0xc000 << 48) | (0x4000 << 64) | (0x8000 << 48);
-    let hex = format!("{id:032x}");
-    let group = |range| hex.get(range).unwrap_or_default();
-    format!(
-        "{}-{}-{}-{}-{}",
-        group(0..8),
-        group(8..12),
-        group(12..16),
-        group(16..20),
-        group(20..32)
-    )
 }
 
 /// RFC 7523, section 2.2.

@@ -6,6 +6,7 @@
 
 mod error;
 mod token;
+mod uuid;
 
 mod clock;
 mod env;

@@ -1,12 +1,11 @@
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use zeroize::Zeroizing;
 
+use super::bounded_file;
 use super::jwt::Claims;
 use super::{AssertionRequest, ClientAssertion};
 use crate::clock::{Clock, SystemClock};
@@ -104,7 +103,7 @@ struct Token {
 /// Reads and checks the token in `path`; blocks.
 fn read_token(path: &Path, now: SystemTime) -> Result<Token, Error> {
     let wrong = |what: &str| Error::assertion(format!("the token file {} {what}", path.display()));
-    let bytes = read_bounded(path).map_err(|error| {
+    let bytes = bounded_file::read(path, MAX_FILE).map_err(|error| {
         wrong(match error.kind() {
             io::ErrorKind::NotFound => {
                 "does not exist; is the volume mounted, and did the webhook see the pod's label \
@@ -144,40 +143,6 @@ fn read_token(path: &Path, now: SystemTime) -> Result<Token, Error> {
         secret: Secret::from(jwt),
         expires_on: claims.expires_on,
     })
-}
-
-fn read_bounded(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
-    let file = open(path)?;
-    let metadata = file.metadata()?;
-    if metadata.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
-    }
-    if !metadata.is_file() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    // With room for everything at once the buffer never moves, and no copy of the token is left behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_FILE + 1));
-    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > MAX_FILE {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(bytes)
-}
-
-/// Opens without waiting: the plain way would hang for ever on a FIFO that nobody writes.
-#[cfg(unix)]
-fn open(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
-
-    OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)
-}
-
-#[cfg(not(unix))]
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).open(path)
 }
 
 /// A Kubernetes token is one to two kilobytes; a megabyte is a mistake, and Entra would refuse it.
