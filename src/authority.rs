@@ -40,14 +40,18 @@ impl Authority {
         Self::parse(PUBLIC_CLOUD)
     }
 
-    /// The token endpoint of a tenant: `{authority}/{tenant}/oauth2/v2.0/token`.
+    /// The token endpoint of a tenant: `{authority}/{tenant}/oauth2/v2.0/token`; of an AD FS, which stands in the place of a
+    /// tenant by the name of `adfs`, `{authority}/adfs/oauth2/token`.
     pub(crate) fn token_url(&self, tenant: &TenantId) -> Result<Uri, Error> {
         let prefix = self.0.as_str().trim_end_matches('/');
-        format!("{prefix}/{}/oauth2/v2.0/token", tenant.0)
-            .parse()
-            .map_err(|error: http::uri::InvalidUri| {
-                Error::configuration("the authority host makes no valid URL").with_source(error)
-            })
+        let url = if tenant.0.eq_ignore_ascii_case("adfs") {
+            format!("{prefix}/adfs/oauth2/token")
+        } else {
+            format!("{prefix}/{}/oauth2/v2.0/token", tenant.0)
+        };
+        url.parse().map_err(|error: http::uri::InvalidUri| {
+            Error::configuration("the authority host makes no valid URL").with_source(error)
+        })
     }
 
     /// `host[:port]`, for messages.
@@ -137,6 +141,15 @@ mod tests {
     }
 
     #[test]
+    fn an_ad_fs_has_its_own_token_url() {
+        let authority = Authority::parse("https://fs.contoso.com/").unwrap();
+        for tenant in ["adfs", "ADFS"] {
+            let url = authority.token_url(&TenantId::parse(tenant).unwrap()).unwrap();
+            assert_eq!(url, "https://fs.contoso.com/adfs/oauth2/token");
+        }
+    }
+
+    #[test]
     fn an_authority_that_would_leak_or_mislead_is_refused() {
         for (host, why) in [
             ("http://login.microsoftonline.com", "must be https"),
@@ -174,6 +187,7 @@ mod tests {
         #[test]
         fn whatever_parses_stays_under_its_own_host(host in ".{0,60}", tenant in ".{0,40}") {
             if let (Ok(authority), Ok(tenant)) = (Authority::parse(&host), TenantId::parse(&tenant))
+                && !tenant.as_str().eq_ignore_ascii_case("adfs")
                 && let Ok(url) = authority.token_url(&tenant) {
                     let end = format!("/{}/oauth2/v2.0/token", tenant.as_str());
                     prop_assert!(url.path().ends_with(&end));
