@@ -1,6 +1,8 @@
 //! Where client assertions come from: the signed statement "I am this workload" that Entra trades for a token.
 
 mod bounded_file;
+#[cfg(feature = "client-certificate")]
+mod certificate;
 pub(crate) mod jwt;
 mod projected_file;
 
@@ -11,6 +13,8 @@ use async_trait::async_trait;
 use crate::error::Error;
 use crate::token::Secret;
 
+#[cfg(feature = "client-certificate")]
+pub(crate) use certificate::{CertificateOrigin, ClientCertificate};
 pub use projected_file::ProjectedTokenFile;
 
 /// A source of client assertions (RFC 7523).

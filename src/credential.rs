@@ -1,9 +1,13 @@
 //! The credentials: each turns settings into an exchange with a cache in front of it.
 
 mod client_assertion;
+#[cfg(feature = "client-certificate")]
+mod client_certificate;
 mod client_secret;
 #[cfg(feature = "default-credential")]
 mod developer_tools;
+#[cfg(feature = "client-certificate")]
+mod environment;
 #[cfg(feature = "default-credential")]
 mod managed_identity;
 #[cfg(feature = "azure-core")]
@@ -26,9 +30,13 @@ use crate::token::{AccessToken, TokenRequest};
 use crate::transport::{HttpTransport, Transport};
 
 pub use client_assertion::{ClientAssertionCredential, ClientAssertionCredentialBuilder};
+#[cfg(feature = "client-certificate")]
+pub use client_certificate::{ClientCertificateCredential, ClientCertificateCredentialBuilder};
 pub use client_secret::{ClientSecretCredential, ClientSecretCredentialBuilder};
 #[cfg(feature = "default-credential")]
 pub use developer_tools::{AzureCliCredential, AzureDeveloperCliCredential};
+#[cfg(feature = "client-certificate")]
+pub use environment::{EnvironmentCredential, EnvironmentCredentialBuilder};
 #[cfg(feature = "default-credential")]
 pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId};
 pub use workload_identity::{WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder};

@@ -53,6 +53,29 @@ impl Environment {
         Ok(self.text(AZURE_CLIENT_SECRET)?.map(Secret::from))
     }
 
+    #[cfg(feature = "client-certificate")]
+    pub(crate) fn client_certificate(&self) -> Result<ClientCertificateVariables, Error> {
+        let sends_chain = self.text(AZURE_CLIENT_SEND_CERTIFICATE_CHAIN)?;
+        Ok(ClientCertificateVariables {
+            path: self.value(AZURE_CLIENT_CERTIFICATE_PATH).map(PathBuf::from),
+            password: self.text(AZURE_CLIENT_CERTIFICATE_PASSWORD)?.map(Secret::from),
+            sends_chain: sends_chain.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")),
+        })
+    }
+
+    #[cfg(feature = "client-certificate")]
+    pub(crate) fn additionally_allowed_tenants(&self) -> Result<Vec<String>, Error> {
+        let list = self.text(AZURE_ADDITIONALLY_ALLOWED_TENANTS)?.unwrap_or_default();
+        let tenants = list.split(';').map(str::trim).filter(|tenant| !tenant.is_empty());
+        Ok(tenants.map(str::to_owned).collect())
+    }
+
+    /// Whether someone means to sign in as a user.
+    #[cfg(feature = "client-certificate")]
+    pub(crate) fn has_user_password(&self) -> bool {
+        self.value(AZURE_USERNAME).is_some() || self.value(AZURE_PASSWORD).is_some()
+    }
+
     pub(crate) fn authority_host(&self) -> Result<Option<String>, Error> {
         self.text(AZURE_AUTHORITY_HOST)
     }
@@ -143,6 +166,15 @@ pub(crate) struct WorkloadIdentityVariables {
     pub(crate) token_file: Option<PathBuf>,
 }
 
+/// How a client signs in with a certificate.
+#[cfg(feature = "client-certificate")]
+#[derive(Debug)]
+pub(crate) struct ClientCertificateVariables {
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) password: Option<Secret>,
+    pub(crate) sends_chain: bool,
+}
+
 // The names are those of the webhook and of every Azure SDK:
 // https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html
 pub(crate) const AZURE_CLIENT_ID: &str = "AZURE_CLIENT_ID";
@@ -166,6 +198,18 @@ const OTHERS: [&str; 4] = [
     "MSI_ENDPOINT",
     "PATH",
 ];
+#[cfg(feature = "client-certificate")]
+pub(crate) const AZURE_CLIENT_CERTIFICATE_PATH: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
+#[cfg(feature = "client-certificate")]
+pub(crate) const AZURE_CLIENT_CERTIFICATE_PASSWORD: &str = "AZURE_CLIENT_CERTIFICATE_PASSWORD";
+#[cfg(feature = "client-certificate")]
+const AZURE_CLIENT_SEND_CERTIFICATE_CHAIN: &str = "AZURE_CLIENT_SEND_CERTIFICATE_CHAIN";
+#[cfg(feature = "client-certificate")]
+const AZURE_ADDITIONALLY_ALLOWED_TENANTS: &str = "AZURE_ADDITIONALLY_ALLOWED_TENANTS";
+#[cfg(feature = "client-certificate")]
+const AZURE_USERNAME: &str = "AZURE_USERNAME";
+#[cfg(feature = "client-certificate")]
+const AZURE_PASSWORD: &str = "AZURE_PASSWORD";
 /// Set by the kubelet in every container of every pod.
 const KUBERNETES_SERVICE_HOST: &str = "KUBERNETES_SERVICE_HOST";
 
@@ -192,6 +236,42 @@ mod tests {
         let error = environment.workload_identity().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert_eq!(error.to_string(), "AZURE_TENANT_ID is not valid UTF-8");
+    }
+
+    #[cfg(feature = "client-certificate")]
+    #[test]
+    fn the_chain_is_sent_for_one_and_true_only() {
+        for (value, sent) in [
+            ("1", true),
+            ("true", true),
+            ("TRUE", true),
+            ("", false),
+            ("0", false),
+            ("yes", false),
+        ] {
+            let environment = Environment::from_iter([(AZURE_CLIENT_SEND_CERTIFICATE_CHAIN, value)]);
+            assert_eq!(
+                environment.client_certificate().unwrap().sends_chain,
+                sent,
+                "{value:?}"
+            );
+        }
+    }
+
+    #[cfg(feature = "client-certificate")]
+    #[test]
+    fn allowed_tenants_stand_between_semicolons() {
+        let environment = Environment::from_iter([(AZURE_ADDITIONALLY_ALLOWED_TENANTS, " a; b;;c ;")]);
+        assert_eq!(
+            environment.additionally_allowed_tenants().unwrap(),
+            ["a", "b", "c"]
+        );
+        assert!(
+            Environment::default()
+                .additionally_allowed_tenants()
+                .unwrap()
+                .is_empty()
+        );
     }
 
     #[test]

@@ -43,6 +43,11 @@ pub use credential::{
     ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
     ClientSecretCredentialBuilder, Credential, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
+#[cfg(feature = "client-certificate")]
+pub use credential::{
+    ClientCertificateCredential, ClientCertificateCredentialBuilder, EnvironmentCredential,
+    EnvironmentCredentialBuilder,
+};
 pub use env::Environment;
 pub use error::{Attempt, Error, ErrorKind};
 #[cfg(feature = "azure-core")]

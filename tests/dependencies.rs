@@ -1,5 +1,10 @@
 //! Which crates each feature brings into a program: a new one is to be noticed, and then to be allowed or not.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -93,7 +93,7 @@ impl Slot {
             let outcome = landed.ok().and_then(|landed| landed.ok()?.clone());
             match outcome {
                 // The machine slept while it was on its way, say.
-                Some(Ok(lease)) if lease.token.expires_on() <= refresher.clock.now().system_time => {
+                Some(Ok(token)) if token.expires_on() <= refresher.clock.now().system_time => {
                     error = Error::transport("the token had expired when it came");
                 }
                 Some(outcome) => return outcome,

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 
 use super::ChainedTokenCredential;
 use crate::credential::{
-    AzureCliCredential, AzureDeveloperCliCredential, ClientOptions, Credential, ManagedIdentityCredential,
-    ManagedIdentityId, WorkloadIdentityCredential, client_options,
+    AzureCliCredential, AzureDeveloperCliCredential, ClientOptions, Credential, EnvironmentCredential,
+    ManagedIdentityCredential, ManagedIdentityId, WorkloadIdentityCredential, client_options,
 };
 use crate::env::{AZURE_TOKEN_CREDENTIALS, Environment};
 use crate::error::{Attempt, Error};
@@ -252,7 +252,11 @@ impl DefaultAzureCredentialBuilder {
         options.environment = Some(environment.clone());
         let clock = options.clock();
         Ok(match link {
-            DefaultAzureLink::Environment => return Err(Error::unavailable("not built in")),
+            DefaultAzureLink::Environment => {
+                let mut builder = EnvironmentCredential::builder();
+                builder.options = options;
+                builder.build()?
+            }
             DefaultAzureLink::WorkloadIdentity => {
                 let mut builder = WorkloadIdentityCredential::builder();
                 options.client_id.clone_from(&self.workload_identity_client_id);

@@ -171,7 +171,15 @@ fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
     let issuer = claims.issuer.unwrap_or_default();
     let subject = claims.subject.unwrap_or_default();
     let audience = claims.audiences.join(" ");
+    // An assertion that the application signed itself, with a certificate, is no cluster's.
+    let is_own = issuer == presented.client_id;
     let text = match code {
+        700_024 | 500_133 if is_own => {
+            "the assertion is outside its time; check this machine's clock".to_owned()
+        }
+        700_027 if is_own => "the certificate is not registered with this application, or has expired; upload it under \
+                              \"Certificates & secrets\", and wait a few minutes if it is new"
+            .to_owned(),
         70_021 | 70_025 | 700_025 => format!(
             "this client has no federated credential that fits; add one with issuer {issuer:?}, subject {subject:?} and \
              audience {audience:?}, and wait a few minutes if it is new"

@@ -23,6 +23,8 @@ use crate::credential::{AzureCliCredential, AzureDeveloperCliCredential, Managed
 use crate::credential::{
     ClientAssertionCredential, ClientSecretCredential, Credential, WorkloadIdentityCredential, official,
 };
+#[cfg(feature = "client-certificate")]
+use crate::credential::{ClientCertificateCredential, EnvironmentCredential};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource};
 use crate::token::{AccessToken, TokenRequest};
@@ -68,6 +70,8 @@ token_credential!(
     DefaultAzureCredential,
     ManagedIdentityCredential,
 );
+#[cfg(feature = "client-certificate")]
+token_credential!(ClientCertificateCredential, EnvironmentCredential);
 
 fn reported(token: &AccessToken) -> SdkToken {
     let refresh_on = token.refresh_on();

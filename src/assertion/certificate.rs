@@ -1,0 +1,198 @@
+//! Assertions that an application signs itself, with a certificate that is registered with it.
+
+mod signing_certificate;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use self::signing_certificate::{Signature, SigningCertificate, Unusable};
+use super::{AssertionRequest, ClientAssertion, bounded_file};
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::token::Secret;
+use crate::uuid;
+
+/// Signs an assertion for each request.
+///
+/// The file is read anew for each, so that a renewed certificate is used from the next exchange on; it is taken apart
+/// only when its content has changed. While it cannot be used, the certificate that was read last serves, and a warning is
+/// logged. Whether a certificate has expired is Entra's to decide.
+///
+/// Errors: [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if the file cannot be read,
+/// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if what is in it is of no use.
+pub(crate) struct ClientCertificate(Arc<Source>);
+
+impl ClientCertificate {
+    pub(crate) fn new(
+        origin: CertificateOrigin,
+        password: Option<Secret>,
+        sends_chain: bool,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self(Arc::new(Source {
+            origin,
+            password,
+            sends_chain,
+            clock,
+            last: Mutex::new(None),
+        }))
+    }
+}
+
+#[async_trait]
+impl ClientAssertion for ClientCertificate {
+    async fn assertion(&self, request: AssertionRequest) -> Result<Secret, Error> {
+        let source = Arc::clone(&self.0);
+        tokio::task::spawn_blocking(move || source.sign(&request))
+            .await
+            .unwrap_or_else(|stopped| {
+                Err(
+                    Error::assertion("the client certificate was not read: the runtime is shutting down")
+                        .with_source(stopped),
+                )
+            })
+    }
+}
+
+/// Where a certificate and its key are: PEM, or PKCS#12.
+#[derive(Clone)]
+pub(crate) enum CertificateOrigin {
+    File(PathBuf),
+    Bytes(Arc<Zeroizing<Vec<u8>>>),
+}
+
+impl CertificateOrigin {
+    fn read(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let path = match self {
+            Self::Bytes(bytes) => return Ok(Zeroizing::clone(bytes)),
+            Self::File(path) => path,
+        };
+        bounded_file::read(path, MAX_FILE).map_err(|error| {
+            let what = match error.kind() {
+                io::ErrorKind::NotFound => "does not exist",
+                io::ErrorKind::PermissionDenied => "may not be read by this user",
+                io::ErrorKind::IsADirectory => "is a directory; name the file in it",
+                io::ErrorKind::InvalidInput => "is not a regular file",
+                io::ErrorKind::FileTooLarge => "is longer than 256 KiB: this is no certificate with its key",
+                _ => "cannot be read",
+            };
+            Error::assertion(format!("{self} {what}")).with_source(error)
+        })
+    }
+}
+
+impl fmt::Display for CertificateOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "the client certificate {}", path.display()),
+            Self::Bytes(_) => f.write_str("the client certificate given to .certificate(..)"),
+        }
+    }
+}
+
+impl fmt::Debug for CertificateOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::Bytes(_) => f.debug_tuple("Bytes").finish_non_exhaustive(),
+        }
+    }
+}
+
+struct Source {
+    origin: CertificateOrigin,
+    password: Option<Secret>,
+    sends_chain: bool,
+    clock: Arc<dyn Clock>,
+    last: Mutex<Option<Read>>,
+}
+
+impl Source {
+    /// Blocks.
+    fn sign(&self, request: &AssertionRequest) -> Result<Secret, Error> {
+        let certificate = self.certificate()?;
+        let now = self.clock.now().system_time;
+        let unix_seconds = |time: SystemTime| {
+            time.duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default()
+                .as_secs()
+        };
+        let claims = json!({
+            "aud": request.token_endpoint(),
+            "exp": unix_seconds(now) + LIFETIME.as_secs(),
+            "iat": unix_seconds(now),
+            "iss": request.client_id(),
+            "jti": uuid::random(),
+            "nbf": unix_seconds(now),
+            "sub": request.client_id(),
+        });
+        let how = if request.token_endpoint().ends_with(ADFS_ENDPOINT) {
+            Signature::Adfs
+        } else {
+            Signature::Entra
+        };
+        certificate
+            .sign(how, self.sends_chain, &claims)
+            .ok_or_else(|| Error::assertion(format!("{} did not sign the assertion", self.origin)))
+    }
+
+    fn certificate(&self) -> Result<Arc<SigningCertificate>, Error> {
+        // Held while the file is taken apart: a password's many rounds of hashing are gone through once, whoever asks.
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.read(last.as_ref()), last.as_ref()) {
+            (Ok(read), _) => Ok(Arc::clone(&last.insert(read).certificate)),
+            (Err(error), Some(last)) => {
+                tracing::warn!(%error, "using the client certificate that was read before");
+                Ok(Arc::clone(&last.certificate))
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    fn read(&self, last: Option<&Read>) -> Result<Read, Error> {
+        let bytes = self.origin.read()?;
+        let digest = Sha256::digest(&bytes).into();
+        if let Some(last) = last.filter(|last| last.digest == digest) {
+            return Ok(last.clone());
+        }
+        let certificate = SigningCertificate::parse(&bytes, self.password.as_ref()).map_err(|unusable| {
+            let error = Error::configuration(format!("{} {unusable}", self.origin));
+            match unusable {
+                Unusable::Pkcs12(cause) => error.with_source(cause),
+                _ => error,
+            }
+        })?;
+        Ok(Read {
+            digest,
+            certificate: Arc::new(certificate),
+        })
+    }
+}
+
+/// What was read last.
+#[derive(Clone)]
+struct Read {
+    /// SHA-256 of the whole content: a change is seen without a second copy of the key.
+    digest: [u8; 32],
+    certificate: Arc<SigningCertificate>,
+}
+
+/// A key and a chain in PEM are about ten kilobytes; what Windows exports with every certificate it knows is larger.
+const MAX_FILE: usize = 256 * 1024;
+
+/// Entra wants it short, five to ten minutes. Source: Microsoft identity platform, "Certificate credentials".
+const LIFETIME: Duration = Duration::from_secs(600);
+
+/// See [`Authority::token_url`](crate::authority::Authority::token_url).
+const ADFS_ENDPOINT: &str = "/adfs/oauth2/token";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+use std::error::Error as _;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::Value;
+
+use super::*;
+use crate::clock::SystemClock;
+use crate::error::ErrorKind;
+
+#[test]
+fn every_form_that_openssl_writes_is_read() {
+    for (name, password, chain) in [
+        ("chain.pem", None, 3),
+        ("pkcs1.pem", None, 1),
+        ("pkcs1.pem", Some("a password that a file has no use for"), 1),
+        ("aes.p12", Some(PASSWORD), 3),
+        ("legacy.p12", Some(PASSWORD), 3),
+        ("no-mac.p12", Some(PASSWORD), 3),
+        ("empty-password.p12", None, 3),
+        ("empty-password.p12", Some(""), 3),
+    ] {
+        let password = password.map(Secret::from);
+        let certificate = SigningCertificate::parse(&fixture(name), password.as_ref());
+        let certificate = certificate.unwrap_or_else(|unusable| panic!("{name} {unusable}"));
+        let jwt = certificate.sign(Signature::Entra, true, &json!({})).unwrap();
+        let (header, _) = parts(&jwt);
+        assert_eq!(header["x5t#S256"], text("leaf.sha256"), "{name}");
+        assert_eq!(header["x5c"].as_array().unwrap().len(), chain, "{name}");
+    }
+}
+
+#[test]
+fn windows_line_ends_a_byte_order_mark_and_text_between_the_blocks_do_no_harm() {
+    let pem = text("chain.pem");
+    for pem in [
+        pem.replace('\n', "\r\n"),
+        format!("\u{feff}{pem}"),
+        pem.replace(
+            "-----BEGIN",
+            "Bag Attributes\n    friendlyName: app\nsubject=CN = app\n-----BEGIN",
+        ),
+    ] {
+        SigningCertificate::parse(pem.as_bytes(), None)
+            .unwrap_or_else(|unusable| panic!("{unusable}: {pem}"));
+    }
+}
+
+#[test]
+fn unusable_pem_is_named_and_explained() {
+    let blocks = blocks(&text("chain.pem"));
+    let [root, key, _, leaf] = blocks.as_slice() else {
+        panic!("{} blocks", blocks.len())
+    };
+    let small = "-----BEGIN RSA PRIVATE KEY-----\nMAMCAQA=\n-----END RSA PRIVATE KEY-----\n";
+    let no_certificate = "-----BEGIN CERTIFICATE-----\nMAMCAQA=\n-----END CERTIFICATE-----\n";
+    for (content, why) in [
+        (key.clone(), "has no certificate;"),
+        (leaf.clone(), "has no private key;"),
+        (format!("{key}{root}"), "has no certificate for its private key"),
+        (format!("{key}{leaf}{key}"), "has more than one private key"),
+        (leaf.chars().take(200).collect(), "has a PEM block that is broken"),
+        (leaf.replace("MII", "M!I"), "has a PEM block that is broken"),
+        (format!("{small}{leaf}"), "has a broken RSA key"),
+        (format!("{key}{no_certificate}"), "has a broken certificate"),
+        (text("encrypted-pkcs8.pem"), "has an encrypted key in PEM"),
+        (text("encrypted-pkcs1.pem"), "has an encrypted key in PEM"),
+        (text("ec.pem"), "has a key that is no RSA key"),
+        (text("ec-pkcs8.pem"), "has a key that is no RSA key"),
+    ] {
+        is_refused(content.as_bytes(), Some(PASSWORD), why);
+    }
+}
+
+#[test]
+fn unusable_pkcs12_is_named_and_explained() {
+    let cut = fixture("aes.p12").get(..1000).unwrap().to_vec();
+    for (content, password, why) in [
+        (vec![], None, "is neither PEM nor PKCS#12"),
+        (b"planted".to_vec(), None, "is neither PEM nor PKCS#12"),
+        (cut, Some(PASSWORD), "is PKCS#12 that cannot be read"),
+        (
+            b"\x30\x03\x02\x01\x00".to_vec(),
+            None,
+            "is PKCS#12 that cannot be read",
+        ),
+        (fixture("aes.p12"), None, NO_PASSWORD),
+        (fixture("no-mac.p12"), None, NO_PASSWORD),
+        (fixture("aes.p12"), Some("planted-too"), WRONG_PASSWORD),
+        (fixture("legacy.p12"), Some("planted-too"), WRONG_PASSWORD),
+        (fixture("no-mac.p12"), Some("planted-too"), WRONG_PASSWORD),
+    ] {
+        is_refused(&content, password, why);
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_and_may_come_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let long = folder.path().join("long");
+    std::fs::write(&long, vec![b'a'; MAX_FILE + 1]).unwrap();
+    let missing = folder.path().join("missing");
+    for (path, why) in [
+        (folder.path(), "is a directory"),
+        (&long, "is longer than 256 KiB"),
+        (&missing, "does not exist"),
+    ] {
+        let error = source(path, None).sign(&request()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Assertion, "{error}");
+        let start = format!("the client certificate {} {why}", path.display());
+        assert!(error.to_string().starts_with(&start), "{error}");
+    }
+    let late = source(&missing, None);
+    late.sign(&request()).unwrap_err();
+    std::fs::write(&missing, fixture("chain.pem")).unwrap();
+    late.sign(&request()).unwrap();
+}
+
+#[test]
+fn an_assertion_says_who_signs_for_whom_and_for_how_long() {
+    let source = in_memory("chain.pem", false);
+    let first = source.sign(&request()).unwrap();
+    let (header, claims) = parts(&first);
+    assert_eq!(
+        header,
+        json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": text("leaf.sha256") })
+    );
+    let at = |name: &str| claims[name].as_u64().unwrap();
+    assert_eq!(claims["aud"], "https://login/tenant/oauth2/v2.0/token");
+    assert_eq!(
+        (&claims["iss"], &claims["sub"]),
+        (&json!("client"), &json!("client"))
+    );
+    assert_eq!(
+        (at("iat"), at("nbf"), at("exp")),
+        (1_000_000, 1_000_000, 1_000_600)
+    );
+    assert_eq!(claims.as_object().unwrap().len(), 7);
+    let jti = claims["jti"].as_str().unwrap();
+    assert_eq!(jti.len(), 36);
+    assert_ne!(
+        parts(&source.sign(&request()).unwrap()).1["jti"],
+        jti,
+        "each is another"
+    );
+}
+
+#[test]
+fn an_ad_fs_gets_what_it_knows() {
+    let endpoint = http::Uri::from_static("https://fs.contoso.com/adfs/oauth2/token");
+    let jwt = in_memory("chain.pem", false)
+        .sign(&AssertionRequest::new("client", &endpoint))
+        .unwrap();
+    let (header, claims) = parts(&jwt);
+    assert_eq!(
+        header,
+        json!({ "alg": "RS256", "typ": "JWT", "x5t": text("leaf.sha1") })
+    );
+    assert_eq!(claims["aud"], "https://fs.contoso.com/adfs/oauth2/token");
+}
+
+#[test]
+fn the_chain_goes_from_the_leaf_to_the_root_and_only_if_it_is_asked_for() {
+    let (header, _) = parts(&in_memory("chain.pem", true).sign(&request()).unwrap());
+    let chain: Vec<Vec<u8>> = header["x5c"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|der| STANDARD.decode(der.as_str().unwrap()).unwrap())
+        .collect();
+    let blocks = blocks(&text("chain.pem"));
+    let in_file: Vec<Vec<u8>> = blocks.iter().map(|block| der(block)).collect();
+    assert_eq!(chain, [&*in_file[3], &*in_file[2], &*in_file[0]]);
+}
+
+#[test]
+fn a_renewed_file_is_used_at_once_and_a_spoilt_one_never() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.pem");
+    let source = source(&path, None);
+    let has_chain = |source: &Source| {
+        let (header, _) = parts(&source.sign(&request()).unwrap());
+        header["x5c"].as_array().unwrap().len()
+    };
+    std::fs::write(&path, fixture("pkcs1.pem")).unwrap();
+    assert_eq!(has_chain(&source), 1);
+    std::fs::write(&path, fixture("chain.pem")).unwrap();
+    assert_eq!(has_chain(&source), 3);
+    std::fs::write(&path, fixture("ec.pem")).unwrap();
+    assert_eq!(has_chain(&source), 3, "the one before serves");
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(has_chain(&source), 3, "the one before serves");
+    std::fs::write(&path, fixture("pkcs1.pem")).unwrap();
+    assert_eq!(has_chain(&source), 1);
+}
+
+#[test]
+fn an_unchanged_file_is_taken_apart_once() {
+    let source = in_memory("aes.p12", false);
+    let first = source.certificate().unwrap();
+    assert!(Arc::ptr_eq(&first, &source.certificate().unwrap()));
+}
+
+#[test]
+fn an_origin_shows_its_path_and_never_its_bytes() {
+    let file = CertificateOrigin::File("/app.pem".into());
+    assert_eq!(format!("{file:?}"), r#"File("/app.pem")"#);
+    let bytes = CertificateOrigin::Bytes(Arc::new(fixture("chain.pem").into()));
+    assert_eq!(
+        format!("{bytes:?} {bytes}"),
+        "Bytes(..) the client certificate given to .certificate(..)"
+    );
+}
+
+#[track_caller]
+fn is_refused(content: &[u8], password: Option<&str>, why: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app");
+    std::fs::write(&path, content).unwrap();
+    let error = source(&path, password).sign(&request()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+    let start = format!("the client certificate {} {why}", path.display());
+    assert!(error.to_string().starts_with(&start), "{error}; expected: {why}");
+    let cause = error.source().map(ToString::to_string);
+    assert!(!format!("{error:?} {cause:?}").contains("planted"), "{error:?}");
+}
+
+fn source(path: &Path, password: Option<&str>) -> Source {
+    Source {
+        origin: CertificateOrigin::File(path.to_owned()),
+        password: password.map(Secret::from),
+        sends_chain: true,
+        clock: Arc::new(SystemClock),
+        last: Mutex::new(None),
+    }
+}
+
+fn in_memory(name: &str, sends_chain: bool) -> Source {
+    Source {
+        origin: CertificateOrigin::Bytes(Arc::new(fixture(name).into())),
+        password: Some(PASSWORD.into()),
+        sends_chain,
+        clock: Arc::new(Stopped),
+        last: Mutex::new(None),
+    }
+}
+
+fn request() -> AssertionRequest {
+    AssertionRequest::new(
+        "client",
+        &http::Uri::from_static("https://login/tenant/oauth2/v2.0/token"),
+    )
+}
+
+fn parts(jwt: &Secret) -> (Value, Value) {
+    let mut parts = jwt
+        .expose()
+        .split('.')
+        .map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
+    let mut json = || serde_json::from_slice(&parts.next().unwrap()).unwrap();
+    (json(), json())
+}
+
+#[expect(clippy::disallowed_methods, reason = "a small file, in a test")]
+fn fixture(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/certificate");
+    std::fs::read(folder.join(name)).unwrap()
+}
+
+fn text(name: &str) -> String {
+    String::from_utf8(fixture(name)).unwrap()
+}
+
+/// The PEM blocks of a text.
+fn blocks(pem: &str) -> Vec<String> {
+    let mut blocks: Vec<String> = pem.split_inclusive("-----\n").map(str::to_owned).collect();
+    // Each block is cut in two: behind its first line, and behind its last.
+    blocks.chunks_mut(2).map(|block| block.concat()).collect()
+}
+
+fn der(block: &str) -> Vec<u8> {
+    let base64: String = block.lines().filter(|line| !line.starts_with("-----")).collect();
+    STANDARD.decode(base64).unwrap()
+}
+
+#[derive(Debug)]
+struct Stopped;
+
+impl Clock for Stopped {
+    fn now(&self) -> crate::clock::Moment {
+        crate::clock::Moment {
+            system_time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
+            ..SystemClock.now()
+        }
+    }
+}
+
+const PASSWORD: &str = "planted-password";
+const NO_PASSWORD: &str = "needs a password; set AZURE_CLIENT_CERTIFICATE_PASSWORD";
+const WRONG_PASSWORD: &str = "does not open with the given password";

@@ -1,0 +1,161 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::{ClientOptions, client_id_option, client_options, token_methods};
+use crate::assertion::{CertificateOrigin, ClientCertificate};
+use crate::cache::Cache;
+use crate::env::AZURE_CLIENT_CERTIFICATE_PATH;
+use crate::error::Error;
+use crate::exchange::ClientAuthentication;
+use crate::token::Secret;
+
+/// Gets tokens for an application by a certificate that is registered with it.
+///
+/// An assertion is signed for each request, and the key never travels. The certificate and its RSA key come in one file: PEM
+/// blocks in any order (PKCS#8 or PKCS#1, not encrypted), or PKCS#12 (AES or the older 3DES and RC2). The file is read for
+/// each exchange, so that a renewed certificate needs no restart. In a pod, use
+/// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential).
+///
+/// | variable | meaning |
+/// | --- | --- |
+/// | `AZURE_CLIENT_CERTIFICATE_PATH` | the file |
+/// | `AZURE_CLIENT_CERTIFICATE_PASSWORD` | its password, if it is PKCS#12 with one |
+/// | `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN` | `1` or `true`: send the chain along, for applications that trust by subject name and issuer |
+///
+/// # Examples
+///
+/// ```no_run
+/// use entra_workload::ClientCertificateCredential;
+///
+/// let credential = ClientCertificateCredential::builder()
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
+///     .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
+///     .certificate_path("/etc/app/identity.pem")
+///     .build()?;
+/// # Ok::<(), entra_workload::Error>(())
+/// ```
+///
+/// Source: Microsoft identity platform, "Certificate credentials".
+#[derive(Debug)]
+pub struct ClientCertificateCredential {
+    cache: Cache,
+    client_id: String,
+}
+
+impl ClientCertificateCredential {
+    /// A builder; what is left out comes from the environment.
+    pub fn builder() -> ClientCertificateCredentialBuilder {
+        ClientCertificateCredentialBuilder::default()
+    }
+}
+
+token_methods!(ClientCertificateCredential);
+
+/// Makes a [`ClientCertificateCredential`]. What is left out comes from the environment.
+#[derive(Debug, Default)]
+pub struct ClientCertificateCredentialBuilder {
+    options: ClientOptions,
+    certificate: Option<CertificateOrigin>,
+    password: Option<Secret>,
+    sends_chain: bool,
+}
+
+impl ClientCertificateCredentialBuilder {
+    /// The file with the certificate and its key. It need not be there yet. Default: `AZURE_CLIENT_CERTIFICATE_PATH`.
+    #[must_use]
+    pub fn certificate_path(mut self, path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        self.certificate = (!path.as_os_str().is_empty()).then_some(CertificateOrigin::File(path));
+        self
+    }
+
+    /// The certificate and its key, in place of a file: PEM, or PKCS#12.
+    #[must_use]
+    pub fn certificate(mut self, certificate: impl Into<Vec<u8>>) -> Self {
+        let bytes = Arc::new(Zeroizing::new(certificate.into()));
+        self.certificate = Some(CertificateOrigin::Bytes(bytes));
+        self
+    }
+
+    /// The password of a PKCS#12 file. Default: `AZURE_CLIENT_CERTIFICATE_PASSWORD`.
+    #[must_use]
+    pub fn password(mut self, password: impl Into<Secret>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// Sends the certificate and its issuers along (`x5c`), for applications that trust a subject name and an issuer rather
+    /// than one certificate. Default: `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN`, else not.
+    #[must_use]
+    pub fn send_certificate_chain(mut self) -> Self {
+        self.sends_chain = true;
+        self
+    }
+
+    /// Makes the credential. Does no I/O: the file is read at the first call, and what is wrong with it is said there, as
+    /// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if it cannot be read, and as
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if its content is of no use.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the certificate, the client or the tenant is missing, or
+    /// the tenant or the authority host cannot be right.
+    pub fn build(mut self) -> Result<Arc<ClientCertificateCredential>, Error> {
+        let environment = self.options.take_environment();
+        let variables = environment.client_certificate()?;
+        let origin = self
+            .certificate
+            .or(variables.path.map(CertificateOrigin::File))
+            .ok_or_else(|| {
+                Error::configuration(format!(
+                    "{AZURE_CLIENT_CERTIFICATE_PATH} is not set; set it, or give .certificate_path(..)"
+                ))
+            })?;
+        let certificate = ClientCertificate::new(
+            origin,
+            self.password.or(variables.password),
+            self.sends_chain || variables.sends_chain,
+            self.options.clock(),
+        );
+        let client = self.options.client(&environment)?;
+        let client_id = client.client_id.clone();
+        let authentication = ClientAuthentication::Assertion(Arc::new(certificate));
+        let cache = self.options.build(client, authentication, &environment)?;
+        Ok(Arc::new(ClientCertificateCredential { cache, client_id }))
+    }
+}
+
+client_options!(ClientCertificateCredentialBuilder);
+client_id_option!(ClientCertificateCredentialBuilder);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_certificate_must_be_named_and_building_does_not_read_it() {
+        let builder = || {
+            ClientCertificateCredential::builder()
+                .environment(crate::Environment::default())
+                .tenant_id("contoso.com")
+                .client_id("client")
+        };
+        for builder in [builder(), builder().certificate_path("")] {
+            let error = builder.build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("AZURE_CLIENT_CERTIFICATE_PATH is not set"),
+                "{error}"
+            );
+        }
+        let builder = builder().certificate("planted").password("planted");
+        assert!(!format!("{builder:?}").contains("planted"), "{builder:?}");
+        let credential = builder.build().unwrap();
+        assert!(!format!("{credential:?}").contains("planted"), "{credential:?}");
+    }
+}

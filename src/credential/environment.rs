@@ -1,0 +1,175 @@
+use std::sync::Arc;
+
+use super::{ClientOptions, client_id_option, client_options, token_methods};
+use crate::assertion::{CertificateOrigin, ClientCertificate};
+use crate::cache::Cache;
+use crate::env::{AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET, Environment};
+use crate::error::Error;
+use crate::exchange::ClientAuthentication;
+
+/// Gets tokens for the application that the environment describes, by its client secret or its certificate.
+///
+/// | variable | meaning |
+/// | --- | --- |
+/// | `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` | the application, in its tenant |
+/// | `AZURE_CLIENT_SECRET` | its secret; goes before the certificate |
+/// | `AZURE_CLIENT_CERTIFICATE_PATH` and its companions | its certificate: see [`ClientCertificateCredential`](crate::ClientCertificateCredential) |
+/// | `AZURE_AUTHORITY_HOST` | the login host |
+/// | `AZURE_ADDITIONALLY_ALLOWED_TENANTS` | other tenants that a request may name, between semicolons; `*` allows all |
+///
+/// User names and passwords (`AZURE_USERNAME`, `AZURE_PASSWORD`) are not supported: no account with a second factor signs in
+/// that way.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{Environment, EnvironmentCredential, ErrorKind};
+///
+/// // What a pod with workload identity has. In a chain, the next link is asked.
+/// let pod = Environment::from_iter([
+///     ("AZURE_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47"),
+///     ("AZURE_CLIENT_ID", "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"),
+/// ]);
+/// let error = EnvironmentCredential::builder().environment(pod).build().unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Unavailable);
+/// ```
+#[derive(Debug)]
+pub struct EnvironmentCredential {
+    cache: Cache,
+    client_id: String,
+}
+
+impl EnvironmentCredential {
+    /// The credential that the environment of this process describes. Does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// As [`EnvironmentCredentialBuilder::build`].
+    pub fn from_env() -> Result<Arc<Self>, Error> {
+        Self::builder().build()
+    }
+
+    /// A builder: what is given goes before the environment. The secret and the certificate come from there alone.
+    pub fn builder() -> EnvironmentCredentialBuilder {
+        EnvironmentCredentialBuilder::default()
+    }
+}
+
+token_methods!(EnvironmentCredential);
+
+/// Makes an [`EnvironmentCredential`]. What is left out comes from the environment.
+#[derive(Debug, Default)]
+pub struct EnvironmentCredentialBuilder {
+    pub(crate) options: ClientOptions,
+}
+
+impl EnvironmentCredentialBuilder {
+    /// Makes the credential. Does no I/O: the certificate is read at the first call.
+    ///
+    /// # Errors
+    ///
+    /// * [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if there is neither a secret nor a certificate, whatever else
+    ///   is set: a pod with workload identity has the client and the tenant too.
+    /// * [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is one, and the client or the tenant is missing,
+    ///   or the tenant or the authority host cannot be right.
+    pub fn build(mut self) -> Result<Arc<EnvironmentCredential>, Error> {
+        let environment = self.options.take_environment();
+        let authentication = self.authentication(&environment)?;
+        let client = self.options.client(&environment)?;
+        let client_id = client.client_id.clone();
+        if self.options.additionally_allowed_tenants.is_empty() {
+            self.options.additionally_allowed_tenants = environment.additionally_allowed_tenants()?;
+        }
+        let cache = self.options.build(client, authentication, &environment)?;
+        Ok(Arc::new(EnvironmentCredential { cache, client_id }))
+    }
+
+    fn authentication(&self, environment: &Environment) -> Result<ClientAuthentication, Error> {
+        if let Some(secret) = environment.client_secret()? {
+            return Ok(ClientAuthentication::Secret(secret));
+        }
+        let variables = environment.client_certificate()?;
+        let Some(path) = variables.path else {
+            return Err(unavailable(environment));
+        };
+        Ok(ClientAuthentication::Assertion(Arc::new(ClientCertificate::new(
+            CertificateOrigin::File(path),
+            variables.password,
+            variables.sends_chain,
+            self.options.clock(),
+        ))))
+    }
+}
+
+client_options!(EnvironmentCredentialBuilder);
+client_id_option!(EnvironmentCredentialBuilder);
+
+fn unavailable(environment: &Environment) -> Error {
+    let hint = if environment.has_user_password() {
+        "; AZURE_USERNAME and AZURE_PASSWORD are not supported: sign in as an application"
+    } else {
+        ""
+    };
+    Error::unavailable(format!(
+        "neither {AZURE_CLIENT_SECRET} nor {AZURE_CLIENT_CERTIFICATE_PATH} is set{hint}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    fn built(variables: &[(&str, &str)]) -> Result<Arc<EnvironmentCredential>, Error> {
+        EnvironmentCredential::builder()
+            .environment(variables.iter().copied().collect())
+            .build()
+    }
+
+    #[test]
+    fn what_is_not_set_up_is_unavailable_and_what_is_half_set_up_is_wrong() {
+        const TENANT: (&str, &str) = ("AZURE_TENANT_ID", "contoso.com");
+        const CLIENT: (&str, &str) = ("AZURE_CLIENT_ID", "client");
+        const SECRET: (&str, &str) = ("AZURE_CLIENT_SECRET", "planted");
+        const CERTIFICATE: (&str, &str) = ("AZURE_CLIENT_CERTIFICATE_PATH", "/app.pem");
+        const PASSWORD: (&str, &str) = ("AZURE_PASSWORD", "planted");
+        const USERNAME: (&str, &str) = ("AZURE_USERNAME", "a@contoso.com");
+        const NEITHER: &str = "neither AZURE_CLIENT_SECRET nor AZURE_CLIENT_CERTIFICATE_PATH is set";
+        for (variables, hint) in [
+            (&[][..], ""),
+            (&[TENANT, CLIENT], ""),
+            (&[TENANT, CLIENT, ("AZURE_CLIENT_SECRET", "")], ""),
+            (&[TENANT, CLIENT, USERNAME, PASSWORD], "are not supported"),
+            (&[PASSWORD], "are not supported"),
+        ] {
+            let error = built(variables).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{variables:?}: {error}");
+            assert!(error.to_string().starts_with(NEITHER), "{variables:?}: {error}");
+            assert!(error.to_string().contains(hint), "{variables:?}: {error}");
+        }
+        for (variables, missing) in [
+            (
+                &[SECRET][..],
+                &["AZURE_CLIENT_ID is not set", "AZURE_TENANT_ID is not set"][..],
+            ),
+            (&[SECRET, TENANT], &["AZURE_CLIENT_ID is not set"]),
+            (&[CERTIFICATE, CLIENT], &["AZURE_TENANT_ID is not set"]),
+            (
+                &[CERTIFICATE, CLIENT, ("AZURE_TENANT_ID", "a/b")],
+                &["is not a tenant id"],
+            ),
+        ] {
+            let error = built(variables).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{variables:?}: {error}");
+            for part in missing {
+                assert!(error.to_string().contains(part), "{variables:?}: {error}");
+            }
+            assert!(!format!("{error:?}").contains("planted"), "{error:?}");
+        }
+        for variables in [[TENANT, CLIENT, SECRET], [TENANT, CLIENT, CERTIFICATE]] {
+            let credential = built(&variables).unwrap();
+            assert_eq!(credential.client_id, "client");
+            assert!(!format!("{credential:?}").contains("planted"), "{credential:?}");
+        }
+    }
+}
