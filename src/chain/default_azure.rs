@@ -222,6 +222,9 @@ impl DefaultAzureCredentialBuilder {
     /// required and missing, or if no link is left. What is wrong with a single link is its answer to the first call.
     pub fn build(mut self) -> Result<Arc<DefaultAzureCredential>, Error> {
         let environment = self.options.take_environment();
+        if self.options.additionally_allowed_tenants.is_empty() {
+            self.options.additionally_allowed_tenants = environment.additionally_allowed_tenants()?;
+        }
         let links = selected(
             environment.token_credentials()?.as_deref(),
             self.requires_variable,

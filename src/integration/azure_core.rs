@@ -14,24 +14,16 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 
 use crate::cache::Cache;
-use crate::chain::ChainedTokenCredential;
-#[cfg(feature = "default-credential")]
-use crate::chain::DefaultAzureCredential;
 use crate::clock::{Clock, SystemClock};
-#[cfg(feature = "default-credential")]
-use crate::credential::{AzureCliCredential, AzureDeveloperCliCredential, ManagedIdentityCredential};
-use crate::credential::{
-    ClientAssertionCredential, ClientSecretCredential, Credential, WorkloadIdentityCredential, official,
-};
-#[cfg(feature = "client-certificate")]
-use crate::credential::{ClientCertificateCredential, EnvironmentCredential};
+use crate::credential::{Credential, official};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource};
 use crate::token::{AccessToken, TokenRequest};
 use crate::transport::Transport;
 
 macro_rules! token_credential {
-    ($($credential:ident),* $(,)?) => {$(
+    ($($(#[$condition:meta])* $credential:ty),* $(,)?) => {$(
+        $(#[$condition])*
         /// The token's expiry is reported as at most 5 minutes after its next refresh is due: SDK clients keep a token of their own
         /// and come back 5 minutes before the reported expiry, just when the refresh can begin, and long before the old token
         /// is of no use.
@@ -55,23 +47,7 @@ macro_rules! token_credential {
     )*};
 }
 
-token_credential!(
-    ChainedTokenCredential,
-    ClientAssertionCredential,
-    ClientSecretCredential,
-    SdkCredential,
-    WorkloadIdentityCredential,
-);
-
-#[cfg(feature = "default-credential")]
-token_credential!(
-    AzureCliCredential,
-    AzureDeveloperCliCredential,
-    DefaultAzureCredential,
-    ManagedIdentityCredential,
-);
-#[cfg(feature = "client-certificate")]
-token_credential!(ClientCertificateCredential, EnvironmentCredential);
+super::for_all_credentials!(token_credential);
 
 fn reported(token: &AccessToken) -> SdkToken {
     let refresh_on = token.refresh_on();
