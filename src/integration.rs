@@ -1,7 +1,7 @@
 //! One file for each consumer of tokens.
 
 /// Hands all credentials of the crate to a macro that lets an SDK use them.
-#[cfg(feature = "azure-core")]
+#[cfg(any(feature = "azure-core", feature = "azure-core-021"))]
 macro_rules! for_all_credentials {
     ($implement:ident) => {
         $implement!(
@@ -27,11 +27,13 @@ macro_rules! for_all_credentials {
     };
 }
 
-#[cfg(feature = "azure-core")]
+#[cfg(any(feature = "azure-core", feature = "azure-core-021"))]
 use for_all_credentials;
 
 #[cfg(feature = "azure-core")]
 mod azure_core;
+#[cfg(feature = "azure-core-021")]
+mod azure_core_021;
 
 #[cfg(feature = "azure-core")]
 pub use azure_core::{SdkCredential, SdkTransport};
