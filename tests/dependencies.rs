@@ -29,8 +29,26 @@ fn the_feature_emulator_brings_in_these_crates() {
 }
 
 #[test]
-fn the_default_is_the_feature_azure_core() {
-    is_as_listed("azure-core", &[]);
+fn the_feature_client_certificate_brings_in_these_crates() {
+    let features = ["--no-default-features", "--features", "client-certificate"];
+    is_as_listed("client-certificate", &features);
+}
+
+#[test]
+fn the_feature_azure_core_021_brings_in_these_crates() {
+    is_as_listed(
+        "azure-core-021",
+        &["--no-default-features", "--features", "azure-core-021"],
+    );
+}
+
+#[test]
+fn the_default_is_the_feature_default_credential() {
+    is_as_listed(
+        "default-credential",
+        &["--no-default-features", "--features", "default-credential"],
+    );
+    is_as_listed("default-credential", &[]);
 }
 
 /// * `list`: a file in `tests/dependencies`, one crate a line.
