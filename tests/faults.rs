@@ -32,7 +32,7 @@ use support::{MovableClock, Pod, VAULT, is_safe, watch_for_secrets};
 #[tokio::test]
 async fn every_failure_has_its_kind_and_passes_with_its_cause() {
     use ErrorKind::{Protocol, Rejected};
-    use Then::{Close, Reset, Stall};
+    use Then::{Close, Flood, Reset, Stall};
 
     let whole = reply(200, "", GRANT);
     let half_the_head = whole[..20].to_vec();
@@ -64,6 +64,12 @@ async fn every_failure_has_its_kind_and_passes_with_its_cause() {
         ("closed in the body", (half_the_body, Close), lost, 4),
         ("no HTTP", (b"SSH-2.0-planted\r\n".to_vec(), Close), lost, 4),
         ("10 MB", says(200, &ten_megabytes), odd(200), 1),
+        (
+            "endless",
+            (b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), Flood),
+            odd(200),
+            1,
+        ),
         ("10 MB with 503", says(503, &ten_megabytes), down(503), 4),
         ("HTML 403", says(403, html), odd(403), 1),
         ("HTML 408", says(408, html), down(408), 4),
@@ -341,6 +347,8 @@ enum Then {
     Close,
     Reset,
     Stall,
+    /// More and more, for as long as anybody reads it.
+    Flood,
 }
 
 impl Server {
@@ -400,8 +408,10 @@ impl Behaviour {
         // A client that has seen enough hangs up.
         let _hung_up = stream.write_all(bytes).await;
         let _hung_up = stream.flush().await;
-        if self.then == Then::Stall && !self.is_mended() {
-            std::future::pending::<()>().await;
+        match self.then {
+            Then::Stall if !self.is_mended() => std::future::pending().await,
+            Then::Flood if !self.is_mended() => while stream.write_all(&[b'x'; 1024]).await.is_ok() {},
+            _ => {}
         }
     }
 }
