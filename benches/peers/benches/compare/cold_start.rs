@@ -1,0 +1,65 @@
+//! The first token of a new process: over TLS on loopback, with each credential's own default HTTP client.
+
+use std::process::Command;
+use std::time::Instant;
+
+use azure_core::credentials::TokenCredential;
+use entra_workload::emulator::{Emulator, Pod};
+
+use crate::credentials::BLOB;
+use crate::statistics::median;
+
+/// Milliseconds from a credential's construction to its first token: this crate's, and `azure_identity`'s.
+pub async fn measure(rounds: usize) -> (f64, f64) {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("bench", "cold-start").unwrap();
+    let [mut ours, mut azure_identity] = [Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        ours.push(process(&emulator, &pod, OURS).await);
+        azure_identity.push(process(&emulator, &pod, AZURE_IDENTITY).await);
+    }
+    (median(&ours), median(&azure_identity))
+}
+
+async fn process(emulator: &Emulator, pod: &Pod, credential: &'static str) -> f64 {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args([ARGUMENT, credential])
+        .envs(pod.variables())
+        .env("SSL_CERT_FILE", emulator.ca_certificate_file())
+        .env("NO_PROXY", "127.0.0.1");
+    let output = tokio::task::spawn_blocking(move || command.output())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+/// What such a process does.
+pub fn child(credential: &str) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let elapsed = runtime.block_on(async {
+        let start = Instant::now();
+        if credential == OURS {
+            let credential = entra_workload::WorkloadIdentityCredential::from_env().unwrap();
+            credential.token(&[BLOB]).await.unwrap();
+        } else {
+            let credential = azure_identity::WorkloadIdentityCredential::new(None).unwrap();
+            credential.get_token(&[BLOB], None).await.unwrap();
+        }
+        start.elapsed()
+    });
+    println!("{}", elapsed.as_secs_f64() * 1e3);
+}
+
+/// How this program is told to be such a process.
+pub const ARGUMENT: &str = "cold-start";
+
+const OURS: &str = "entra-workload";
+
+const AZURE_IDENTITY: &str = "azure_identity";

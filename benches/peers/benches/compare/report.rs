@@ -1,0 +1,101 @@
+//! The figures: what was wanted, what was measured, and what the peers do.
+
+use std::fmt::{self, Write as _};
+
+pub struct Report(Vec<Figure>);
+
+struct Figure {
+    name: &'static str,
+    what: &'static str,
+    value: f64,
+    wanted: Wanted,
+    detail: String,
+}
+
+#[derive(Clone, Copy)]
+pub enum Wanted {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Wanted {
+    fn is_met(self, value: f64) -> bool {
+        match self {
+            Self::AtLeast(bound) => value >= bound,
+            Self::AtMost(bound) => value <= bound,
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AtLeast(bound) => write!(f, "≥ {bound}"),
+            Self::AtMost(bound) => write!(f, "≤ {bound}"),
+        }
+    }
+}
+
+impl Report {
+    pub fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// * `detail`: the measurements behind the figure, the peers' among them.
+    pub fn add(
+        &mut self,
+        name: &'static str,
+        what: &'static str,
+        value: f64,
+        wanted: Wanted,
+        detail: String,
+    ) {
+        self.0.push(Figure {
+            name,
+            what,
+            value,
+            wanted,
+            detail,
+        });
+    }
+
+    /// A table that is as readable on a terminal as in a Markdown file.
+    pub fn table(&self) -> String {
+        let mut table = "| figure | what | wanted | measured | met | behind it, and the peers |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
+        for figure in &self.0 {
+            let met = if figure.wanted.is_met(figure.value) {
+                "yes"
+            } else {
+                "**no**"
+            };
+            writeln!(
+                table,
+                "| `{}` | {} | {} | {} | {met} | {} |",
+                figure.name,
+                figure.what,
+                figure.wanted,
+                number(figure.value),
+                figure.detail
+            )
+            .unwrap();
+        }
+        table
+    }
+
+    /// One line a figure, for scripts.
+    pub fn lines(&self) -> String {
+        let lines = self
+            .0
+            .iter()
+            .map(|figure| format!("figure {} {}\n", figure.name, number(figure.value)));
+        lines.collect()
+    }
+}
+
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 {
+        format!("{value}")
+    } else {
+        format!("{value:.2}")
+    }
+}
