@@ -95,7 +95,7 @@ impl ClientOptions {
     }
 
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
-        self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock))
+        self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()))
     }
 
     /// Whom tokens are for; what is missing is named.

@@ -97,7 +97,7 @@ impl Emulator {
     /// An emulator that differs from the default one.
     pub fn builder() -> EmulatorBuilder {
         EmulatorBuilder {
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(SystemClock::new()),
             access_token_lifetime: None,
             refresh_in: None,
             trusted_issuers: Vec::new(),

@@ -408,7 +408,7 @@ struct HandClock {
 impl Default for HandClock {
     fn default() -> Self {
         Self {
-            start: SystemClock.now(),
+            start: SystemClock::new().now(),
             passed: AtomicI64::new(0),
             wall_is_off_by: AtomicI64::new(0),
         }

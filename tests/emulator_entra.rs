@@ -1032,7 +1032,7 @@ struct Time(Arc<std::sync::Mutex<Moment>>);
 
 impl Time {
     fn at(system_time: SystemTime) -> Self {
-        let instant = SystemClock.now().instant;
+        let instant = SystemClock::new().now().instant;
         Self(Arc::new(std::sync::Mutex::new(Moment { instant, system_time })))
     }
 
@@ -1086,7 +1086,8 @@ fn port_of(url: &str) -> u16 {
 
 /// The moment at which this process's tests take place, the same at every call.
 fn now() -> SystemTime {
-    static NOW: std::sync::LazyLock<SystemTime> = std::sync::LazyLock::new(|| SystemClock.now().system_time);
+    static NOW: std::sync::LazyLock<SystemTime> =
+        std::sync::LazyLock::new(|| SystemClock::new().now().system_time);
     *NOW
 }
 

@@ -47,7 +47,7 @@ struct Cloud {
 
 impl Cloud {
     async fn start() -> Self {
-        let clock = HandClock(Arc::new(Mutex::new(SystemClock.now())));
+        let clock = HandClock(Arc::new(Mutex::new(SystemClock::new().now())));
         let emulator = Emulator::builder().clock(clock.clone()).start().await.unwrap();
         let pod = emulator.pod("shop", "orders").unwrap();
         Self {

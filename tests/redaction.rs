@@ -255,7 +255,7 @@ impl Life {
     async fn shows_all_its_parts(&mut self) {
         // The file on its own goes by the system's clock.
         let token = ServiceAccountToken::new("shop", "orders")
-            .issued_at(SystemClock.now().system_time)
+            .issued_at(SystemClock::new().now().system_time)
             .lifetime(HOUR * 3);
         self.pod.project(&token).unwrap();
         let file = Arc::new(ProjectedTokenFile::new(self.pod.token_file()));

@@ -49,7 +49,7 @@ pub struct ProjectedTokenFile {
 impl ProjectedTokenFile {
     /// The file at `path`, which need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self::with_clock(path, Arc::new(SystemClock))
+        Self::with_clock(path, Arc::new(SystemClock::new()))
     }
 
     pub(crate) fn with_clock(path: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
@@ -250,7 +250,7 @@ mod tests {
     async fn the_last_valid_token_serves_while_the_file_cannot_be_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
-        let now = SystemClock
+        let now = SystemClock::new()
             .now()
             .system_time
             .duration_since(SystemTime::UNIX_EPOCH)

@@ -29,7 +29,7 @@ struct PausedClock {
 impl PausedClock {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            wall: SystemClock.now().system_time,
+            wall: SystemClock::new().now().system_time,
             start: tokio::time::Instant::now(),
             moved_seconds: AtomicI64::new(0),
         })
@@ -74,7 +74,7 @@ impl TokenSource for FakeSource {
         let scopes = request.scopes().join(" ");
         let at = Moment {
             instant: tokio::time::Instant::now().into_std(),
-            ..SystemClock.now()
+            ..SystemClock::new().now()
         };
         self.0.send(Fetch { scopes, answer, at }).unwrap();
         answered.await.expect("the test dropped a fetch")
@@ -578,7 +578,7 @@ impl TokenSource for PanickingSource {
 
 #[tokio::test]
 async fn a_source_that_panics_is_an_error_for_its_callers_and_no_hang() {
-    let cache = Cache::new(Arc::new(PanickingSource), Arc::new(SystemClock), HOUR);
+    let cache = Cache::new(Arc::new(PanickingSource), Arc::new(SystemClock::new()), HOUR);
     for _ in 0..2 {
         let error = cache.token(&TokenRequest::new(&["s"])).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Assertion);

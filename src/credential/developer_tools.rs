@@ -109,7 +109,7 @@ struct DeveloperTool {
 
 impl DeveloperTool {
     fn cache(tool: Tool, environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Cache {
-        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let source = Self {
             tool,
             path: environment.path().map(OsStr::to_owned),

@@ -157,7 +157,7 @@ impl ManagedIdentityCredentialBuilder {
                 Error::configuration(format!("{AZURE_POD_IDENTITY_AUTHORITY_HOST} is not a URL"))
                     .with_source(error)
             })?;
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let source = ManagedIdentity {
             id: self.id.clone(),
             probes: self.probe_first && !environment.hosts_managed_identity(),

@@ -217,7 +217,7 @@ mod tests {
             let system_time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(NOW);
             Moment {
                 system_time,
-                ..SystemClock.now()
+                ..SystemClock::new().now()
             }
         }
     }

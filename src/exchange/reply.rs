@@ -157,7 +157,7 @@ mod tests {
             .status(status)
             .body(Bytes::from(body.to_owned()))
             .unwrap();
-        grant(reply, SystemClock.now())
+        grant(reply, SystemClock::new().now())
     }
 
     #[test]
@@ -265,7 +265,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(status in 200u16..600, body: Vec<u8>) {
             let reply = Response::builder().status(status).body(Bytes::from(body)).unwrap();
-            let _ = grant(reply, SystemClock.now());
+            let _ = grant(reply, SystemClock::new().now());
         }
 
         #[test]

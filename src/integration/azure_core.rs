@@ -83,7 +83,7 @@ pub struct SdkCredential(Cache);
 impl SdkCredential {
     /// Wraps a credential.
     pub fn new(credential: Arc<dyn TokenCredential>) -> Arc<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let source = SdkSource {
             credential,
             clock: clock.clone(),

@@ -127,7 +127,7 @@ pub struct RuntimeClock {
 impl RuntimeClock {
     pub fn new() -> Self {
         Self {
-            wall: SystemClock.now().system_time,
+            wall: SystemClock::new().now().system_time,
             start: tokio::time::Instant::now(),
         }
     }
@@ -149,7 +149,7 @@ pub struct MovableClock(Arc<Mutex<Moment>>);
 
 impl MovableClock {
     pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(SystemClock.now())))
+        Self(Arc::new(Mutex::new(SystemClock::new().now())))
     }
 
     pub fn advance(&self, by: Duration) {
@@ -166,7 +166,7 @@ impl Clock for MovableClock {
 
 /// A token as the API server would sign it, but for the signature; good from now for `lifetime`.
 pub fn service_account_token(id: &str, lifetime: Duration) -> String {
-    let now = SystemClock
+    let now = SystemClock::new()
         .now()
         .system_time
         .duration_since(SystemTime::UNIX_EPOCH)

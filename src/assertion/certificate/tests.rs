@@ -231,7 +231,7 @@ fn source(path: &Path, password: Option<&str>) -> Source {
         origin: CertificateOrigin::File(path.to_owned()),
         password: password.map(Secret::from),
         sends_chain: true,
-        clock: Arc::new(SystemClock),
+        clock: Arc::new(SystemClock::new()),
         last: Mutex::new(None),
     }
 }
@@ -291,7 +291,7 @@ impl Clock for Stopped {
     fn now(&self) -> crate::clock::Moment {
         crate::clock::Moment {
             system_time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
-            ..SystemClock.now()
+            ..SystemClock::new().now()
         }
     }
 }

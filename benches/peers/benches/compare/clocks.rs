@@ -18,7 +18,7 @@ impl Ahead {
 
 impl Clock for Ahead {
     fn now(&self) -> Moment {
-        SystemClock.now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
+        SystemClock::new().now() + Duration::from_secs(self.0.load(Ordering::SeqCst))
     }
 }
 
