@@ -248,6 +248,26 @@ impl Attempts<'_> {
     }
 }
 
+/// What a reply comes to, for `fuzz`: the token's life, or the error that a caller sees.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_reply(reply: http::Response<Bytes>, assertion: &str) -> Result<Duration, Error> {
+    let presented = refusal::Presented {
+        host: "host",
+        tenant_id: "tenant",
+        client_id: "client",
+        assertion: &Secret::from(assertion),
+    };
+    reply::grant(reply, crate::clock::SystemClock.now())
+        .map(|grant| grant.lifetime)
+        .map_err(|refusal| refusal.into_error(&presented, &request_id()))
+}
+
+/// The pause that headers ask for, for `fuzz`.
+#[cfg(fuzzing)]
+pub(crate) fn fuzz_retry_after(headers: &http::HeaderMap) -> Option<Duration> {
+    retry_after::parse(headers, crate::clock::SystemClock.now().system_time)
+}
+
 /// Whether another attempt may succeed although nobody changes anything.
 fn heals_by_itself(error: &Error) -> bool {
     error.is_transient()

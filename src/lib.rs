@@ -29,6 +29,10 @@ mod integration;
 #[cfg(feature = "emulator")]
 pub mod emulator;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz;
+
 pub use assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
 pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 #[cfg(feature = "default-credential")]
