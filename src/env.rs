@@ -215,6 +215,8 @@ const KUBERNETES_SERVICE_HOST: &str = "KUBERNETES_SERVICE_HOST";
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::error::ErrorKind;
 
@@ -287,5 +289,24 @@ mod tests {
             names.contains("PATH") && !names.contains("HOME") && !names.contains("CARGO"),
             "{names}"
         );
+    }
+
+    #[test]
+    fn a_pod_is_known_by_the_variable_that_the_kubelet_sets() {
+        assert!(Environment::from_iter([(KUBERNETES_SERVICE_HOST, "10.0.0.1")]).in_kubernetes());
+        assert!(!Environment::from_iter([(KUBERNETES_SERVICE_HOST, "")]).in_kubernetes());
+        assert!(!Environment::from_iter([(AZURE_TENANT_ID, "t")]).in_kubernetes());
+    }
+
+    proptest! {
+        #[test]
+        fn any_variables_are_taken_and_none_of_their_values_is_shown(names: Vec<String>, value in "\\PC{0,40}") {
+            let own = [AZURE_CLIENT_ID, AZURE_TENANT_ID, AZURE_FEDERATED_TOKEN_FILE, AZURE_AUTHORITY_HOST];
+            let names = names.into_iter().chain(own.map(str::to_owned));
+            let environment: Environment = names.map(|name| (name, format!("planted{value}"))).collect();
+            prop_assert!(environment.workload_identity().is_ok());
+            let shown = format!("{environment:?}");
+            prop_assert!(!shown.contains("planted"), "{}", shown);
+        }
     }
 }

@@ -330,4 +330,19 @@ mod tests {
             assert_eq!(error.is_transient(), transient, "{error:?}");
         }
     }
+
+    #[test]
+    fn only_what_is_not_set_up_here_lets_a_chain_go_on() {
+        assert!(Error::new(ErrorKind::Unavailable, "no variables").is_unavailable());
+        assert!(!Error::configuration("no tenant").is_unavailable());
+    }
+
+    #[test]
+    fn debug_shows_what_there_is_to_know() {
+        let error = Error::transport("the host is down").with_status(StatusCode::BAD_GATEWAY);
+        let shown = format!("{error:?}");
+        for part in ["Transport", "the host is down", "502"] {
+            assert!(shown.contains(part), "{shown}");
+        }
+    }
 }

@@ -292,3 +292,62 @@ const ASSERTION_OUTSIDE_ITS_TIME: u32 = 700_024;
 /// 700213, 700027. Source: Microsoft's list of AADSTS error codes, and "Workload identity federation considerations",
 /// section "Propagation delay". The numbers may change, so all they do is add a bounded retry.
 const SELF_HEALING_CODES: [u32; 8] = [90_033, 50_166, 90_061, 70_021, 700_211, 700_212, 700_213, 700_027];
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_request_id_is_a_random_uuid() {
+        for _ in 0..100 {
+            let id = request_id();
+            let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+            assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+            assert!(id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()), "{id}");
+            assert_eq!(id.as_bytes()[14], b'4', "the version of {id}");
+            assert!(b"89ab".contains(&id.as_bytes()[19]), "the variant of {id}");
+        }
+        assert_ne!(request_id(), request_id());
+    }
+
+    proptest! {
+        /// Whatever a server sends along with a token or instead of one, none of it is a secret in an error.
+        #[test]
+        fn no_reply_brings_the_token_or_the_assertion_into_an_error(
+            status in 200u16..600,
+            members in proptest::collection::btree_map(
+                proptest::sample::select(vec![
+                    "error", "error_description", "error_codes", "trace_id", "correlation_id", "token_type", "expires_in", "x",
+                ]),
+                proptest::sample::select(vec!["\"\"", "\"a b\"", "7", "[7]", "null", "{}", "\"ASSERTION\"", "[\"ASSERTION\"]"]),
+                0..8,
+            ),
+            request_id in "[ -~]{0,30}",
+        ) {
+            let assertion = format!("eyJhbGciOiJSUzI1NiJ9.e30.{}", "planted0".repeat(40));
+            let mut body = String::from(r#"{"access_token":"planted token""#);
+            for (name, value) in members {
+                body += &format!(r#","{name}":{}"#, value.replace("ASSERTION", &assertion));
+            }
+            body.push('}');
+            let reply = http::Response::builder()
+                .status(status)
+                .header("x-ms-request-id", request_id)
+                .body(Bytes::from(body))
+                .unwrap();
+            let refusal = reply::grant(reply, crate::clock::SystemClock.now()).unwrap_err();
+            let presented = refusal::Presented {
+                host: "host",
+                tenant_id: "tenant",
+                client_id: "client",
+                assertion: &Secret::from(assertion.as_str()),
+            };
+            let error = refusal.into_error(&presented, "id");
+            let source = std::error::Error::source(&error).map(|source| format!("{source} {source:?}"));
+            let shown = format!("{error} {error:?} {source:?}");
+            prop_assert!(!shown.contains("planted"), "{}", shown);
+        }
+    }
+}

@@ -155,6 +155,7 @@ const CLOCK_SKEW: Duration = Duration::from_secs(300);
 mod tests {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::error::ErrorKind;
@@ -271,5 +272,32 @@ mod tests {
         let newer = jwt(&format!(r#"{{"exp":{}}}"#, now + 7200));
         std::fs::write(&path, &newer).unwrap();
         assert_eq!(file.assertion(request).await.unwrap().expose(), newer);
+    }
+
+    #[test]
+    fn the_last_token_serves_until_its_expiry_and_not_at_it() {
+        let file = ProjectedTokenFile::new("gone");
+        *file.last.lock().unwrap() = Some(Token {
+            secret: Secret::from("t"),
+            expires_on: Some(at(100)),
+        });
+        assert!(file.last_valid(at(99)).is_some());
+        assert!(file.last_valid(at(100)).is_none());
+    }
+
+    proptest! {
+        #[test]
+        fn any_content_is_read_or_refused_and_never_shown(
+            before in proptest::collection::vec(any::<u8>(), 0..40),
+            after in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), [&before[..], b"planted", &after[..]].concat()).unwrap();
+            if let Err(error) = read_token(file.path(), at(0)) {
+                prop_assert_eq!(error.kind(), ErrorKind::Assertion);
+                let shown = format!("{error} {error:?}");
+                prop_assert!(!shown.contains("planted"), "{}", shown);
+            }
+        }
     }
 }
