@@ -327,11 +327,13 @@ mod tests {
             request_id in "[ -~]{0,30}",
         ) {
             let assertion = format!("eyJhbGciOiJSUzI1NiJ9.e30.{}", "planted0".repeat(40));
-            let mut body = String::from(r#"{"access_token":"planted token""#);
-            for (name, value) in members {
-                body += &format!(r#","{name}":{}"#, value.replace("ASSERTION", &assertion));
-            }
-            body.push('}');
+            let mut body = vec![r#"{"access_token":"planted token""#.to_owned()];
+            body.extend(
+                members
+                    .iter()
+                    .map(|(name, value)| format!(r#""{name}":{}"#, value.replace("ASSERTION", &assertion))),
+            );
+            let body = body.join(",") + "}";
             let reply = http::Response::builder()
                 .status(status)
                 .header("x-ms-request-id", request_id)
