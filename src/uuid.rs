@@ -12,3 +12,21 @@ pub(crate) fn random() -> String {
         group(20..32)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_a_random_uuid() {
+        for _ in 0..100 {
+            let id = random();
+            let lengths: Vec<usize> = id.split('-').map(str::len).collect();
+            assert_eq!(lengths, [8, 4, 4, 4, 12], "{id}");
+            assert!(id.chars().all(|c| c == '-' || c.is_ascii_hexdigit()), "{id}");
+            assert_eq!(id.as_bytes()[14], b'4', "the version of {id}");
+            assert!(b"89ab".contains(&id.as_bytes()[19]), "the variant of {id}");
+        }
+        assert_ne!(random(), random());
+    }
+}

@@ -160,7 +160,7 @@ impl Slot {
     /// Takes a new token in. A flight that was given up for lost must not replace what came later.
     fn keep(&self, turn: &mut Turn, held: Option<&Held>, new: Held) -> AccessToken {
         let token = new.token();
-        if held.is_none_or(|held| held.requested() <= new.requested()) {
+        if held.is_none_or(|held| held.requested_at.instant <= new.requested_at.instant) {
             self.held.store(Some(Arc::new(new)));
         }
         *turn = Turn {
@@ -197,6 +197,9 @@ impl Slot {
 #[derive(Debug)]
 pub(super) struct Held {
     token: AccessToken,
+    /// When the request left that brought it. This tells which of two tokens is the newer one, and not the expiry: a server may
+    /// grant shorter lives than before, and the wall clock may have been set back.
+    requested_at: Moment,
     lifetime: Duration,
     refresh: Moment,
     expires: Moment,
@@ -216,6 +219,7 @@ impl Held {
         let refresh_after = policy::refresh_after(grant.lifetime, grant.refresh_in, random);
         Self {
             token: grant.token,
+            requested_at: grant.requested_at,
             lifetime: grant.lifetime,
             refresh: grant.requested_at + refresh_after,
             expires: grant.requested_at + grant.lifetime,
@@ -234,12 +238,6 @@ impl Held {
 
     pub(super) fn expires_on(&self) -> SystemTime {
         self.expires.system_time
-    }
-
-    /// When the request left that brought it. Not its expiry tells which of two tokens is the newer one: a server may grant shorter
-    /// lives than before, and the wall clock may have been set back.
-    fn requested(&self) -> Option<std::time::Instant> {
-        self.expires.instant.checked_sub(self.lifetime)
     }
 
     pub(super) fn token(&self) -> AccessToken {
