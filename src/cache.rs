@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::exchange::TokenSource;
 use crate::token::{AccessToken, TokenRequest};
-use key::KeyView;
+use key::{KeyView, Sorted};
 use slot::{Age, Slot};
 
 pub(crate) use key::Key;
@@ -68,8 +68,10 @@ impl Cache {
 
     /// The token for `request`, if there is one that has not expired.
     pub(crate) fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
+        let mut sorted = Sorted::new();
+        let view = KeyView::new(request, &mut sorted);
         let slots = self.slots.load();
-        let slot = slots.get(&KeyView::new(request))?;
+        let slot = slots.get(&view)?;
         let held = slot.held();
         let held = held.as_ref()?;
         match held.age(self.exchange.clock.now()) {
@@ -89,7 +91,8 @@ impl Cache {
 
     /// The slot of `request`, made if need be.
     fn slot(&self, request: &TokenRequest<'_>) -> Result<Arc<Slot>, Error> {
-        let view = KeyView::new(request);
+        let mut sorted = Sorted::new();
+        let view = KeyView::new(request, &mut sorted);
         if let Some(slot) = self.slots.load().get(&view) {
             return Ok(slot.clone());
         }

@@ -22,7 +22,7 @@ struct Parts {
 impl Key {
     /// The key of a request, if that can be right.
     pub(crate) fn of(request: &TokenRequest<'_>) -> Result<Self, Error> {
-        KeyView::new(request).to_key()
+        KeyView::new(request, &mut Sorted::new()).to_key()
     }
 
     pub(super) fn scopes(&self) -> Vec<&str> {
@@ -40,36 +40,40 @@ impl Key {
         }
         request
     }
-
-    fn view(&self) -> KeyView<'_> {
-        KeyView {
-            tenant_id: self.0.tenant_id.as_deref(),
-            scopes: self.0.scopes.iter().map(AsRef::as_ref).collect(),
-            claims: self.0.claims.as_deref(),
-        }
-    }
 }
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.view().hash(state);
+        let Parts {
+            tenant_id,
+            scopes,
+            claims,
+        } = &*self.0;
+        hash(tenant_id.as_deref(), scopes, claims.as_deref(), state);
     }
 }
 
 /// A key that borrows from a request, to look a slot up without an allocation.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct KeyView<'a> {
     tenant_id: Option<&'a str>,
-    scopes: SmallVec<[&'a str; 4]>,
+    scopes: &'a [&'a str],
     claims: Option<&'a str>,
 }
 
+/// Room for the scopes of a request in the order of a key.
+pub(super) type Sorted<'a> = SmallVec<[&'a str; 4]>;
+
 impl<'a> KeyView<'a> {
-    pub(super) fn new(request: &TokenRequest<'a>) -> Self {
-        let mut scopes = SmallVec::from_slice(request.scopes());
+    /// * `sorted`: empty; used if there is more than one scope.
+    #[inline]
+    pub(super) fn new<'r: 'a>(request: &TokenRequest<'r>, sorted: &'a mut Sorted<'r>) -> Self {
+        let mut scopes = request.scopes();
         if scopes.len() > 1 {
-            scopes.sort_unstable();
-            scopes.dedup();
+            sorted.extend_from_slice(scopes);
+            sorted.sort_unstable();
+            sorted.dedup();
+            scopes = sorted;
         }
         Self {
             tenant_id: request.requested_tenant_id(),
@@ -99,6 +103,12 @@ impl<'a> KeyView<'a> {
     }
 }
 
+impl Hash for KeyView<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        hash(self.tenant_id, self.scopes, self.claims, state);
+    }
+}
+
 impl Equivalent<Key> for KeyView<'_> {
     fn equivalent(&self, key: &Key) -> bool {
         let Parts {
@@ -109,6 +119,13 @@ impl Equivalent<Key> for KeyView<'_> {
         self.tenant_id == tenant_id.as_deref()
             && self.claims == claims.as_deref()
             && self.scopes.iter().copied().eq(scopes.iter().map(AsRef::as_ref))
+    }
+}
+
+/// The same for a key and for its view. Most requests have one scope and nothing else, so what is not there adds nothing.
+fn hash<H: Hasher>(tenant_id: Option<&str>, scopes: &[impl AsRef<str>], claims: Option<&str>, state: &mut H) {
+    for text in scopes.iter().map(AsRef::as_ref).chain(tenant_id).chain(claims) {
+        state.write(text.as_bytes());
     }
 }
 
@@ -130,9 +147,13 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
+    fn to_key(request: TokenRequest<'_>) -> Result<Key, Error> {
+        KeyView::new(&request, &mut Sorted::new()).to_key()
+    }
+
     #[test]
     fn order_and_doubles_make_no_difference() {
-        let key = |scopes: &[&str]| KeyView::new(&TokenRequest::new(scopes)).to_key().unwrap();
+        let key = |scopes: &[&str]| to_key(TokenRequest::new(scopes)).unwrap();
         assert_eq!(key(&["a", "b"]), key(&["b", "a", "b"]));
         assert_ne!(key(&["a"]), key(&["a", "b"]));
     }
@@ -140,7 +161,7 @@ mod tests {
     #[test]
     fn tenant_and_claims_make_a_key_of_their_own() {
         let request = TokenRequest::new(&["a"]);
-        let key = |request| KeyView::new(&request).to_key().unwrap();
+        let key = |request| to_key(request).unwrap();
         assert_ne!(key(request), key(request.tenant_id("t")));
         assert_ne!(key(request), key(request.claims("t")));
         assert_ne!(key(request.tenant_id("t")), key(request.claims("t")));
@@ -158,14 +179,11 @@ mod tests {
             &["é"],
             &["a\"b"],
         ] {
-            let error = KeyView::new(&TokenRequest::new(scopes)).to_key().unwrap_err();
+            let error = to_key(TokenRequest::new(scopes)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{scopes:?}");
         }
         let tenant = TokenRequest::new(&["a"]).tenant_id("../b");
-        assert_eq!(
-            KeyView::new(&tenant).to_key().unwrap_err().kind(),
-            ErrorKind::Configuration
-        );
+        assert_eq!(to_key(tenant).unwrap_err().kind(), ErrorKind::Configuration);
     }
 
     proptest! {
@@ -176,13 +194,15 @@ mod tests {
             let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
             let mut request = TokenRequest::new(&scopes);
             request = tenant.as_deref().map_or(request, |tenant| request.tenant_id(tenant));
-            let view = KeyView::new(&request);
+            let mut sorted = Sorted::new();
+            let view = KeyView::new(&request, &mut sorted);
             let key = view.to_key().unwrap();
             prop_assert!(view.equivalent(&key));
             let hasher = DefaultHashBuilder::default();
             prop_assert_eq!(hasher.hash_one(&view), hasher.hash_one(&key));
             let scopes = key.scopes();
-            prop_assert!(KeyView::new(&key.request(&scopes)).equivalent(&key));
+            let mut sorted = Sorted::new();
+            prop_assert!(KeyView::new(&key.request(&scopes), &mut sorted).equivalent(&key));
         }
     }
 }
