@@ -83,7 +83,7 @@ impl<'a> KeyView<'a> {
     }
 
     /// Checks the request, once for each key, and makes it a key of its own.
-    pub(super) fn to_key(&self) -> Result<Key, Error> {
+    pub(super) fn to_key(self) -> Result<Key, Error> {
         if self.scopes.is_empty() {
             return Err(Error::configuration(
                 "no scope was given; ask for a resource followed by /.default, such as https://vault.azure.net/.default",
@@ -199,7 +199,7 @@ mod tests {
             let key = view.to_key().unwrap();
             prop_assert!(view.equivalent(&key));
             let hasher = DefaultHashBuilder::default();
-            prop_assert_eq!(hasher.hash_one(&view), hasher.hash_one(&key));
+            prop_assert_eq!(hasher.hash_one(view), hasher.hash_one(&key));
             let scopes = key.scopes();
             let mut sorted = Sorted::new();
             prop_assert!(KeyView::new(&key.request(&scopes), &mut sorted).equivalent(&key));

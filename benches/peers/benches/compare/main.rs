@@ -183,7 +183,7 @@ async fn during_exchanges(report: &mut Report, pod: &Pod, effort: &Effort) {
     );
 
     let endpoint = Endpoint::granting();
-    let ours = credentials::native(pod.ours(&endpoint, SystemClock));
+    let ours = credentials::native(pod.ours(&endpoint, SystemClock::new()));
     let ours = microseconds(refresh::during_another_scopes_exchange(&ours, &endpoint).await);
     let endpoint = Endpoint::granting();
     let azure = credentials::sdk(pod.azure_identity(&endpoint));
@@ -205,7 +205,7 @@ async fn herds(report: &mut Report, pod: &Pod) {
             delay: Duration::from_millis(50),
         });
         let call = match kind {
-            0 => credentials::native(pod.ours(&endpoint, SystemClock)),
+            0 => credentials::native(pod.ours(&endpoint, SystemClock::new())),
             1 => credentials::sdk(pod.azure_identity(&endpoint)),
             _ => credentials::store(pod.object_store(&endpoint)),
         };
@@ -341,8 +341,8 @@ async fn in_real_time(report: &mut Report, pod: &Pod, effort: &Effort) -> Peers 
     let (azure, store, ours, sdk_ours, sdk_azure, cold, azure_cold, herd, azure_herd, azure_refused) = tokio::join!(
         minutes(&|endpoint| credentials::sdk(pod.azure_identity(endpoint))),
         minutes(&|endpoint| credentials::store(pod.object_store(endpoint))),
-        minutes(&|endpoint| credentials::native(pod.ours(endpoint, SystemClock))),
-        minutes(&|endpoint| sdk::request(pod.ours(endpoint, SystemClock))),
+        minutes(&|endpoint| credentials::native(pod.ours(endpoint, SystemClock::new()))),
+        minutes(&|endpoint| sdk::request(pod.ours(endpoint, SystemClock::new()))),
         minutes(&|endpoint| sdk::request(pod.azure_identity(endpoint))),
         herd::rush(&ours_down, 1, effort.patience),
         herd::rush(&azure_down, 1, effort.patience),
@@ -469,7 +469,7 @@ struct Effort {
 }
 
 const FULL: Effort = Effort {
-    rounds: 21,
+    rounds: 400,
     refreshes: 5,
     cold_starts: 21,
     patience: Duration::from_secs(120),
@@ -480,7 +480,7 @@ const FULL: Effort = Effort {
 };
 
 const QUICK: Effort = Effort {
-    rounds: 7,
+    rounds: 100,
     refreshes: 2,
     cold_starts: 7,
     patience: Duration::from_secs(20),

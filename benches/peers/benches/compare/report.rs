@@ -96,6 +96,6 @@ fn number(value: f64) -> String {
     if value.fract() == 0.0 {
         format!("{value}")
     } else {
-        format!("{value:.2}")
+        format!("{value:.3}")
     }
 }

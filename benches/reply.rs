@@ -1,0 +1,109 @@
+//! What a reply of the token endpoint costs: a success, and refusals, each through one whole exchange without the network.
+//!
+//! ```text
+//! cargo bench --bench reply
+//! ```
+//!
+//! The parser is no part of the public API, so the task of the exchange, its form and its ids are in the figures too; they are
+//! the same in all three.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use entra_workload::{
+    AssertionRequest, ClientAssertionCredential, Clock, Environment, Error, Moment, Secret, SystemClock,
+    Transport,
+};
+use tokio::runtime::Runtime;
+
+/// An Entra in the same process that always says the same.
+#[derive(Clone, Debug)]
+struct Entra {
+    status: u16,
+    body: Bytes,
+}
+
+#[async_trait]
+impl Transport for Entra {
+    async fn send(&self, _request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+        let mut response = http::Response::new(self.body.clone());
+        *response.status_mut() = http::StatusCode::from_u16(self.status).unwrap();
+        Ok(response)
+    }
+}
+
+/// Goes on by two hours at each look, so that no answer, good or bad, is remembered.
+#[derive(Debug)]
+struct Leaps {
+    start: Moment,
+    looks: AtomicU32,
+}
+
+impl Clock for Leaps {
+    fn now(&self) -> Moment {
+        self.start + Duration::from_secs(7200) * self.looks.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+fn credential(status: u16, body: String) -> Arc<ClientAssertionCredential> {
+    ClientAssertionCredential::builder()
+        .environment(Environment::default())
+        .tenant_id("tenant")
+        .client_id("client")
+        .assertion(|_: AssertionRequest| async { Ok(Secret::from(ASSERTION)) })
+        .transport(Entra {
+            status,
+            body: body.into(),
+        })
+        .clock(Leaps {
+            start: SystemClock::new().now(),
+            looks: AtomicU32::new(0),
+        })
+        .build()
+        .unwrap()
+}
+
+fn reply(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let mut group = criterion.benchmark_group("one exchange");
+    let token = "t".repeat(1800);
+    let success = format!(
+        r#"{{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"{token}"}}"#
+    );
+    for (name, status, body) in [
+        ("a token of 1,800 bytes", 200, success),
+        ("a refusal", 401, REFUSAL.to_owned()),
+        (
+            "a proxy's page",
+            403,
+            "<html><body>Sign in</body></html>".repeat(100),
+        ),
+    ] {
+        let credential = credential(status, body);
+        group.bench_function(name, |bencher| {
+            bencher.to_async(&runtime).iter(|| credential.token(&[SCOPE]));
+        });
+    }
+    group.finish();
+}
+
+const SCOPE: &str = "https://storage.azure.com/.default";
+
+/// Shaped as a service-account token, since a refusal is explained with its issuer, subject and audience.
+const ASSERTION: &str = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOlsiYXBpOi8vQXp1cmVBRFRva2VuRXhjaGFuZ2UiXSwiZXhwIjo0MTAyNDQ0ODAwLCJpYXQiOjE3MDAwMDAwMDAsImlzcyI6Imh0dHBzOi8vaXNzdWVyLyIsInN1YiI6InN5c3RlbTpzZXJ2aWNlYWNjb3VudDpuczphcHAifQ.c2ln";
+
+/// As long as real ones, with their line ends.
+const REFUSAL: &str = r#"{"error":"invalid_client","error_description":"AADSTS700016: Application with identifier 'client' was not found in the directory 'tenant'. This can happen if the application has not been installed by the administrator of the tenant or consented to by any user in the tenant.\r\nTrace ID: 0b1d5a2e-1111-2222-3333-444455556666\r\nCorrelation ID: 8c1d5a2e-1111-2222-3333-444455556666\r\nTimestamp: 2026-01-01 00:00:00Z","error_codes":[700016],"timestamp":"2026-01-01 00:00:00Z","trace_id":"0b1d5a2e-1111-2222-3333-444455556666","correlation_id":"8c1d5a2e-1111-2222-3333-444455556666","error_uri":"https://login.microsoftonline.com/error?code=700016"}"#;
+
+criterion_group!(benches, reply);
+criterion_main!(benches);
