@@ -4,9 +4,10 @@
 mod default_azure;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::Mutex;
@@ -46,10 +47,8 @@ pub struct ChainedTokenCredential {
     answered: AtomicUsize,
     /// What the links before it said.
     passed: StdMutex<Vec<Attempt>>,
-    /// Held by the one caller who walks the chain for the first time.
-    walk: Mutex<Option<FailedWalk>>,
-    /// How many walks have failed.
-    failed_walks: AtomicUsize,
+    /// The walks under way while no link is kept.
+    walks: StdMutex<HashMap<Key, Arc<Walk>>>,
 }
 
 impl ChainedTokenCredential {
@@ -68,8 +67,8 @@ impl ChainedTokenCredential {
     /// # Errors
     ///
     /// While no link is kept: [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if none is set up here, else the error of
-    /// the link that stopped the chain; both with a line for each link, and with [`Error::attempts`]. Concurrent callers walk the
-    /// chain once, and share its error. Afterwards: the errors of the link.
+    /// the link that stopped the chain; both with a line for each link, and with [`Error::attempts`]. Concurrent callers with
+    /// the same request walk the chain once, and share its error. Afterwards: the errors of the link.
     ///
     /// # Cancel safety
     ///
@@ -120,27 +119,24 @@ impl ChainedTokenCredential {
             return self.walked(request).await;
         }
         let key = Key::of(request)?;
-        let failed_before = self.failed_walks.load(Ordering::Acquire);
-        let mut walk = self.walk.lock().await;
+        let walk = self.walks().entry(key.clone()).or_default().clone();
+        let mut failure = walk.lock().await;
         if let Some(credential) = self.kept() {
-            drop(walk);
+            drop(failure);
             return credential.token_for(request).await;
         }
-        // Whoever waited for a walk with the same request shares its failure, and does not repeat it.
-        if self.failed_walks.load(Ordering::Acquire) > failed_before
-            && let Some(failed) = walk.as_ref().filter(|failed| failed.key == key)
-        {
-            return Err(failed.error.clone());
+        // Whoever waited for this walk shares its failure, and does not repeat it.
+        if let Some(error) = &*failure {
+            return Err(error.clone());
         }
         let outcome = self.walked(request).await;
-        if let Err(error) = &outcome {
-            *walk = Some(FailedWalk {
-                key,
-                error: error.clone(),
-            });
-            self.failed_walks.fetch_add(1, Ordering::Release);
-        }
+        self.walks().remove(&key);
+        *failure = outcome.as_ref().err().cloned();
         outcome
+    }
+
+    fn walks(&self) -> MutexGuard<'_, HashMap<Key, Arc<Walk>>> {
+        self.walks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn walked(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
@@ -288,8 +284,7 @@ impl ChainedTokenCredentialBuilder {
             keeps_link: self.keeps_link,
             answered: AtomicUsize::new(usize::MAX),
             passed: StdMutex::default(),
-            walk: Mutex::new(None),
-            failed_walks: AtomicUsize::new(0),
+            walks: StdMutex::default(),
         }))
     }
 }
@@ -301,11 +296,8 @@ struct Link {
     credential: Result<Arc<dyn Credential>, Error>,
 }
 
-#[derive(Debug)]
-struct FailedWalk {
-    key: Key,
-    error: Error,
-}
+/// Held by the one caller who walks the chain for a key; its error is for those who wait meanwhile.
+type Walk = Mutex<Option<Error>>;
 
 #[cfg(test)]
 mod tests;

@@ -104,10 +104,7 @@ impl ClientOptions {
         let client_id = present(self.client_id.take()).or(variables.client_id);
         let tenant_id = present(self.tenant_id.take()).or(variables.tenant_id);
         if let (Some(client_id), Some(tenant_id)) = (&client_id, &tenant_id) {
-            return Ok(Client {
-                client_id: client_id.clone(),
-                tenant_id: TenantId::parse(tenant_id)?,
-            });
+            return Client::new(client_id.clone(), tenant_id);
         }
         let missing = [
             (AZURE_CLIENT_ID, "client_id", client_id),
@@ -152,6 +149,20 @@ impl ClientOptions {
 struct Client {
     client_id: String,
     tenant_id: TenantId,
+}
+
+impl Client {
+    fn new(client_id: String, tenant_id: &str) -> Result<Self, Error> {
+        if client_id.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(Error::configuration(format!(
+                "{client_id:?} is not a client id: it holds white space; is there a line break at the end of the value?"
+            )));
+        }
+        Ok(Self {
+            client_id,
+            tenant_id: TenantId::parse(tenant_id)?,
+        })
+    }
 }
 
 /// Set but empty is the same as missing, for options as for variables.

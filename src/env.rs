@@ -37,6 +37,14 @@ impl Environment {
     pub fn from_process() -> Self {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+            // Windows calls it "Path".
+            .map(|(name, value)| {
+                if name.eq_ignore_ascii_case(PATH) {
+                    (PATH.to_owned(), value)
+                } else {
+                    (name, value)
+                }
+            })
             .filter(|(name, _)| name.starts_with("AZURE_") || OTHERS.contains(&name.as_str()))
             .collect()
     }
@@ -189,15 +197,9 @@ pub(crate) const AZURE_POD_IDENTITY_AUTHORITY_HOST: &str = "AZURE_POD_IDENTITY_A
 /// Set by hosts with an endpoint of their own. Source: `azure_identity` 1.0, `ManagedIdentityCredential`.
 #[cfg(feature = "default-credential")]
 const MANAGED_IDENTITY_ENDPOINTS: [&str; 2] = ["IDENTITY_ENDPOINT", "MSI_ENDPOINT"];
-#[cfg(feature = "default-credential")]
 const PATH: &str = "PATH";
 /// What is kept of the process environment besides `AZURE_*`.
-const OTHERS: [&str; 4] = [
-    KUBERNETES_SERVICE_HOST,
-    "IDENTITY_ENDPOINT",
-    "MSI_ENDPOINT",
-    "PATH",
-];
+const OTHERS: [&str; 4] = [KUBERNETES_SERVICE_HOST, "IDENTITY_ENDPOINT", "MSI_ENDPOINT", PATH];
 #[cfg(feature = "client-certificate")]
 pub(crate) const AZURE_CLIENT_CERTIFICATE_PATH: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 #[cfg(feature = "client-certificate")]

@@ -255,11 +255,11 @@ pub(crate) fn fuzz_reply(reply: http::Response<Bytes>, assertion: &str) -> Resul
         host: "host",
         tenant_id: "tenant",
         client_id: "client",
-        assertion: &Secret::from(assertion),
+        proof: &Secret::from(assertion),
     };
     reply::grant(reply, crate::clock::SystemClock::new().now())
         .map(|grant| grant.lifetime)
-        .map_err(|refusal| refusal.into_error(&presented, &request_id()))
+        .map_err(|refusal| refusal.into_error(&presented, &crate::uuid::random()))
 }
 
 /// The pause that headers ask for, for `fuzz`.

@@ -46,7 +46,8 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 ///
 /// It connects within 5 seconds, follows no redirect, reads at most 256 KiB, keeps no idle connection (a token is
 /// fetched twice an hour: a kept connection would be dead, or belong to a runtime that is gone), and honours
-/// `HTTPS_PROXY` and `NO_PROXY`. The client is made at the first request, so that building a credential does no I/O.
+/// `HTTPS_PROXY` and `NO_PROXY`. Plain `http`, which this crate speaks only with endpoints on the same machine, goes past every
+/// proxy. The client is made at the first request, so that building a credential does no I/O.
 ///
 /// # Examples
 ///
@@ -64,8 +65,9 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 pub struct HttpTransport {
     /// Only these, if there are any; else those of the system.
     root_certificates: Vec<reqwest::Certificate>,
-    no_proxy: bool,
     client: OnceCell<reqwest::Client>,
+    /// For plain `http`, which goes to this machine only, and so past every proxy.
+    local_client: OnceCell<reqwest::Client>,
 }
 
 impl HttpTransport {
@@ -97,23 +99,20 @@ impl HttpTransport {
         })
     }
 
-    /// The same transport, which goes past any HTTP proxy: for endpoints on the same machine.
-    #[must_use]
-    pub fn without_proxy(self) -> Self {
-        Self {
-            no_proxy: true,
-            client: OnceCell::new(),
-            ..self
+    async fn client(&self, uri: &http::Uri) -> Result<&reqwest::Client, Error> {
+        if uri.scheme() == Some(&http::uri::Scheme::HTTP) {
+            let local = || async { self.build_client(reqwest::ClientBuilder::no_proxy) };
+            return self.local_client.get_or_try_init(local).await;
         }
-    }
-
-    async fn client(&self) -> Result<&reqwest::Client, Error> {
         self.client
-            .get_or_try_init(|| async { self.build_client() })
+            .get_or_try_init(|| async { self.build_client(|builder| builder) })
             .await
     }
 
-    fn build_client(&self) -> Result<reqwest::Client, Error> {
+    fn build_client(
+        &self,
+        adapt: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> Result<reqwest::Client, Error> {
         let mut builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
@@ -122,10 +121,7 @@ impl HttpTransport {
         if !self.root_certificates.is_empty() {
             builder = builder.tls_certs_only(self.root_certificates.iter().cloned());
         }
-        if self.no_proxy {
-            builder = builder.no_proxy();
-        }
-        builder.build().map_err(|error| {
+        adapt(builder).build().map_err(|error| {
             Error::transport("the HTTP client cannot be made; are there root certificates in this image?")
                 .with_source(error)
         })
@@ -136,10 +132,9 @@ impl HttpTransport {
 impl Transport for HttpTransport {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let host = request.uri().host().unwrap_or_default().to_owned();
+        let client = self.client(request.uri()).await?;
         let request = reqwest::Request::try_from(request).map_err(|error| failure(&host, error))?;
-        let mut response = self
-            .client()
-            .await?
+        let mut response = client
             .execute(request)
             .await
             .map_err(|error| failure(&host, error))?;

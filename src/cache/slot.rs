@@ -146,12 +146,14 @@ impl Slot {
     /// spot, which takes the lock.
     fn take_off(self: Arc<Self>, turn: &mut Turn, refresher: &Refresher) -> Landing {
         let (sender, outcome) = watch::channel(None);
-        let deadline = Instant::now() + refresher.patience;
+        let limit = Instant::now() + refresher.patience;
+        let deadline = limit + LANDING;
         turn.flight = Some(Flight { outcome, deadline });
         Landing {
             slot: self,
             refresher: refresher.clone(),
             outcome: sender,
+            limit,
             deadline,
             landed: false,
         }
@@ -298,6 +300,8 @@ struct Landing {
     slot: Arc<Slot>,
     refresher: Refresher,
     outcome: watch::Sender<Option<Result<AccessToken, Error>>>,
+    /// When its source must have answered.
+    limit: Instant,
     deadline: Instant,
     landed: bool,
 }
@@ -311,7 +315,16 @@ impl Landing {
         runtime.spawn(async move {
             let slot = self.slot.clone();
             let scopes = slot.key.scopes();
-            let outcome = self.refresher.source.fetch(&slot.key.request(&scopes)).await;
+            let request = slot.key.request(&scopes);
+            let fetch = self.refresher.source.fetch(&request);
+            let outcome = tokio::time::timeout_at(self.limit, fetch)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(Error::transport(format!(
+                        "no token came within {:?}",
+                        self.refresher.patience
+                    )))
+                });
             self.land(outcome);
         });
     }
@@ -324,7 +337,7 @@ impl Landing {
         self.landed = true;
         let now = self.refresher.clock.now();
         let mut turn = self.slot.turn();
-        self.give_back(&mut turn);
+        let was_its_turn = self.give_back(&mut turn);
         let was_in_outage = turn.in_outage;
         let held = self
             .slot
@@ -335,7 +348,9 @@ impl Landing {
             self.slot
                 .keep(&mut turn, held.as_deref(), Held::new(grant, fastrand::f64()))
         });
-        if let Err(error) = &outcome {
+        if let Err(error) = &outcome
+            && was_its_turn
+        {
             self.slot.endure(&mut turn, held.as_deref(), error, now);
         }
         let is_in_outage = turn.in_outage;
@@ -353,15 +368,10 @@ impl Landing {
         self.outcome.send_replace(Some(outcome));
     }
 
-    /// Ends the slot's flight, if it is still this one.
-    fn give_back(&self, turn: &mut Turn) {
-        if turn
-            .flight
-            .as_ref()
-            .is_some_and(|flight| self.outcome.subscribe().same_channel(&flight.outcome))
-        {
-            turn.flight = None;
-        }
+    /// Ends the slot's flight, if it is still this one, and tells whether it was.
+    fn give_back(&self, turn: &mut Turn) -> bool {
+        let is_own = |flight: &mut Flight| self.outcome.subscribe().same_channel(&flight.outcome);
+        turn.flight.take_if(is_own).is_some()
     }
 }
 
@@ -390,3 +400,6 @@ fn loads_the_server(error: &Error) -> bool {
 /// How many exchanges a caller waits for that bring neither a token nor an error. Each of them costs the caller the whole
 /// patience, or is the sign of a runtime that is shutting down, or of a machine that was asleep.
 const MAX_LOST_FLIGHTS: u32 = 3;
+
+/// A source that is out of time is given up by its own task within a moment; if that stays silent, its runtime stands still.
+const LANDING: Duration = Duration::from_secs(1);

@@ -473,29 +473,20 @@ async fn a_token_tells_when_its_next_refresh_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_exchange_that_stays_silent_is_given_up_for_lost_and_may_still_end() {
+async fn a_source_that_stays_silent_costs_its_callers_the_patience_of_the_cache_and_no_more() {
     let mut stage = Stage::new();
-    let call = stage.call("s");
+    let start = tokio::time::Instant::now();
+    let calls = [stage.call("s"), stage.call("s")];
     let silent = stage.fetch().await;
-    let second = stage.fetch().await;
-    assert_eq!(second.at.instant - silent.at.instant, Duration::from_secs(25));
-    second.grant(&stage.clock, "two", HOUR);
-    assert_eq!(call.await.unwrap().unwrap(), "two");
-    silent.grant(&stage.clock, "one", HOUR / 2);
-    settle().await;
-    assert_eq!(
-        stage.at_once("s").unwrap(),
-        "two",
-        "what came late replaces nothing newer"
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_caller_does_not_wait_for_ever_on_exchanges_that_stay_silent() {
-    let mut stage = Stage::new();
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Transport);
+    }
+    assert_eq!(start.elapsed(), Duration::from_secs(25));
+    assert!(silent.answer.is_closed(), "the source is dropped");
+    advance(Duration::from_secs(1)).await;
     let call = stage.call("s");
-    let _silent = [stage.fetch().await, stage.fetch().await, stage.fetch().await];
-    assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Transport);
+    stage.fetch().await.grant(&stage.clock, "one", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "one");
 }
 
 #[test]

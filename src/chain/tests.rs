@@ -236,6 +236,26 @@ async fn concurrent_first_callers_share_one_failure() {
 }
 
 #[tokio::test]
+async fn a_slow_walk_for_one_request_delays_no_other() {
+    let slow = FakeLink::new(Ok(token("slow")), Some(Notify::new()));
+    let chain = ChainedTokenCredential::builder()
+        .then("slow", slow.clone())
+        .build()
+        .unwrap();
+    let start = |scope: &'static str| {
+        let chain = chain.clone();
+        tokio::spawn(async move { chain.token(&[scope]).await.map(|_| ()) })
+    };
+    let (first, second) = (start("one"), start("two"));
+    while slow.asked() < 2 {
+        tokio::task::yield_now().await;
+    }
+    slow.gate.as_ref().unwrap().notify_waiters();
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn a_dropped_walker_leaves_the_walk_to_the_next() {
     let gated = FakeLink::new(Ok(token("gated")), Some(Notify::new()));
     let chain = ChainedTokenCredential::builder()

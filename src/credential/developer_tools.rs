@@ -90,7 +90,15 @@ impl Tool {
         }
     }
 
-    /// What makes somebody logged in; the tool itself says so where nobody is.
+    /// What the tool says where nobody is logged in. Other failures advise to log in too, and are failures.
+    fn logged_out(self) -> &'static str {
+        match self {
+            Self::Az => "Please run 'az login' to setup account",
+            Self::Azd => "not logged in",
+        }
+    }
+
+    /// What makes somebody logged in.
     fn login(self) -> &'static str {
         match self {
             Self::Az => "az login",
@@ -150,7 +158,7 @@ impl DeveloperTool {
     fn failure(&self, error: azure_core::Error) -> Error {
         let (program, login) = (self.tool.program(), self.tool.login());
         let text = error.to_string();
-        if text.contains(login) {
+        if text.contains(self.tool.logged_out()) && !text.contains("AADSTS") {
             return Error::unavailable(format!("nobody is logged in to {program}; run `{login}`"))
                 .with_source(error);
         }
@@ -169,8 +177,10 @@ impl DeveloperTool {
 impl TokenSource for DeveloperTool {
     async fn fetch(&self, request: &TokenRequest<'_>) -> Result<Grant, Error> {
         let program = self.tool.program();
-        if request.requested_claims().is_some() {
-            return Err(Error::configuration(format!("{program} takes no claims")));
+        if request.requested_claims().is_some() || request.scopes().len() != 1 {
+            return Err(Error::configuration(format!(
+                "{program} takes one scope and no claims"
+            )));
         }
         if !self.is_on_path() {
             return Err(Error::unavailable(format!("{program} is not on the PATH")));

@@ -124,7 +124,7 @@ impl ManagedIdentityCredentialBuilder {
         self
     }
 
-    /// What sends the requests. Default: an [`HttpTransport`] without a proxy.
+    /// What sends the requests. Default: [`HttpTransport`], which sends plain `http` past every proxy.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
@@ -163,9 +163,7 @@ impl ManagedIdentityCredentialBuilder {
             probes: self.probe_first && !environment.hosts_managed_identity(),
             answered: AtomicBool::new(false),
             client: Arc::new(LocalClient {
-                transport: self
-                    .transport
-                    .unwrap_or_else(|| Arc::new(HttpTransport::new().without_proxy())),
+                transport: self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
                 metadata_host,
             }),
             clock: clock.clone(),
@@ -318,7 +316,11 @@ impl HttpClient for LocalClient {
             .method(request.method().as_ref())
             .uri(request.url().as_str());
         for (name, value) in request.headers().iter() {
-            head = head.header(name.as_str(), value.as_str());
+            let mut value =
+                http::HeaderValue::from_str(value.as_str()).map_err(|error| no_request(error.into()))?;
+            // One of them is the secret of the host.
+            value.set_sensitive(true);
+            head = head.header(name.as_str(), value);
         }
         let body = match request.body() {
             Body::Bytes(body) => body.clone(),

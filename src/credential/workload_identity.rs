@@ -3,7 +3,6 @@ use std::sync::Arc;
 
 use super::{Client, ClientOptions, client_id_option, client_options, present, token_methods};
 use crate::assertion::ProjectedTokenFile;
-use crate::authority::TenantId;
 use crate::cache::Cache;
 use crate::env::{AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE, AZURE_TENANT_ID, Environment};
 use crate::error::Error;
@@ -95,10 +94,7 @@ impl WorkloadIdentityCredentialBuilder {
             return Err(half_injected(client_id.is_none(), tenant_id.is_none()));
         };
         let assertion = Arc::new(ProjectedTokenFile::with_clock(token_file, self.options.clock()));
-        let client = Client {
-            client_id: client_id.clone(),
-            tenant_id: TenantId::parse(tenant_id)?,
-        };
+        let client = Client::new(client_id.clone(), tenant_id)?;
         let cache = self
             .options
             .build(client, ClientAuthentication::Assertion(assertion), &environment)?;
@@ -233,6 +229,7 @@ mod tests {
             (AZURE_TENANT_ID, "a/b"),
             (AZURE_TENANT_ID, "a b"),
             (AZURE_TENANT_ID, "é"),
+            (AZURE_CLIENT_ID, "client\n"),
             ("AZURE_AUTHORITY_HOST", "http://login.example.com"),
             ("AZURE_AUTHORITY_HOST", "https://user:planted@login.example.com"),
         ] {
