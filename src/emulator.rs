@@ -1,6 +1,6 @@
-//! A cluster issuer, an Entra, a Key Vault and a Blob account on loopback, for tests without a cloud.
+//! A cluster issuer, an Entra, managed identities, a Key Vault and a Blob account on loopback, for tests without a cloud.
 //!
-//! [`Emulator::start`] opens TLS servers on free ports of 127.0.0.1, with certificates of an authority that it makes
+//! [`Emulator::start`] opens servers on free ports of 127.0.0.1, with certificates of an authority that it makes
 //! for the purpose. A [`Pod`] has the variables and the projected token of a real one. What a real Entra refuses is
 //! refused, with the same status, OAuth error and AADSTS code (see [`Entra`]); faults can be ordered (see [`Fault`]),
 //! and every request can be looked at afterwards (see [`RecordedRequest`]).
@@ -30,6 +30,7 @@ mod guid;
 mod issuer;
 mod jwt;
 mod key_vault;
+mod managed_identity;
 mod pod;
 mod request_log;
 #[cfg(feature = "azure-core")]
@@ -52,6 +53,7 @@ pub use self::endpoint::Endpoint;
 pub use self::entra::{Entra, FederatedCredential};
 pub use self::fault::Fault;
 pub use self::issuer::{ClusterIssuer, ServiceAccountToken};
+pub use self::managed_identity::ManagedIdentity;
 pub use self::pod::Pod;
 pub use self::request_log::RecordedRequest;
 
@@ -62,6 +64,7 @@ use self::guid::Guid;
 use self::issuer::EXCHANGE_AUDIENCE;
 use self::jwt::{SigningKey, parse_key_set};
 use self::key_vault::KeyVault;
+use self::managed_identity::{AppService, Imds, ManagedIdentities};
 use self::server::{Port, Server, Traffic};
 use crate::{Clock, HttpTransport, SystemClock};
 
@@ -72,6 +75,10 @@ pub struct Emulator {
     authority_host: String,
     key_vault_url: String,
     blob_account_url: String,
+    managed_identities: Arc<ManagedIdentities>,
+    imds_url: String,
+    app_service_url: String,
+    app_service_header: String,
     ca_certificate_pem: String,
     ca_certificate_file: PathBuf,
     transport: HttpTransport,
@@ -134,6 +141,34 @@ impl Emulator {
         };
         pod.rotate()?;
         Ok(pod)
+    }
+
+    /// Gives the machine and the app this user-assigned managed identity.
+    pub fn assign_identity(&self, identity: ManagedIdentity) {
+        self.managed_identities.assign(identity);
+    }
+
+    /// Gives the machine and the app a system-assigned managed identity, the same at every call.
+    pub fn assign_system_identity(&self) -> ManagedIdentity {
+        self.managed_identities.assign_system()
+    }
+
+    /// `http://127.0.0.1:PORT`: stands for `http://169.254.169.254`, for instance in `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
+    ///
+    /// Its managed identities are those that were assigned, and none at first. Tokens come from
+    /// `/metadata/identity/oauth2/token`; whatever lacks the header `Metadata: true` is answered 400, as on a real machine.
+    pub fn imds_url(&self) -> &str {
+        &self.imds_url
+    }
+
+    /// `http://127.0.0.1:PORT/msi/token`, for `IDENTITY_ENDPOINT`; the identities are those of the machine.
+    pub fn app_service_url(&self) -> &str {
+        &self.app_service_url
+    }
+
+    /// What `X-IDENTITY-HEADER` must hold there, for `IDENTITY_HEADER`.
+    pub fn app_service_header(&self) -> &str {
+        &self.app_service_header
     }
 
     /// `https://127.0.0.1:PORT/`, with the trailing slash that the webhook puts into `AZURE_AUTHORITY_HOST`.
@@ -213,6 +248,8 @@ impl fmt::Debug for Emulator {
             .field("issuer_url", &self.issuer_url())
             .field("key_vault_url", &self.key_vault_url)
             .field("blob_account_url", &self.blob_account_url)
+            .field("imds_url", &self.imds_url)
+            .field("app_service_url", &self.app_service_url)
             .finish_non_exhaustive()
     }
 }
@@ -292,6 +329,9 @@ impl EmulatorBuilder {
 
         let (issuer_port, entra_port) = (Port::bind().await?, Port::bind().await?);
         let (key_vault_port, blob_port) = (Port::bind().await?, Port::bind().await?);
+        let (imds_port, app_service_port) = (Port::bind().await?, Port::bind().await?);
+        let imds_url = imds_port.plain_url();
+        let app_service_url = format!("{}{}", app_service_port.plain_url(), AppService::PATH);
         let key_vault_url = key_vault_port.url();
         let blob_account_url = format!("{}/{BLOB_ACCOUNT}", blob_port.url());
         let issuer_url = format!("{}/", issuer_port.url());
@@ -319,21 +359,24 @@ impl EmulatorBuilder {
         let key_vault = Arc::new(KeyVault::new(entra.verifier(), Arc::clone(&self.clock)));
         let blobs = Arc::new(BlobAccount::new(entra.verifier(), self.clock, BLOB_ACCOUNT));
 
+        let managed_identities = Arc::<ManagedIdentities>::default();
+        let imds = Imds::new(Arc::clone(&managed_identities), Arc::clone(&entra));
+        let app_service = AppService::new(Arc::clone(&managed_identities), Arc::clone(&entra));
+        let app_service_header = app_service.header().to_owned();
+
         let traffic = Arc::new(Traffic::default());
-        let serve = |port, endpoint, service| {
-            Server::start(
-                port,
-                authority.server_config(),
-                endpoint,
-                service,
-                Arc::clone(&traffic),
-            )
-        };
+        let start =
+            |port, tls, endpoint, service| Server::start(port, tls, endpoint, service, Arc::clone(&traffic));
+        let serve = |port, endpoint, service| start(port, Some(authority.server_config()), endpoint, service);
+        // As real ones, which answer to their own machine only.
+        let serve_plain = |port, endpoint, service| start(port, None, endpoint, service);
         let servers = vec![
             serve(issuer_port, Endpoint::Issuer, Arc::clone(&issuer) as _),
             serve(entra_port, Endpoint::Entra, Arc::clone(&entra) as _),
             serve(key_vault_port, Endpoint::KeyVault, key_vault),
             serve(blob_port, Endpoint::Blob, blobs),
+            serve_plain(imds_port, Endpoint::Imds, Arc::new(imds) as _),
+            serve_plain(app_service_port, Endpoint::AppService, Arc::new(app_service)),
         ];
         Ok(Emulator {
             issuer,
@@ -341,6 +384,10 @@ impl EmulatorBuilder {
             authority_host,
             key_vault_url,
             blob_account_url,
+            managed_identities,
+            imds_url,
+            app_service_url,
+            app_service_header,
             ca_certificate_pem: authority.pem().to_owned(),
             ca_certificate_file,
             transport,

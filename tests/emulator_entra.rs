@@ -186,7 +186,7 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
     (
         "signed with a key that nobody published",
         |emulator, pod| TokenRequest::of(pod).assertion(emulator, &good_token().key_id("unknown")),
-        (401, "invalid_client", 700_027),
+        (401, "invalid_client", 7_000_272),
     ),
     (
         "algorithm none",
@@ -564,6 +564,110 @@ async fn the_issuers_tokens_have_the_shape_of_a_real_clusters() {
 }
 
 #[tokio::test]
+async fn an_application_has_one_secret_that_may_expire() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let with_secret = |secret| {
+        TokenRequest::of(&pod)
+            .without("client_assertion")
+            .with("client_secret", secret)
+    };
+    emulator.entra().set_client_secret(pod.client_id(), "hunter1");
+    emulator.entra().set_client_secret(pod.client_id(), "hunter2");
+    let granted = with_secret("hunter2").send(&emulator).await;
+    assert_eq!(granted.status, 200, "{}", granted.body);
+    assert_eq!(parts(granted.text("access_token")).1["appidacr"], "1");
+    assert_eq!(
+        with_secret("hunter1").send(&emulator).await.refusal(),
+        (401, "invalid_client", 7_000_215)
+    );
+    emulator.entra().expire_client_secret(pod.client_id());
+    assert_eq!(
+        with_secret("hunter2").send(&emulator).await.refusal(),
+        (401, "invalid_client", 7_000_222)
+    );
+    assert_eq!(
+        with_secret("hunter1").send(&emulator).await.code(),
+        7_000_215,
+        "wrong goes before expired"
+    );
+}
+
+/// What is changed in the header and in the claims of a good assertion that a client signs itself.
+type Change = fn(&mut Value, &mut Value);
+
+#[tokio::test]
+async fn an_assertion_of_the_client_itself_is_refused_for_what_is_wrong_with_it() {
+    let rows: [(&str, Change, u64); 10] = [
+        ("algorithm", |header, _| header["alg"] = json!("HS256"), 5_002_738),
+        (
+            "another algorithm than it is signed with",
+            |header, _| header["alg"] = json!("RS256"),
+            700_027,
+        ),
+        (
+            "no thumbprint",
+            |header, _| header["x5t#S256"] = json!(""),
+            700_027,
+        ),
+        (
+            "another thumbprint",
+            |header, _| header["x5t#S256"] = json!("AAAA"),
+            700_027,
+        ),
+        ("subject", |_, claims| claims["sub"] = json!("another"), 700_021),
+        (
+            "audience",
+            |_, claims| claims["aud"] = json!("api://AzureADTokenExchange"),
+            700_023,
+        ),
+        (
+            "two audiences",
+            |_, claims| claims["aud"] = json!([claims["aud"].clone(), "https://a"]),
+            700_023,
+        ),
+        ("expired", |_, claims| claims["exp"] = json!(0), 700_024),
+        ("to come", |_, claims| claims["nbf"] = json!(u64::MAX), 700_024),
+        (
+            "of another issuer",
+            |_, claims| claims["iss"] = json!("https://a/"),
+            700_211,
+        ),
+    ];
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let unregistered = own_assertion(&emulator, &pod, |_, _| {});
+    let request = TokenRequest::of(&pod).with("client_assertion", &unregistered);
+    assert_eq!(
+        request.send(&emulator).await.refusal(),
+        (401, "invalid_client", 700_027)
+    );
+
+    emulator
+        .entra()
+        .register_certificate(pod.client_id(), read(&certificate("pkcs1.pem")))
+        .unwrap();
+    let granted = request.send(&emulator).await;
+    assert_eq!(granted.status, 200, "{}", granted.body);
+    assert_eq!(parts(granted.text("access_token")).1["appidacr"], "2");
+    for (name, change, code) in rows {
+        let assertion = own_assertion(&emulator, &pod, change);
+        let request = TokenRequest::of(&pod).with("client_assertion", &assertion);
+        assert_eq!(
+            request.send(&emulator).await.refusal(),
+            (401, "invalid_client", code),
+            "{name}"
+        );
+    }
+    emulator.entra().remove_certificates(pod.client_id());
+    assert_eq!(request.send(&emulator).await.code(), 700_027);
+    emulator
+        .entra()
+        .register_certificate(pod.client_id(), "no PEM")
+        .unwrap_err();
+}
+
+#[tokio::test]
 async fn the_issuers_keys_are_fetched_once_and_again_for_a_new_key() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
@@ -588,7 +692,7 @@ async fn the_issuers_keys_are_fetched_once_and_again_for_a_new_key() {
     assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);
     assert_eq!(
         first.send(&emulator).await.code(),
-        700_027,
+        7_000_272,
         "the key before that does not"
     );
 }
@@ -1054,6 +1158,39 @@ async fn emulator_at(time: Time) -> Emulator {
 
 async fn get(emulator: &Emulator, url: &str) -> Reply {
     Reply::to(emulator, http::Request::get(url).body(Bytes::new()).unwrap()).await
+}
+
+/// What an application with a certificate signs, PS256, after `change`.
+fn own_assertion(emulator: &Emulator, pod: &Pod, change: Change) -> String {
+    use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+    use jsonwebtoken::{Algorithm, EncodingKey};
+
+    let now = now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let thumbprint = String::from_utf8(read(&certificate("leaf.sha256"))).unwrap();
+    let mut header = json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": thumbprint });
+    let mut claims = json!({
+        "aud": format!("{}{}/oauth2/v2.0/token", emulator.authority_host(), pod.tenant_id()),
+        "exp": now + 600,
+        "iss": pod.client_id(),
+        "nbf": now,
+        "sub": pod.client_id(),
+    });
+    change(&mut header, &mut claims);
+    let encoded = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", encoded(header), encoded(claims));
+    let pem = String::from_utf8(read(&certificate("pkcs1.pem"))).unwrap();
+    let (key, _) = pem.split_once("-----BEGIN CERTIFICATE-----").unwrap();
+    let key = EncodingKey::from_rsa_pem(key.as_bytes()).unwrap();
+    let signer = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::PS256, &key).unwrap();
+    let signature = signer.try_sign(message.as_bytes()).unwrap();
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// A file of `tests/fixtures/certificate`.
+fn certificate(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/certificate")
+        .join(name)
 }
 
 fn good_token() -> ServiceAccountToken {

@@ -10,4 +10,8 @@ pub enum Endpoint {
     KeyVault,
     /// The Blob account.
     Blob,
+    /// The metadata endpoint of a virtual machine, which gives its managed identities tokens.
+    Imds,
+    /// What gives an app on App Service the tokens of its managed identities.
+    AppService,
 }

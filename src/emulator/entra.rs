@@ -4,6 +4,7 @@ mod token_request;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,26 +21,29 @@ use self::refusal::{Refusal, RequestIds};
 use self::token_request::{Assertion, Form, resource_of};
 use super::bearer::BearerVerifier;
 use super::guid::Guid;
-use super::jwt::{RS256, SigningKey, key_set};
+use super::jwt::{PublicKey, RS256, SigningKey, key_set};
+use super::managed_identity::ManagedIdentity;
 use super::server::{Service, json};
 use super::time::unix_seconds;
-use crate::Clock;
+use crate::{Clock, Secret};
 
-/// A login host with one tenant: it trades federated assertions for access tokens.
+/// A login host with one tenant: it trades federated assertions, assertions signed with a certificate, and client secrets
+/// for access tokens.
 ///
 /// It refuses what Entra refuses, with the same status, OAuth error and AADSTS code. Where several things are wrong,
 /// the first of these decides:
 ///
 /// 1. the tenant (90002, 900023), the grant (900144, 70003), the client (900144, 700016, 7000112);
-/// 2. that there is an assertion (7000218), and that it is a JWT (50027);
-/// 3. the federated credential: any at all (70025), not a token of Entra itself (700222), issuer (700211), subject
+/// 2. the secret, if there is one: whether it is the client's (7000215), and still good (7000222);
+/// 3. that there is an assertion (7000218), and that it is a JWT (50027);
+/// 4. of an assertion whose issuer is the client itself: the algorithm, PS256 or RS256 (5002738), the certificate, by its
+///    SHA-256 thumbprint (700027), the signature (700027), the subject (700021), the token endpoint as audience (700023), the times (700024);
+/// 5. of any other, the federated credential: any at all (70025), not a token of Entra itself (700222), issuer (700211), subject
 ///    (700213), audience (700212); compared byte for byte;
-/// 4. the signature (700027), by the keys that the issuer publishes (90061 if it does not answer, 50166 if what it
-///    answers is no use); they are fetched once, and once more for a key id that is not among them;
-/// 5. the times (700024), with five minutes of clock skew;
-/// 6. the scope (900144, 1002012, 28000, 70011) and its resource (500011).
-///
-/// Client secrets and certificates are not known to it: a `client_secret` is always wrong (7000215).
+/// 6. the key, by its id (7000272), among those that the issuer publishes (90061 if it does not answer, 50166 if what it
+///    answers is no use); they are fetched once, and once more for a key id that is not among them; and the signature (700027);
+/// 7. the times (700024), with five minutes of clock skew;
+/// 8. the scope (900144, 1002012, 28000, 70011) and its resource (500011).
 ///
 /// Source: Microsoft identity platform, error codes and client credentials flow; replies quoted in public issue
 /// reports where the documents are silent.
@@ -79,6 +83,34 @@ struct Application {
     object_id: String,
     disabled: bool,
     federated_credentials: Vec<FederatedCredential>,
+    client_secret: Option<ClientSecret>,
+    /// Their keys, by SHA-256 thumbprint.
+    certificates: Vec<PublicKey>,
+}
+
+#[derive(Clone)]
+struct ClientSecret {
+    value: Secret,
+    expired: bool,
+}
+
+/// Who a token is for, and how it proved that.
+struct Principal<'a> {
+    client_id: &'a str,
+    object_id: &'a str,
+    /// `appidacr`: 1 for a secret, 2 for an assertion or a certificate.
+    proof: &'static str,
+    /// Of a managed identity: its resource id.
+    resource_id: Option<&'a str>,
+}
+
+/// An access token, and its times in seconds since 1970.
+pub(super) struct Issued {
+    pub(super) token: String,
+    /// Seconds from now.
+    pub(super) lifetime: u64,
+    pub(super) not_before: u64,
+    pub(super) expires_on: u64,
 }
 
 impl Entra {
@@ -127,6 +159,44 @@ impl Entra {
         self.application(client_id, |application| application.federated_credentials.clear());
     }
 
+    /// Gives an application this client secret in place of the one before; it is registered if it is not yet.
+    pub fn set_client_secret(&self, client_id: &str, secret: impl Into<Secret>) {
+        let value = secret.into();
+        self.application(client_id, |application| {
+            application.client_secret = Some(ClientSecret {
+                value,
+                expired: false,
+            });
+        });
+    }
+
+    /// Refuses the client secret that an application has, if it has one, from now on (7000222).
+    pub fn expire_client_secret(&self, client_id: &str) {
+        self.application(client_id, |application| {
+            if let Some(secret) = &mut application.client_secret {
+                secret.expired = true;
+            }
+        });
+    }
+
+    /// Adds a certificate to an application, which is registered if it is not yet.
+    ///
+    /// * `pem`: the first `CERTIFICATE` block counts. When it expires does not matter here.
+    ///
+    /// # Errors
+    ///
+    /// If there is no certificate of an RSA key in `pem`.
+    pub fn register_certificate(&self, client_id: &str, pem: impl AsRef<[u8]>) -> io::Result<()> {
+        let key = PublicKey::of_certificate(pem.as_ref())?;
+        self.application(client_id, |application| application.certificates.push(key));
+        Ok(())
+    }
+
+    /// Removes every certificate of an application.
+    pub fn remove_certificates(&self, client_id: &str) {
+        self.application(client_id, |application| application.certificates.clear());
+    }
+
     /// Refuses an application from now on (7000112) until it is registered again; its tokens stay good.
     pub fn disable_application(&self, client_id: &str) {
         self.application(client_id, |application| application.disabled = true);
@@ -172,6 +242,8 @@ impl Entra {
                     object_id: Guid::random().to_string(),
                     disabled: false,
                     federated_credentials: Vec::new(),
+                    client_secret: None,
+                    certificates: Vec::new(),
                 }),
         );
     }
@@ -199,7 +271,43 @@ impl Entra {
         }
         let client_id = form.required("client_id")?.to_lowercase();
         let application = self.enabled_application(&client_id)?;
-        let assertion = Assertion::parse(&form)?;
+        let proof = if let Some(secret) = form.field("client_secret") {
+            check_secret(&application, secret)?;
+            "1"
+        } else {
+            let token_endpoint = format!("{}{tenant}/oauth2/v2.0/token", self.authority);
+            self.check_assertion(
+                &Assertion::parse(&form)?,
+                &client_id,
+                &application,
+                &token_endpoint,
+            )
+            .await?;
+            "2"
+        };
+        let resource = resource_of(form.required("scope")?)?;
+        self.check_resource(&resource)?;
+        let principal = Principal {
+            client_id: &client_id,
+            object_id: &application.object_id,
+            proof,
+            resource_id: None,
+        };
+        Ok(self.reply(&self.issue(&principal, &resource)))
+    }
+
+    async fn check_assertion(
+        &self,
+        assertion: &Assertion,
+        client_id: &str,
+        application: &Application,
+        token_endpoint: &str,
+    ) -> Result<(), Refusal> {
+        let now = self.clock.now().system_time;
+        if assertion.claims().iss.eq_ignore_ascii_case(client_id) {
+            assertion.check_certificate(&application.certificates, client_id, token_endpoint)?;
+            return assertion.check_times(now);
+        }
         if application.federated_credentials.is_empty() {
             let text = format!("The client '{client_id}' has no configured federated identity credentials.");
             return Err(Refusal::new(70_025, text));
@@ -210,16 +318,34 @@ impl Entra {
         }
         assertion.check_match(&application.federated_credentials)?;
         assertion.check_signature(&self.issuer_keys).await?;
-        assertion.check_times(self.clock.now().system_time)?;
-        let resource = resource_of(form.required("scope")?)?;
-        if !self.directory().resources.contains(without_slash(&resource)) {
-            let tenant = &self.tenant_id;
-            let text = format!(
-                "The resource principal named {resource} was not found in the tenant named {tenant}."
-            );
-            return Err(Refusal::new(500_011, text));
+        assertion.check_times(now)
+    }
+
+    fn check_resource(&self, resource: &str) -> Result<(), Refusal> {
+        if self.directory().resources.contains(without_slash(resource)) {
+            return Ok(());
         }
-        Ok(self.issue(&client_id, &application, &resource))
+        let tenant = &self.tenant_id;
+        let text =
+            format!("The resource principal named {resource} was not found in the tenant named {tenant}.");
+        Err(Refusal::new(500_011, text))
+    }
+
+    /// A token for an identity that needs no proof; or what Entra says against the resource.
+    pub(super) fn issue_to_managed_identity(
+        &self,
+        identity: &ManagedIdentity,
+        resource: &str,
+    ) -> Result<Issued, Value> {
+        self.check_resource(resource)
+            .map_err(|refusal| self.explain(&refusal, &RequestIds::random()))?;
+        let principal = Principal {
+            client_id: &identity.client_id,
+            object_id: &identity.object_id,
+            proof: "2",
+            resource_id: Some(&identity.resource_id),
+        };
+        Ok(self.issue(&principal, resource))
     }
 
     fn check_tenant(&self, tenant: &str) -> Result<(), Refusal> {
@@ -257,42 +383,50 @@ impl Entra {
         Ok(application)
     }
 
-    fn issue(&self, client_id: &str, application: &Application, resource: &str) -> Value {
-        let (lifetime, refresh_in) = {
-            let directory = self.directory();
-            (directory.access_token_lifetime.as_secs(), directory.refresh_in)
-        };
+    fn issue(&self, principal: &Principal<'_>, resource: &str) -> Issued {
+        let lifetime = self.directory().access_token_lifetime.as_secs();
         let now = unix_seconds(self.clock.now().system_time);
         let backdated = now.saturating_sub(BACKDATED.as_secs());
         let issuer = self.token_issuer();
         let kid = &self.key.public().kid;
-        let access_token = self.key.sign(
-            &json!({ "typ": "JWT", "alg": RS256, "x5t": kid, "kid": kid }),
-            &json!({
-                "aud": resource,
-                "iss": issuer,
-                "iat": backdated,
-                "nbf": backdated,
-                "exp": now.saturating_add(lifetime),
-                "aio": opaque::<36>(),
-                "appid": client_id,
-                // 2: the client proved itself with an assertion.
-                "appidacr": "2",
-                "idp": issuer,
-                "oid": application.object_id,
-                "rh": format!("1.{}.", opaque::<42>()),
-                "sub": application.object_id,
-                "tid": self.tenant_id,
-                "uti": opaque::<16>(),
-                "ver": "1.0",
-            }),
-        );
+        let expires_on = now.saturating_add(lifetime);
+        let mut claims = json!({
+            "aud": resource,
+            "iss": issuer,
+            "iat": backdated,
+            "nbf": backdated,
+            "exp": expires_on,
+            "aio": opaque::<36>(),
+            "appid": principal.client_id,
+            "appidacr": principal.proof,
+            "idp": issuer,
+            "oid": principal.object_id,
+            "rh": format!("1.{}.", opaque::<42>()),
+            "sub": principal.object_id,
+            "tid": self.tenant_id,
+            "uti": opaque::<16>(),
+            "ver": "1.0",
+        });
+        if let (Some(resource_id), Some(claims)) = (principal.resource_id, claims.as_object_mut()) {
+            claims.insert("xms_mirid".to_owned(), resource_id.into());
+        }
+        let header = json!({ "typ": "JWT", "alg": RS256, "x5t": kid, "kid": kid });
+        Issued {
+            token: self.key.sign(&header, &claims),
+            lifetime,
+            not_before: backdated,
+            expires_on,
+        }
+    }
+
+    fn reply(&self, issued: &Issued) -> Value {
         let mut reply = json!({
             "token_type": "Bearer",
-            "expires_in": lifetime,
-            "ext_expires_in": lifetime,
-            "access_token": access_token,
+            "expires_in": issued.lifetime,
+            "ext_expires_in": issued.lifetime,
+            "access_token": issued.token,
         });
+        let refresh_in = self.directory().refresh_in;
         if let (Some(refresh_in), Some(reply)) = (refresh_in, reply.as_object_mut()) {
             reply.insert("refresh_in".to_owned(), refresh_in.as_secs().into());
         }
@@ -363,6 +497,19 @@ impl fmt::Debug for Entra {
             .field("tenant_id", &self.tenant_id)
             .field("authority", &self.authority)
             .finish_non_exhaustive()
+    }
+}
+
+fn check_secret(application: &Application, presented: &str) -> Result<(), Refusal> {
+    match &application.client_secret {
+        Some(secret) if secret.value.expose() == presented => {
+            if secret.expired {
+                let text = "The provided client secret keys for app are expired.";
+                return Err(Refusal::new(7_000_222, text));
+            }
+            Ok(())
+        }
+        _ => Err(Refusal::new(7_000_215, "Invalid client secret provided.")),
     }
 }
 

@@ -3,10 +3,14 @@ use std::io;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::jwk::ThumbprintHash;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use x509_parser::parse_x509_certificate;
 
 /// An RSA key that signs with RS256, and the name under which its public half is published.
 ///
@@ -70,6 +74,27 @@ pub(super) struct PublicKey {
     e: String,
 }
 
+impl PublicKey {
+    /// The RSA key of the first certificate in `pem`, with the certificate's SHA-256 thumbprint for an id.
+    pub(super) fn of_certificate(pem: &[u8]) -> io::Result<Self> {
+        let certificate = CertificateDer::from_pem_slice(pem).map_err(io::Error::other)?;
+        let (_, parsed) = parse_x509_certificate(&certificate).map_err(io::Error::other)?;
+        let utils = &DEFAULT_PROVIDER.key_utils;
+        let public_key = &parsed.public_key().subject_public_key.data;
+        let (n, e) = (utils.rsa_pub_components_from_public_key)(public_key).map_err(io::Error::other)?;
+        let thumbprint =
+            (utils.compute_digest)(&certificate, ThumbprintHash::SHA256).map_err(io::Error::other)?;
+        Ok(Self {
+            kty: "RSA".to_owned(),
+            key_use: Some("sig".to_owned()),
+            alg: None,
+            kid: URL_SAFE_NO_PAD.encode(thumbprint),
+            n: URL_SAFE_NO_PAD.encode(n),
+            e: URL_SAFE_NO_PAD.encode(e),
+        })
+    }
+}
+
 /// A JSON document with these keys, as `jwks_uri` serves it.
 pub(super) fn key_set<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> Value {
     json!({ "keys": keys.into_iter().collect::<Vec<_>>() })
@@ -102,6 +127,9 @@ pub(super) struct Header {
     pub(super) alg: String,
     #[serde(default)]
     pub(super) kid: String,
+    /// The thumbprint of a certificate.
+    #[serde(default, rename = "x5t#S256")]
+    pub(super) x5t_s256: String,
 }
 
 impl<C: DeserializeOwned> Jwt<C> {
@@ -119,11 +147,24 @@ impl<C: DeserializeOwned> Jwt<C> {
 
     /// Whether the header says RS256 and the signature is this key's.
     pub(super) fn is_signed_by(&self, key: &PublicKey) -> bool {
-        self.header.alg == RS256
-            && DecodingKey::from_rsa_components(&key.n, &key.e)
-                .and_then(|key| (DEFAULT_PROVIDER.verifier_factory)(&Algorithm::RS256, &key))
-                .is_ok_and(|verifier| verifier.verify(self.message.as_bytes(), &self.signature).is_ok())
+        self.header.alg == RS256 && self.has_signature(Algorithm::RS256, key)
+    }
+
+    /// Whether the header says RS256 or PS256, and the signature is that, and this key's.
+    pub(super) fn is_signed_by_certificate(&self, key: &PublicKey) -> bool {
+        match self.header.alg.as_str() {
+            RS256 => self.has_signature(Algorithm::RS256, key),
+            PS256 => self.has_signature(Algorithm::PS256, key),
+            _ => false,
+        }
+    }
+
+    fn has_signature(&self, algorithm: Algorithm, key: &PublicKey) -> bool {
+        DecodingKey::from_rsa_components(&key.n, &key.e)
+            .and_then(|key| (DEFAULT_PROVIDER.verifier_factory)(&algorithm, &key))
+            .is_ok_and(|verifier| verifier.verify(self.message.as_bytes(), &self.signature).is_ok())
     }
 }
 
 pub(super) const RS256: &str = "RS256";
+pub(super) const PS256: &str = "PS256";

@@ -71,7 +71,7 @@ impl fmt::Debug for RecordedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers = self.headers.iter().map(|(name, value)| {
             // Also `proxy-authorization` and `x-ms-copy-source-authorization`.
-            let hidden = name.as_str().ends_with("authorization");
+            let hidden = name.as_str().ends_with("authorization") || name == IDENTITY_HEADER;
             (
                 name.as_str(),
                 if hidden {
@@ -143,6 +143,9 @@ impl RequestLog {
             .collect()
     }
 }
+
+/// What lets an app on App Service have its tokens.
+pub(super) const IDENTITY_HEADER: &str = "x-identity-header";
 
 const FORM: &str = "application/x-www-form-urlencoded";
 

@@ -14,6 +14,7 @@ use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -64,6 +65,11 @@ impl Port {
     pub(super) fn url(&self) -> String {
         format!("https://{}", self.address)
     }
+
+    /// `http://127.0.0.1:PORT`.
+    pub(super) fn plain_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
 }
 
 /// What all servers share: the faults that wait for requests, and the log of those that came.
@@ -79,9 +85,10 @@ pub(super) struct Server {
 }
 
 impl Server {
+    /// * `tls`: plain HTTP without it.
     pub(super) fn start(
         port: Port,
-        tls: Arc<ServerConfig>,
+        tls: Option<Arc<ServerConfig>>,
         endpoint: Endpoint,
         service: Arc<dyn Service>,
         traffic: Arc<Traffic>,
@@ -92,13 +99,13 @@ impl Server {
             traffic,
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(port.listener, TlsAcceptor::from(tls), handler));
+        tasks.spawn(accept(port.listener, tls.map(TlsAcceptor::from), handler));
         Self { _tasks: tasks }
     }
 }
 
 /// Serves one connection after another, each in a task that dies with this one.
-async fn accept(listener: TcpListener, tls: TlsAcceptor, handler: Arc<Handler>) {
+async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, handler: Arc<Handler>) {
     let mut connections = JoinSet::new();
     loop {
         // A failed accept (out of file descriptors, a client gone already) concerns one connection, not the server.
@@ -111,12 +118,21 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, handler: Arc<Handler>) 
     }
 }
 
-async fn serve(stream: TcpStream, tls: TlsAcceptor, handler: Arc<Handler>) {
+async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, handler: Arc<Handler>) {
     // What goes wrong on a connection is seen by its client, and is often what a test ordered.
-    let Ok(stream) = tls.accept(stream).await else {
-        return;
-    };
+    match tls {
+        None => serve_http(stream, &handler).await,
+        Some(tls) => {
+            if let Ok(stream) = tls.accept(stream).await {
+                serve_http(stream, &handler).await;
+            }
+        }
+    }
+}
+
+async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin, handler: &Handler) {
     let service = service_fn(|request| handler.answer(request));
+    // As above.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;

@@ -69,9 +69,18 @@ impl Refusal {
             700_016 | 7_000_112 => (StatusCode::BAD_REQUEST, "unauthorized_client"),
             28_000 | 70_011 | 1_002_012 => (StatusCode::BAD_REQUEST, "invalid_scope"),
             500_011 => (StatusCode::BAD_REQUEST, "invalid_resource"),
-            70_025 | 700_024 | 700_027 | 700_211..=700_213 | 700_222 | 7_000_215 | 7_000_218 => {
-                (StatusCode::UNAUTHORIZED, "invalid_client")
-            }
+            70_025
+            | 700_021
+            | 5_002_738
+            | 700_023
+            | 700_024
+            | 700_027
+            | 700_211..=700_213
+            | 700_222
+            | 7_000_215
+            | 7_000_218
+            | 7_000_222
+            | 7_000_272 => (StatusCode::UNAUTHORIZED, "invalid_client"),
             90_033 => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
             90_055 => (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable"),
             _ => (StatusCode::BAD_REQUEST, "invalid_request"),
@@ -92,9 +101,17 @@ impl RequestIds {
             .headers()
             .get("client-request-id")
             .and_then(|id| id.to_str().ok());
+        let random = Self::random();
+        Self {
+            correlation: sent.map_or(random.correlation, str::to_owned),
+            ..random
+        }
+    }
+
+    pub(super) fn random() -> Self {
         Self {
             trace: Guid::random().to_string(),
-            correlation: sent.map_or_else(|| Guid::random().to_string(), str::to_owned),
+            correlation: Guid::random().to_string(),
         }
     }
 }

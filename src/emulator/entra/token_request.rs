@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use super::FederatedCredential;
 use super::issuer_keys::IssuerKeys;
 use super::refusal::Refusal;
-use crate::emulator::jwt::Jwt;
+use crate::emulator::jwt::{Jwt, PS256, PublicKey, RS256};
 use crate::emulator::time::unix_seconds;
 
 /// The fields of the form that a client sent.
@@ -27,7 +27,7 @@ impl Form {
         })
     }
 
-    fn field(&self, name: &str) -> Option<&str> {
+    pub(super) fn field(&self, name: &str) -> Option<&str> {
         self.0
             .get(name)
             .map(String::as_str)
@@ -35,7 +35,7 @@ impl Form {
     }
 }
 
-/// A service-account token that stands for a client.
+/// A token that stands for a client: a service account's, or one that the client signed itself.
 pub(super) struct Assertion(Jwt<Claims>);
 
 #[derive(Deserialize)]
@@ -52,9 +52,6 @@ pub(super) struct Claims {
 
 impl Assertion {
     pub(super) fn parse(form: &Form) -> Result<Self, Refusal> {
-        if form.field("client_secret").is_some() {
-            return Err(Refusal::new(7_000_215, "Invalid client secret provided."));
-        }
         let is_jwt_bearer = form.field("client_assertion_type") == Some(JWT_BEARER);
         let token = form.field("client_assertion").filter(|_| is_jwt_bearer).ok_or_else(|| {
             let text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
@@ -93,14 +90,58 @@ impl Assertion {
     }
 
     pub(super) async fn check_signature(&self, keys: &IssuerKeys) -> Result<(), Refusal> {
-        let key = keys.find(&self.claims().iss, &self.0.header.kid).await?;
-        if key.is_some_and(|key| self.0.is_signed_by(&key)) {
+        let kid = &self.0.header.kid;
+        let key = keys.find(&self.claims().iss, kid).await?.ok_or_else(|| {
+            let text = format!(
+                "The certificate with identifier '{kid}' used to sign the federated credential could not be found in \
+                 the metadata of identity provider."
+            );
+            Refusal::new(7_000_272, text)
+        })?;
+        if self.0.is_signed_by(&key) {
             return Ok(());
         }
-        Err(Refusal::new(
-            700_027,
-            "Client assertion failed signature validation.",
-        ))
+        Err(invalid_signature())
+    }
+
+    /// Whether the client signed this itself, with one of its certificates, for this endpoint.
+    ///
+    /// * `certificates`: their keys, by thumbprint.
+    pub(super) fn check_certificate(
+        &self,
+        certificates: &[PublicKey],
+        client_id: &str,
+        token_endpoint: &str,
+    ) -> Result<(), Refusal> {
+        let algorithm = &self.0.header.alg;
+        if ![RS256, PS256].contains(&algorithm.as_str()) {
+            let text = format!("Invalid JWT token. '{algorithm}' is not a supported signature algorithm.");
+            return Err(Refusal::new(5_002_738, text));
+        }
+        let thumbprint = &self.0.header.x5t_s256;
+        let certificate = certificates
+            .iter()
+            .find(|certificate| certificate.kid == *thumbprint)
+            .ok_or_else(|| {
+                let text = format!(
+                    "The certificate with identifier used to sign the client assertion is not registered on \
+                     application. [Reason - The key was not found., Thumbprint of key used by client: '{thumbprint}'.]"
+                );
+                Refusal::new(700_027, text)
+            })?;
+        if !self.0.is_signed_by_certificate(certificate) {
+            return Err(invalid_signature());
+        }
+        let Claims { sub, aud, .. } = self.claims();
+        if !sub.eq_ignore_ascii_case(client_id) {
+            let text = "Client assertion application identifier doesn't match 'client_id' parameter.";
+            return Err(Refusal::new(700_021, text));
+        }
+        if *aud != [token_endpoint] {
+            let text = "Client assertion audience claim does not match Realm issuer.";
+            return Err(Refusal::new(700_023, text));
+        }
+        Ok(())
     }
 
     pub(super) fn check_times(&self, now: SystemTime) -> Result<(), Refusal> {
@@ -145,6 +186,10 @@ pub(super) fn resource_of(scope: &str) -> Result<String, Refusal> {
             Err(Refusal::new(28_000, text))
         }
     }
+}
+
+fn invalid_signature() -> Refusal {
+    Refusal::new(700_027, "Client assertion failed signature validation.")
 }
 
 fn no_match(code: u32, claim: &str, presented: &str) -> Refusal {

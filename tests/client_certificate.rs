@@ -1,0 +1,296 @@
+//! Applications that sign in with a certificate, or as the environment says, end to end against the emulator.
+#![cfg(all(feature = "client-certificate", feature = "emulator"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    dead_code,
+    unreachable_pub,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entra_workload::emulator::{Emulator, Endpoint};
+use entra_workload::{
+    ClientCertificateCredential, ClientCertificateCredentialBuilder, Credential, EnvironmentCredential,
+    Error, ErrorKind, TokenRequest,
+};
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
+use serde_json::Value;
+
+use support::{CLIENT_ID, MovableClock, VAULT, is_safe, watch_for_secrets};
+
+#[tokio::test]
+async fn every_form_of_a_certificate_gets_a_token() {
+    let emulator = emulator().await;
+    for name in ["chain.pem", "pkcs1.pem", "aes.p12", "legacy.p12"] {
+        let credential = builder(&emulator)
+            .certificate_path(fixture(name))
+            .password("planted-password")
+            .build()
+            .unwrap();
+        let token = credential
+            .token(&[VAULT])
+            .await
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(claims(token.secret())["appid"], CLIENT_ID, "{name}");
+        assert!(!format!("{credential:?}").contains("planted"), "{credential:?}");
+    }
+    for request in emulator.requests_to(Endpoint::Entra) {
+        assert_eq!(request.form("client_secret"), None);
+        assert_eq!(
+            header(&request.form("client_assertion").unwrap())["x5c"],
+            Value::Null
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_given_in_memory_sends_its_chain_when_told_to() {
+    let emulator = emulator().await;
+    let credential = builder(&emulator)
+        .certificate(read(&fixture("chain.pem")))
+        .send_certificate_chain()
+        .build()
+        .unwrap();
+    credential.token(&[VAULT]).await.unwrap();
+    let sent = emulator.requests_to(Endpoint::Entra)[0]
+        .form("client_assertion")
+        .unwrap();
+    assert_eq!(header(&sent)["x5c"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_registered_is_refused_with_the_way_out() {
+    let emulator = emulator().await;
+    emulator.entra().remove_certificates(CLIENT_ID);
+    let credential = builder(&emulator)
+        .certificate_path(fixture("chain.pem"))
+        .timeout(Duration::from_millis(500))
+        .build()
+        .unwrap();
+    let error = credential.token(&[VAULT]).await.unwrap_err();
+    assert_eq!(
+        (error.kind(), error.aadsts_codes()),
+        (ErrorKind::Rejected, &[700_027][..])
+    );
+    assert!(
+        error.to_string().contains("the certificate is not registered"),
+        "{error}"
+    );
+    is_safe(&error);
+}
+
+#[tokio::test]
+async fn a_slow_clock_is_named_as_the_cause() {
+    let emulator = Emulator::builder().clock(late()).start().await.unwrap();
+    register(&emulator, &read(&fixture("pkcs1.pem")));
+    let credential = builder(&emulator)
+        .certificate_path(fixture("pkcs1.pem"))
+        .build()
+        .unwrap();
+    let error = credential.token(&[VAULT]).await.unwrap_err();
+    assert_eq!(error.aadsts_codes(), [700_024]);
+    assert!(
+        error.to_string().ends_with("check this machine's clock"),
+        "{error}"
+    );
+    is_safe(&error);
+
+    let with_clock = builder(&emulator)
+        .certificate_path(fixture("pkcs1.pem"))
+        .clock(late());
+    with_clock.build().unwrap().token(&[VAULT]).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_of_no_use_is_said_before_anything_is_sent() {
+    let emulator = emulator().await;
+    for (name, kind) in [
+        ("ec.pem", ErrorKind::Configuration),
+        ("encrypted-pkcs8.pem", ErrorKind::Configuration),
+        ("aes.p12", ErrorKind::Configuration),
+        ("missing.pem", ErrorKind::Assertion),
+    ] {
+        let credential = builder(&emulator)
+            .certificate_path(fixture(name))
+            .build()
+            .unwrap();
+        let error = credential.token(&[VAULT]).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+        is_safe(&error);
+    }
+    assert!(emulator.requests_to(Endpoint::Entra).is_empty());
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_needs_no_restart() {
+    let emulator = emulator().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.pem");
+    std::fs::write(&path, read(&fixture("chain.pem"))).unwrap();
+    let credential = builder(&emulator).certificate_path(&path).build().unwrap();
+    credential.token(&[VAULT]).await.unwrap();
+
+    let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
+    let renewed = CertificateParams::default().self_signed(&key).unwrap().pem();
+    emulator.entra().remove_certificates(CLIENT_ID);
+    register(&emulator, renewed.as_bytes());
+    std::fs::write(&path, format!("{renewed}{}", key.serialize_pem())).unwrap();
+    credential.clear();
+    credential.token(&[VAULT]).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_environment_says_secret_before_certificate() {
+    let emulator = emulator().await;
+    emulator.entra().set_client_secret(CLIENT_ID, "planted-secret");
+    let certificate = fixture("aes.p12");
+    let certificate = [
+        ("AZURE_CLIENT_CERTIFICATE_PATH", certificate.to_str().unwrap()),
+        ("AZURE_CLIENT_CERTIFICATE_PASSWORD", "planted-password"),
+        ("AZURE_CLIENT_SEND_CERTIFICATE_CHAIN", "true"),
+    ];
+    environment(&emulator, &certificate)
+        .unwrap()
+        .token(&[VAULT])
+        .await
+        .unwrap();
+    let with_secret = [&certificate[..], &[("AZURE_CLIENT_SECRET", "planted-secret")]].concat();
+    environment(&emulator, &with_secret)
+        .unwrap()
+        .token(&[VAULT])
+        .await
+        .unwrap();
+
+    let requests = emulator.requests_to(Endpoint::Entra);
+    let [by_certificate, by_secret] = requests.as_slice() else {
+        panic!("{requests:?}")
+    };
+    let assertion = by_certificate.form("client_assertion").unwrap();
+    assert_eq!(header(&assertion)["x5c"].as_array().unwrap().len(), 3);
+    assert_eq!(by_certificate.form("client_secret"), None);
+    assert_eq!(by_secret.form("client_secret").as_deref(), Some("planted-secret"));
+    assert_eq!(by_secret.form("client_assertion"), None);
+}
+
+#[tokio::test]
+async fn the_environment_says_which_other_tenants_may_be_asked() {
+    let emulator = emulator().await;
+    emulator.entra().set_client_secret(CLIENT_ID, "planted-secret");
+    let secret = ("AZURE_CLIENT_SECRET", "planted-secret");
+    let scopes = [VAULT];
+    let elsewhere = TokenRequest::new(&scopes).tenant_id("contoso.com");
+
+    let error = environment(&emulator, &[secret])
+        .unwrap()
+        .token_for(&elsewhere)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+    let allowed = ("AZURE_ADDITIONALLY_ALLOWED_TENANTS", "fabrikam.com; contoso.com");
+    let error = environment(&emulator, &[secret, allowed])
+        .unwrap()
+        .token_for(&elsewhere)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.aadsts_codes(),
+        [90_002],
+        "it was asked, and knows no such tenant: {error}"
+    );
+    is_safe(&error);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_wrong_or_expired_is_said() {
+    let emulator = emulator().await;
+    emulator.entra().set_client_secret(CLIENT_ID, "planted-secret");
+    let token = async |secret| {
+        let variables = [("AZURE_CLIENT_SECRET", secret)];
+        environment(&emulator, &variables).unwrap().token(&[VAULT]).await
+    };
+    let wrong = token("planted-wrong").await.unwrap_err();
+    assert_eq!(wrong.aadsts_codes(), [7_000_215], "{wrong}");
+    emulator.entra().expire_client_secret(CLIENT_ID);
+    let expired = token("planted-secret").await.unwrap_err();
+    assert_eq!(expired.aadsts_codes(), [7_000_222], "{expired}");
+    for error in [wrong, expired] {
+        is_safe(&error);
+    }
+}
+
+/// An emulator that knows the application and the certificate of the fixtures.
+async fn emulator() -> Emulator {
+    watch_for_secrets();
+    let emulator = Emulator::start().await.unwrap();
+    register(&emulator, &read(&fixture("pkcs1.pem")));
+    emulator
+}
+
+fn register(emulator: &Emulator, pem: &[u8]) {
+    emulator.entra().register_certificate(CLIENT_ID, pem).unwrap();
+}
+
+fn builder(emulator: &Emulator) -> ClientCertificateCredentialBuilder {
+    ClientCertificateCredential::builder()
+        .environment(entra_workload::Environment::default())
+        .authority_host(emulator.authority_host())
+        .tenant_id(emulator.entra().tenant_id())
+        .client_id(CLIENT_ID)
+        .transport(emulator.transport())
+}
+
+/// The credential that `more` describes, for the application in the emulator's tenant.
+fn environment(emulator: &Emulator, more: &[(&str, &str)]) -> Result<Arc<EnvironmentCredential>, Error> {
+    let application = [
+        ("AZURE_AUTHORITY_HOST", emulator.authority_host()),
+        ("AZURE_TENANT_ID", emulator.entra().tenant_id()),
+        ("AZURE_CLIENT_ID", CLIENT_ID),
+    ];
+    EnvironmentCredential::builder()
+        .environment(application.iter().chain(more).copied().collect())
+        .transport(emulator.transport())
+        .build()
+}
+
+/// Two hours from now.
+fn late() -> MovableClock {
+    let clock = MovableClock::new();
+    clock.advance(Duration::from_secs(7200));
+    clock
+}
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/fixtures/certificate")
+        .join(name)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a small file, in a test")]
+fn read(path: &Path) -> Vec<u8> {
+    std::fs::read(path).unwrap()
+}
+
+fn header(jwt: &str) -> Value {
+    part(jwt, 0)
+}
+
+fn claims(jwt: &str) -> Value {
+    part(jwt, 1)
+}
+
+fn part(jwt: &str, index: usize) -> Value {
+    let part = jwt.split('.').nth(index).unwrap();
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
+}
