@@ -1,0 +1,355 @@
+//! `docs/default-credential.md`, row by row: the example `default_credential` runs in each of the places that the table
+//! describes, as a process of its own, against an emulator of its own.
+#![cfg(all(unix, feature = "emulator", feature = "default-credential"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    dead_code,
+    reason = "tests"
+)]
+
+mod sample;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use entra_workload::emulator::{Emulator, Endpoint, Fault, ManagedIdentity, Pod};
+use futures::StreamExt;
+use sample::Sample;
+use tempfile::TempDir;
+
+const TABLE: &str = include_str!("../docs/default-credential.md");
+
+/// One row: where, set, machine, answers, says, asked.
+struct Row<'a>([&'a str; 6]);
+
+#[tokio::test]
+async fn every_row_of_the_table_is_true() {
+    let rows: Vec<Row> = TABLE
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| where") && !line.starts_with("| ---"))
+        .map(|line| {
+            let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+            Row(cells.try_into().expect("six columns"))
+        })
+        .collect();
+    assert!(rows.len() >= 25, "the table has {} rows", rows.len());
+    let wrong: Vec<String> = futures::stream::iter(rows)
+        .map(|row| async move {
+            let [place, set, machine, ..] = row.0;
+            let why = Place::new(set, machine).await.check(&row).await.err()?;
+            Some(format!("{place} | {set} | {machine}\n    {why}"))
+        })
+        .buffer_unordered(4)
+        .filter_map(|wrong| async { wrong })
+        .collect()
+        .await;
+    assert!(
+        wrong.is_empty(),
+        "{} rows are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// An emulator, and the program's environment.
+struct Place {
+    emulator: Emulator,
+    pod: Pod,
+    sample: Sample,
+    directory: TempDir,
+}
+
+impl Place {
+    async fn new(set: &str, machine: &str) -> Self {
+        let emulator = Emulator::start().await.unwrap();
+        let pod = emulator.pod("shop", "orders").unwrap();
+        let directory = TempDir::new().unwrap();
+        let sample = Sample::bare(
+            "default_credential",
+            emulator.ca_certificate_file(),
+            directory.path(),
+        )
+        .variable("PATH", directory.path())
+        .variable("RUST_LOG", "entra_workload=info")
+        .variable("AZURE_AUTHORITY_HOST", emulator.authority_host());
+        let mut place = Self {
+            emulator,
+            pod,
+            sample,
+            directory: directory,
+        };
+        for item in machine.split(", ") {
+            place.put_there(item);
+        }
+        for item in set.split(", ") {
+            place.set(item);
+        }
+        place
+    }
+
+    /// What the column "machine" says.
+    fn put_there(&mut self, item: &str) {
+        let path = self.directory.path();
+        let reply = |status: u16, body: &'static str| {
+            let reply = http::Response::builder()
+                .status(status)
+                .body(body.into())
+                .unwrap();
+            Fault::reply(reply).until_cleared()
+        };
+        match item {
+            "no metadata" => {
+                // A port on which nobody listens.
+                let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+                return self.variable("AZURE_POD_IDENTITY_AUTHORITY_HOST", &format!("http://{free}"));
+            }
+            "metadata: system identity" => {
+                self.emulator.assign_system_identity();
+            }
+            "metadata: user identity" => self.emulator.assign_identity(identity(USER)),
+            "metadata: two user identities" => {
+                self.emulator.assign_identity(identity(USER));
+                self.emulator.assign_identity(ManagedIdentity::named("another"));
+            }
+            "metadata: identity pod" => self.emulator.assign_identity(identity(self.pod.client_id())),
+            "metadata: web page" => self.emulator.inject(Endpoint::Imds, reply(200, "<html>please log in</html>")),
+            "metadata: unreachable" => self.emulator.inject(
+                Endpoint::Imds,
+                reply(403, "connecting to 169.254.169.254:80: dial tcp: a socket operation was attempted to an unreachable network"),
+            ),
+            "az logged in" => return tool(path, "az", AZ_TOKEN, 0),
+            "az logged out" => return tool(path, "az", "ERROR: Please run 'az login' to setup account.", 1),
+            "az broken" => return tool(path, "az", "ERROR: something else", 1),
+            "azd logged in" => return tool(path, "azd", AZD_TOKEN, 0),
+            "azd logged out" => return tool(path, "azd", "ERROR: not logged in, run `azd auth login` to login", 1),
+            other => panic!("the table has an unknown machine: {other}"),
+        }
+        let url = self.emulator.imds_url().to_owned();
+        self.variable("AZURE_POD_IDENTITY_AUTHORITY_HOST", &url);
+    }
+
+    /// What the column "set" says.
+    fn set(&mut self, item: &str) {
+        let tenant_id = self.emulator.entra().tenant_id().to_owned();
+        match item {
+            "nothing" => {}
+            "in kubernetes" => self.variable("KUBERNETES_SERVICE_HOST", "10.0.0.1"),
+            "workload identity" => {
+                for (name, value) in self.pod.variables() {
+                    self.variable(name, &value);
+                }
+            }
+            "workload identity without `AZURE_CLIENT_ID`" => {
+                self.set("workload identity");
+                self.sample = self.sample.clone().without("AZURE_CLIENT_ID");
+            }
+            "workload identity without `AZURE_TENANT_ID`" => {
+                self.set("workload identity");
+                self.sample = self.sample.clone().without("AZURE_TENANT_ID");
+            }
+            "no federated credential" => self
+                .emulator
+                .entra()
+                .remove_federated_credentials(self.pod.client_id()),
+            "token file missing" => self.variable("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token"),
+            "entra down" => self
+                .emulator
+                .inject(Endpoint::Entra, Fault::status(503).until_cleared()),
+            "`AZURE_CLIENT_ID` of the machine's identity" => {
+                self.emulator.assign_identity(identity(USER));
+                self.variable("AZURE_CLIENT_ID", USER);
+            }
+            "`AZURE_CLIENT_ID` of nobody" => self.variable("AZURE_CLIENT_ID", NOBODY),
+            "App Service" => {
+                self.emulator.assign_system_identity();
+                let (url, header) = (
+                    self.emulator.app_service_url().to_owned(),
+                    self.emulator.app_service_header().to_owned(),
+                );
+                self.variable("IDENTITY_ENDPOINT", &url);
+                self.variable("IDENTITY_HEADER", &header);
+            }
+            "Arc" => {
+                self.variable(
+                    "IDENTITY_ENDPOINT",
+                    "http://127.0.0.1:1/metadata/identity/oauth2/token",
+                );
+                self.variable("IMDS_ENDPOINT", "http://127.0.0.1:1");
+            }
+            "client secret" | "wrong client secret" => {
+                self.emulator.entra().register_application(APP);
+                self.emulator.entra().set_client_secret(APP, "right");
+                self.variable("AZURE_CLIENT_ID", APP);
+                self.variable("AZURE_TENANT_ID", &tenant_id);
+                self.variable(
+                    "AZURE_CLIENT_SECRET",
+                    if item == "client secret" { "right" } else { "wrong" },
+                );
+            }
+            "client secret without `AZURE_TENANT_ID`" => {
+                self.set("client secret");
+                self.sample = self.sample.clone().without("AZURE_TENANT_ID");
+            }
+            "client certificate" => {
+                let certificate = client_certificate();
+                let file = self.directory.path().join("client.pem");
+                fs::write(&file, &certificate).unwrap();
+                self.emulator.entra().register_application(APP);
+                self.emulator
+                    .entra()
+                    .register_certificate(APP, &certificate)
+                    .unwrap();
+                self.variable("AZURE_CLIENT_ID", APP);
+                self.variable("AZURE_TENANT_ID", &tenant_id);
+                self.variable("AZURE_CLIENT_CERTIFICATE_PATH", file.to_str().unwrap());
+            }
+            selection => {
+                let value = selection
+                    .trim_matches('`')
+                    .strip_prefix("AZURE_TOKEN_CREDENTIALS=")
+                    .unwrap_or_else(|| panic!("the table has an unknown setting: {selection}"));
+                self.variable("AZURE_TOKEN_CREDENTIALS", value);
+            }
+        }
+    }
+
+    fn variable(&mut self, name: &str, value: &str) {
+        self.sample = self.sample.clone().variable(name, value);
+    }
+
+    async fn check(self, row: &Row<'_>) -> Result<(), String> {
+        let [_, _, _, answers, says, asked] = row.0;
+        let output = self.sample.run([]).await;
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let said = format!("{stdout}{}", output.stderr);
+        let outcome = stdout
+            .lines()
+            .filter(|line| !line.starts_with("  "))
+            .last()
+            .map(|line| match line.strip_suffix(" gave a token") {
+                Some(link) => link.trim().to_owned(),
+                None => line.get(21..34).unwrap_or(line).trim().to_owned(),
+            });
+        // What makes no chain at all is told without a table.
+        let outcome = outcome.unwrap_or_else(|| "Configuration".to_owned());
+        if outcome != answers {
+            return Err(format!("answers {outcome}:\n{said}"));
+        }
+        if (output.code == Some(0)) != answers.chars().next().is_some_and(char::is_lowercase) {
+            return Err(format!("ends with {:?}:\n{said}", output.code));
+        }
+        let says = match says.strip_prefix("client_id=") {
+            Some("pod") => format!("client_id={:?}", self.pod.client_id()),
+            Some("app") => format!("client_id={APP:?}"),
+            Some("user") => format!("client_id={USER:?}"),
+            _ => says.to_owned(),
+        };
+        if !said.contains(&says) {
+            return Err(format!("does not say {says:?}:\n{said}"));
+        }
+        if answers.starts_with(char::is_lowercase) && said.matches("this credential answers").count() != 1 {
+            return Err(format!("does not say once who answers:\n{said}"));
+        }
+        let seen: BTreeSet<&str> = self
+            .emulator
+            .requests()
+            .iter()
+            .filter_map(|request| match request.endpoint() {
+                Endpoint::Entra => Some("entra"),
+                Endpoint::Imds => Some("metadata"),
+                Endpoint::AppService => Some("app service"),
+                _ => None,
+            })
+            .collect();
+        let asked = BTreeSet::from_iter([asked].into_iter().filter(|asked| *asked != "nobody"));
+        if seen != asked {
+            return Err(format!("asked {seen:?}:\n{said}"));
+        }
+        if said.contains("eyJ") || said.contains("planted") {
+            return Err("shows a secret".to_owned());
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_cold_chain_in_a_pod_makes_exactly_one_request() {
+    let place = Place::new("workload identity", "metadata: system identity").await;
+    assert_eq!(place.sample.run([]).await.code, Some(0));
+    let requests = place.emulator.requests();
+    let of_the_pod: Vec<_> = requests
+        .iter()
+        .filter(|request| request.endpoint() != Endpoint::Issuer)
+        .collect();
+    assert_eq!(of_the_pod.len(), 1, "{of_the_pod:?}");
+    assert_eq!(of_the_pod[0].endpoint(), Endpoint::Entra);
+}
+
+#[tokio::test]
+async fn with_prod_selected_no_developer_tool_is_run() {
+    let place = Place::new("`AZURE_TOKEN_CREDENTIALS=prod`", "no metadata").await;
+    let ran = place.directory.path().join("ran");
+    for program in ["az", "azd"] {
+        script(
+            place.directory.path(),
+            program,
+            &format!("echo > {}", ran.display()),
+        );
+    }
+    assert_eq!(place.sample.run([]).await.code, Some(1));
+    assert!(!ran.exists());
+}
+
+/// A program that prints `text`, to stdout if its exit code is 0 and else to stderr. The shell's own commands are all it has.
+fn tool(path: &Path, name: &str, text: &str, code: u8) {
+    let stream = if code == 0 { 1 } else { 2 };
+    script(
+        path,
+        name,
+        &format!(
+            "printf '%s\\n' '{}' >&{stream}; exit {code}",
+            text.replace('\'', "'\\''")
+        ),
+    );
+}
+
+fn script(path: &Path, name: &str, commands: &str) {
+    let file = path.join(name);
+    fs::write(&file, format!("#!/bin/sh\n{commands}\n")).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn identity(client_id: &str) -> ManagedIdentity {
+    ManagedIdentity {
+        client_id: client_id.to_owned(),
+        object_id: "0b7e1c0e-0000-4000-8000-00000000000b".to_owned(),
+        resource_id:
+            "/subscriptions/s/resourcegroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u"
+                .to_owned(),
+    }
+}
+
+/// Certificate and key in one PEM file, as `az ad sp create-for-rbac --create-cert` writes them.
+fn client_certificate() -> String {
+    let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+    let certificate = rcgen::CertificateParams::new(vec![])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    certificate.pem() + &key.serialize_pem()
+}
+
+const APP: &str = "3f1c1f3a-0000-4000-8000-00000000000a";
+const USER: &str = "5d2c7c2e-0000-4000-8000-00000000000c";
+const NOBODY: &str = "00000000-0000-4000-8000-00000000000f";
+
+/// What `az account get-access-token` and `azd auth token` print. The tokens are none.
+const AZ_TOKEN: &str = r#"{"accessToken":"planted-az-token","expires_on":4102444800,"tokenType":"Bearer"}"#;
+const AZD_TOKEN: &str = r#"{"token":"planted-azd-token","expiresOn":"2100-01-01T00:00:00Z"}"#;
