@@ -83,7 +83,7 @@ impl Place {
             emulator,
             pod,
             sample,
-            directory: directory,
+            directory,
         };
         for item in machine.split(", ") {
             place.put_there(item);
@@ -229,14 +229,12 @@ impl Place {
         let output = self.sample.run([]).await;
         let stdout = String::from_utf8(output.stdout).unwrap();
         let said = format!("{stdout}{}", output.stderr);
-        let outcome = stdout
-            .lines()
-            .filter(|line| !line.starts_with("  "))
-            .last()
-            .map(|line| match line.strip_suffix(" gave a token") {
+        let outcome = stdout.lines().rfind(|line| !line.starts_with("  ")).map(|line| {
+            match line.strip_suffix(" gave a token") {
                 Some(link) => link.trim().to_owned(),
                 None => line.get(21..34).unwrap_or(line).trim().to_owned(),
-            });
+            }
+        });
         // What makes no chain at all is told without a table.
         let outcome = outcome.unwrap_or_else(|| "Configuration".to_owned());
         if outcome != answers {
@@ -268,7 +266,7 @@ impl Place {
                 _ => None,
             })
             .collect();
-        let asked = BTreeSet::from_iter([asked].into_iter().filter(|asked| *asked != "nobody"));
+        let asked: BTreeSet<&str> = [asked].into_iter().filter(|asked| *asked != "nobody").collect();
         if seen != asked {
             return Err(format!("asked {seen:?}:\n{said}"));
         }
