@@ -72,7 +72,7 @@ impl Place {
         let pod = emulator.pod("shop", "orders").unwrap();
         let directory = TempDir::new().unwrap();
         let sample = Sample::bare(
-            "default_credential",
+            sample::example("default_credential"),
             emulator.ca_certificate_file(),
             directory.path(),
         )

@@ -732,7 +732,9 @@ mod blob {
             .upload(content("a"), None)
             .await
             .unwrap();
-        container.blob_client("a").delete(None).await.unwrap();
+        let deleted = container.blob_client("a").delete(None).await.unwrap();
+        let permanent = "x-ms-delete-type-permanent".into();
+        assert_eq!(deleted.headers().get_optional_str(&permanent), Some("true"));
         assert!(!container.blob_client("a").exists().await.unwrap());
         let lease = container.acquire_lease(-1, None).await;
         assert_refused(lease, StatusCode::NotImplemented, "NotImplemented");

@@ -1,6 +1,6 @@
 use std::error::Error;
 
-use azure_core::http::Url;
+use url::Url;
 
 /// The URL of the account's blob endpoint, also if `text` is that of its Data Lake endpoint.
 pub(crate) fn parse(text: &str) -> Result<Url, Box<dyn Error>> {

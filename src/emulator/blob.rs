@@ -244,7 +244,10 @@ impl State {
                 let container = self.container(container)?;
                 call.check_conditions(Some(&container.blob(&name)?.headers))?;
                 container.blobs.remove(&name);
-                Ok(respond(StatusCode::ACCEPTED, HeaderMap::new(), Bytes::new()))
+                let mut headers = HeaderMap::new();
+                // There is no soft delete. Source: Delete Blob, "Version 2017-07-29 and later".
+                header::set(&mut headers, header::DELETE_TYPE_PERMANENT, "true");
+                Ok(respond(StatusCode::ACCEPTED, headers, Bytes::new()))
             }
             _ => Err(Refusal::not_implemented()),
         }

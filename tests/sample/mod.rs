@@ -1,4 +1,5 @@
 //! Runs a sample program as its own process, with an environment of a pod and nothing else.
+#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -24,31 +25,23 @@ pub struct Output {
 }
 
 impl Sample {
-    /// A program in the environment of a pod.
+    /// An example in the environment of a pod.
     ///
-    /// * `name`: of the example; `cargo test` builds all of them before it runs a test.
     /// * `ca_certificates`: the file with the roots to trust.
     /// * `directory`: where it runs.
     pub fn new(name: &str, pod: &Pod, ca_certificates: &Path, directory: &Path) -> Self {
-        let pod = pod.variables().into_iter();
-        pod.fold(
-            Self::bare(name, ca_certificates, directory),
-            |sample, (name, value)| sample.variable(name, value),
-        )
+        Self::at(example(name), pod, ca_certificates, directory)
     }
 
-    /// The same with no variable but `SSL_CERT_FILE`.
-    pub fn bare(name: &str, ca_certificates: &Path, directory: &Path) -> Self {
-        let test = std::env::current_exe().unwrap();
-        let target = test.parent().and_then(Path::parent).unwrap();
-        let program = target
-            .join("examples")
-            .join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-        assert!(
-            program.exists(),
-            "{} is missing: cargo build --examples",
-            program.display()
-        );
+    /// The same with any program.
+    pub fn at(program: PathBuf, pod: &Pod, ca_certificates: &Path, directory: &Path) -> Self {
+        let pod = pod.variables().into_iter();
+        let bare = Self::bare(program, ca_certificates, directory);
+        pod.fold(bare, |sample, (name, value)| sample.variable(name, value))
+    }
+
+    /// Any program, with no variable but `SSL_CERT_FILE`.
+    pub fn bare(program: PathBuf, ca_certificates: &Path, directory: &Path) -> Self {
         let sample = Self {
             program,
             directory: directory.to_owned(),
@@ -100,6 +93,21 @@ impl Sample {
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
     }
+}
+
+/// The program of an example; `cargo test` builds all of them before it runs a test.
+pub fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let target = test.parent().and_then(Path::parent).unwrap();
+    let program = target
+        .join("examples")
+        .join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        program.exists(),
+        "{} is missing: cargo build --examples",
+        program.display()
+    );
+    program
 }
 
 impl Output {

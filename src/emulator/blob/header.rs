@@ -15,6 +15,7 @@ pub(super) const BLOB_TYPE: &str = "x-ms-blob-type";
 pub(super) const CLIENT_REQUEST_ID: &str = "x-ms-client-request-id";
 pub(super) const CONTENT_MD5: &str = "content-md5";
 pub(super) const CREATION_TIME: &str = "x-ms-creation-time";
+pub(super) const DELETE_TYPE_PERMANENT: &str = "x-ms-delete-type-permanent";
 pub(super) const ERROR_CODE: &str = "x-ms-error-code";
 pub(super) const LEASE_STATE: &str = "x-ms-lease-state";
 pub(super) const LEASE_STATUS: &str = "x-ms-lease-status";

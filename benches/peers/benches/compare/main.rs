@@ -333,9 +333,9 @@ async fn in_real_time(report: &mut Report, pod: &Pod, effort: &Effort) -> Peers 
     };
     let ours_failing = failing();
     let azure_failing = failing();
-    let ours_down = credentials::native(pod.ours(&down(), SystemClock));
+    let ours_down = credentials::native(pod.ours(&down(), SystemClock::new()));
     let azure_down = credentials::sdk(pod.azure_identity(&down()));
-    let ours_herd = credentials::native(pod.ours(&ours_failing, SystemClock));
+    let ours_herd = credentials::native(pod.ours(&ours_failing, SystemClock::new()));
     let azure_herd = credentials::sdk(pod.azure_identity(&azure_failing));
     let azure_refused = credentials::sdk(pod.azure_identity(&refusing));
     let (azure, store, ours, sdk_ours, sdk_azure, cold, azure_cold, herd, azure_herd, azure_refused) = tokio::join!(

@@ -1,0 +1,100 @@
+//! Azurite as a process of its own.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tempfile::TempDir;
+
+/// A running Azurite, which ends with this value.
+pub struct Azurite {
+    process: Child,
+    pub account_url: String,
+    pub ca_certificate: String,
+    pub directory: TempDir,
+}
+
+impl Azurite {
+    /// Starts it with a certificate that a new authority signs.
+    pub fn start() -> Self {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "how the script tells a test where Azurite is"
+        )]
+        let script = std::env::var_os("AZURITE_BLOB").expect("AZURITE_BLOB is not set: run scripts/azurite");
+        let directory = TempDir::new().unwrap();
+        let (certificate, key) = (
+            directory.path().join("leaf.pem"),
+            directory.path().join("key.pem"),
+        );
+        let ca_certificate = write_certificate(&certificate, &key);
+        let mut process = Command::new("node")
+            .arg(script)
+            .args([
+                "--oauth",
+                "basic",
+                "--inMemoryPersistence",
+                "--skipApiVersionCheck",
+            ])
+            .args([
+                "--disableTelemetry",
+                "--silent",
+                "--blobHost",
+                "127.0.0.1",
+                "--blobPort",
+                "0",
+            ])
+            .arg("--cert")
+            .arg(certificate)
+            .arg("--key")
+            .arg(key)
+            .current_dir(directory.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // The line that tells the port; what comes after it is read too, or Azurite would wait for a reader.
+        let mut lines = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        let origin = loop {
+            line.clear();
+            assert_ne!(
+                lines.read_line(&mut line).unwrap(),
+                0,
+                "Azurite ended before it listened"
+            );
+            if let Some((_, origin)) = line.trim_end().split_once("successfully listens on ") {
+                break origin;
+            }
+        };
+        let account_url = format!("{origin}/devstoreaccount1");
+        std::thread::spawn(move || lines.read_to_end(&mut Vec::new()));
+        Self {
+            process,
+            account_url,
+            ca_certificate,
+            directory,
+        }
+    }
+}
+
+impl Drop for Azurite {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Writes a leaf for loopback and its key; answers with the certificate of the authority that signed it.
+fn write_certificate(certificate: &PathBuf, key: &PathBuf) -> String {
+    let mut params = CertificateParams::new([]).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let leaf_key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+    let leaf = leaf.signed_by(&leaf_key, &authority).unwrap();
+    std::fs::write(certificate, leaf.pem()).unwrap();
+    std::fs::write(key, leaf_key.serialize_pem()).unwrap();
+    authority.pem()
+}
