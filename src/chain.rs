@@ -260,7 +260,7 @@ impl ChainedTokenCredentialBuilder {
         self
     }
 
-    /// Walks the chain at every call, in place of keeping the link that first gave a token: an identity that is set up later can
+    /// Walks the chain at every call (each caller by itself, with a line in the log whenever another link answers), in place of keeping the link that first gave a token: an identity that is set up later can
     /// then go before the one that answered so far.
     #[must_use]
     pub fn walk_every_time(mut self) -> Self {

@@ -34,7 +34,7 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
-        let azurite = tokio::task::spawn_blocking(Azurite::start).await.unwrap();
+        let azurite = tokio::task::spawn_blocking(|| Azurite::start(&[])).await.unwrap();
         let emulator = Emulator::start().await.unwrap();
         Self {
             azurite,

@@ -17,7 +17,9 @@ pub struct Azurite {
 
 impl Azurite {
     /// Starts it with a certificate that a new authority signs.
-    pub fn start() -> Self {
+    ///
+    /// * `options`: of Azurite, besides those that every test needs.
+    pub fn start(options: &[&str]) -> Self {
         #[expect(
             clippy::disallowed_methods,
             reason = "how the script tells a test where Azurite is"
@@ -37,6 +39,7 @@ impl Azurite {
                 "--inMemoryPersistence",
                 "--skipApiVersionCheck",
             ])
+            .args(options)
             .args([
                 "--disableTelemetry",
                 "--silent",
