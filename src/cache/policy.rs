@@ -96,7 +96,9 @@ mod tests {
             // The worst case: the refresh is due as late as can be, and the outage begins right then.
             let mut remaining = seconds(30 * 60 - 30);
             while remaining > seconds(5 * 60) {
-                remaining -= outlast_outage_for(seconds(3600), remaining, None, random);
+                let pause = outlast_outage_for(seconds(3600), remaining, None, random);
+                assert!(pause >= seconds(30), "{random}: {pause:?}");
+                remaining -= pause;
             }
             assert!(remaining >= seconds(60), "{random}: {remaining:?}");
         }
