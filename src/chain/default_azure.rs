@@ -24,7 +24,7 @@ use crate::token::{AccessToken, TokenRequest};
 ///
 /// | link | is set up here if |
 /// | --- | --- |
-/// | [`EnvironmentCredential`](crate::EnvironmentCredential) | `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` is set |
+/// | [`EnvironmentCredential`] | `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` is set |
 /// | [`WorkloadIdentityCredential`] | `AZURE_FEDERATED_TOKEN_FILE` is set |
 /// | [`ManagedIdentityCredential`] | the host says so by its variables, or a metadata service answers within a second |
 /// | [`AzureCliCredential`] | `az` is on the `PATH`, and somebody is logged in |
@@ -125,7 +125,7 @@ impl fmt::Debug for DefaultAzureCredential {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DefaultAzureLink {
-    /// [`EnvironmentCredential`](crate::EnvironmentCredential)
+    /// [`EnvironmentCredential`]
     Environment,
     /// [`WorkloadIdentityCredential`]
     WorkloadIdentity,

@@ -108,7 +108,7 @@ impl ManagedIdentityCredentialBuilder {
     }
 
     /// Asks first, for a second at most, whether there is a metadata service at all, and is
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if there is none, or if it knows no identity: for the link of a
+    /// [`ErrorKind::Unavailable`] if there is none, or if it knows no identity: for the link of a
     /// chain. Without it a machine without a metadata service fails after more than a minute of tries, as one whose service is
     /// being restarted must not.
     #[must_use]
@@ -146,7 +146,7 @@ impl ManagedIdentityCredentialBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL.
+    /// [`ErrorKind::Configuration`] if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL.
     pub fn build(self) -> Result<Arc<ManagedIdentityCredential>, Error> {
         let environment = self.environment.unwrap_or_else(Environment::from_process);
         let metadata_host = environment
