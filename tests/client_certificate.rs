@@ -75,7 +75,6 @@ async fn a_certificate_that_is_not_registered_is_refused_with_the_way_out() {
     emulator.entra().remove_certificates(CLIENT_ID);
     let credential = builder(&emulator)
         .certificate_path(fixture("chain.pem"))
-        .timeout(Duration::from_millis(500))
         .build()
         .unwrap();
     let error = credential.token(&[VAULT]).await.unwrap_err();
