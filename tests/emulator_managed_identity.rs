@@ -296,6 +296,68 @@ async fn faults_and_the_log_work_here_too_and_the_header_stays_hidden() {
     assert!(printed.contains(emulator.imds_url()), "{printed}");
 }
 
+/// The SDK's own client of the metadata endpoint, which always goes to 169.254.169.254: only its requests are sent elsewhere.
+#[cfg(feature = "azure-core")]
+mod sdk {
+    use std::sync::Arc;
+
+    use azure_core::credentials::TokenCredential as _;
+    use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request, Transport, Url};
+    use azure_identity::{ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId};
+
+    use super::{Emulator, ManagedIdentity};
+
+    #[tokio::test]
+    async fn the_sdk_reads_the_answers_of_the_metadata_endpoint() {
+        let emulator = Emulator::start().await.unwrap();
+        let identity = ManagedIdentity::named("orders");
+        let token = async |id: UserAssignedId| {
+            let detour = Detour {
+                client: reqwest::Client::builder().no_proxy().build().unwrap(),
+                to: emulator.imds_url().parse().unwrap(),
+            };
+            let options = ManagedIdentityCredentialOptions {
+                user_assigned_id: Some(id),
+                client_options: ClientOptions {
+                    transport: Some(Transport::new(Arc::new(detour))),
+                    ..Default::default()
+                },
+            };
+            let credential = ManagedIdentityCredential::new(Some(options)).unwrap();
+            credential
+                .get_token(&["https://vault.azure.net/.default"], None)
+                .await
+        };
+        let refused = token(UserAssignedId::ClientId(identity.client_id.clone())).await;
+        refused.unwrap_err();
+        emulator.assign_identity(identity.clone());
+        for id in [
+            UserAssignedId::ClientId(identity.client_id),
+            UserAssignedId::ObjectId(identity.object_id),
+            UserAssignedId::ResourceId(identity.resource_id),
+        ] {
+            token(id).await.unwrap();
+        }
+    }
+
+    #[derive(Debug)]
+    struct Detour {
+        client: reqwest::Client,
+        to: Url,
+    }
+
+    #[async_trait::async_trait]
+    impl HttpClient for Detour {
+        async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+            assert_eq!(request.url().host_str(), Some("169.254.169.254"));
+            let mut request = request.clone();
+            request.url_mut().set_host(self.to.host_str()).unwrap();
+            request.url_mut().set_port(self.to.port()).unwrap();
+            self.client.execute_request(&request).await
+        }
+    }
+}
+
 /// Asks the metadata endpoint for a token for the vault.
 async fn imds(emulator: &Emulator, ids: &[(&str, &str)]) -> (u16, Value) {
     let url = format!("{}/metadata/identity/oauth2/token", emulator.imds_url());
