@@ -196,7 +196,7 @@ macro_rules! token_methods {
             /// Dropping the future stops nothing: the exchange goes on in a task of its own, and its token serves the next caller.
             #[doc(alias = "get_token")]
             pub async fn token(&self, scopes: &[&str]) -> Result<crate::AccessToken, crate::Error> {
-                self.token_for(&crate::TokenRequest::new(scopes)).await
+                self.cache.token(&crate::TokenRequest::new(scopes)).await
             }
 
             /// A token for a request with a tenant or claims of its own; otherwise as [`token`](Self::token).

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
@@ -9,50 +9,55 @@ use zeroize::Zeroizing;
 /// A clone shares the token, it does not copy it; the memory is wiped when the last clone is dropped. `Debug` shows
 /// the expiry and never the token.
 #[derive(Clone)]
-pub struct AccessToken {
-    issued: Arc<Issued>,
-    refresh_on: SystemTime,
-}
+pub struct AccessToken(Arc<Terms>);
 
 impl AccessToken {
     /// Wraps a token that comes from elsewhere, for instance in a test.
     ///
     /// * `expires_on`: wall time in UTC.
     pub fn new(secret: impl Into<Secret>, expires_on: SystemTime) -> Self {
-        Self {
-            issued: Arc::new(Issued {
-                secret: secret.into(),
-                expires_on,
-            }),
-            refresh_on: expires_on,
-        }
+        Self(Arc::new(Terms {
+            secret: Arc::new(secret.into()),
+            expires_on: since_1970(expires_on),
+            refresh_on: since_1970(expires_on),
+        }))
     }
 
     /// The same token, to be asked for again at `refresh_on`.
     #[must_use]
     pub fn with_refresh_on(self, refresh_on: SystemTime) -> Self {
-        Self { refresh_on, ..self }
+        Self(Arc::new(Terms {
+            secret: self.0.secret.clone(),
+            expires_on: self.0.expires_on,
+            refresh_on: since_1970(refresh_on),
+        }))
     }
 
     /// The token itself. Entra's are JWTs of one to three kilobytes, but a client must not look inside.
     pub fn secret(&self) -> &str {
-        self.issued.secret.expose()
+        self.0.secret.expose()
     }
 
     /// The true expiry, in wall time (UTC); usually 60 to 90 minutes after the token was issued.
     pub fn expires_on(&self) -> SystemTime {
-        self.issued.expires_on
+        SystemTime::UNIX_EPOCH + self.0.expires_on
     }
 
     /// When to ask the credential again, in wall time (UTC): its next refresh of this token is due then. It matters only to a
     /// holder that keeps the token; to ask for every request is cheap.
     pub fn refresh_on(&self) -> SystemTime {
-        self.refresh_on
+        SystemTime::UNIX_EPOCH + self.0.refresh_on
+    }
+
+    /// The same two, expiry and refresh, since 1970: ready for the SDK, which counts in seconds.
+    #[cfg(feature = "azure-core")]
+    pub(crate) fn since_1970(&self) -> (Duration, Duration) {
+        (self.0.expires_on, self.0.refresh_on)
     }
 
     /// Whether both are the same issued token, and not merely alike.
     pub(crate) fn is(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.issued, &other.issued)
+        Arc::ptr_eq(&self.0.secret, &other.0.secret)
     }
 }
 
@@ -60,7 +65,7 @@ impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessToken")
             .field("expires_on", &self.expires_on())
-            .field("refresh_on", &self.refresh_on)
+            .field("refresh_on", &self.refresh_on())
             .finish_non_exhaustive()
     }
 }
@@ -172,9 +177,16 @@ impl<'a> TokenRequest<'a> {
     }
 }
 
-struct Issued {
-    secret: Secret,
-    expires_on: SystemTime,
+/// A token and its times, which are counted from 1970. When only these change, the token is shared.
+struct Terms {
+    secret: Arc<Secret>,
+    expires_on: Duration,
+    refresh_on: Duration,
+}
+
+/// What was before 1970 is as long over as 1970.
+fn since_1970(time: SystemTime) -> Duration {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -68,16 +68,12 @@ impl<'a> KeyView<'a> {
     /// * `sorted`: empty; used if there is more than one scope.
     #[inline]
     pub(super) fn new<'r: 'a>(request: &TokenRequest<'r>, sorted: &'a mut Sorted<'r>) -> Self {
-        let mut scopes = request.scopes();
-        if scopes.len() > 1 {
-            sorted.extend_from_slice(scopes);
-            sorted.sort_unstable();
-            sorted.dedup();
-            scopes = sorted;
-        }
         Self {
             tenant_id: request.requested_tenant_id(),
-            scopes,
+            scopes: match request.scopes() {
+                few @ ([] | [_]) => few,
+                many => sort(many, sorted),
+            },
             claims: request.requested_claims(),
         }
     }
@@ -101,6 +97,14 @@ impl<'a> KeyView<'a> {
             claims: self.claims.map(Into::into),
         })))
     }
+}
+
+/// Apart from the way of the one scope, so that this stays short.
+fn sort<'a, 'r>(scopes: &[&'r str], sorted: &'a mut Sorted<'r>) -> &'a [&'r str] {
+    sorted.extend_from_slice(scopes);
+    sorted.sort_unstable();
+    sorted.dedup();
+    sorted
 }
 
 impl Hash for KeyView<'_> {

@@ -219,11 +219,12 @@ pub(super) enum Age {
 impl Held {
     fn new(grant: Grant, random: f64) -> Self {
         let refresh_after = policy::refresh_after(grant.lifetime, grant.refresh_in, random);
+        let refresh = grant.requested_at + refresh_after;
         Self {
-            token: grant.token,
+            token: grant.token.with_refresh_on(refresh.system_time),
             requested_at: grant.requested_at,
             lifetime: grant.lifetime,
-            refresh: grant.requested_at + refresh_after,
+            refresh,
             expires: grant.requested_at + grant.lifetime,
         }
     }
@@ -243,13 +244,13 @@ impl Held {
     }
 
     pub(super) fn token(&self) -> AccessToken {
-        self.token.clone().with_refresh_on(self.refresh.system_time)
+        self.token.clone()
     }
 
     /// The same token, to be refreshed later.
     fn put_off(&self, refresh: Moment) -> Arc<Self> {
         Arc::new(Self {
-            token: self.token.clone(),
+            token: self.token.clone().with_refresh_on(refresh.system_time),
             refresh,
             ..*self
         })
