@@ -1,8 +1,10 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use rustls::crypto::CryptoProvider;
 use tokio::sync::OnceCell;
 
 use crate::error::Error;
@@ -101,31 +103,53 @@ impl HttpTransport {
 
     async fn client(&self, uri: &http::Uri) -> Result<&reqwest::Client, Error> {
         if uri.scheme() == Some(&http::uri::Scheme::HTTP) {
-            let local = || async { self.build_client(reqwest::ClientBuilder::no_proxy) };
+            // Without TLS: root certificates need not be read.
+            let local = || build(self.builder().no_proxy().tls_certs_only([]));
             return self.local_client.get_or_try_init(local).await;
         }
-        self.client
-            .get_or_try_init(|| async { self.build_client(|builder| builder) })
-            .await
+        let remote = || {
+            // Nothing waits for this, but the first handshake, if it comes before the end.
+            drop(tokio::task::spawn_blocking(gather_entropy));
+            build(self.builder())
+        };
+        self.client.get_or_try_init(remote).await
     }
 
-    fn build_client(
-        &self,
-        adapt: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
-    ) -> Result<reqwest::Client, Error> {
-        let mut builder = reqwest::Client::builder()
+    fn builder(&self) -> reqwest::ClientBuilder {
+        let builder = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .pool_max_idle_per_host(0);
-        if !self.root_certificates.is_empty() {
-            builder = builder.tls_certs_only(self.root_certificates.iter().cloned());
+        match &self.root_certificates[..] {
+            [] => builder,
+            only => builder.tls_certs_only(only.iter().cloned()),
         }
-        adapt(builder).build().map_err(|error| {
+    }
+}
+
+/// Off the runtime's threads, since the root certificates of the system are read here: 10 ms or more.
+async fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
+    tokio::task::spawn_blocking(|| builder.build())
+        .await
+        .map_err(|stopped| {
+            Error::transport("the HTTP client was not made: the runtime is shutting down")
+                .with_source(stopped)
+        })?
+        .map_err(|error| {
             Error::transport("the HTTP client cannot be made; are there root certificates in this image?")
                 .with_source(error)
         })
-    }
+}
+
+/// Makes the cryptography library seed its random numbers, as the first handshake would; with AWS-LC that takes 20 to 60 ms
+/// of one core, once in the life of a process, and meanwhile another one can read the root certificates.
+fn gather_entropy() {
+    let provider = CryptoProvider::get_default()
+        .cloned()
+        .unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
+    // If there is none to be had, the handshake says so.
+    let _ = provider.secure_random.fill(&mut [0]);
 }
 
 #[async_trait]
