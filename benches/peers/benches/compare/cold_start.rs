@@ -7,10 +7,9 @@ use azure_core::credentials::TokenCredential;
 use entra_workload::emulator::{Emulator, Pod};
 
 use crate::credentials::BLOB;
-use crate::statistics::median;
 
-/// Milliseconds from a credential's construction to its first token: this crate's, and `azure_identity`'s.
-pub async fn measure(rounds: usize) -> (f64, f64) {
+/// Milliseconds from a credential's construction to its first token: this crate's, and `azure_identity`'s, by process.
+pub async fn measure(rounds: usize) -> [Vec<f64>; 2] {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("bench", "cold-start").unwrap();
     let [mut ours, mut azure_identity] = [Vec::new(), Vec::new()];
@@ -18,7 +17,7 @@ pub async fn measure(rounds: usize) -> (f64, f64) {
         ours.push(process(&emulator, &pod, OURS).await);
         azure_identity.push(process(&emulator, &pod, AZURE_IDENTITY).await);
     }
-    (median(&ours), median(&azure_identity))
+    [ours, azure_identity]
 }
 
 async fn process(emulator: &Emulator, pod: &Pod, credential: &'static str) -> f64 {

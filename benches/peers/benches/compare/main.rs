@@ -2,8 +2,9 @@
 //! replies with tokens of 1,800 bytes; what is short alternates, and medians of several rounds count.
 //!
 //! ```text
-//! cargo bench -p peers --bench compare              # all of it, in five minutes; writes docs/figures.md and docs/outage.svg
-//! cargo bench -p peers --bench compare -- --quick   # in less than a minute, with the peers' longest waits cut short
+//! cargo bench -p peers --bench compare              # the figures, in six minutes; writes docs/figures.md
+//! cargo bench -p peers --bench compare -- --quick   # in a minute, with the peers' longest waits cut short
+//! cargo bench -p peers --bench compare -- --hour    # the hour with the outage, in real time; writes docs/outage.md and docs/outage.svg
 //! ```
 //!
 //! After the table it prints one line a figure, for scripts: `figure NAME NUMBER`.
@@ -25,7 +26,7 @@ mod report;
 mod sdk;
 mod statistics;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -34,47 +35,111 @@ use entra_workload::SystemClock;
 use tokio::runtime::Runtime;
 
 use clocks::Ahead;
-use credentials::{Call, Pod};
+use credentials::Pod;
 use endpoint::{Behaviour, Endpoint};
-use outage::{Record, SERVICE_UNAVAILABLE, Summary, last_minutes, simulated_hour};
+use outage::{
+    Contender, DUE_IN_THE_OUTAGE, HOUR, LAST_MINUTES, LAST_MINUTES_CUT_SHORT, SERVICE_UNAVAILABLE, Summary,
+    Timetable,
+};
 use picture::Panel;
 use report::Report;
 use report::Wanted::{AtLeast, AtMost};
-use statistics::p999;
+use statistics::{lower_quartile, median, p999};
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let [cold_start::ARGUMENT, credential] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         return cold_start::child(credential);
     }
-    let effort = if arguments.iter().any(|argument| argument == "--quick") {
-        QUICK
-    } else {
-        FULL
-    };
+    let given = |option| arguments.iter().any(|argument| argument == option);
     let pod = Pod::new();
-    let mut report = Report::new();
+    if given("--hour") {
+        hour(&pod);
+    } else {
+        figures(&pod, if given("--quick") { &QUICK } else { &FULL });
+    }
+}
 
+fn figures(pod: &Pod, effort: &Effort) {
+    let mut report = Report::new();
     progress("cached calls");
-    cached(&mut report, &pod, &effort);
+    cached(&mut report, pod, effort);
     let runtime = Runtime::new().unwrap();
     progress("calls during an exchange");
-    runtime.block_on(during_exchanges(&mut report, &pod, &effort));
+    runtime.block_on(during_exchanges(&mut report, pod, effort));
     progress("herds");
-    runtime.block_on(herds(&mut report, &pod));
+    runtime.block_on(herds(&mut report, pod));
     progress("the simulated hour with the outage");
-    let hour = simulated_outage(&mut report, &pod);
+    simulated_outage(&mut report, pod);
     progress("cold starts");
-    runtime.block_on(cold_starts(&mut report, &effort));
+    runtime.block_on(cold_starts(&mut report, effort));
     progress("what takes its time: failures, and the last minutes of a token in real time");
-    let peers = runtime.block_on(in_real_time(&mut report, &pod, &effort));
+    let (contenders, ()) = runtime.block_on(async {
+        tokio::join!(
+            outage::in_real_time(pod, &effort.last_minutes),
+            failures(&mut report, pod, effort)
+        )
+    });
 
-    println!("\n{}", report.table());
-    println!("{}", peers.table());
-    println!("{}", report.lines());
+    let last_minutes = format!(
+        "The last minutes of a token, in real time: {}.\n\n{}",
+        described(&effort.last_minutes),
+        outage::table(&contenders)
+    );
+    println!("\n{}\n{last_minutes}\n{}", report.table(), report.lines());
     if effort.writes {
-        write(&report, &peers, &hour);
+        let text = format!("{}\n{last_minutes}\n{NOT_SHOWN}", report.table());
+        write("figures.md", &made_by("Figures", "", &text));
     }
+}
+
+/// The hour with the outage, in real time.
+fn hour(pod: &Pod) {
+    progress("an hour");
+    let contenders = Runtime::new().unwrap().block_on(outage::in_real_time(pod, &HOUR));
+    let text = format!(
+        "In real time: {}.\n\n{}",
+        described(&HOUR),
+        outage::table(&contenders)
+    );
+    println!("\n{text}");
+    write(
+        "outage.md",
+        &made_by(
+            "An hour with an outage",
+            " -- --hour",
+            &format!("![]({PICTURE})\n\n{text}"),
+        ),
+    );
+    let panels = ["entra-workload", "azure_identity"].map(|who| {
+        let contender: &Contender = contenders.iter().find(|contender| contender.who == who).unwrap();
+        Panel {
+            title: who,
+            records: &contender.records,
+        }
+    });
+    picture::draw(&docs().join(PICTURE), &panels).unwrap();
+}
+
+/// What happened when, in words.
+fn described(timetable: &Timetable) -> String {
+    let minute = |time: Duration| format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60);
+    let Timetable {
+        begin,
+        expiry,
+        down,
+        up,
+        end,
+    } = *timetable;
+    format!(
+        "the first token came at {} and expires at {}; the endpoint answers 503 from {} to {}; ten calls a second until {}, each at its time, \
+         whether or not those before it are answered",
+        minute(begin),
+        minute(expiry),
+        minute(down),
+        minute(up),
+        minute(end)
+    )
 }
 
 fn cached(report: &mut Report, pod: &Pod, effort: &Effort) {
@@ -228,15 +293,13 @@ async fn herds(report: &mut Report, pod: &Pod) {
     );
 }
 
-/// The hour that the picture shows: its token is as old as the hour. The figures are the worst of that one, of one whose token
-/// is due in the middle of the outage, and of both with an endpoint that does not answer at all.
-fn simulated_outage(report: &mut Report, pod: &Pod) -> Vec<Record> {
-    let due_in_the_outage = Duration::from_secs(7 * 60);
+/// The worst of an hour whose token is as old as the hour, of one whose token is due in the middle of the outage, and of both with
+/// an endpoint that does not answer at all.
+fn simulated_outage(report: &mut Report, pod: &Pod) {
     let mut hours = Vec::new();
     for outage in [SERVICE_UNAVAILABLE, Behaviour::StaysSilent] {
-        // A token that was got in minute 7 is one that was got 53 minutes before the next hour, refreshed since.
-        for head_start in [Duration::ZERO, Duration::from_secs(3600) - due_in_the_outage] {
-            hours.push(simulated_hour(pod, head_start, outage));
+        for timetable in [HOUR, DUE_IN_THE_OUTAGE] {
+            hours.push(outage::simulated(pod, &timetable, outage));
         }
     }
     let summaries: Vec<Summary> = hours.iter().map(|hour| Summary::of(hour)).collect();
@@ -246,7 +309,7 @@ fn simulated_outage(report: &mut Report, pod: &Pod) -> Vec<Record> {
         "failed calls in a simulated hour with the endpoint down from minute 31 to minute 59",
         summaries.iter().map(|hour| hour.failures).sum::<usize>() as f64,
         AtMost(0.0),
-        format!("{calls} calls in four such hours, by our `Clock`; the peers in real time below"),
+        format!("{calls} calls in four such hours, by our `Clock`; the peers, in real time: below, and docs/outage.md"),
     );
     let p999 = summaries.iter().map(|hour| hour.p999).max().unwrap_or_default();
     let longest = summaries
@@ -261,54 +324,27 @@ fn simulated_outage(report: &mut Report, pod: &Pod) -> Vec<Record> {
         AtMost(500.0),
         format!("longest {:.0} µs", microseconds(longest)),
     );
-    hours.swap_remove(0)
 }
 
+/// By the lower quartiles: on either side some processes, and now and then half of them, take 40 ms more, since AWS-LC gathers
+/// its entropy twice. A median would tell on which side that happened more often.
 async fn cold_starts(report: &mut Report, effort: &Effort) {
-    let (ours, azure) = cold_start::measure(effort.cold_starts).await;
+    let times = cold_start::measure(effort.cold_starts).await;
+    let [ours, azure] = times.each_ref().map(|times| lower_quartile(times));
+    let [ours_median, azure_median] = times.each_ref().map(|times| median(times));
     report.add(
         "cold_start_ratio",
         "first token over TLS on loopback, new process: ours / azure_identity's",
         ours / azure,
         AtMost(1.0),
         format!(
-            "{ours:.1} ms / {azure:.1} ms, {} processes each",
+            "{ours:.1} ms / {azure:.1} ms, the lower quartiles of {} processes each; medians {ours_median:.1} ms / {azure_median:.1} ms",
             effort.cold_starts
         ),
     );
 }
 
-/// What the peers did in the last minutes of a token.
-struct Peers {
-    azure: Vec<Record>,
-    rows: Vec<(&'static str, Summary)>,
-    minutes: String,
-}
-
-impl Peers {
-    fn table(&self) -> String {
-        let mut table = format!(
-            "Real time, from minute 54:57 of a 60-minute token to {}; the endpoint answers 503 until minute 59; ten calls a second, each at its \
-             time, whether or not those before it are answered:\n\n| who | calls | failed | unanswered | longer than 1 s | p99.9 | longest |\n\
-             | --- | --- | --- | --- | --- | --- | --- |\n",
-            self.minutes
-        );
-        for (who, summary) in &self.rows {
-            table += &format!(
-                "| {who} | {} | {} | {} | {} | {:.1} ms | {:.1} ms |\n",
-                summary.calls,
-                summary.failures,
-                summary.unanswered,
-                summary.slow,
-                milliseconds(summary.p999),
-                milliseconds(summary.longest)
-            );
-        }
-        table
-    }
-}
-
-async fn in_real_time(report: &mut Report, pod: &Pod, effort: &Effort) -> Peers {
+async fn failures(report: &mut Report, pod: &Pod, effort: &Effort) {
     let down = || {
         Endpoint::new(Behaviour::Answers503 {
             delay: Duration::ZERO,
@@ -322,15 +358,6 @@ async fn in_real_time(report: &mut Report, pod: &Pod, effort: &Effort) -> Peers 
     let refusing = Endpoint::new(Behaviour::Refuses {
         delay: Duration::from_millis(500),
     });
-    let minutes = |make: &dyn Fn(&Endpoint) -> Call| {
-        let endpoint = Endpoint::granting();
-        last_minutes(
-            make(&endpoint),
-            endpoint,
-            effort.outage,
-            effort.outage + effort.recovery,
-        )
-    };
     let ours_failing = failing();
     let azure_failing = failing();
     let ours_down = credentials::native(pod.ours(&down(), SystemClock::new()));
@@ -338,12 +365,7 @@ async fn in_real_time(report: &mut Report, pod: &Pod, effort: &Effort) -> Peers 
     let ours_herd = credentials::native(pod.ours(&ours_failing, SystemClock::new()));
     let azure_herd = credentials::sdk(pod.azure_identity(&azure_failing));
     let azure_refused = credentials::sdk(pod.azure_identity(&refusing));
-    let (azure, store, ours, sdk_ours, sdk_azure, cold, azure_cold, herd, azure_herd, azure_refused) = tokio::join!(
-        minutes(&|endpoint| credentials::sdk(pod.azure_identity(endpoint))),
-        minutes(&|endpoint| credentials::store(pod.object_store(endpoint))),
-        minutes(&|endpoint| credentials::native(pod.ours(endpoint, SystemClock::new()))),
-        minutes(&|endpoint| sdk::request(pod.ours(endpoint, SystemClock::new()))),
-        minutes(&|endpoint| sdk::request(pod.azure_identity(endpoint))),
+    let (cold, azure_cold, herd, azure_herd, azure_refused) = tokio::join!(
         herd::rush(&ours_down, 1, effort.patience),
         herd::rush(&azure_down, 1, effort.patience),
         herd::rush(&ours_herd, 20, effort.patience),
@@ -378,47 +400,26 @@ async fn in_real_time(report: &mut Report, pod: &Pod, effort: &Effort) -> Peers 
             waited(azure_refused)
         ),
     );
-    let rows = vec![
-        ("this crate, given such a token", Summary::of(&ours)),
-        ("azure_identity", Summary::of(&azure)),
-        ("object_store", Summary::of(&store)),
-        ("`BlobServiceClient` with this crate", Summary::of(&sdk_ours)),
-        ("`BlobServiceClient` with azure_identity", Summary::of(&sdk_azure)),
-    ];
-    Peers {
-        azure,
-        rows,
-        minutes: effort.until.to_owned(),
-    }
 }
 
-fn write(report: &Report, peers: &Peers, hour: &[Record]) {
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
-    std::fs::create_dir_all(&docs).unwrap();
-    let panels = [
-        Panel {
-            title: "entra-workload: a simulated hour",
-            records: hour,
-            not_measured: None,
-        },
-        Panel {
-            title: "azure_identity: the last minutes of its token, in real time",
-            records: &peers.azure,
-            not_measured: Some("its cached token serves; not measured"),
-        },
-    ];
-    picture::draw(&docs.join("outage.svg"), &panels).unwrap();
+/// A page of the documentation: what made it, when, where, and from what.
+fn made_by(title: &str, options: &str, text: &str) -> String {
     let rustc = Command::new("rustc").arg("--version").output().unwrap();
     let cores = std::thread::available_parallelism().unwrap();
-    let text = format!(
-        "# Figures\n\nMade by `cargo bench -p peers --bench compare` on {}, on a shared machine with {cores} cores; {}.\n{}.\n\n{}\n{}\n{NOT_SHOWN}",
+    format!(
+        "# {title}\n\nMade by `cargo bench -p peers --bench compare{options}` on {}, on a shared machine with {cores} cores; {}.\n{}.\n\n{text}",
         OffsetDateTime::now_utc().date(),
         String::from_utf8_lossy(&rustc.stdout).trim(),
         versions(),
-        report.table(),
-        peers.table(),
-    );
-    std::fs::write(docs.join("figures.md"), text).unwrap();
+    )
+}
+
+fn write(name: &str, text: &str) {
+    std::fs::write(docs().join(name), text).unwrap();
+}
+
+fn docs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
 }
 
 fn versions() -> String {
@@ -461,32 +462,25 @@ struct Effort {
     cold_starts: usize,
     /// How long a caller is waited for who gets no answer.
     patience: Duration,
-    /// From the begin of the last minutes to the endpoint's recovery.
-    outage: Duration,
-    recovery: Duration,
-    until: &'static str,
+    last_minutes: Timetable,
     writes: bool,
 }
 
 const FULL: Effort = Effort {
     rounds: 400,
     refreshes: 5,
-    cold_starts: 21,
+    cold_starts: 41,
     patience: Duration::from_secs(120),
-    outage: outage::UNTIL_RECOVERY,
-    recovery: Duration::from_secs(40),
-    until: "minute 59:40",
+    last_minutes: LAST_MINUTES,
     writes: true,
 };
 
 const QUICK: Effort = Effort {
     rounds: 100,
     refreshes: 2,
-    cold_starts: 7,
+    cold_starts: 15,
     patience: Duration::from_secs(20),
-    outage: Duration::from_secs(15),
-    recovery: Duration::from_secs(5),
-    until: "minute 55:17, with the recovery brought forward to minute 55:12",
+    last_minutes: LAST_MINUTES_CUT_SHORT,
     writes: false,
 };
 
@@ -504,8 +498,11 @@ const NOT_SHOWN: &str = "\
 
 * Absolute times: the machine is shared and virtual. Within one run the contenders alternate, so ratios hold better.
 * The network, and the real Entra: the endpoint is in the same process, but for the cold starts, which go to an emulator on loopback.
-* azure_identity's whole hour: it reads the system's clock, so only the last minutes of a token were run, in real time. Until then its cached
-  token serves. This crate's hour is simulated by its clock; in real time it was given a token that nobody had refreshed before.
-* More cores than these: a shared count of references costs more on many.
+* More cores than these: all callers of a key count references to one token, so two cores together hand out no more of them than one
+  does (perfect scaling would be 1 / cores), and with more cores `contention` may exceed its bound.
+* The cost of a plain allocator: this one counts allocations, which adds a few nanoseconds to each (native 0, through `TokenCredential` 2,
+  the clone that is the floor 2, azure_identity 5).
 * What a service answers to a token that was revoked.
 ";
+
+const PICTURE: &str = "outage.svg";

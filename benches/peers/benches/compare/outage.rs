@@ -3,14 +3,55 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use entra_workload::Clock;
+use entra_workload::SystemClock;
 use futures::future::join_all;
-use tokio::time::{Instant, interval, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use crate::clocks::Simulated;
-use crate::credentials::{BLOB, Call, Pod, native};
+use crate::credentials::{self, BLOB, Call, Pod, native};
 use crate::endpoint::{Behaviour, Endpoint};
+use crate::sdk;
 use crate::statistics::p999;
+
+/// What happens when, counted from the begin of the hour.
+#[derive(Clone, Copy)]
+pub struct Timetable {
+    /// The first call, which gets the first token.
+    pub begin: Duration,
+    /// The end of that token's life.
+    pub expiry: Duration,
+    pub down: Duration,
+    pub up: Duration,
+    /// The last call; what is not answered by then stays unanswered.
+    pub end: Duration,
+}
+
+impl Timetable {
+    fn calls(&self) -> impl Iterator<Item = Duration> {
+        let seconds = |calls| Duration::from_secs(calls) / CALLS_A_SECOND;
+        let begin = self.begin;
+        (0..)
+            .map(move |n| begin + seconds(n))
+            .take_while(|time| *time < self.end)
+    }
+
+    fn first_token(&self) -> Behaviour {
+        Behaviour::Grants {
+            expires_in: (self.expiry - self.begin).as_secs(),
+            delay: Duration::ZERO,
+        }
+    }
+
+    fn endpoint(&self, time: Duration, outage: Behaviour) -> Behaviour {
+        if (self.down..self.up).contains(&time) {
+            return outage;
+        }
+        Behaviour::Grants {
+            expires_in: 3600,
+            delay: Duration::from_millis(100),
+        }
+    }
+}
 
 /// One call: when, by the minute of the hour; how long; and whether it brought a token (`None`: it had no answer when the
 /// measurement ended).
@@ -46,38 +87,27 @@ impl Summary {
 }
 
 /// This crate's hour: the time is that of a paused runtime, the latencies are real ones (plus whatever a call waits in
-/// simulated time). The token is got `head_start` before the hour begins.
-pub fn simulated_hour(pod: &Pod, head_start: Duration, outage: Behaviour) -> Vec<Record> {
+/// simulated time).
+pub fn simulated(pod: &Pod, timetable: &Timetable, outage: Behaviour) -> Vec<Record> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build()
         .unwrap();
     runtime.block_on(async {
-        let endpoint = Endpoint::granting();
-        let clock = Simulated::start();
-        let _: &dyn Clock = &clock;
-        let call = native(pod.ours(&endpoint, clock));
-        assert!(call(BLOB).await);
-        sleep(head_start).await;
+        let endpoint = Endpoint::new(timetable.first_token());
+        let call = native(pod.ours(&endpoint, Simulated::start()));
         let start = Instant::now();
+        sleep(timetable.begin).await;
+        assert!(call(BLOB).await);
         let mut records = Vec::new();
-        for n in 0..HOUR.as_secs() * CALLS_A_SECOND {
-            let at = start + Duration::from_secs(n) / u32::try_from(CALLS_A_SECOND).unwrap();
-            if at >= start + DOWN {
-                endpoint.order(outage);
-            }
-            if at >= start + UP {
-                endpoint.order(Behaviour::Grants {
-                    expires_in: HOUR.as_secs(),
-                    delay: Duration::from_millis(100),
-                });
-            }
-            sleep_until(at).await;
+        for time in timetable.calls() {
+            sleep_until(start + time).await;
+            endpoint.order(timetable.endpoint(time, outage));
             let (began, simulated) = (std::time::Instant::now(), Instant::now());
             let succeeded = call(BLOB).await;
             records.push(Record {
-                minute: (simulated - start).as_secs_f64() / 60.0,
+                minute: minutes(simulated - start),
                 took: began.elapsed() + simulated.elapsed(),
                 succeeded: Some(succeeded),
             });
@@ -86,40 +116,57 @@ pub fn simulated_hour(pod: &Pod, head_start: Duration, outage: Behaviour) -> Vec
     })
 }
 
-/// The end of that hour in real time: the token has [`LEFT`] to live. Calls come at their time, whether or not those before
-/// them have been answered.
-pub async fn last_minutes(
-    call: Call,
-    endpoint: Endpoint,
-    recovery_after: Duration,
-    end: Duration,
-) -> Vec<Record> {
-    endpoint.order(Behaviour::Grants {
-        expires_in: LEFT.as_secs(),
-        delay: Duration::ZERO,
-    });
-    assert!(call(BLOB).await);
-    endpoint.order(SERVICE_UNAVAILABLE);
-    let start = Instant::now();
-    let records = Arc::new(Mutex::new(Vec::new()));
-    let mut ticks = interval(Duration::from_secs(1) / u32::try_from(CALLS_A_SECOND).unwrap());
-    let mut tasks = Vec::new();
-    let mut recovered = false;
-    while start.elapsed() < end {
-        ticks.tick().await;
-        if !recovered && start.elapsed() >= recovery_after {
-            recovered = true;
-            endpoint.order(Behaviour::Grants {
-                expires_in: HOUR.as_secs(),
-                delay: Duration::from_millis(100),
-            });
+/// What one caller met.
+pub struct Contender {
+    pub who: &'static str,
+    pub records: Vec<Record>,
+}
+
+/// The same in real time: this crate, and those that know no other clock than the system's; side by side, each with an endpoint of
+/// its own that answers 503 during the outage.
+pub async fn in_real_time(pod: &Pod, timetable: &Timetable) -> Vec<Contender> {
+    let run = |who, make: &dyn Fn(&Endpoint) -> Call| {
+        let endpoint = Endpoint::new(timetable.first_token());
+        let (call, timetable) = (make(&endpoint), *timetable);
+        async move {
+            let records = calls_in_time(call, endpoint, &timetable).await;
+            Contender { who, records }
         }
-        let (call, records) = (call(BLOB), records.clone());
+    };
+    let ours = |endpoint: &Endpoint| pod.ours(endpoint, SystemClock::new());
+    join_all([
+        run("entra-workload", &|endpoint| native(ours(endpoint))),
+        run("azure_identity", &|endpoint| {
+            credentials::sdk(pod.azure_identity(endpoint))
+        }),
+        run("object_store", &|endpoint| {
+            credentials::store(pod.object_store(endpoint))
+        }),
+        run("`BlobServiceClient` with entra-workload", &|endpoint| {
+            sdk::request(ours(endpoint))
+        }),
+        run("`BlobServiceClient` with azure_identity", &|endpoint| {
+            sdk::request(pod.azure_identity(endpoint))
+        }),
+    ])
+    .await
+}
+
+/// Calls come at their time, whether or not those before them have been answered.
+async fn calls_in_time(call: Call, endpoint: Endpoint, timetable: &Timetable) -> Vec<Record> {
+    assert!(call(BLOB).await);
+    let start = Instant::now() - timetable.begin;
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let mut tasks = Vec::new();
+    for time in timetable.calls() {
+        sleep_until(start + time).await;
+        endpoint.order(timetable.endpoint(time, SERVICE_UNAVAILABLE));
+        let (call, records, end) = (call(BLOB), records.clone(), start + timetable.end);
         tasks.push(tokio::spawn(async move {
             let began = Instant::now();
-            let succeeded = timeout_at(start + end, call).await.ok();
+            let succeeded = timeout_at(end, call).await.ok();
             records.lock().unwrap().push(Record {
-                minute: 60.0 - (LEFT.as_secs_f64() - (began - start).as_secs_f64()) / 60.0,
+                minute: minutes(began - start),
                 took: began.elapsed(),
                 succeeded,
             });
@@ -131,20 +178,63 @@ pub async fn last_minutes(
     records
 }
 
+pub fn table(contenders: &[Contender]) -> String {
+    let mut table = "| who | calls | failed | unanswered | longer than 1 s | p99.9 | longest |\n\
+                     | --- | --- | --- | --- | --- | --- | --- |\n"
+        .to_owned();
+    for Contender { who, records } in contenders {
+        let Summary {
+            calls,
+            failures,
+            unanswered,
+            slow,
+            p999,
+            longest,
+        } = Summary::of(records);
+        let [p999, longest] = [p999, longest].map(|time| time.as_secs_f64() * 1e3);
+        table += &format!(
+            "| {who} | {calls} | {failures} | {unanswered} | {slow} | {p999:.1} ms | {longest:.1} ms |\n"
+        );
+    }
+    table
+}
+
+fn minutes(duration: Duration) -> f64 {
+    duration.as_secs_f64() / 60.0
+}
+
 pub const SERVICE_UNAVAILABLE: Behaviour = Behaviour::Answers503 {
     delay: Duration::from_millis(100),
 };
 
-const HOUR: Duration = Duration::from_secs(3600);
+pub const HOUR: Timetable = Timetable {
+    begin: Duration::ZERO,
+    expiry: Duration::from_secs(3600),
+    down: Duration::from_secs(31 * 60),
+    up: Duration::from_secs(59 * 60),
+    end: Duration::from_secs(3600),
+};
 
-const DOWN: Duration = Duration::from_secs(31 * 60);
+/// A token of minute 7, which is due in minute 31 to 37.
+pub const DUE_IN_THE_OUTAGE: Timetable = Timetable {
+    begin: Duration::from_secs(7 * 60),
+    expiry: Duration::from_secs(67 * 60),
+    ..HOUR
+};
 
-const UP: Duration = Duration::from_secs(59 * 60);
+/// From 3 s before the last five minutes of the token, in which the peers refresh.
+pub const LAST_MINUTES: Timetable = Timetable {
+    begin: Duration::from_secs(54 * 60 + 57),
+    down: Duration::from_secs(54 * 60 + 57),
+    end: Duration::from_secs(59 * 60 + 40),
+    ..HOUR
+};
 
-const CALLS_A_SECOND: u64 = 10;
+/// The same, cut short.
+pub const LAST_MINUTES_CUT_SHORT: Timetable = Timetable {
+    up: Duration::from_secs(55 * 60 + 12),
+    end: Duration::from_secs(55 * 60 + 17),
+    ..LAST_MINUTES
+};
 
-/// What the tokens of the peers have left when their last minutes begin: 3 s more than the 300 s at which they refresh.
-pub const LEFT: Duration = Duration::from_secs(303);
-
-/// From the begin of the last minutes to minute 59.
-pub const UNTIL_RECOVERY: Duration = LEFT.checked_sub(Duration::from_secs(60)).unwrap();
+const CALLS_A_SECOND: u32 = 10;

@@ -14,8 +14,6 @@ use crate::outage::Record;
 pub struct Panel<'a> {
     pub title: &'a str,
     pub records: &'a [Record],
-    /// What stands over the part of the hour without calls.
-    pub not_measured: Option<&'a str>,
 }
 
 pub fn draw(path: &Path, panels: &[Panel; 2]) -> Result<(), Box<dyn Error>> {
@@ -57,9 +55,6 @@ fn draw_panel(area: &DrawingArea<SVGBackend, Shift>, panel: &Panel) -> Result<()
         (45.0, LATENCIES.end / 3.0),
         centred(14).color(&DARK),
     )])?;
-    if let Some(text) = panel.not_measured {
-        chart.draw_series([Text::new(text.to_owned(), (27.0, 1e-2), centred(14).color(&DARK))])?;
-    }
     for (column, succeeded) in columns(panel.records) {
         let colour = if succeeded { GOOD } else { BAD };
         chart.draw_series([PathElement::new(
