@@ -43,7 +43,7 @@ use outage::{
 };
 use picture::Panel;
 use report::Report;
-use report::Wanted::{AtLeast, AtMost};
+use report::Wanted::{AtLeast, AtMost, NoMoreThan};
 use statistics::{lower_quartile, median, p999};
 
 fn main() {
@@ -91,6 +91,8 @@ fn figures(pod: &Pod, effort: &Effort) {
         let text = format!("{}\n{last_minutes}\n{NOT_SHOWN}", report.table());
         write("figures.md", &made_by("Figures", "", &text));
     }
+    let broken = report.broken_promises();
+    assert!(broken.is_empty(), "more than promised: {broken:?}");
 }
 
 /// The hour with the outage, in real time.
@@ -193,7 +195,7 @@ fn cached(report: &mut Report, pod: &Pod, effort: &Effort) {
         "hit_native_allocs",
         "heap allocations per cached `token()`",
         hits.native_allocations as f64,
-        AtMost(0.0),
+        NoMoreThan(0),
         format!(
             "through `TokenCredential` {}; azure_identity {}",
             hits.sdk_allocations, hits.azure_identity_allocations
@@ -281,7 +283,7 @@ async fn herds(report: &mut Report, pod: &Pod) {
         "herd_exchanges",
         "exchanges for 10,000 cold concurrent callers",
         results[0].0 as f64,
-        AtMost(1.0),
+        NoMoreThan(1),
         format!(
             "all served after {:.0} ms; azure_identity {}, {:.0} ms; object_store {}, {:.0} ms",
             milliseconds(results[0].1),
@@ -308,7 +310,7 @@ fn simulated_outage(report: &mut Report, pod: &Pod) {
         "outage_failures",
         "failed calls in a simulated hour with the endpoint down from minute 31 to minute 59",
         summaries.iter().map(|hour| hour.failures).sum::<usize>() as f64,
-        AtMost(0.0),
+        NoMoreThan(0),
         format!("{calls} calls in four such hours, by our `Clock`; the peers, in real time: below, and docs/outage.md"),
     );
     let p999 = summaries.iter().map(|hour| hour.p999).max().unwrap_or_default();
@@ -388,7 +390,7 @@ async fn failures(report: &mut Report, pod: &Pod, effort: &Effort) {
         "failed_herd_exchanges",
         "cold, 20 concurrent callers, endpoint fails after 500 ms: HTTP requests in all",
         ours_failing.requests() as f64,
-        AtMost(4.0),
+        NoMoreThan(4),
         format!(
             "with 503, {} of 20 told after {}; azure_identity {} requests in {patience} s, {} of 20 told; with 401 azure_identity {} requests, {} of 20 told after {}",
             herd.0,

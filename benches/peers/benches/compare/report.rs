@@ -16,6 +16,8 @@ struct Figure {
 pub enum Wanted {
     AtLeast(f64),
     AtMost(f64),
+    /// Of what is counted, and so is the same on every machine.
+    NoMoreThan(u32),
 }
 
 impl Wanted {
@@ -23,6 +25,7 @@ impl Wanted {
         match self {
             Self::AtLeast(bound) => value >= bound,
             Self::AtMost(bound) => value <= bound,
+            Self::NoMoreThan(bound) => value <= f64::from(bound),
         }
     }
 }
@@ -32,6 +35,7 @@ impl fmt::Display for Wanted {
         match self {
             Self::AtLeast(bound) => write!(f, "≥ {bound}"),
             Self::AtMost(bound) => write!(f, "≤ {bound}"),
+            Self::NoMoreThan(bound) => write!(f, "≤ {bound}"),
         }
     }
 }
@@ -80,6 +84,16 @@ impl Report {
             .unwrap();
         }
         table
+    }
+
+    /// The figures that no slow machine excuses.
+    pub fn broken_promises(&self) -> Vec<&'static str> {
+        let counted = self
+            .0
+            .iter()
+            .filter(|figure| matches!(figure.wanted, Wanted::NoMoreThan(_)));
+        let broken = counted.filter(|figure| !figure.wanted.is_met(figure.value));
+        broken.map(|figure| figure.name).collect()
     }
 
     /// One line a figure, for scripts.
