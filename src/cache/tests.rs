@@ -582,6 +582,41 @@ fn a_runtime_that_is_no_longer_driven_does_not_hang_a_key_for_ever() {
 }
 
 #[test]
+fn an_exchange_that_was_given_up_and_ends_after_all_does_not_end_the_one_that_took_its_place() {
+    let start = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let (frozen, driven) = (start(), start());
+    let (mut stage, late) = frozen.block_on(async {
+        let mut stage = Stage::new();
+        let _caller = stage.call("s");
+        let late = stage.fetch().await;
+        (stage, late)
+    });
+    let (call, second) = driven.block_on(async {
+        let call = stage.call("s");
+        let second = stage.fetch().await;
+        late.grant(&stage.clock, "late", HOUR);
+        (call, second)
+    });
+    frozen.block_on(settle());
+    driven.block_on(async {
+        let token = stage.cache.cached(&TokenRequest::new(&["s"])).unwrap();
+        assert_eq!(token.secret(), "late");
+        stage.cache.invalidate(&token);
+        let next = stage.call("s");
+        stage.no_fetch().await;
+        second.grant(&stage.clock, "two", HOUR);
+        assert_eq!(call.await.unwrap().unwrap(), "two");
+        assert_eq!(next.await.unwrap().unwrap(), "two");
+    });
+}
+
+#[test]
 fn without_a_runtime_there_is_an_error_and_no_panic() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
