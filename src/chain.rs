@@ -42,6 +42,7 @@ pub use default_azure::{DefaultAzureCredential, DefaultAzureCredentialBuilder, D
 /// ```
 pub struct ChainedTokenCredential {
     links: Vec<Link>,
+    hint: Option<String>,
     keeps_link: bool,
     /// The index of the link that answered last; beyond the last one while none has.
     answered: AtomicUsize,
@@ -56,6 +57,7 @@ impl ChainedTokenCredential {
     pub fn builder() -> ChainedTokenCredentialBuilder {
         ChainedTokenCredentialBuilder {
             links: Vec::new(),
+            hint: None,
             keeps_link: true,
         }
     }
@@ -160,7 +162,8 @@ impl ChainedTokenCredential {
                 }
             }
         }
-        Err(Error::of_chain(attempts))
+        let hint = self.hint_besides(&attempts);
+        Err(Error::of_chain(attempts, hint))
     }
 
     /// Notes that a link answers, and says so once.
@@ -179,10 +182,18 @@ impl ChainedTokenCredential {
                 credential = %name,
                 client_id = credential.client_id(),
                 passed_over = %reasons.join("; "),
+                hint = self.hint_besides(&passed).map(tracing::field::display),
                 "this credential answers"
             );
         }
         *self.passed.lock().unwrap_or_else(PoisonError::into_inner) = passed;
+    }
+
+    /// The hint, unless a link has said the same.
+    fn hint_besides(&self, attempts: &[Attempt]) -> Option<&str> {
+        let hint = self.hint.as_deref()?;
+        let said = |attempt: &Attempt| attempt.error().to_string() == hint;
+        (!attempts.iter().any(said)).then_some(hint)
     }
 
     fn kept(&self) -> Option<&Arc<dyn Credential>> {
@@ -232,6 +243,8 @@ impl fmt::Debug for ChainedTokenCredential {
 #[derive(Debug)]
 pub struct ChainedTokenCredentialBuilder {
     links: Vec<Link>,
+    /// What is wrong with this place, whichever link answers.
+    hint: Option<String>,
     keeps_link: bool,
 }
 
@@ -281,6 +294,7 @@ impl ChainedTokenCredentialBuilder {
         }
         Ok(Arc::new(ChainedTokenCredential {
             links: self.links,
+            hint: self.hint,
             keeps_link: self.keeps_link,
             answered: AtomicUsize::new(usize::MAX),
             passed: StdMutex::default(),

@@ -39,6 +39,8 @@ pub use developer_tools::{AzureCliCredential, AzureDeveloperCliCredential};
 pub use environment::{EnvironmentCredential, EnvironmentCredentialBuilder};
 #[cfg(feature = "default-credential")]
 pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId};
+#[cfg(feature = "default-credential")]
+pub(crate) use workload_identity::no_workload_identity;
 pub use workload_identity::{WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder};
 
 /// What gives tokens: every credential of this crate, and whatever else implements it; a link of a chain.

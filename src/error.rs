@@ -11,8 +11,9 @@ use http::StatusCode;
 /// One word wide and cheap to clone, so that all who waited for one exchange get the same error.
 ///
 /// * [`kind()`](Self::kind) says what sort of thing went wrong, and so who can mend it.
-/// * `Display` is one stable line that names the thing and the way out (of a chain: one more for each link). It carries no timestamp, no request id and
-///   no text of its source: a controller can put it into a status field and will not see it change.
+/// * `Display` is one stable line that names the thing and the way out (of a chain: one more for each link, and one for what none
+///   of them says). It carries no timestamp, no request id and no text of its source: a controller can put it into a status
+///   field and will not see it change.
 /// * [`source()`](StdError::source) holds the cause, if there is one: the I/O error, or what the server wrote.
 /// * No part of it, `Debug` included, ever holds a token, an assertion or a client secret.
 ///
@@ -144,7 +145,9 @@ impl Error {
 
     /// The error of a chain of which no link gave a token. The last attempt decides what kind it is: either it stopped the chain,
     /// or all were unavailable.
-    pub(crate) fn of_chain(attempts: Vec<Attempt>) -> Self {
+    ///
+    /// * `hint`: a last line of what the links do not say.
+    pub(crate) fn of_chain(attempts: Vec<Attempt>, hint: Option<&str>) -> Self {
         let Some(last) = attempts.last() else {
             return Self::configuration("the chain has no links");
         };
@@ -160,6 +163,7 @@ impl Error {
             .map(|attempt| format!("{}: {}", attempt.name, reason(attempt)));
         let message = std::iter::once(first)
             .chain(lines)
+            .chain(hint.map(str::to_owned))
             .collect::<Vec<_>>()
             .join("\n  ");
         last.error.clone().map(|inner| {

@@ -255,6 +255,10 @@ impl Place {
         if answers.starts_with(char::is_lowercase) && said.matches("this credential answers").count() != 1 {
             return Err(format!("does not say once who answers:\n{said}"));
         }
+        let twice = |line: &str| line.matches("this pod carries no workload identity").count() > 1;
+        if said.lines().any(twice) {
+            return Err(format!("says the same twice in a line:\n{said}"));
+        }
         let seen: BTreeSet<&str> = self
             .emulator
             .requests()

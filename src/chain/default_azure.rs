@@ -7,6 +7,7 @@ use super::ChainedTokenCredential;
 use crate::credential::{
     AzureCliCredential, AzureDeveloperCliCredential, ClientOptions, Credential, EnvironmentCredential,
     ManagedIdentityCredential, ManagedIdentityId, WorkloadIdentityCredential, client_options,
+    no_workload_identity,
 };
 use crate::env::{AZURE_TOKEN_CREDENTIALS, Environment};
 use crate::error::{Attempt, Error};
@@ -18,6 +19,10 @@ use crate::token::{AccessToken, TokenRequest};
 /// It is a [`ChainedTokenCredential`] with the rules of that one: it goes on only past what is not set up here. So a pod with
 /// workload identity never asks the node's metadata service, also when its federation is broken or half of its variables are
 /// missing: the error says what is wrong, and no identity answers that nobody chose.
+///
+/// A pod that carries no workload identity is told so whichever links are asked: in the log line that says who answers, and in
+/// the chain's error if none does. Only a program that [replaced](DefaultAzureCredentialBuilder::replace) the link of workload
+/// identity is not.
 ///
 /// `AZURE_TOKEN_CREDENTIALS` narrows the chain: `prod` (the first three), `dev` (the last two), or the name of one credential,
 /// such as `WorkloadIdentityCredential`. In production, set it: then no developer's login can ever answer.
@@ -230,9 +235,13 @@ impl DefaultAzureCredentialBuilder {
             self.requires_variable,
         )?;
         let mut chain = ChainedTokenCredential::builder();
+        let replaced = |link| self.replaced.iter().rfind(|(replaced, _)| *replaced == link);
+        // A program that has put another in its place needs none from the pod.
+        if !matches!(replaced(DefaultAzureLink::WorkloadIdentity), Some((_, Some(_)))) {
+            chain.hint = no_workload_identity(&environment);
+        }
         for link in links {
-            let replaced = self.replaced.iter().rfind(|(replaced, _)| replaced == link);
-            let credential = match replaced {
+            let credential = match replaced(*link) {
                 Some((_, None)) => continue,
                 Some((_, Some(credential))) => Ok(credential.clone()),
                 None => self.credential(*link, &environment, links.len() == 1),
@@ -435,5 +444,44 @@ mod tests {
             .without(DefaultAzureLink::AzureCli)
             .build();
         assert_eq!(nothing_left.unwrap_err().kind(), ErrorKind::Configuration);
+    }
+
+    #[tokio::test]
+    async fn a_pod_without_workload_identity_is_told_so_once_whichever_link_stops_the_chain() {
+        let replacement = WorkloadIdentityCredential::builder()
+            .environment(Environment::default())
+            .tenant_id("tenant")
+            .client_id("client")
+            .token_file("/nowhere/token")
+            .build()
+            .unwrap();
+        let builder = DefaultAzureCredential::builder;
+        let without = || builder().without(DefaultAzureLink::WorkloadIdentity);
+        let replaced = builder().replace(DefaultAzureLink::WorkloadIdentity, replacement);
+        let pod = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+        // A secret without a client stops the chain at the first link.
+        let secret = ("AZURE_CLIENT_SECRET", "planted");
+        let selected = |name| (AZURE_TOKEN_CREDENTIALS, name);
+        let token_file = ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token");
+        for (builder, variables, told) in [
+            (builder(), &[pod, selected("WorkloadIdentityCredential")][..], 1),
+            (builder(), &[pod, selected("EnvironmentCredential")], 1),
+            (builder(), &[pod, selected("dev")], 1),
+            (builder(), &[pod, secret], 1),
+            (without(), &[pod, selected("EnvironmentCredential")], 1),
+            (without(), &[pod, secret], 1),
+            (replaced, &[pod, secret], 0),
+            (builder(), &[pod, secret, token_file], 0),
+            (builder(), &[selected("EnvironmentCredential")], 0),
+            (builder(), &[secret], 0),
+        ] {
+            let environment = variables.iter().copied().collect();
+            let credential = builder.environment(environment).build().unwrap();
+            let text = credential.token(&["s"]).await.unwrap_err().to_string();
+            let hints = text
+                .matches("this pod carries no workload identity; put the label")
+                .count();
+            assert_eq!(hints, told, "{variables:?}: {text}");
+        }
     }
 }

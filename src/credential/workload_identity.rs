@@ -109,13 +109,21 @@ client_options!(WorkloadIdentityCredentialBuilder);
 client_id_option!(WorkloadIdentityCredentialBuilder);
 
 fn unavailable(environment: &Environment) -> Error {
-    let text = if environment.in_kubernetes() {
-        "this pod carries no workload identity; put the label azure.workload.identity/use: \"true\" on the pod template \
-         (the Deployment's own labels do not count) and create the pod anew"
-    } else {
-        "this process does not run in a pod with workload identity"
-    };
-    Error::unavailable(format!("{AZURE_FEDERATED_TOKEN_FILE} is not set: {text}"))
+    Error::unavailable(no_workload_identity(environment).unwrap_or_else(|| {
+        format!("{AZURE_FEDERATED_TOKEN_FILE} is not set: this process does not run in a pod with workload identity")
+    }))
+}
+
+/// What is said in a pod that carries no workload identity, and nowhere else.
+pub(crate) fn no_workload_identity(environment: &Environment) -> Option<String> {
+    let is_set_up = environment.workload_identity().ok()?.token_file.is_some();
+    (environment.in_kubernetes() && !is_set_up).then(|| {
+        format!(
+            "{AZURE_FEDERATED_TOKEN_FILE} is not set: this pod carries no workload identity; put the label \
+             azure.workload.identity/use: \"true\" on the pod template (the Deployment's own labels do not count) and create \
+             the pod anew"
+        )
+    })
 }
 
 fn half_injected(client_id: bool, tenant_id: bool) -> Error {
