@@ -50,8 +50,10 @@ impl Refusal {
             host,
             tenant_id,
             client_id,
-            ..
+            proof,
         } = presented;
+        // No server has reason to call a client secret an error or an id, but nothing keeps it from that.
+        let identifier = |text| identifier(text).filter(|text| !text.contains(proof.expose()));
         let status = self.status.as_u16();
         let error = match self.problem {
             Problem::Refused {
@@ -74,7 +76,7 @@ impl Refusal {
                     format!("{host} refused client {client_id} in tenant {tenant_id} with {error}{named} (status {status}){hint}"),
                 )
                 .with_oauth_error(Some(error), codes)
-                .with_optional_source(ServerText::new(&description, presented.proof))
+                .with_optional_source(ServerText::new(&description, proof))
             }
             Problem::NoError => Error::protocol(format!("{host} answered {status} without saying why")),
             Problem::NotJson => Error::protocol(format!(
@@ -262,6 +264,10 @@ mod tests {
     const ASSERTION: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci8iLCJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6bnM6YXBwIiwiYXVkIjpbImFwaTovL0F6dXJlQURUb2tlbkV4Y2hhbmdlIl19.c2lnbmF0dXJl";
 
     fn refused(error: &str, codes: &[u32], description: &str) -> Error {
+        proof_refused(ASSERTION, error, codes, description)
+    }
+
+    fn proof_refused(proof: &str, error: &str, codes: &[u32], description: &str) -> Error {
         let refusal = Refusal {
             status: StatusCode::UNAUTHORIZED,
             problem: Problem::Refused {
@@ -270,14 +276,14 @@ mod tests {
                 description: description.into(),
             },
             retry_after: None,
-            trace_id: Some("0a1b".into()),
+            trace_id: Some(description.into()),
             correlation_id: Some(description.into()),
         };
         let presented = Presented {
             host: "login",
             tenant_id: "tenant",
             client_id: "client",
-            proof: &Secret::from(ASSERTION),
+            proof: &Secret::from(proof),
         };
         refusal.into_error(&presented, "our-id")
     }
@@ -315,6 +321,20 @@ mod tests {
         assert_eq!(text(1).to_string(), text(2).to_string());
         assert_eq!(text(1).source().unwrap().to_string(), "AADSTS7: no.");
         assert_eq!(text(1).correlation_id(), Some("our-id"));
+    }
+
+    #[test]
+    fn a_server_that_echoes_the_client_secret_does_not_get_it_into_any_text() {
+        for echo in ["planted-secret", "invalid.planted-secret"] {
+            let error = proof_refused("planted-secret", echo, &[7_000_215], echo);
+            assert!(error.source().is_none());
+            assert!(!format!("{error} {error:?}").contains("planted"), "{error:?}");
+        }
+        let error = proof_refused("planted-secret", "invalid_client", &[], "0a1b");
+        assert_eq!(
+            (error.oauth_error(), error.trace_id(), error.correlation_id()),
+            (Some("invalid_client"), Some("0a1b"), Some("0a1b"))
+        );
     }
 
     proptest! {
