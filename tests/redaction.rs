@@ -1,15 +1,17 @@
-//! A whole life of a credential, with the logs of all crates at `TRACE`: nothing that was logged or can be printed holds a piece
-//! of a secret.
-#![cfg(all(feature = "emulator", feature = "azure-core"))]
+//! A whole life of a credential, and the good and bad days of all others, with the logs of all crates at `TRACE`: nothing that was
+//! logged or can be printed holds a piece of a secret.
+#![cfg(all(feature = "emulator", feature = "default-credential"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
     clippy::disallowed_methods,
+    unreachable_pub,
     reason = "tests"
 )]
 
+mod sample;
 mod support;
 
 use std::cell::RefCell;
@@ -27,13 +29,16 @@ use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use entra_workload::emulator::{Emulator, Endpoint, Fault, Pod, ServiceAccountToken};
 use entra_workload::{
-    AccessToken, AssertionRequest, ClientAssertion as _, ClientAssertionCredential, Clock as _, Environment,
-    ProjectedTokenFile, SdkTransport, Secret, SystemClock, TokenRequest, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialBuilder,
+    AccessToken, AssertionRequest, ClientAssertion as _, ClientAssertionCredential,
+    ClientCertificateCredential, ClientSecretCredential, Clock as _, Credential, DefaultAzureCredential,
+    Environment, Error, ManagedIdentityCredential, ProjectedTokenFile, SdkTransport, Secret, SystemClock,
+    TokenRequest, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
 use http::Response;
+use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 
-use support::{MovableClock, VAULT};
+use sample::Sample;
+use support::{CLIENT_ID, MovableClock, VAULT};
 
 #[tokio::test]
 async fn no_piece_of_a_secret_is_logged_or_shown() {
@@ -48,12 +53,18 @@ async fn no_piece_of_a_secret_is_logged_or_shown() {
     life.meets_answers_that_echo_it().await;
     life.meets_no_answer().await;
     life.finds_a_file_that_holds_no_token().await;
+    life.signs_in_with_a_client_secret().await;
+    life.signs_in_with_a_certificate().await;
+    life.asks_a_managed_identity().await;
+    life.walks_the_default_chain().await;
+    life.is_an_app_of_app_service().await;
     life.shows_all_its_parts().await;
 
     let (secrets, logged) = (life.secrets(), log.take());
-    assert_eq!(piece_of_a_secret(&logged, &secrets), None, "in the log");
+    let pieces = pieces(&secrets);
+    assert_eq!(piece_of_a_secret(&logged, &pieces), None, "in the log");
     for text in &life.shown {
-        assert_eq!(piece_of_a_secret(text, &secrets), None, "{text}");
+        assert_eq!(piece_of_a_secret(text, &pieces), None, "{text}");
     }
 
     // There was something to find, where it would have been found.
@@ -64,6 +75,8 @@ async fn no_piece_of_a_secret_is_logged_or_shown() {
         "a refresh failed; the old token serves on",
         "tokens are refreshed again",
         "using the service-account token that was read before",
+        "entra_workload::chain: this credential answers",
+        "azure_identity::",
         "typespec_client_core::",
         "hyper_util::",
         "reqwest::",
@@ -73,7 +86,7 @@ async fn no_piece_of_a_secret_is_logged_or_shown() {
     for secret in &secrets {
         let piece = secret.get(secret.len() - PIECE..).unwrap();
         tracing::trace!(target: "somewhere::deep", field = ?Some(piece), "planted");
-        assert_eq!(piece_of_a_secret(&log.take(), &secrets), Some(piece));
+        assert_eq!(piece_of_a_secret(&log.take(), &pieces), Some(piece));
     }
 }
 
@@ -83,7 +96,8 @@ struct Life {
     pod: Pod,
     clock: MovableClock,
     credential: Arc<WorkloadIdentityCredential>,
-    access_tokens: RefCell<BTreeSet<String>>,
+    /// Access tokens, keys and what else is found on the way.
+    known_secrets: RefCell<BTreeSet<String>>,
     shown: Vec<String>,
 }
 
@@ -104,7 +118,7 @@ impl Life {
             emulator,
             pod,
             clock,
-            access_tokens: RefCell::default(),
+            known_secrets: RefCell::default(),
             shown,
         }
     }
@@ -179,20 +193,31 @@ impl Life {
     async fn is_refused(&mut self) {
         self.emulator.entra().disable_application(self.pod.client_id());
         let credential = self.builder().build().unwrap();
-        self.show_failure(&credential).await;
+        self.show_failure(&*credential).await;
         self.clock.advance(MINUTE);
         let error = credential.get_token(&[VAULT], None).await.unwrap_err();
         self.show_error(&error);
         self.emulator.entra().register_application(self.pod.client_id());
     }
 
-    /// No server has reason to write tokens into its errors, but nothing keeps it from that.
     async fn meets_answers_that_echo_it(&mut self) {
         let assertion = fs::read_to_string(self.pod.token_file()).unwrap();
         let token = self.token().await;
         let cut = |token: &str| token.get(100..400).unwrap().to_owned();
         let (cut_assertion, cut_token) = (cut(&assertion), cut(token.secret()));
-        for echo in [&assertion, &cut_assertion, token.secret(), &cut_token] {
+        let echoes = [&assertion, &cut_assertion, token.secret(), &cut_token];
+        self.meets_echoes(Endpoint::Entra, &echoes, |life| life.builder().build().unwrap())
+            .await;
+    }
+
+    /// No server has reason to write secrets into its errors, but nothing keeps it from that.
+    async fn meets_echoes<C: Credential>(
+        &mut self,
+        endpoint: Endpoint,
+        echoes: &[&str],
+        build: impl Fn(&Self) -> Arc<C>,
+    ) {
+        for echo in echoes {
             for (status, body) in [
                 (302, String::new()),
                 (403, format!("<html>{echo}</html>")),
@@ -214,17 +239,22 @@ impl Life {
                 ),
                 (200, format!(r#"{{"expires_in":9,"access_token":"{echo} "}}"#)),
                 (200, format!(r#"{{"expires_in":9,"access_token":"{echo}"#)),
+                (
+                    200,
+                    format!(r#"{{"expires_on":"{echo}","access_token":"{echo}"}}"#),
+                ),
+                (200, format!(r#""{echo}""#)),
             ] {
                 let reply = Response::builder()
                     .status(status)
                     .header("location", format!("https://login.example.com/{echo}"))
-                    .header("retry-after", echo)
-                    .header("x-ms-request-id", echo);
+                    .header("retry-after", *echo)
+                    .header("x-ms-request-id", *echo);
                 let fault = Fault::reply(reply.body(body.into()).unwrap());
                 self.show(&fault);
-                self.emulator.inject(Endpoint::Entra, fault);
-                let credential = self.builder().build().unwrap();
-                self.show_failure(&credential).await;
+                self.emulator.inject(endpoint, fault);
+                let credential = build(self);
+                self.show_failure(&*credential).await;
             }
         }
     }
@@ -237,7 +267,7 @@ impl Life {
                 .timeout(Duration::from_millis(300))
                 .build()
                 .unwrap();
-            self.show_failure(&credential).await;
+            self.show_failure(&*credential).await;
             self.emulator.clear_faults(Endpoint::Entra);
         }
     }
@@ -249,8 +279,147 @@ impl Life {
         for content in [PLANTED[2], &format!("{token}.{token}"), &token.replace('.', "..")] {
             fs::write(&file, content).unwrap();
             let credential = self.builder().token_file(&file).build().unwrap();
-            self.show_failure(&credential).await;
+            self.show_failure(&*credential).await;
         }
+    }
+
+    async fn signs_in_with_a_client_secret(&mut self) {
+        self.emulator.entra().set_client_secret(CLIENT_ID, PLANTED[0]);
+        let builder = |life: &Self, secret| {
+            ClientSecretCredential::builder()
+                .environment(life.application(&[]))
+                .client_secret(secret)
+                .transport(life.emulator.transport())
+                .clock(life.clock.clone())
+        };
+        self.show(&builder(self, PLANTED[0]));
+        let credential = builder(self, PLANTED[0]).build().unwrap();
+        self.show_success(&*credential).await;
+        let credential = builder(self, PLANTED[3]).build().unwrap();
+        self.show_failure(&*credential).await;
+        self.meets_echoes(Endpoint::Entra, &PLANTED[..1], |life| {
+            builder(life, PLANTED[0]).build().unwrap()
+        })
+        .await;
+    }
+
+    async fn signs_in_with_a_certificate(&mut self) {
+        let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
+        let certificate = CertificateParams::default().self_signed(&key).unwrap().pem();
+        let entra = self.emulator.entra();
+        entra.register_certificate(CLIENT_ID, &certificate).unwrap();
+        let key = key.serialize_pem();
+        for line in key.lines().filter(|line| !line.starts_with("-----")) {
+            self.knows(line);
+            // As bytes are shown.
+            self.knows(format!("{:?}", line.as_bytes()).trim_matches(['[', ']']));
+        }
+        let builder = |life: &Self, pem: &str| {
+            ClientCertificateCredential::builder()
+                .environment(life.application(&[("AZURE_CLIENT_CERTIFICATE_PASSWORD", PLANTED[4])]))
+                .certificate(pem)
+                .transport(life.emulator.transport())
+                .clock(life.clock.clone())
+        };
+        let pem = format!("{certificate}{key}");
+        self.show(&builder(self, &pem));
+        self.show(&builder(self, &pem).password(PLANTED[4]));
+        let credential = builder(self, &pem).build().unwrap();
+        self.show_success(&*credential).await;
+
+        let with = |key: String| format!("{certificate}{key}");
+        for pem in [
+            &with(key.get(..1000).unwrap().to_owned()),
+            &with(key.replace("\nMIIE", "\n")),
+            &with(key.replace("\nM", "\n!")),
+            &key,
+        ] {
+            let credential = builder(self, pem).build().unwrap();
+            self.show_failure(&*credential).await;
+        }
+        let other_password = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/certificate/aes.p12");
+        let credential = builder(self, &pem)
+            .certificate_path(other_password)
+            .build()
+            .unwrap();
+        self.show_failure(&*credential).await;
+
+        let sent = self.emulator.requests_to(Endpoint::Entra);
+        let assertion = sent.last().and_then(|request| request.form("client_assertion"));
+        self.meets_echoes(Endpoint::Entra, &[&assertion.unwrap()], |life| {
+            builder(life, &pem).build().unwrap()
+        })
+        .await;
+        self.emulator.entra().remove_certificates(CLIENT_ID);
+        let credential = builder(self, &pem).build().unwrap();
+        self.show_failure(&*credential).await;
+    }
+
+    async fn asks_a_managed_identity(&mut self) {
+        let builder = |life: &Self| {
+            ManagedIdentityCredential::builder()
+                .environment(life.machine())
+                .clock(life.clock.clone())
+        };
+        self.show(&builder(self));
+        let credential = builder(self).build().unwrap();
+        self.show_failure(&*credential).await;
+        self.emulator.assign_system_identity();
+        let credential = builder(self).build().unwrap();
+        self.show_success(&*credential).await;
+    }
+
+    async fn walks_the_default_chain(&mut self) {
+        let build = |life: &Self, environment| {
+            let builder = DefaultAzureCredential::builder()
+                .environment(environment)
+                .transport(life.emulator.transport())
+                .clock(life.clock.clone());
+            (format!("{builder:?}"), builder.build().unwrap())
+        };
+        let secret = |life: &Self, secret| life.application(&[("AZURE_CLIENT_SECRET", secret)]);
+        for (environment, answers) in [
+            (secret(self, PLANTED[0]), "environment"),
+            (self.pod.environment(), "workload identity"),
+            (self.machine(), "managed identity"),
+        ] {
+            let (builder, credential) = build(self, environment);
+            self.shown.push(builder);
+            self.show_success(&*credential).await;
+            assert_eq!(credential.answered_by(), Some(answers));
+            for attempt in credential.passed_over() {
+                self.show_failed(attempt.error());
+            }
+        }
+        self.emulator.inject(Endpoint::Imds, Fault::reset());
+        for environment in [secret(self, PLANTED[3]), self.machine()] {
+            let (_, credential) = build(self, environment);
+            self.show_failure(&*credential).await;
+        }
+        self.meets_echoes(Endpoint::Entra, &PLANTED[..1], |life| {
+            build(life, secret(life, PLANTED[0])).1
+        })
+        .await;
+    }
+
+    /// As a program of its own: the SDK reads the secret header of the host from the environment of the process.
+    async fn is_an_app_of_app_service(&mut self) {
+        let header = self.emulator.app_service_header();
+        self.knows(header);
+        let folder = tempfile::tempdir().unwrap();
+        let sample = Sample::bare(
+            sample::example("default_credential"),
+            self.emulator.ca_certificate_file(),
+            folder.path(),
+        )
+        .variable("RUST_LOG", "trace")
+        .variable("IDENTITY_ENDPOINT", self.emulator.app_service_url())
+        .variable("IDENTITY_HEADER", header);
+        let output = sample.run([]).await;
+        assert_eq!(output.code, Some(0), "{}", output.stderr);
+        assert!(output.stderr.contains("TRACE hyper_util::"), "{}", output.stderr);
+        self.shown.push(String::from_utf8(output.stdout).unwrap());
+        self.shown.push(output.stderr);
     }
 
     /// The public types that are left, with what is secret in them.
@@ -278,9 +447,7 @@ impl Life {
         self.show(&builder);
         let credential = builder.build().unwrap();
         let access_token = credential.token(&[VAULT]).await.unwrap();
-        self.access_tokens
-            .borrow_mut()
-            .insert(access_token.secret().to_owned());
+        self.knows(access_token.secret());
         let reported = credential.get_token(&[VAULT], None).await.unwrap();
         let client = azure_core::http::new_http_client(None);
         let scopes = [VAULT];
@@ -317,7 +484,7 @@ impl Life {
             .iter()
             .filter_map(|request| request.form("client_assertion"));
         let planted = PLANTED.map(str::to_owned).into_iter();
-        let mut secrets = self.access_tokens.borrow().clone();
+        let mut secrets = self.known_secrets.borrow().clone();
         secrets.extend(bearers.chain(assertions).chain(planted));
         secrets
     }
@@ -335,8 +502,12 @@ impl Life {
 
     async fn token(&self) -> AccessToken {
         let token = self.credential.token(&[VAULT]).await.unwrap();
-        self.access_tokens.borrow_mut().insert(token.secret().to_owned());
+        self.knows(token.secret());
         token
+    }
+
+    fn knows(&self, secret: &str) {
+        self.known_secrets.borrow_mut().insert(secret.to_owned());
     }
 
     async fn is_refreshed(&self, old: &AccessToken) {
@@ -353,10 +524,40 @@ impl Life {
         tokio::time::timeout(MINUTE, wait).await.expect("it never is");
     }
 
-    async fn show_failure(&mut self, credential: &WorkloadIdentityCredential) {
-        let error = credential.token(&[VAULT]).await.unwrap_err();
-        self.show_error(&error);
-        self.show(credential);
+    /// An application's variables, and more.
+    fn application(&self, more: &[(&str, &str)]) -> Environment {
+        let application = [
+            ("AZURE_AUTHORITY_HOST", self.emulator.authority_host()),
+            ("AZURE_TENANT_ID", self.emulator.entra().tenant_id()),
+            ("AZURE_CLIENT_ID", CLIENT_ID),
+        ];
+        application.iter().chain(more).copied().collect()
+    }
+
+    /// The variables of a machine with a metadata service.
+    fn machine(&self) -> Environment {
+        Environment::from_iter([("AZURE_POD_IDENTITY_AUTHORITY_HOST", self.emulator.imds_url())])
+    }
+
+    async fn show_success(&mut self, credential: &dyn Credential) -> AccessToken {
+        let token = credential.token_for(&TokenRequest::new(&[VAULT])).await.unwrap();
+        self.knows(token.secret());
+        self.show(&credential);
+        self.show(&token);
+        token
+    }
+
+    async fn show_failure(&mut self, credential: &dyn Credential) {
+        let error = credential.token_for(&TokenRequest::new(&[VAULT])).await;
+        self.show_failed(&error.unwrap_err());
+        self.show(&credential);
+    }
+
+    fn show_failed(&mut self, error: &Error) {
+        self.show_error(error);
+        for attempt in error.attempts() {
+            self.show_error(attempt.error());
+        }
     }
 
     fn show_error(&mut self, error: &(dyn StdError + 'static)) {
@@ -377,12 +578,16 @@ fn builder(emulator: &Emulator, pod: &Pod, clock: &MovableClock) -> WorkloadIden
         .clock(clock.clone())
 }
 
-/// The first [`PIECE`] characters in a row that some secret holds too.
-fn piece_of_a_secret<'a>(text: &'a str, secrets: &BTreeSet<String>) -> Option<&'a str> {
-    let pieces: HashSet<&[u8]> = secrets
+/// All [`PIECE`] characters in a row of all secrets.
+fn pieces(secrets: &BTreeSet<String>) -> HashSet<&[u8]> {
+    secrets
         .iter()
         .flat_map(|secret| secret.as_bytes().windows(PIECE))
-        .collect();
+        .collect()
+}
+
+/// The first of these pieces that `text` holds.
+fn piece_of_a_secret<'a>(text: &'a str, pieces: &HashSet<&[u8]>) -> Option<&'a str> {
     let start = text
         .as_bytes()
         .windows(PIECE)
@@ -422,11 +627,13 @@ impl io::Write for Log {
     }
 }
 
-/// In the environment, in the vault, in a file.
-const PLANTED: [&str; 3] = [
+/// In the environment, in the vault, in a file, as a wrong secret, as a password.
+const PLANTED: [&str; 5] = [
     "planted-client-secret",
     "planted-vault-secret",
     "planted-file-secret",
+    "planted-wrong-secret",
+    "planted-certificate-password",
 ];
 
 /// Short enough to find what is left of a token that was cut or broken into lines, and too long to be found by chance.
