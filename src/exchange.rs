@@ -24,6 +24,9 @@ use crate::token::{AccessToken, Secret, TokenRequest};
 use crate::transport::Transport;
 use crate::uuid;
 
+#[cfg(feature = "default-credential")]
+pub(crate) use refusal::ServerText;
+
 /// What the cache asks for tokens. It keeps nothing: each call is one exchange.
 #[async_trait]
 pub(crate) trait TokenSource: fmt::Debug + Send + Sync + 'static {

@@ -366,7 +366,12 @@ impl Life {
         self.show_failure(&*credential).await;
         self.emulator.assign_system_identity();
         let credential = builder(self).build().unwrap();
-        self.show_success(&*credential).await;
+        let token = self.show_success(&*credential).await;
+        let cut = token.secret().get(100..400).unwrap();
+        self.meets_echoes(Endpoint::Imds, &[token.secret(), cut], |life| {
+            builder(life).build().unwrap()
+        })
+        .await;
     }
 
     async fn walks_the_default_chain(&mut self) {
@@ -415,11 +420,16 @@ impl Life {
         .variable("RUST_LOG", "trace")
         .variable("IDENTITY_ENDPOINT", self.emulator.app_service_url())
         .variable("IDENTITY_HEADER", header);
-        let output = sample.run([]).await;
-        assert_eq!(output.code, Some(0), "{}", output.stderr);
-        assert!(output.stderr.contains("TRACE hyper_util::"), "{}", output.stderr);
-        self.shown.push(String::from_utf8(output.stdout).unwrap());
-        self.shown.push(output.stderr);
+        for code in [0, 1] {
+            let output = sample.run([]).await;
+            assert_eq!(output.code, Some(code), "{}", output.stderr);
+            assert!(output.stderr.contains("TRACE hyper_util::"), "{}", output.stderr);
+            self.shown.push(String::from_utf8(output.stdout).unwrap());
+            self.shown.push(output.stderr);
+            let refusal = Response::builder().status(403);
+            let refusal = refusal.body(format!("no: {header}").into()).unwrap();
+            self.emulator.inject(Endpoint::AppService, Fault::reply(refusal));
+        }
     }
 
     /// The public types that are left, with what is secret in them.

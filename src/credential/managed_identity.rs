@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind as SdkErrorKind;
-use azure_core::http::headers::Headers;
+use azure_core::http::headers::{HeaderName, Headers};
 use azure_core::http::{AsyncRawResponse, Body, ClientOptions, HttpClient, Request, StatusCode, Url};
 use azure_identity::{ManagedIdentityCredentialOptions, UserAssignedId};
 use bytes::Bytes;
@@ -16,8 +16,8 @@ use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Grant, TokenSource};
-use crate::token::TokenRequest;
+use crate::exchange::{Grant, ServerText, TokenSource};
+use crate::token::{Secret, TokenRequest};
 use crate::transport::{HttpTransport, Transport};
 
 /// Gets tokens for the managed identity of the virtual machine, node, App Service, Function or Container App that this process
@@ -256,11 +256,12 @@ impl ManagedIdentity {
                 Error::unavailable("the metadata service cannot be reached from here")
             }
             (Some(_), _) => Error::new(ErrorKind::Rejected, "the managed identity endpoint refused"),
+            // Without the cause, which quotes what it read: it may be a token.
             (None, _) if is_not_json(&error) && self.probes => {
-                Error::unavailable("what answers in place of the metadata service is none")
+                return Error::unavailable("what answers in place of the metadata service is none");
             }
             (None, _) if is_not_json(&error) => {
-                Error::protocol("the managed identity endpoint's answer is not JSON")
+                return Error::protocol("the managed identity endpoint's answer is not JSON");
             }
             (None, _) => Error::transport("the managed identity endpoint gave no answer"),
         };
@@ -330,18 +331,27 @@ impl HttpClient for LocalClient {
             .send(head.body(body).map_err(no_request)?)
             .await
             .map_err(|error| azure_core::Error::new(SdkErrorKind::Io, error))?;
+        let (head, mut body) = response.into_parts();
         let mut headers = Headers::new();
-        for (name, value) in response.headers() {
-            if let Ok(value) = value.to_str() {
+        for (name, value) in &head.headers {
+            // The SDK logs them, and goes by those alone that say how long to wait.
+            if let Ok(value) = value.to_str()
+                && value.parse::<u32>().is_ok()
+            {
                 headers.insert(name.as_str().to_owned(), value.to_owned());
             }
         }
-        let status = response.status().as_u16().into();
-        Ok(AsyncRawResponse::from_bytes(
-            status,
-            headers,
-            response.into_body(),
-        ))
+        // The SDK puts it into its error.
+        if !head.status.is_success() {
+            let secret = request.headers().get_optional_str(&IDENTITY_HEADER);
+            let text = ServerText::new(
+                &String::from_utf8_lossy(&body),
+                &Secret::from(secret.unwrap_or_default()),
+            );
+            body = text.map(|text| text.to_string().into()).unwrap_or_default();
+        }
+        let status = head.status.as_u16().into();
+        Ok(AsyncRawResponse::from_bytes(status, headers, body))
     }
 }
 
@@ -358,6 +368,9 @@ impl fmt::Debug for LocalClient {
 const METADATA_HOST: &str = "169.254.169.254";
 
 const METADATA_URL: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
+
+/// With the secret of App Service and its kin.
+const IDENTITY_HEADER: HeaderName = HeaderName::from_static("x-identity-header");
 
 /// As in the SDKs for Go, JavaScript, .NET and Python: a metadata service on the same machine answers in milliseconds.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -110,10 +110,10 @@ impl Refusal {
 /// What the server wrote, made fit to be read by a human: one line, bounded, without ids and times, and without anything
 /// that could be a piece of a token that it echoes.
 #[derive(Debug)]
-struct ServerText(String);
+pub(crate) struct ServerText(String);
 
 impl ServerText {
-    fn new(description: &str, proof: &Secret) -> Option<Self> {
+    pub(crate) fn new(description: &str, proof: &Secret) -> Option<Self> {
         let text = description.split("Trace ID:").next().unwrap_or_default();
         if proof
             .expose()
