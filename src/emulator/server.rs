@@ -119,6 +119,9 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, handler: Arc<Ha
 }
 
 async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, handler: Arc<Handler>) {
+    // Small writes go out at once, as Entra's do: else Nagle's algorithm and a client's delayed acknowledgement add 40 ms to
+    // some handshakes.
+    let _ = stream.set_nodelay(true);
     // What goes wrong on a connection is seen by its client, and is often what a test ordered.
     match tls {
         None => serve_http(stream, &handler).await,
