@@ -16,7 +16,7 @@ use futures_util::TryStreamExt;
 
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
-use crate::credential::{Credential, official};
+use crate::credential::{Credential, official, token_methods};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource};
 use crate::token::{AccessToken, TokenRequest};
@@ -91,7 +91,9 @@ fn date(since_1970: Duration) -> Option<OffsetDateTime> {
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct SdkCredential(Cache);
+pub struct SdkCredential {
+    cache: Cache,
+}
 
 impl SdkCredential {
     /// Wraps a credential.
@@ -101,28 +103,13 @@ impl SdkCredential {
             credential,
             clock: clock.clone(),
         };
-        Arc::new(Self(Cache::new(Arc::new(source), clock, official::PATIENCE)))
+        Arc::new(Self {
+            cache: Cache::new(Arc::new(source), clock, official::PATIENCE),
+        })
     }
 }
 
-#[async_trait]
-impl Credential for SdkCredential {
-    async fn token_for(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        self.0.token(request).await
-    }
-
-    fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
-        self.0.cached(request)
-    }
-
-    fn invalidate(&self, token: &AccessToken) {
-        self.0.invalidate(token);
-    }
-
-    fn clear(&self) {
-        self.0.clear();
-    }
-}
+token_methods!(SdkCredential, |_| None);
 
 #[derive(Debug)]
 struct SdkSource {
