@@ -7,7 +7,7 @@ use azure_core::http::{ClientOptions, Transport};
 use azure_identity::{ClientAssertionCredentialOptions, WorkloadIdentityCredentialOptions};
 use entra_workload::{Clock, Environment};
 use futures::future::BoxFuture;
-use object_store::azure::{AzureConfigKey, AzureCredentialProvider, MicrosoftAzureBuilder};
+use object_store::azure::{AzureConfigKey, AzureCredential, AzureCredentialProvider, MicrosoftAzureBuilder};
 use tempfile::TempDir;
 
 use crate::endpoint::Endpoint;
@@ -73,28 +73,42 @@ impl Pod {
     }
 }
 
-/// One call for a token of a scope; whether it brought one.
+/// One call for a token of a scope; whether it brought a good one.
 pub type Call = Arc<dyn Fn(&'static str) -> BoxFuture<'static, bool> + Send + Sync>;
 
-pub fn native(credential: Arc<entra_workload::WorkloadIdentityCredential>) -> Call {
+pub fn native(credential: Arc<entra_workload::WorkloadIdentityCredential>, endpoint: &Endpoint) -> Call {
+    let endpoint = endpoint.clone();
     Arc::new(move |scope| {
-        let credential = credential.clone();
-        Box::pin(async move { credential.token(&[scope]).await.is_ok() })
+        let (credential, endpoint) = (credential.clone(), endpoint.clone());
+        Box::pin(async move {
+            let token = credential.token(&[scope]).await;
+            token.is_ok_and(|token| endpoint.is_good(token.secret()))
+        })
     })
 }
 
-pub fn sdk(credential: Arc<dyn TokenCredential>) -> Call {
+pub fn sdk(credential: Arc<dyn TokenCredential>, endpoint: &Endpoint) -> Call {
+    let endpoint = endpoint.clone();
     Arc::new(move |scope| {
-        let credential = credential.clone();
-        Box::pin(async move { credential.get_token(&[scope], None).await.is_ok() })
+        let (credential, endpoint) = (credential.clone(), endpoint.clone());
+        Box::pin(async move {
+            let token = credential.get_token(&[scope], None).await;
+            token.is_ok_and(|token| endpoint.is_good(token.token.secret()))
+        })
     })
 }
 
 /// Knows one scope, that of Blob Storage.
-pub fn store(credential: AzureCredentialProvider) -> Call {
+pub fn store(credential: AzureCredentialProvider, endpoint: &Endpoint) -> Call {
+    let endpoint = endpoint.clone();
     Arc::new(move |_| {
-        let credential = credential.clone();
-        Box::pin(async move { credential.get_credential().await.is_ok() })
+        let (credential, endpoint) = (credential.clone(), endpoint.clone());
+        Box::pin(async move {
+            let token = credential.get_credential().await;
+            token.is_ok_and(
+                |token| matches!(&*token, AzureCredential::BearerToken(token) if endpoint.is_good(token)),
+            )
+        })
     })
 }
 

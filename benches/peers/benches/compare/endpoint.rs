@@ -13,12 +13,14 @@ use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
+use tokio::time::Instant;
 
 #[derive(Clone, Debug)]
 pub struct Endpoint(Arc<State>);
 
 #[derive(Debug)]
 struct State {
+    start: Instant,
     behaviour: Mutex<Behaviour>,
     requests: AtomicUsize,
 }
@@ -43,6 +45,7 @@ pub enum Behaviour {
 impl Endpoint {
     pub fn new(behaviour: Behaviour) -> Self {
         Self(Arc::new(State {
+            start: Instant::now(),
             behaviour: Mutex::new(behaviour),
             requests: AtomicUsize::new(0),
         }))
@@ -64,12 +67,22 @@ impl Endpoint {
         self.0.requests.load(Ordering::SeqCst)
     }
 
+    /// Whether a token is one of this endpoint's, and has not expired.
+    pub fn is_good(&self, token: &str) -> bool {
+        // The expiry, and so many zeros before it that a token is as long as a real one.
+        let expiry = token
+            .get(TOKEN_LENGTH - 20..)
+            .and_then(|expiry| expiry.parse().ok());
+        expiry.is_some_and(|expiry| self.0.start.elapsed() < Duration::from_millis(expiry))
+    }
+
     async fn answer(&self) -> (u16, Bytes) {
         self.0.requests.fetch_add(1, Ordering::SeqCst);
         let behaviour = *self.0.behaviour.lock().unwrap();
         let (delay, status, body) = match behaviour {
             Behaviour::Grants { expires_in, delay } => {
-                let token = "t".repeat(TOKEN_LENGTH);
+                let expiry = self.0.start.elapsed() + delay + Duration::from_secs(expires_in);
+                let token = format!("{:0TOKEN_LENGTH$}", expiry.as_millis());
                 let body = format!(
                     r#"{{"token_type":"Bearer","expires_in":{expires_in},"ext_expires_in":{expires_in},"access_token":"{token}"}}"#
                 );

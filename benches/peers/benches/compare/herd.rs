@@ -7,17 +7,32 @@ use tokio::time::timeout;
 
 use crate::credentials::{BLOB, Call};
 
-/// Lets `callers` call at once; how many had an answer within `limit`, and when the last of these came.
-pub async fn rush(call: &Call, callers: usize, limit: Duration) -> (usize, Duration) {
+/// How callers fared.
+pub struct Herd {
+    /// How many had a good token within the limit.
+    pub served: usize,
+    /// How many had an error.
+    pub refused: usize,
+    /// When the last of these answers came.
+    pub after: Duration,
+}
+
+/// Lets `callers` call at once, and waits for them until `limit`.
+pub async fn rush(call: &Call, callers: usize, limit: Duration) -> Herd {
     let start = Instant::now();
     let tasks = (0..callers).map(|_| {
         let call = call(BLOB);
-        tokio::spawn(async move { timeout(limit, call).await.is_ok().then(|| start.elapsed()) })
+        tokio::spawn(async move { Some((timeout(limit, call).await.ok()?, start.elapsed())) })
     });
-    let answered: Vec<Duration> = join_all(tasks)
+    let answers: Vec<(bool, Duration)> = join_all(tasks)
         .await
         .into_iter()
         .filter_map(Result::unwrap)
         .collect();
-    (answered.len(), answered.into_iter().max().unwrap_or(limit))
+    let served = answers.iter().filter(|(served, _)| *served).count();
+    Herd {
+        served,
+        refused: answers.len() - served,
+        after: answers.into_iter().map(|(_, after)| after).max().unwrap_or(limit),
+    }
 }

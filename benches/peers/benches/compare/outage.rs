@@ -87,8 +87,8 @@ impl Summary {
 }
 
 /// This crate's hour: the time is that of a paused runtime, the latencies are real ones (plus whatever a call waits in
-/// simulated time).
-pub fn simulated(pod: &Pod, timetable: &Timetable, outage: Behaviour) -> Vec<Record> {
+/// simulated time). Also how many requests reached the endpoint while it was down.
+pub fn simulated(pod: &Pod, timetable: &Timetable, outage: Behaviour) -> (Vec<Record>, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -96,13 +96,20 @@ pub fn simulated(pod: &Pod, timetable: &Timetable, outage: Behaviour) -> Vec<Rec
         .unwrap();
     runtime.block_on(async {
         let endpoint = Endpoint::new(timetable.first_token());
-        let call = native(pod.ours(&endpoint, Simulated::start()));
+        let call = native(pod.ours(&endpoint, Simulated::start()), &endpoint);
         let start = Instant::now();
         sleep(timetable.begin).await;
         assert!(call(BLOB).await);
         let mut records = Vec::new();
+        let (mut before, mut until_up) = (0, 0);
         for time in timetable.calls() {
             sleep_until(start + time).await;
+            if time < timetable.down {
+                before = endpoint.requests();
+            }
+            if time < timetable.up {
+                until_up = endpoint.requests();
+            }
             endpoint.order(timetable.endpoint(time, outage));
             let (began, simulated) = (std::time::Instant::now(), Instant::now());
             let succeeded = call(BLOB).await;
@@ -112,7 +119,7 @@ pub fn simulated(pod: &Pod, timetable: &Timetable, outage: Behaviour) -> Vec<Rec
                 succeeded: Some(succeeded),
             });
         }
-        records
+        (records, until_up - before)
     })
 }
 
@@ -135,18 +142,18 @@ pub async fn in_real_time(pod: &Pod, timetable: &Timetable) -> Vec<Contender> {
     };
     let ours = |endpoint: &Endpoint| pod.ours(endpoint, SystemClock::new());
     join_all([
-        run("entra-workload", &|endpoint| native(ours(endpoint))),
+        run("entra-workload", &|endpoint| native(ours(endpoint), endpoint)),
         run("azure_identity", &|endpoint| {
-            credentials::sdk(pod.azure_identity(endpoint))
+            credentials::sdk(pod.azure_identity(endpoint), endpoint)
         }),
         run("object_store", &|endpoint| {
-            credentials::store(pod.object_store(endpoint))
+            credentials::store(pod.object_store(endpoint), endpoint)
         }),
         run("`BlobServiceClient` with entra-workload", &|endpoint| {
-            sdk::request(ours(endpoint))
+            sdk::request(ours(endpoint), endpoint)
         }),
         run("`BlobServiceClient` with azure_identity", &|endpoint| {
-            sdk::request(pod.azure_identity(endpoint))
+            sdk::request(pod.azure_identity(endpoint), endpoint)
         }),
     ])
     .await
@@ -215,10 +222,10 @@ pub const HOUR: Timetable = Timetable {
     end: Duration::from_secs(3600),
 };
 
-/// A token of minute 7, which is due in minute 31 to 37.
+/// A token of minute 11, which is due in minute 31 to 41.
 pub const DUE_IN_THE_OUTAGE: Timetable = Timetable {
-    begin: Duration::from_secs(7 * 60),
-    expiry: Duration::from_secs(67 * 60),
+    begin: Duration::from_secs(11 * 60),
+    expiry: Duration::from_secs(71 * 60),
     ..HOUR
 };
 

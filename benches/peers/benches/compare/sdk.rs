@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
-use azure_core::http::headers::Headers;
+use azure_core::http::headers::{AUTHORIZATION, Headers};
 use azure_core::http::{AsyncRawResponse, ClientOptions, HttpClient, Request, StatusCode, Transport, Url};
 use azure_storage_blob::{BlobServiceClient, BlobServiceClientOptions};
 
 use crate::credentials::Call;
+use crate::endpoint::Endpoint;
 
 /// One request to Blob Storage, by a client with this credential.
-pub fn request(credential: Arc<dyn TokenCredential>) -> Call {
+pub fn request(credential: Arc<dyn TokenCredential>, endpoint: &Endpoint) -> Call {
     let options = BlobServiceClientOptions {
         client_options: ClientOptions {
-            transport: Some(Transport::new(Arc::new(Blob))),
+            transport: Some(Transport::new(Arc::new(Blob(endpoint.clone())))),
             ..Default::default()
         },
         ..Default::default()
@@ -27,14 +28,22 @@ pub fn request(credential: Arc<dyn TokenCredential>) -> Call {
     })
 }
 
+/// Serves whoever brings a good token.
 #[derive(Debug)]
-struct Blob;
+struct Blob(Endpoint);
 
 #[async_trait]
 impl HttpClient for Blob {
-    async fn execute_request(&self, _: &Request) -> azure_core::Result<AsyncRawResponse> {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let header = request.headers().get_optional_str(&AUTHORIZATION);
+        let token = header.and_then(|header| header.strip_prefix("Bearer "));
+        let status = if token.is_some_and(|token| self.0.is_good(token)) {
+            StatusCode::Ok
+        } else {
+            StatusCode::Unauthorized
+        };
         Ok(AsyncRawResponse::from_bytes(
-            StatusCode::Ok,
+            status,
             Headers::new(),
             "<StorageServiceProperties/>",
         ))

@@ -3,18 +3,9 @@
 use std::time::Duration;
 
 pub fn median(values: &[f64]) -> f64 {
-    quantile(values, 2)
-}
-
-pub fn lower_quartile(values: &[f64]) -> f64 {
-    quantile(values, 4)
-}
-
-/// The value that one in `nth` does not exceed.
-fn quantile(values: &[f64], nth: usize) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    values[values.len() / nth]
+    values[values.len() / 2]
 }
 
 /// The smallest latency that 99.9 % of the calls do not exceed.
