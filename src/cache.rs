@@ -103,9 +103,7 @@ impl Cache {
             return Ok(slot.clone());
         }
         let mut slots = HashMap::clone(&slots);
-        if slots.len() >= MAX_SLOTS {
-            make_room(&mut slots);
-        }
+        while slots.len() >= MAX_SLOTS && make_room(&mut slots) {}
         let slot = Arc::new(Slot::new(key.clone()));
         slots.insert(key, slot.clone());
         self.slots.store(Arc::new(slots));
@@ -123,13 +121,15 @@ impl fmt::Debug for Cache {
 }
 
 /// Drops the slot whose token expires first, which is the one that nobody has used for longest, since use is what refreshes
-/// a token. A slot with an exchange under way stays: its key must not start a second one.
-fn make_room(slots: &mut HashMap<Key, Arc<Slot>>) {
-    let idle = slots.iter().filter(|(_, slot)| !slot.is_exchanging());
-    if let Some((key, _)) = idle.min_by_key(|(_, slot)| slot.held().as_ref().map(|held| held.expires_on())) {
-        let key = key.clone();
-        slots.remove(&key);
-    }
+/// a token; and tells whether it did. A slot that is being used stays, since its key must not start a second exchange: whoever
+/// waits for an exchange, or runs it, holds the slot too, and not just the present map and the next one, which is `slots`.
+fn make_room(slots: &mut HashMap<Key, Arc<Slot>>) -> bool {
+    let idle = slots.iter().filter(|(_, slot)| Arc::strong_count(slot) <= 2);
+    let first = idle.min_by_key(|(_, slot)| slot.held().as_ref().map(|held| held.expires_on()));
+    let Some(key) = first.map(|(key, _)| key.clone()) else {
+        return false;
+    };
+    slots.remove(&key).is_some()
 }
 
 /// A program asks for a handful of resources; one that serves many tenants, for a few each. Beyond this many a stream of
