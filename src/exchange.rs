@@ -24,6 +24,7 @@ use crate::token::{AccessToken, Secret, TokenRequest};
 use crate::transport::Transport;
 use crate::uuid;
 
+pub(crate) use backoff::Urgency;
 #[cfg(feature = "default-credential")]
 pub(crate) use refusal::ServerText;
 
@@ -31,7 +32,7 @@ pub(crate) use refusal::ServerText;
 #[async_trait]
 pub(crate) trait TokenSource: fmt::Debug + Send + Sync + 'static {
     /// Gets one token, or says why there is none, within the source's own time limit.
-    async fn fetch(&self, request: &TokenRequest<'_>) -> Result<Grant, Error>;
+    async fn fetch(&self, request: &TokenRequest<'_>, urgency: Urgency) -> Result<Grant, Error>;
 }
 
 /// A token, and how long it is good.
@@ -67,11 +68,12 @@ pub(crate) struct Exchange {
 
 #[async_trait]
 impl TokenSource for Exchange {
-    async fn fetch(&self, request: &TokenRequest<'_>) -> Result<Grant, Error> {
+    async fn fetch(&self, request: &TokenRequest<'_>, urgency: Urgency) -> Result<Grant, Error> {
         let tenant = self.tenant(request.requested_tenant_id())?;
         let attempts = Attempts {
             exchange: self,
             request,
+            urgency,
             endpoint: self.authority.token_url(&tenant)?,
             tenant,
             deadline: Instant::now() + self.timeout,
@@ -112,6 +114,7 @@ impl fmt::Debug for Exchange {
 struct Attempts<'a> {
     exchange: &'a Exchange,
     request: &'a TokenRequest<'a>,
+    urgency: Urgency,
     tenant: TenantId,
     endpoint: Uri,
     deadline: Instant,
@@ -150,7 +153,7 @@ impl Attempts<'_> {
                 "got no token"
             );
             if !read_again
-                && tried < backoff::MAX_ATTEMPTS
+                && tried < self.urgency.attempts()
                 && error.aadsts_codes().contains(&ASSERTION_OUTSIDE_ITS_TIME)
             {
                 read_again = true;
@@ -165,7 +168,7 @@ impl Attempts<'_> {
                 return Err(error);
             }
             let remaining = self.deadline.saturating_duration_since(Instant::now());
-            let Some(pause) = backoff::pause(tried, error.retry_after(), remaining) else {
+            let Some(pause) = backoff::pause(self.urgency, tried, error.retry_after(), remaining) else {
                 return Err(error);
             };
             tokio::time::sleep(pause).await;

@@ -4,11 +4,14 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// How long after its request a token is refreshed: `refresh_in`, or half its life, less a random part of up to a third, so
-/// that pods which started together drift apart.
+/// that pods which started together drift apart. A `refresh_in` that is shorter than the pause between two tries is a mistake
+/// of the server, and would make every call start an exchange.
 ///
 /// * `random`: between 0 and 1.
 pub(crate) fn refresh_after(lifetime: Duration, refresh_in: Option<Duration>, random: f64) -> Duration {
-    let due = refresh_in.unwrap_or(lifetime / 2);
+    let due = refresh_in
+        .unwrap_or(lifetime / 2)
+        .max(retry_refresh_after(lifetime, None));
     due.mul_f64(1.0 - random.clamp(0.0, 1.0) * REFRESH_JITTER)
 }
 
@@ -137,7 +140,12 @@ mod tests {
             seconds(43_000)
         );
         assert_eq!(refresh_after(seconds(3600), None, 0.0), seconds(1800));
-        assert_eq!(refresh_after(seconds(3600), Some(seconds(0)), 0.7), seconds(0));
+    }
+
+    #[test]
+    fn a_refresh_time_that_is_over_at_once_does_not_make_every_call_an_exchange() {
+        assert_eq!(refresh_after(seconds(3600), Some(seconds(0)), 0.0), seconds(30));
+        assert_eq!(refresh_after(seconds(60), Some(seconds(1)), 0.0), seconds(6));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::key::Key;
 use super::policy;
 use crate::clock::{Clock, Moment};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Grant, TokenSource};
+use crate::exchange::{Grant, TokenSource, Urgency};
 use crate::token::AccessToken;
 
 /// The place of one key: its token, and whose turn it is to get the next one.
@@ -45,10 +45,6 @@ impl Slot {
         self.held.load()
     }
 
-    pub(super) fn is_exchanging(&self) -> bool {
-        self.turn().flight.is_some()
-    }
-
     /// Starts a refresh in the background, unless one is under way; without a Tokio runtime there is no background, and the
     /// token serves as it is.
     pub(super) fn refresh(self: &Arc<Self>, refresher: &Refresher) {
@@ -64,7 +60,7 @@ impl Slot {
         let pause = policy::retry_refresh_after(held.lifetime, None);
         self.held.store(Some(held.put_off(now + pause)));
         if turn.flight.as_ref().is_none_or(Flight::is_lost) {
-            let landing = self.clone().take_off(&mut turn, refresher);
+            let landing = self.clone().take_off(&mut turn, refresher, Urgency::Background);
             drop(turn);
             landing.spawn_on(&runtime);
         }
@@ -92,9 +88,9 @@ impl Slot {
             let landed = tokio::time::timeout_at(deadline, outcome.wait_for(Option::is_some)).await;
             let outcome = landed.ok().and_then(|landed| landed.ok()?.clone());
             match outcome {
-                // The machine slept while it was on its way, say.
+                // The machine slept before this caller was told, or while the token was on its way.
                 Some(Ok(token)) if token.expires_on() <= refresher.clock.now().system_time => {
-                    error = Error::transport("the token had expired when it came");
+                    error = expired_on_its_way();
                 }
                 Some(outcome) => return outcome,
                 None => {}
@@ -133,7 +129,7 @@ impl Slot {
         {
             return Err(error.clone());
         }
-        let landing = self.clone().take_off(&mut turn, refresher);
+        let landing = self.clone().take_off(&mut turn, refresher, Urgency::Awaited);
         let (outcome, deadline) = (landing.outcome.subscribe(), landing.deadline);
         Ok(Joined::New {
             landing,
@@ -144,7 +140,7 @@ impl Slot {
 
     /// Makes this the slot's flight. It must be spawned after the lock is released: a runtime that shuts down drops it on the
     /// spot, which takes the lock.
-    fn take_off(self: Arc<Self>, turn: &mut Turn, refresher: &Refresher) -> Landing {
+    fn take_off(self: Arc<Self>, turn: &mut Turn, refresher: &Refresher, urgency: Urgency) -> Landing {
         let (sender, outcome) = watch::channel(None);
         let limit = Instant::now() + refresher.patience;
         let deadline = limit + LANDING;
@@ -152,6 +148,7 @@ impl Slot {
         Landing {
             slot: self,
             refresher: refresher.clone(),
+            urgency,
             outcome: sender,
             limit,
             deadline,
@@ -300,6 +297,7 @@ enum Joined {
 struct Landing {
     slot: Arc<Slot>,
     refresher: Refresher,
+    urgency: Urgency,
     outcome: watch::Sender<Option<Result<AccessToken, Error>>>,
     /// When its source must have answered.
     limit: Instant,
@@ -317,7 +315,7 @@ impl Landing {
             let slot = self.slot.clone();
             let scopes = slot.key.scopes();
             let request = slot.key.request(&scopes);
-            let fetch = self.refresher.source.fetch(&request);
+            let fetch = self.refresher.source.fetch(&request, self.urgency);
             let outcome = tokio::time::timeout_at(self.limit, fetch)
                 .await
                 .unwrap_or_else(|_| {
@@ -345,10 +343,19 @@ impl Landing {
             .held
             .load_full()
             .filter(|held| held.age(now) != Age::Expired);
-        let outcome = outcome.map(|grant| {
-            self.slot
-                .keep(&mut turn, held.as_deref(), Held::new(grant, fastrand::f64()))
-        });
+        let outcome = outcome
+            .map(|grant| Held::new(grant, fastrand::f64()))
+            .and_then(|new| {
+                if new.age(now) != Age::Expired {
+                    return Ok(self.slot.keep(&mut turn, held.as_deref(), new));
+                }
+                // Once it may be that the machine slept meanwhile: those who wait see that it is over, and ask again.
+                if held.is_none() && turn.failures == 0 {
+                    turn.failures = 1;
+                    return Ok(new.token());
+                }
+                Err(expired_on_its_way())
+            });
         if let Err(error) = &outcome
             && was_its_turn
         {
@@ -387,6 +394,12 @@ impl Drop for Landing {
         }
         self.give_back(&mut self.slot.turn());
     }
+}
+
+/// The machine slept meanwhile, the reply was slow, or the server grants what is over. No such token takes the place of a good
+/// one.
+fn expired_on_its_way() -> Error {
+    Error::transport("the token had expired when it came")
 }
 
 /// Whether the failed exchange reached for a server, which the next one had better leave alone for a while. What failed

@@ -14,7 +14,7 @@ mod model;
 use super::*;
 use crate::clock::{Moment, SystemClock};
 use crate::error::ErrorKind;
-use crate::exchange::Grant;
+use crate::exchange::{Grant, Urgency};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -63,20 +63,27 @@ struct FakeSource(mpsc::UnboundedSender<Fetch>);
 
 struct Fetch {
     scopes: String,
+    urgency: Urgency,
     answer: oneshot::Sender<Result<Grant, Error>>,
     at: Moment,
 }
 
 #[async_trait]
 impl TokenSource for FakeSource {
-    async fn fetch(&self, request: &TokenRequest<'_>) -> Result<Grant, Error> {
+    async fn fetch(&self, request: &TokenRequest<'_>, urgency: Urgency) -> Result<Grant, Error> {
         let (answer, answered) = oneshot::channel();
         let scopes = request.scopes().join(" ");
         let at = Moment {
             instant: tokio::time::Instant::now().into_std(),
             ..SystemClock::new().now()
         };
-        self.0.send(Fetch { scopes, answer, at }).unwrap();
+        let fetch = Fetch {
+            scopes,
+            urgency,
+            answer,
+            at,
+        };
+        self.0.send(fetch).unwrap();
         answered.await.expect("the test dropped a fetch")
     }
 }
@@ -197,6 +204,49 @@ async fn a_stale_token_is_given_at_once_while_one_refresh_runs_behind() {
     refresh.grant(&stage.clock, "two", HOUR);
     settle().await;
     assert_eq!(stage.at_once("s").unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_is_told_whether_somebody_waits() {
+    let mut stage = Stage::new();
+    let call = stage.call("s");
+    let exchange = stage.fetch().await;
+    assert_eq!(exchange.urgency, Urgency::Awaited);
+    exchange.grant(&stage.clock, "one", HOUR);
+    call.await.unwrap().unwrap();
+    advance(HOUR / 2).await;
+    stage.at_once("s").unwrap();
+    assert_eq!(stage.fetch().await.urgency, Urgency::Background);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_has_expired_on_its_way_does_not_take_the_place_of_a_good_one() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR / 2).await;
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+    let refresh = stage.fetch().await;
+    advance(Duration::from_secs(6)).await;
+    refresh.grant(&stage.clock, "dead", Duration::from_secs(5));
+    settle().await;
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+    stage.no_fetch().await;
+    advance(Duration::from_secs(30)).await;
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+    stage.fetch().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_grants_dead_tokens_is_left_alone_for_a_while() {
+    let mut stage = Stage::new();
+    let call = stage.call("s");
+    for _ in 0..2 {
+        let exchange = stage.fetch().await;
+        advance(Duration::from_secs(6)).await;
+        exchange.grant(&stage.clock, "dead", Duration::from_secs(5));
+    }
+    assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Transport);
+    stage.at_once("s").unwrap_err();
+    stage.no_fetch().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -634,7 +684,7 @@ struct PanickingSource;
 
 #[async_trait]
 impl TokenSource for PanickingSource {
-    async fn fetch(&self, _request: &TokenRequest<'_>) -> Result<Grant, Error> {
+    async fn fetch(&self, _: &TokenRequest<'_>, _: Urgency) -> Result<Grant, Error> {
         panic!("a bug in the source");
     }
 }
@@ -669,4 +719,30 @@ async fn the_number_of_slots_is_bounded_and_an_exchange_under_way_keeps_its_slot
     exchange.grant(&stage.clock, "one", HOUR);
     assert_eq!(under_way.await.unwrap().unwrap(), "one");
     assert_eq!(follower.await.unwrap().unwrap(), "one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_keys_at_once_than_there_is_room_for_leave_no_more_slots_behind() {
+    let mut stage = Stage::new();
+    let scopes: Vec<String> = (0..MAX_SLOTS * 2).map(|n| format!("scope-{n}")).collect();
+    let mut calls = Vec::new();
+    let mut exchanges = Vec::new();
+    for scope in scopes {
+        let cache = stage.cache.clone();
+        calls.push(tokio::task::spawn(async move {
+            cache.token(&TokenRequest::new(&[&scope])).await.map(|_| ())
+        }));
+        exchanges.push(stage.fetch().await);
+    }
+    assert_eq!(stage.cache.slots.load().len(), MAX_SLOTS * 2, "each is in use");
+    for exchange in exchanges {
+        exchange.grant(&stage.clock, "filler", HOUR);
+    }
+    for call in calls {
+        call.await.unwrap().unwrap();
+    }
+    let call = stage.call("one-more");
+    stage.fetch().await.grant(&stage.clock, "one", HOUR);
+    call.await.unwrap().unwrap();
+    assert_eq!(stage.cache.slots.load().len(), MAX_SLOTS);
 }

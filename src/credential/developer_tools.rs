@@ -14,7 +14,7 @@ use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Grant, TokenSource};
+use crate::exchange::{Grant, TokenSource, Urgency};
 use crate::token::TokenRequest;
 
 /// Gets tokens for who is logged in to the Azure CLI (`az login`).
@@ -175,7 +175,7 @@ impl DeveloperTool {
 
 #[async_trait]
 impl TokenSource for DeveloperTool {
-    async fn fetch(&self, request: &TokenRequest<'_>) -> Result<Grant, Error> {
+    async fn fetch(&self, request: &TokenRequest<'_>, _: Urgency) -> Result<Grant, Error> {
         let program = self.tool.program();
         if request.requested_claims().is_some() || request.scopes().len() != 1 {
             return Err(Error::configuration(format!(

@@ -16,7 +16,7 @@ use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Grant, ServerText, TokenSource};
+use crate::exchange::{Grant, ServerText, TokenSource, Urgency};
 use crate::token::{Secret, TokenRequest};
 use crate::transport::{HttpTransport, Transport};
 
@@ -187,7 +187,7 @@ struct ManagedIdentity {
 
 #[async_trait]
 impl TokenSource for ManagedIdentity {
-    async fn fetch(&self, request: &TokenRequest<'_>) -> Result<Grant, Error> {
+    async fn fetch(&self, request: &TokenRequest<'_>, _: Urgency) -> Result<Grant, Error> {
         if request.requested_tenant_id().is_some() || request.requested_claims().is_some() {
             return Err(Error::configuration(
                 "a managed identity belongs to one tenant and takes no claims",

@@ -2,16 +2,40 @@
 
 use std::time::Duration;
 
+/// Whether somebody waits for the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// Callers do: what may pass is tried again at once.
+    Awaited,
+    /// Nobody does, since the old token serves: one attempt, and the cache begins another exchange when it sees fit. Quick
+    /// retries would double the load on a server that has just come back.
+    Background,
+}
+
+impl Urgency {
+    pub(super) fn attempts(self) -> u32 {
+        match self {
+            Self::Awaited => MAX_ATTEMPTS,
+            Self::Background => 1,
+        }
+    }
+}
+
 /// How long to pause before the next attempt; nothing if there is to be none, because so many have failed or because it would
 /// come after the exchange's deadline.
 ///
 /// * `failed`: how many attempts have failed.
 /// * `remaining`: until the deadline.
-pub(super) fn pause(failed: u32, retry_after: Option<Duration>, remaining: Duration) -> Option<Duration> {
+pub(super) fn pause(
+    urgency: Urgency,
+    failed: u32,
+    retry_after: Option<Duration>,
+    remaining: Duration,
+) -> Option<Duration> {
     let pause = retry_after
         .unwrap_or_default()
         .saturating_add(full_jitter(failed));
-    (failed < MAX_ATTEMPTS && pause < remaining).then_some(pause)
+    (failed < urgency.attempts() && pause < remaining).then_some(pause)
 }
 
 /// Anything from nothing to 0.5 s, 1 s, 2 s, and so on to 8 s.
@@ -26,7 +50,7 @@ fn full_jitter(failed: u32) -> Duration {
 }
 
 /// With pauses of at most 0.5, 1 and 2 s, and answers as slow as Entra's slowest, four fit into the default 20 s.
-pub(super) const MAX_ATTEMPTS: u32 = 4;
+const MAX_ATTEMPTS: u32 = 4;
 
 const FIRST: Duration = Duration::from_millis(500);
 
@@ -43,17 +67,21 @@ mod tests {
     #[test]
     fn there_are_four_attempts_and_none_that_would_come_too_late() {
         for failed in 1..4 {
-            assert!(pause(failed, None, seconds(20)).is_some(), "{failed}");
+            assert!(
+                pause(Urgency::Awaited, failed, None, seconds(20)).is_some(),
+                "{failed}"
+            );
         }
-        assert_eq!(pause(4, None, seconds(20)), None);
-        assert_eq!(pause(1, None, seconds(0)), None);
-        assert_eq!(pause(1, Some(seconds(20)), seconds(20)), None);
-        assert_eq!(pause(1, Some(Duration::MAX), seconds(20)), None);
+        assert_eq!(pause(Urgency::Awaited, 4, None, seconds(20)), None);
+        assert_eq!(pause(Urgency::Background, 1, None, seconds(20)), None);
+        assert_eq!(pause(Urgency::Awaited, 1, None, seconds(0)), None);
+        assert_eq!(pause(Urgency::Awaited, 1, Some(seconds(20)), seconds(20)), None);
+        assert_eq!(pause(Urgency::Awaited, 1, Some(Duration::MAX), seconds(20)), None);
     }
 
     #[test]
     fn the_server_is_given_the_time_it_asks_for() {
-        let pause = pause(1, Some(seconds(7)), seconds(20)).unwrap();
+        let pause = pause(Urgency::Awaited, 1, Some(seconds(7)), seconds(20)).unwrap();
         assert!(pause >= seconds(7) && pause <= seconds(8), "{pause:?}");
     }
 

@@ -18,7 +18,7 @@ use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::credential::{Credential, official, token_methods};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Grant, TokenSource};
+use crate::exchange::{Grant, TokenSource, Urgency};
 use crate::token::{AccessToken, TokenRequest};
 use crate::transport::Transport;
 
@@ -119,7 +119,7 @@ struct SdkSource {
 
 #[async_trait]
 impl TokenSource for SdkSource {
-    async fn fetch(&self, request: &TokenRequest<'_>) -> Result<Grant, Error> {
+    async fn fetch(&self, request: &TokenRequest<'_>, _: Urgency) -> Result<Grant, Error> {
         if request.requested_tenant_id().is_some() || request.requested_claims().is_some() {
             return Err(Error::configuration(
                 "a credential of the SDK takes no tenant and no claims",

@@ -12,7 +12,7 @@ enum Step {
     Drop(usize),
     Advance(u64),
     MoveWall(i64),
-    /// The exchange under way brings a token that lives so many seconds, and longer than an exchange takes.
+    /// The exchange under way brings a token that lives so many seconds from its request on, which may be over by now.
     Grant(u64),
     Fail {
         reached_a_server: bool,
@@ -28,7 +28,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<usize>().prop_map(Step::Drop),
         4 => (0u64..2400).prop_map(Step::Advance),
         1 => (-7200i64..7200).prop_map(Step::MoveWall),
-        3 => (21u64..7200).prop_map(Step::Grant),
+        3 => prop_oneof![1 => 1u64..25, 4 => 25u64..7200].prop_map(Step::Grant),
         2 => (any::<bool>(), proptest::option::of(0u64..1000))
             .prop_map(|(reached_a_server, retry_after)| Step::Fail { reached_a_server, retry_after }),
         1 => any::<usize>().prop_map(Step::Invalidate),
@@ -209,6 +209,16 @@ impl Comparison {
             instant: exchange.at.instant,
             system_time: now.system_time - age,
         };
+        if now.reached(requested_at + lifetime) {
+            exchange.grant(&self.stage.clock, &secret, lifetime);
+            if self.model.held(now).is_some() || self.model.failures > 0 {
+                return self.failed(true, None).await;
+            }
+            // Those who wait ask once more.
+            self.model.failures = 1;
+            self.model.is_exchanging = !self.waiting.is_empty();
+            return;
+        }
         self.model.grant(&secret, requested_at + lifetime);
         self.due = Some((requested_at + lifetime / 3, Some(requested_at + lifetime / 2)));
         exchange.grant(&self.stage.clock, &secret, lifetime);
@@ -236,6 +246,10 @@ impl Comparison {
             Error::assertion("no file")
         };
         exchange.fail(error.with_retry_after(retry_after));
+        self.failed(reached_a_server, retry_after).await;
+    }
+
+    async fn failed(&mut self, reached_a_server: bool, retry_after: Option<Duration>) {
         settle().await;
         let now = self.stage.clock.now();
         self.model.fail(now, reached_a_server, retry_after);
