@@ -172,6 +172,7 @@ mod tests {
             ("3599", r#""soon""#, 3599, None),
             ("1e18", "3600", 48 * 3600, Some(3600)),
             (r#""1e18""#, "1e18", 48 * 3600, None),
+            ("1e300", r#""1e300""#, 48 * 3600, None),
         ] {
             let body = format!(
                 r#"{{"token_type":"Bearer","expires_in":{expires_in},"refresh_in":{refresh_in},"x":[{{}}],"access_token":"t"}}"#
@@ -259,6 +260,34 @@ mod tests {
             assert_eq!(refusal.problem, problem, "{status} {body}");
             assert_eq!(refusal.status, status, "{status} {body}");
         }
+    }
+
+    #[test]
+    fn a_reply_of_256_kib_is_read_and_a_longer_one_is_not() {
+        let token = r#"{"expires_in":9,"access_token":"t"}"#;
+        let long = token.to_owned() + &" ".repeat(256 * 1024 - token.len());
+        assert_eq!(read(200, &long).unwrap().token.secret(), "t");
+        let longer = long + " ";
+        assert_eq!(read(200, &longer).unwrap_err().problem, Problem::TooLong);
+    }
+
+    #[test]
+    fn the_id_of_a_request_is_the_one_in_the_body_or_else_the_one_in_the_header() {
+        for (body, trace_id) in [
+            (r#"{"error":"e","trace_id":"from-the-body"}"#, "from-the-body"),
+            (r#"{"error":"e","trace_id":7}"#, "from-the-header"),
+            (r#"{"error":"e"}"#, "from-the-header"),
+            ("<html>", "from-the-header"),
+        ] {
+            let reply = Response::builder()
+                .status(500)
+                .header("x-ms-request-id", "from-the-header")
+                .body(Bytes::from(body))
+                .unwrap();
+            let refusal = grant(reply, SystemClock::new().now()).unwrap_err();
+            assert_eq!(refusal.trace_id.as_deref(), Some(trace_id), "{body}");
+        }
+        assert_eq!(read(500, "<html>").unwrap_err().trace_id, None);
     }
 
     proptest! {
