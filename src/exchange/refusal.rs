@@ -256,6 +256,8 @@ const LONGEST_TEXT: usize = 600;
 mod tests {
     use std::error::Error as _;
 
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
 
     use super::*;
@@ -291,12 +293,36 @@ mod tests {
     #[test]
     fn a_refusal_names_what_was_presented_and_the_way_out() {
         for (code, part) in [
+            (70_021, r#"issuer "https://issuer/""#),
+            (70_025, r#"subject "system:serviceaccount:ns:app""#),
+            (700_025, r#"audience "api://AzureADTokenExchange""#),
             (700_211, r#"issuer, "https://issuer/""#),
             (700_212, r#"audience, "api://AzureADTokenExchange""#),
             (700_213, r#"subject, "system:serviceaccount:ns:app""#),
+            (700_024, "subPath"),
+            (500_133, "subPath"),
+            (700_027, r#"the keys that "https://issuer/" publishes"#),
+            (90_061, r#"the keys of "https://issuer/""#),
+            (50_166, r#"the keys of "https://issuer/""#),
             (700_016, "AZURE_CLIENT_ID"),
             (90_002, "AZURE_TENANT_ID"),
-            (700_024, "subPath"),
+            (900_023, "AZURE_TENANT_ID"),
+            (500_011, "the scope's spelling"),
+            (70_011, "followed by /.default"),
+            (1_002_012, "followed by /.default"),
+            (700_222, "use the cluster's service-account token"),
+            (700_231, "use the cluster's service-account token"),
+            (700_223, "forbids this federation"),
+            (700_238, "forbids this federation"),
+            (7_002_381, "forbids this federation"),
+            (7_000_112, "the application is disabled"),
+            (53_003, "forbids this workload the resource"),
+            (50_105, "forbids this workload the resource"),
+            (7_000_215, "use its value, not its id"),
+            (7_000_222, "the client secret has expired"),
+            (90_033, "fewer requests"),
+            (90_055, "fewer requests"),
+            (50_196, "fewer requests"),
         ] {
             let error = refused("invalid_client", &[code], "");
             let text = error.to_string();
@@ -307,6 +333,78 @@ mod tests {
             assert!(text.contains(part), "{text}");
             assert_eq!(error.aadsts_codes(), [code]);
         }
+    }
+
+    /// What Entra says of an assertion depends on who made it and for whom.
+    #[test]
+    fn the_way_out_is_that_of_the_assertion_that_was_presented() {
+        for (claims, code, part) in [
+            (
+                r#"{"iss":"client"}"#,
+                700_024,
+                "outside its time; check this machine's clock",
+            ),
+            (
+                r#"{"iss":"client"}"#,
+                500_133,
+                "outside its time; check this machine's clock",
+            ),
+            (
+                r#"{"iss":"client"}"#,
+                700_027,
+                "the certificate is not registered with this application",
+            ),
+            (
+                r#"{"aud":"api://AKSIdentityBinding"}"#,
+                700_212,
+                "azure.workload.identity/use-identity-binding",
+            ),
+        ] {
+            let assertion = ["{}", claims, "planted"].map(|part| URL_SAFE_NO_PAD.encode(part));
+            let text = proof_refused(&assertion.join("."), "e", &[code], "").to_string();
+            assert!(text.contains(part), "{text}");
+            assert!(!text.contains("subPath"), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_hint_is_that_of_the_first_code_that_has_one() {
+        let text = |codes: &[u32]| refused("e", codes, "").to_string();
+        let unknown = "login refused client client in tenant tenant with e, AADSTS7 (status 401)";
+        assert_eq!(text(&[7]), unknown);
+        assert_eq!(
+            text(&[7, 7_000_222, 7_000_112]),
+            unknown.to_owned() + "; the client secret has expired"
+        );
+    }
+
+    #[test]
+    fn only_what_looks_like_an_id_is_repeated() {
+        let (long, longer) = ("a".repeat(63), "a".repeat(64));
+        for text in ["invalid_client", "0A1b-2.c", "e", &long] {
+            assert_eq!(identifier(text.to_owned()).as_deref(), Some(text));
+        }
+        for text in ["", "a b", "<a>", "é", "a\n", &longer] {
+            assert_eq!(identifier(text.to_owned()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_server_wrote_is_shown_in_words_of_bounded_length_up_to_a_bounded_length() {
+        let shown = |text: &str| ServerText::new(text, &Secret::from(ASSERTION)).map(|text| text.to_string());
+        let (word, longer) = ("a".repeat(63), "a".repeat(64));
+        assert_eq!(shown(&word), Some(word));
+        assert_eq!(
+            shown(&format!("not '{longer}' here")).as_deref(),
+            Some("not [...] here")
+        );
+        assert_eq!(shown(&"four ".repeat(200)), Some(["four"; 120].join(" ")));
+        assert_eq!(shown(" \r\n"), None);
+        assert_eq!(
+            shown("the signature is c2lnbmF0dXJl"),
+            None,
+            "a part of the assertion"
+        );
     }
 
     #[test]
