@@ -231,6 +231,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_file_of_64_kib_is_read_and_a_longer_one_is_not() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let token = jwt("{}");
+        let long = token.clone() + &" ".repeat(64 * 1024 - token.len());
+        std::fs::write(file.path(), &long).unwrap();
+        assert_eq!(read_token(file.path(), at(0)).unwrap().secret.expose(), token);
+        std::fs::write(file.path(), long + " ").unwrap();
+        let error = read_token(file.path(), at(0)).unwrap_err();
+        assert!(error.to_string().contains("is longer than 64 KiB"), "{error}");
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_fifo_that_nobody_writes_is_refused_at_once() {
