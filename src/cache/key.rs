@@ -172,6 +172,32 @@ mod tests {
     }
 
     #[test]
+    fn a_view_finds_no_other_key() {
+        let request = TokenRequest::new(&["a"]);
+        let requests = [
+            request,
+            request.tenant_id("t"),
+            request.claims("t"),
+            request.tenant_id("t").claims("t"),
+            TokenRequest::new(&["b"]).tenant_id("t").claims("t"),
+            TokenRequest::new(&["a", "b"]).tenant_id("t").claims("t"),
+        ];
+        for view in &requests {
+            for key in &requests {
+                let found = KeyView::new(view, &mut Sorted::new()).equivalent(&to_key(*key).unwrap());
+                assert_eq!(found, std::ptr::eq(view, key), "{view:?} {key:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_scopes_have_another_hash() {
+        let hasher = DefaultHashBuilder::default();
+        let hash = |scope| hasher.hash_one(to_key(TokenRequest::new(&[scope])).unwrap());
+        assert_ne!(hash("a"), hash("b"));
+    }
+
+    #[test]
     fn a_request_that_cannot_be_right_is_refused() {
         for scopes in [
             &[][..],
@@ -182,6 +208,7 @@ mod tests {
             &["\u{7f}"],
             &["é"],
             &["a\"b"],
+            &["a\\b"],
         ] {
             let error = to_key(TokenRequest::new(scopes)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{scopes:?}");
@@ -194,10 +221,12 @@ mod tests {
         #[test]
         fn a_view_finds_its_own_key(
             scopes in proptest::collection::vec(r"[!#-\[\]-~]{1,8}", 1..7), tenant in proptest::option::of("[a-z]{1,4}"),
+            claims in proptest::option::of("\\PC{0,4}"),
         ) {
             let scopes: Vec<&str> = scopes.iter().map(String::as_str).collect();
             let mut request = TokenRequest::new(&scopes);
             request = tenant.as_deref().map_or(request, |tenant| request.tenant_id(tenant));
+            request = claims.as_deref().map_or(request, |claims| request.claims(claims));
             let mut sorted = Sorted::new();
             let view = KeyView::new(&request, &mut sorted);
             let key = view.to_key().unwrap();
