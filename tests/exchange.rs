@@ -340,6 +340,21 @@ async fn an_assertion_outside_its_time_is_not_sent_again_unchanged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_assertion_outside_its_time_is_not_read_again_after_the_last_attempt() {
+    let pod = Pod::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let call = call(&credential);
+    for _ in 0..3 {
+        endpoint.request().await.reply(503, &[], "");
+    }
+    let last = endpoint.request().await;
+    pod.project(service_account_token("second", Duration::from_secs(3600)));
+    last.refuse(401, "invalid_client", 700_024);
+    assert_eq!(call.await.unwrap().unwrap_err().aadsts_codes(), [700_024]);
+    endpoint.is_idle();
+}
+
+#[tokio::test(start_paused = true)]
 async fn each_attempt_sends_what_the_file_holds_by_then() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
