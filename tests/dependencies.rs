@@ -67,7 +67,7 @@ fn is_as_listed(list: &str, features: &[&str]) {
             "--package",
             "entra-workload",
             "--edges",
-            "normal",
+            "normal,build",
             "--prefix",
             "none",
         ])
