@@ -69,7 +69,7 @@ async fn a_caller_dropped_at_any_point_costs_the_next_one_no_further_exchange() 
             "planted-token",
             "{dropped_after}"
         );
-        endpoint.is_idle();
+        endpoint.is_idle().await;
     }
 }
 
@@ -209,7 +209,7 @@ async fn a_wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
     first_token(&credential, &mut endpoint).await;
     clock.move_wall(-7200);
     assert_eq!(at_once(&credential).secret(), "planted-token");
-    endpoint.is_idle();
+    endpoint.is_idle().await;
 
     clock.advance(Duration::from_secs(1800));
     assert_eq!(at_once(&credential).secret(), "planted-token");
@@ -223,7 +223,7 @@ async fn a_wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
     clock.advance(Duration::from_secs(60));
     at_once(&credential);
     settle().await;
-    endpoint.is_idle();
+    endpoint.is_idle().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -261,7 +261,7 @@ async fn a_machine_that_slept_past_the_expiry_wakes_to_an_exchange() {
             .iter()
             .all(|token| token.as_ref().unwrap().secret() == "planted-successor")
     );
-    endpoint.is_idle();
+    endpoint.is_idle().await;
 }
 
 #[tokio::test(start_paused = true)]

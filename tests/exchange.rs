@@ -132,7 +132,7 @@ async fn tenant_claims_and_several_scopes_go_into_the_request() {
     let error = credential.token_for(&elsewhere).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(error.to_string().contains("evil.example.com"), "{error}");
-    endpoint.is_idle();
+    endpoint.is_idle().await;
 }
 
 /// Status, OAuth error, AADSTS code, and whether it is tried again: every code of the list in the documentation.
@@ -196,7 +196,7 @@ async fn every_refusal_keeps_its_codes_and_is_tried_again_only_if_it_heals_by_it
             endpoint.request().await.refuse(status, oauth_error, code);
         }
         let error = call.await.unwrap().unwrap_err();
-        endpoint.is_idle();
+        endpoint.is_idle().await;
         assert_eq!(error.kind(), ErrorKind::Rejected, "{code}");
         assert_eq!(error.status().unwrap(), status, "{code}");
         assert_eq!(error.oauth_error(), Some(oauth_error), "{code}");
@@ -302,7 +302,7 @@ async fn a_retry_after_beyond_the_time_left_fails_at_once_and_holds_the_next_exc
         call(&credential).await.unwrap().unwrap_err().status().unwrap(),
         429
     );
-    endpoint.is_idle();
+    endpoint.is_idle().await;
     tokio::time::advance(Duration::from_secs(2)).await;
     let caller = call(&credential);
     endpoint.request().await.grant("planted-token", 3600);
@@ -326,7 +326,7 @@ async fn an_assertion_outside_its_time_is_read_again_once_if_the_file_has_change
     second.refuse(401, "invalid_client", 700_024);
     let error = caller.await.unwrap().unwrap_err();
     assert_eq!(error.aadsts_codes(), [700_024]);
-    endpoint.is_idle();
+    endpoint.is_idle().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -336,7 +336,7 @@ async fn an_assertion_outside_its_time_is_not_sent_again_unchanged() {
     let call = call(&credential);
     endpoint.request().await.refuse(401, "invalid_client", 700_024);
     assert_eq!(call.await.unwrap().unwrap_err().aadsts_codes(), [700_024]);
-    endpoint.is_idle();
+    endpoint.is_idle().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -351,7 +351,7 @@ async fn an_assertion_outside_its_time_is_not_read_again_after_the_last_attempt(
     pod.project(service_account_token("second", Duration::from_secs(3600)));
     last.refuse(401, "invalid_client", 700_024);
     assert_eq!(call.await.unwrap().unwrap_err().aadsts_codes(), [700_024]);
-    endpoint.is_idle();
+    endpoint.is_idle().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -382,7 +382,7 @@ async fn a_file_that_appears_later_is_found_by_the_next_call() {
             "{error}"
         );
     }
-    endpoint.is_idle();
+    endpoint.is_idle().await;
     pod.project(service_account_token("first", Duration::from_secs(3600)));
     let caller = call(&credential);
     endpoint.request().await.grant("planted-token", 3600);
@@ -402,7 +402,7 @@ async fn a_source_that_never_answers_costs_a_caller_the_time_out() {
     let error = credential.token(&[VAULT]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Assertion);
     assert_eq!(start.elapsed().as_secs(), 20);
-    endpoint.is_idle();
+    endpoint.is_idle().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -442,5 +442,5 @@ async fn a_redirect_is_never_followed() {
     let error = call.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
     assert_eq!(error.status().unwrap(), 307);
-    endpoint.is_idle();
+    endpoint.is_idle().await;
 }

@@ -33,7 +33,7 @@ async fn a_client_that_asks_for_every_request_makes_one_exchange() {
         ("planted-1".to_owned(), expires_on)
     );
     assert_eq!(subject.token(BLOB).await, ("planted-1".to_owned(), expires_on));
-    subject.endpoint.is_idle();
+    subject.endpoint.is_idle().await;
     assert_eq!(subject.first_token("planted-2", VAULT).await.0, "planted-2");
     assert_eq!(subject.token(BLOB).await.0, "planted-1");
 }
@@ -51,7 +51,7 @@ async fn a_refreshed_token_reaches_a_client_with_its_next_request() {
         .grant("planted-2", LIFE.as_secs());
     subject.settle().await;
     assert_eq!(subject.token(BLOB).await.0, "planted-2");
-    subject.endpoint.is_idle();
+    subject.endpoint.is_idle().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,7 +100,7 @@ async fn both_sdks_share_one_cache() {
     let new: Arc<dyn NewTokenCredential> = subject.credential.clone();
     let token = new.get_token(&[BLOB], None).await.unwrap();
     assert_eq!(token.token.secret(), "planted-1");
-    subject.endpoint.is_idle();
+    subject.endpoint.is_idle().await;
 }
 
 /// A credential, as the older SDK sees it but for its type.

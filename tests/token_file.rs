@@ -170,7 +170,7 @@ async fn the_last_token_serves_while_the_file_is_gone_and_not_beyond_its_own_exp
 
     subject.clock.advance(HOUR);
     let outcome = subject.credential.token(&[VAULT]).await;
-    let error = subject.error(outcome);
+    let error = subject.error(outcome).await;
     assert!(error.to_string().contains("does not exist"), "{error}");
 
     let next = service_account_token("next", HOUR * 2);
@@ -185,7 +185,7 @@ async fn a_token_that_has_expired_in_its_file_is_not_sent() {
     subject.sent().await;
     subject.clock.advance(HOUR * 2);
     let outcome = subject.credential.token(&[VAULT]).await;
-    let error = subject.error(outcome);
+    let error = subject.error(outcome).await;
     assert!(error.to_string().contains("holds an expired token"), "{error}");
 
     let next = service_account_token("next", HOUR * 3);
@@ -240,7 +240,7 @@ async fn is_refused_until_mended(name: &str, spoil: impl FnOnce(&Path), why: &st
     let outcome = subject.credential.token(&[VAULT]).await;
     // Lets a reader go who waits on a FIFO: a test that fails should not hang.
     drop(fs::File::options().read(true).write(true).open(&subject.path));
-    let error = subject.error(outcome);
+    let error = subject.error(outcome).await;
     assert!(error.to_string().contains(why), "{name}: {error}");
 
     subject.clear_the_volume();
@@ -308,13 +308,13 @@ impl Subject {
     }
 
     /// The error of a call for which nothing was sent.
-    fn error(&mut self, outcome: Result<AccessToken, Error>) -> Error {
+    async fn error(&mut self, outcome: Result<AccessToken, Error>) -> Error {
         let error = outcome.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Assertion, "{error:?}");
         assert!(error.to_string().contains(self.path.to_str().unwrap()), "{error}");
         assert!(!error.is_transient(), "{error:?}");
         is_safe(&error);
-        self.endpoint.is_idle();
+        self.endpoint.is_idle().await;
         error
     }
 }
