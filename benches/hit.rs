@@ -1,5 +1,5 @@
 //! The price of a cached token: through `token()` and through the SDK's trait, with 1 and 100 scopes in the cache, from 1 and
-//! 64 tasks; and how often each allocates.
+//! 64 tasks. (`tests/allocations.rs` counts allocations.)
 //!
 //! ```text
 //! cargo bench --bench hit
@@ -7,7 +7,6 @@
 #![allow(
     missing_docs,
     clippy::unwrap_used,
-    clippy::print_stdout,
     clippy::disallowed_methods,
     reason = "a benchmark"
 )]
@@ -22,7 +21,6 @@ use bytes::Bytes;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use entra_workload::{AssertionRequest, ClientAssertionCredential, Environment, Error, Secret, Transport};
 use futures::FutureExt;
-use futures::executor::block_on;
 use futures::future::join_all;
 use tokio::runtime::Runtime;
 
@@ -144,23 +142,10 @@ async fn hammer(credential: &Arc<ClientAssertionCredential>, tasks: u32, calls: 
     start.elapsed()
 }
 
-fn allocations(_: &mut Criterion) {
-    let runtime = Runtime::new().unwrap();
-    let credential = credential(&runtime, 1);
-    let _in_runtime = runtime.enter();
-    drop(block_on(credential.get_token(&[SCOPE], None)));
-    let native = allocation_counter::measure(|| drop(block_on(credential.token(&[SCOPE]))));
-    let sdk = allocation_counter::measure(|| drop(block_on(credential.get_token(&[SCOPE], None))));
-    println!(
-        "allocations per cached call: token() {}, TokenCredential {}",
-        native.count_total, sdk.count_total
-    );
-}
-
 const SCOPE: &str = "https://storage.azure.com/.default";
 
 /// Entra's tokens for workload identities are about this long.
 const TOKEN_LENGTH: usize = 1800;
 
-criterion_group!(benches, allocations, cached, contended);
+criterion_group!(benches, cached, contended);
 criterion_main!(benches);

@@ -208,10 +208,11 @@ fn cached(report: &mut Report, pod: &Pod, effort: &Effort) {
         hits.many_tasks.native / hits.one_task.native,
         AtMost(1.2),
         format!(
-            "{:.0} ns / {:.0} ns; azure_identity {:.2}; 1 / cores would be perfect scaling",
+            "{:.0} ns / {:.0} ns; azure_identity {:.2}; 1 / cores would be perfect scaling. By what a call takes of its core: {:.2}",
             hits.many_tasks.native,
             hits.one_task.native,
-            hits.many_tasks.azure_identity / hits.one_task.azure_identity
+            hits.many_tasks.azure_identity / hits.one_task.azure_identity,
+            hits.many_tasks.native / hits.one_task.native * cores() as f64
         ),
     );
     report.add(
@@ -414,13 +415,17 @@ async fn failures(report: &mut Report, pod: &Pod, effort: &Effort) {
 /// A page of the documentation: what made it, when, where, and from what.
 fn made_by(title: &str, options: &str, text: &str) -> String {
     let rustc = Command::new("rustc").arg("--version").output().unwrap();
-    let cores = std::thread::available_parallelism().unwrap();
+    let cores = cores();
     format!(
         "# {title}\n\nMade by `cargo bench -p peers --bench compare{options}` on {}, on a shared machine with {cores} cores; {}.\n{}.\n\n{text}",
         OffsetDateTime::now_utc().date(),
         String::from_utf8_lossy(&rustc.stdout).trim(),
         versions(),
     )
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().unwrap().get()
 }
 
 fn write(name: &str, text: &str) {
@@ -509,8 +514,6 @@ const NOT_SHOWN: &str = "\
 * The network, and the real Entra: the endpoint is in the same process, but for the cold starts, which go to an emulator on loopback.
 * More cores than these: all callers of a key count references to one token, so two cores together hand out no more of them than one
   does (perfect scaling would be 1 / cores), and with more cores `contention` may exceed its bound.
-* The cost of a plain allocator: this one counts allocations, which adds a few nanoseconds to each (native 0, through `TokenCredential` 2,
-  the clone that is the floor 2, azure_identity 5).
 * What a service answers to a token that was revoked.
 ";
 

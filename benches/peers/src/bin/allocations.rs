@@ -1,0 +1,46 @@
+//! How often a cached call allocates: this crate's `token()`, this crate through the SDK's trait, `azure_identity`. A program of
+//! its own, since an allocator that counts takes its time, and the contenders do not allocate equally often.
+#![allow(
+    dead_code,
+    clippy::disallowed_methods,
+    reason = "parts of a benchmark, which makes its own HTTP client"
+)]
+
+#[path = "../../benches/compare/credentials.rs"]
+mod credentials;
+#[path = "../../benches/compare/endpoint.rs"]
+mod endpoint;
+
+use std::sync::Arc;
+
+use azure_core::credentials::TokenCredential;
+use entra_workload::SystemClock;
+use futures::executor::block_on;
+use tokio::runtime::Runtime;
+
+use credentials::{BLOB, Pod};
+use endpoint::Endpoint;
+
+fn main() {
+    let runtime = Runtime::new().unwrap();
+    let _in_runtime = runtime.enter();
+    let (pod, endpoint) = (Pod::new(), Endpoint::granting());
+    let native = pod.ours(&endpoint, SystemClock::new());
+    let sdk: Arc<dyn TokenCredential> = native.clone();
+    let azure_identity = pod.azure_identity(&endpoint);
+    runtime.block_on(async {
+        native.token(&[BLOB]).await.unwrap();
+        azure_identity.get_token(&[BLOB], None).await.unwrap();
+    });
+    println!(
+        "{} {} {}",
+        allocations(|| drop(block_on(native.token(&[BLOB])))),
+        allocations(|| drop(block_on(sdk.get_token(&[BLOB], None)))),
+        allocations(|| drop(block_on(azure_identity.get_token(&[BLOB], None)))),
+    );
+}
+
+fn allocations(mut call: impl FnMut()) -> u64 {
+    call();
+    allocation_counter::measure(call).count_total
+}
