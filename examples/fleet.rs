@@ -462,7 +462,7 @@ fn index(time: Duration) -> usize {
 
 /// The curves, one above the other, with a logarithmic scale.
 fn svg(days: &[Day]) -> String {
-    let height = |rate: f64| 200.0 - 45.0 * rate.max(1.0).log10();
+    let height = |rate: f64| 200.0 - 42.0 * rate.max(1.0).log10();
     let mut svg = format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1030 {}" font-family="sans-serif" font-size="12">
 <rect width="100%" height="100%" fill="#fff"/>
@@ -516,7 +516,7 @@ fn svg(days: &[Day]) -> String {
             )?;
             writeln!(
                 svg,
-                r#"<text x="8" y="12" font-weight="bold">{}: requests per second, the busiest {BIN:?} of each minute</text></g>"#,
+                r#"<text x="0" y="-3" font-weight="bold">{}: requests per second, the busiest {BIN:?} of each minute</text></g>"#,
                 day.name
             )
         };

@@ -56,7 +56,7 @@ fn obeyed(retry_after: Option<Duration>) -> Duration {
 // The numbers of the refresh were chosen with `examples/fleet.rs`; DESIGN.md has its figures.
 
 /// With a 60-minute token, refreshes spread over ten minutes, and at least half an hour is left when one begins. Of a fleet
-/// started at once, 2.6 times as many as on average ask at the peak of the first wave; with a fifth it was 5 times.
+/// started at once, 2.6 times as many as on average ask in the busiest ten seconds of the first wave; with a fifth it was 5 times.
 const REFRESH_JITTER: f64 = 1.0 / 3.0;
 
 /// Azure SDKs for Go, .NET and Python wait 30 s after a failed early refresh. A tenth of the life for tokens that live less
