@@ -440,9 +440,11 @@ fn versions() -> String {
     let lock =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock")).unwrap();
     let version = |name: &str| {
+        // Of several versions the newest, which stands last.
         let entry = lock
             .split("[[package]]")
-            .find(|entry| entry.contains(&format!("name = \"{name}\"\n")));
+            .filter(|entry| entry.contains(&format!("name = \"{name}\"\n")))
+            .last();
         let version = entry.and_then(|entry| entry.split("version = \"").nth(1)?.split('"').next());
         format!("{name} {}", version.unwrap_or("?"))
     };
@@ -512,8 +514,8 @@ const NOT_SHOWN: &str = "\
 
 * Absolute times: the machine is shared and virtual. Within one run the contenders alternate, so ratios hold better.
 * The network, and the real Entra: the endpoint is in the same process, but for the cold starts, which go to an emulator on loopback.
-* More cores than these: all callers of a key count references to one token, so two cores together hand out no more of them than one
-  does (perfect scaling would be 1 / cores), and with more cores `contention` may exceed its bound.
+* More cores than these: all callers of a key count references to one token, so two cores together hand out hardly more of them than
+  one does (perfect scaling would be 1 / cores), and with more cores `contention` may exceed its bound.
 * What a service answers to a token that was revoked.
 ";
 
