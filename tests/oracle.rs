@@ -88,9 +88,9 @@ async fn the_same_reply_brings_the_same_token_and_expiry() {
     let lifetime = Duration::from_secs(400);
     for side in [pod.theirs(), pod.ours()] {
         side.client.will_grant("planted-token", lifetime.as_secs(), None);
-        let before = coarse_now();
+        let (before, _) = now_by_both_clocks();
         let token = side.token(&[VAULT]).await.unwrap();
-        let after = SystemTime::now();
+        let (_, after) = now_by_both_clocks();
         assert_eq!(token.token.secret(), "planted-token");
         let expires_on = SystemTime::from(token.expires_on);
         assert!((before + lifetime..=after + lifetime).contains(&expires_on));
@@ -264,7 +264,7 @@ async fn a_lifetime_in_a_string_is_understood() {
 #[tokio::test]
 async fn the_reported_expiry_is_earlier_than_the_true_one() {
     let pod = Pod::new();
-    let before = coarse_now();
+    let (before, _) = now_by_both_clocks();
     let (theirs, client) = (pod.theirs(), SdkClient::new());
     let ours = pod.our_credential(client.clone());
     theirs.client.will_grant("planted-token", 3600, None);
@@ -274,7 +274,7 @@ async fn the_reported_expiry_is_earlier_than_the_true_one() {
     assert!(ours.token(&[VAULT]).await.unwrap().expires_on() >= before + HOUR);
     let reported = ours.get_token(&[VAULT], None).await.unwrap().expires_on;
     let (half, window) = (HOUR / 2, Duration::from_secs(300));
-    assert!(SystemTime::from(reported) <= SystemTime::now() + half + window);
+    assert!(SystemTime::from(reported) <= now_by_both_clocks().1 + half + window);
     assert_eq!(client.requests().len(), 1);
 }
 
@@ -296,9 +296,10 @@ async fn status_is_lost_by_theirs_only(status: u16, body: &str, kind: ErrorKind,
     is_safe(error);
 }
 
-/// Never later than what either side reads next: ours may read the kernel's coarse clock, which is behind by up to a tick.
-fn coarse_now() -> SystemTime {
-    SystemClock::new().now().system_time
+/// The earlier and the later of two readings: theirs, and ours, which is less exact by up to a tick of the kernel.
+fn now_by_both_clocks() -> (SystemTime, SystemTime) {
+    let clocks = (SystemTime::now(), SystemClock::new().now().system_time);
+    (clocks.0.min(clocks.1), clocks.0.max(clocks.1))
 }
 
 /// What lies under "`WorkloadIdentityCredential` authentication failed".
