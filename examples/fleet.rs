@@ -42,7 +42,7 @@ struct Options {
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    let pods = if options.quick { 20_000 } else { 100_000 };
+    let pods = if options.quick { FLEET / 5 } else { FLEET };
     println!(
         "{pods} pods start within {START:?}; tokens live {LIFE:?}; every pod needs its token every second\n"
     );
@@ -86,8 +86,8 @@ fn main() -> ExitCode {
     println!();
     for day in &unthrottled {
         println!(
-            "{}: requests/s, the busiest {BIN:?} of each quarter of an hour",
-            day.name
+            "{}: requests/s, the busiest {:?} of each quarter of an hour",
+            day.name, day.bin
         );
         day.draw();
     }
@@ -254,7 +254,9 @@ struct Day {
     name: &'static str,
     /// Requests per second if all pods asked evenly.
     even: f64,
-    /// Requests in each [`BIN`].
+    /// How long each of `bins` is.
+    bin: Duration,
+    /// Requests in each.
     bins: Vec<u32>,
     outages: &'static [Outage],
     /// The start, and each outage.
@@ -270,10 +272,12 @@ struct Loss {
 impl Day {
     fn of<P: Policy>(name: &'static str, pods: u32, limit: Option<u32>, outages: &'static [Outage]) -> Self {
         fastrand::seed(u64::from(pods));
+        let bin = BIN * (FLEET / pods);
         let mut day = Self {
             name,
             even: f64::from(pods) / P::interval().as_secs_f64(),
-            bins: vec![0; index(DAY) + 1],
+            bin,
+            bins: vec![0; index(DAY, bin) + 1],
             outages,
             losses: vec![Loss::default(); 1 + outages.len()],
         };
@@ -294,7 +298,7 @@ impl Day {
             && now < DAY
             && let Some(state) = states.get_mut(pod)
         {
-            if let Some(bin) = day.bins.get_mut(index(now)) {
+            if let Some(bin) = day.bins.get_mut(index(now, bin)) {
                 *bin += 1;
             }
             let reply = endpoint.reply(now);
@@ -349,8 +353,11 @@ impl Day {
 
     /// Requests per second in the busiest bin.
     fn peak(&self, from: Duration, to: Duration) -> f64 {
-        let bins = self.bins.get(index(from)..index(to)).unwrap_or_default();
-        f64::from(bins.iter().copied().max().unwrap_or_default()) / BIN.as_secs_f64()
+        let bins = self
+            .bins
+            .get(index(from, self.bin)..index(to, self.bin))
+            .unwrap_or_default();
+        f64::from(bins.iter().copied().max().unwrap_or_default()) / self.bin.as_secs_f64()
     }
 
     fn peak_after(&self, outage: &Outage) -> f64 {
@@ -456,8 +463,8 @@ impl Endpoint {
     }
 }
 
-fn index(time: Duration) -> usize {
-    usize::try_from(time.as_secs() / BIN.as_secs()).unwrap_or(usize::MAX)
+fn index(time: Duration, bin: Duration) -> usize {
+    usize::try_from(time.as_secs() / bin.as_secs()).unwrap_or(usize::MAX)
 }
 
 /// The curves, one above the other, with a logarithmic scale.
@@ -516,14 +523,16 @@ fn svg(days: &[Day]) -> String {
             )?;
             writeln!(
                 svg,
-                r#"<text x="0" y="-3" font-weight="bold">{}: requests per second, the busiest {BIN:?} of each minute</text></g>"#,
-                day.name
+                r#"<text x="0" y="-3" font-weight="bold">{}: requests per second, the busiest {:?} of each minute</text></g>"#,
+                day.name, day.bin
             )
         };
         _ = panel();
     }
     svg + "</svg>\n"
 }
+
+const FLEET: u32 = 100_000;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -564,5 +573,6 @@ const RECOVERY: Duration = Duration::from_secs(3600);
 
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// The busiest second of a quiet hour has 1.6 times the mean, by chance alone.
+/// The busiest second of a quiet hour has 1.6 times the mean, by chance alone. Of a smaller fleet the bins are longer, so that
+/// as many requests fall into each, and chance weighs no more.
 const BIN: Duration = Duration::from_secs(1);
