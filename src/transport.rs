@@ -1,11 +1,10 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use rustls::crypto::CryptoProvider;
-use tokio::sync::OnceCell;
 
 use crate::error::Error;
 
@@ -67,9 +66,9 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 pub struct HttpTransport {
     /// Only these, if there are any; else those of the system.
     root_certificates: Vec<reqwest::Certificate>,
-    client: OnceCell<reqwest::Client>,
+    client: Arc<LazyClient>,
     /// For plain `http`, which goes to this machine only, and so past every proxy.
-    local_client: OnceCell<reqwest::Client>,
+    local_client: Arc<LazyClient>,
 }
 
 impl HttpTransport {
@@ -101,18 +100,18 @@ impl HttpTransport {
         })
     }
 
-    async fn client(&self, uri: &http::Uri) -> Result<&reqwest::Client, Error> {
+    async fn client(&self, uri: &http::Uri) -> Result<reqwest::Client, Error> {
         if uri.scheme() == Some(&http::uri::Scheme::HTTP) {
             // Without TLS: root certificates need not be read.
-            let local = || build(self.builder().no_proxy().tls_certs_only([]));
-            return self.local_client.get_or_try_init(local).await;
+            let local = || self.builder().no_proxy().tls_certs_only([]);
+            return self.local_client.get_or_build(local).await;
         }
         let remote = || {
             // Nothing waits for this, but the first handshake, if it comes before the end.
             drop(tokio::task::spawn_blocking(gather_entropy));
-            build(self.builder())
+            self.builder()
         };
-        self.client.get_or_try_init(remote).await
+        self.client.get_or_build(remote).await
     }
 
     fn builder(&self) -> reqwest::ClientBuilder {
@@ -128,18 +127,44 @@ impl HttpTransport {
     }
 }
 
-/// Off the runtime's threads, since the root certificates of the system are read here: 10 ms or more.
-async fn build(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
-    tokio::task::spawn_blocking(|| builder.build())
-        .await
-        .map_err(|stopped| {
-            Error::transport("the HTTP client was not made: the runtime is shutting down")
-                .with_source(stopped)
-        })?
-        .map_err(|error| {
-            Error::transport("the HTTP client cannot be made; are there root certificates in this image?")
-                .with_source(error)
-        })
+/// An HTTP client that is built at its first use.
+#[derive(Debug, Default)]
+struct LazyClient {
+    built: OnceLock<reqwest::Client>,
+    building: Mutex<()>,
+}
+
+impl LazyClient {
+    /// Builds it off the runtime's threads, since the root certificates of the system are read then: 10 ms or more. Nobody holds
+    /// the lock but the thread that builds, which comes to its end even if its runtime is never driven again.
+    async fn get_or_build(
+        self: &Arc<Self>,
+        builder: impl FnOnce() -> reqwest::ClientBuilder,
+    ) -> Result<reqwest::Client, Error> {
+        if let Some(client) = self.built.get() {
+            return Ok(client.clone());
+        }
+        let (this, builder) = (self.clone(), builder());
+        tokio::task::spawn_blocking(move || this.build(builder))
+            .await
+            .map_err(|stopped| {
+                Error::transport("the HTTP client was not made: the runtime is shutting down")
+                    .with_source(stopped)
+            })?
+            .map_err(|error| {
+                Error::transport("the HTTP client cannot be made; are there root certificates in this image?")
+                    .with_source(error)
+            })
+    }
+
+    fn build(&self, builder: reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
+        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = self.built.get() {
+            return Ok(client.clone());
+        }
+        let client = builder.build()?;
+        Ok(self.built.get_or_init(|| client).clone())
+    }
 }
 
 /// Makes the cryptography library seed its random numbers, as the first handshake would; with AWS-LC that takes 20 to 60 ms

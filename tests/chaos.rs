@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use entra_workload::{
     AssertionRequest, ClientAssertionCredential, ClientAssertionCredentialBuilder, Clock, Error, ErrorKind,
-    Moment, Secret, SystemClock, Transport,
+    HttpTransport, Moment, Secret, SystemClock, Transport,
 };
 use futures::FutureExt;
 use futures::future::join_all;
@@ -133,6 +133,34 @@ fn a_refresh_that_dies_with_its_runtime_is_begun_again() {
         settle().await;
         assert_eq!(at_once(&credential).secret(), "planted-successor");
     });
+}
+
+#[test]
+fn a_runtime_that_stands_still_while_the_http_client_is_made_keeps_no_other_waiting() {
+    let mut server = Server::start();
+    let transport = HttpTransport::new();
+    let url = server.url.clone();
+    let request = || {
+        let request = Request::post(&url);
+        request.body(Bytes::from_static(b"%2F.default")).unwrap()
+    };
+    let (frozen, driven) = (current_thread(), current_thread());
+    let stuck = transport.send(request());
+    let stuck = frozen.block_on(async {
+        let mut stuck = stuck;
+        assert!(futures::poll!(&mut stuck).is_pending());
+        stuck
+    });
+    let answer = std::thread::scope(|threads| {
+        let call = threads.spawn(|| {
+            let answer = transport.send(request());
+            driven.block_on(async { tokio::time::timeout(Duration::from_secs(60), answer).await })
+        });
+        server.request().grant();
+        call.join().unwrap()
+    });
+    answer.expect("no answer came").unwrap();
+    drop(stuck);
 }
 
 #[test]
