@@ -152,16 +152,16 @@ impl Attempts<'_> {
                 %error,
                 "got no token"
             );
+            // At once, even if nobody waits: it is Entra's answer to the assertion, and no sign of an outage.
             if !read_again
-                && tried < self.urgency.attempts()
+                && tried < Urgency::Awaited.attempts()
                 && error.aadsts_codes().contains(&ASSERTION_OUTSIDE_ITS_TIME)
             {
                 read_again = true;
-                let fresh = self.proof().await?;
-                if fresh == proof {
-                    return Err(error);
+                match self.proof().await {
+                    Ok(fresh) if fresh != proof => proof = fresh,
+                    _ => return Err(error),
                 }
-                proof = fresh;
                 continue;
             }
             if !heals_by_itself(&error) {

@@ -330,6 +330,38 @@ async fn an_assertion_outside_its_time_is_read_again_once_if_the_file_has_change
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refresh_that_nobody_waits_for_sends_a_rotated_assertion_at_once_too() {
+    let pod = Pod::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let caller = call(&credential);
+    endpoint.request().await.grant("planted-token", 3600);
+    caller.await.unwrap().unwrap();
+    tokio::time::advance(Duration::from_secs(1800)).await;
+    credential.token(&[VAULT]).await.unwrap();
+    let first = endpoint.request().await;
+    let sent = first.at;
+    let rotated = service_account_token("second", Duration::from_secs(7200));
+    pod.project(&rotated);
+    first.refuse(401, "invalid_client", 700_024);
+    let second = endpoint.request().await;
+    assert_eq!(second.form["client_assertion"], rotated);
+    assert_eq!(second.at, sent, "without a pause");
+    second.reply(503, &[], "");
+    endpoint.is_idle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_is_told_though_the_file_has_gone_since() {
+    let pod = Pod::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let call = call(&credential);
+    let request = endpoint.request().await;
+    std::fs::remove_file(pod.token_file()).unwrap();
+    request.refuse(401, "invalid_client", 700_024);
+    assert_eq!(call.await.unwrap().unwrap_err().aadsts_codes(), [700_024]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_assertion_outside_its_time_is_not_sent_again_unchanged() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
