@@ -27,7 +27,7 @@ pub(crate) use key::Key;
 pub(crate) struct Cache {
     exchange: slot::Refresher,
     slots: ArcSwap<HashMap<Key, Arc<Slot>>>,
-    /// Held while the map is replaced.
+    /// Held while the map is replaced, and while a slot is taken out for an exchange: it must not be dropped just then.
     growth: Mutex<()>,
 }
 
@@ -56,14 +56,15 @@ impl Cache {
     /// Forgets this token, unless a newer one has taken its place.
     pub(crate) fn invalidate(&self, token: &AccessToken) {
         for slot in self.slots.load().values() {
-            slot.forget(token);
+            slot.forget(|held| held.is(token));
         }
     }
 
     /// Forgets every token.
     pub(crate) fn clear(&self) {
-        let _growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
-        self.slots.store(Arc::default());
+        for slot in self.slots.load().values() {
+            slot.forget(|_| true);
+        }
     }
 
     /// The token for `request`, if there is one that has not expired.
@@ -77,7 +78,7 @@ impl Cache {
         match held.age(self.exchange.clock.now()) {
             Age::Fresh => Some(held.token()),
             Age::Stale => {
-                slot.refresh(&self.exchange);
+                self.slot(request).ok()?.refresh(&self.exchange);
                 // The same token, but its next refresh is now to come, and no longer past.
                 slot.held().as_ref().map(|held| held.token())
             }
@@ -89,19 +90,16 @@ impl Cache {
         self.slot(request)?.exchanged(&self.exchange).await
     }
 
-    /// The slot of `request`, made if need be.
+    /// The slot of `request`, for an exchange; made if need be.
     fn slot(&self, request: &TokenRequest<'_>) -> Result<Arc<Slot>, Error> {
         let mut sorted = Sorted::new();
         let view = KeyView::new(request, &mut sorted);
-        if let Some(slot) = self.slots.load().get(&view) {
-            return Ok(slot.clone());
-        }
-        let key = view.to_key()?;
         let _growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
         let slots = self.slots.load();
         if let Some(slot) = slots.get(&view) {
             return Ok(slot.clone());
         }
+        let key = view.to_key()?;
         let mut slots = HashMap::clone(&slots);
         while slots.len() >= MAX_SLOTS && make_room(&mut slots) {}
         let slot = Arc::new(Slot::new(key.clone()));

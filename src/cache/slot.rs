@@ -1,4 +1,7 @@
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -89,20 +92,25 @@ impl Slot {
             let outcome = landed.ok().and_then(|landed| landed.ok()?.clone());
             match outcome {
                 // The machine slept before this caller was told, or while the token was on its way.
-                Some(Ok(token)) if token.expires_on() <= refresher.clock.now().system_time => {
+                Some(Ok(held)) if held.age(refresher.clock.now()) == Age::Expired => {
                     error = expired_on_its_way();
                 }
-                Some(outcome) => return outcome,
+                Some(outcome) => return outcome.map(|held| held.token()),
                 None => {}
             }
         }
         Err(error)
     }
 
-    /// Empties the slot if it holds `token`.
-    pub(super) fn forget(&self, token: &AccessToken) {
+    /// Empties the slot if `unwanted` says so of its token. An exchange that is under way goes on.
+    pub(super) fn forget(&self, unwanted: impl FnOnce(&AccessToken) -> bool) {
         let _turn = self.turn();
-        if self.held.load().as_ref().is_some_and(|held| held.token.is(token)) {
+        if self
+            .held
+            .load()
+            .as_ref()
+            .is_some_and(|held| unwanted(&held.token))
+        {
             self.held.store(None);
         }
     }
@@ -152,27 +160,24 @@ impl Slot {
             outcome: sender,
             limit,
             deadline,
-            landed: false,
         }
     }
 
     /// Takes a new token in. A flight that was given up for lost must not replace what came later.
-    fn keep(&self, turn: &mut Turn, held: Option<&Held>, new: Held) -> AccessToken {
-        let token = new.token();
+    fn keep(&self, turn: &mut Turn, held: Option<&Held>, new: Arc<Held>) {
         if held.is_none_or(|held| held.requested_at.instant <= new.requested_at.instant) {
-            self.held.store(Some(Arc::new(new)));
+            self.held.store(Some(new));
         }
         *turn = Turn {
             flight: turn.flight.take(),
             ..Turn::default()
         };
-        token
     }
 
     /// Takes a failure in: the token in use serves on; without one the slot cools down.
     fn endure(&self, turn: &mut Turn, held: Option<&Held>, error: &Error, now: Moment) {
         if let Some(held) = held {
-            let pause = if turn.in_outage {
+            let pause = if turn.in_outage && loads_the_server(error) {
                 let remaining = held.expires.instant.saturating_duration_since(now.instant);
                 policy::outlast_outage_for(held.lifetime, remaining, error.retry_after(), fastrand::f64())
             } else {
@@ -265,10 +270,13 @@ struct Turn {
     in_outage: bool,
 }
 
+/// What an exchange comes to.
+type Outcome = Result<Arc<Held>, Error>;
+
 /// An exchange under way.
 #[derive(Debug)]
 struct Flight {
-    outcome: watch::Receiver<Option<Result<AccessToken, Error>>>,
+    outcome: watch::Receiver<Option<Outcome>>,
     /// When it counts as lost: the runtime that ran it is no longer driven.
     deadline: Instant,
 }
@@ -282,27 +290,26 @@ impl Flight {
 enum Joined {
     Held(AccessToken),
     Flight {
-        outcome: watch::Receiver<Option<Result<AccessToken, Error>>>,
+        outcome: watch::Receiver<Option<Outcome>>,
         deadline: Instant,
     },
     New {
         landing: Landing,
-        outcome: watch::Receiver<Option<Result<AccessToken, Error>>>,
+        outcome: watch::Receiver<Option<Outcome>>,
         deadline: Instant,
     },
 }
 
-/// The end of a flight that owns its slot's turn: however it ends, by an outcome, a panic or with its runtime, the turn is
-/// given back and those who wait are told.
+/// The end of a flight that owns its slot's turn: however it ends, by an outcome or with its runtime, the turn is given back
+/// and those who wait are told.
 struct Landing {
     slot: Arc<Slot>,
     refresher: Refresher,
     urgency: Urgency,
-    outcome: watch::Sender<Option<Result<AccessToken, Error>>>,
+    outcome: watch::Sender<Option<Outcome>>,
     /// When its source must have answered.
     limit: Instant,
     deadline: Instant,
-    landed: bool,
 }
 
 impl Landing {
@@ -312,28 +319,33 @@ impl Landing {
     )]
     fn spawn_on(self, runtime: &Handle) {
         runtime.spawn(async move {
-            let slot = self.slot.clone();
-            let scopes = slot.key.scopes();
-            let request = slot.key.request(&scopes);
-            let fetch = self.refresher.source.fetch(&request, self.urgency);
-            let outcome = tokio::time::timeout_at(self.limit, fetch)
-                .await
-                .unwrap_or_else(|_| {
-                    Err(Error::transport(format!(
-                        "no token came within {:?}",
-                        self.refresher.patience
-                    )))
-                });
+            let outcome = self.fetch().await;
             self.land(outcome);
         });
     }
 
-    fn land(mut self, outcome: Result<Grant, Error>) {
-        self.settle(outcome);
+    async fn fetch(&self) -> Result<Grant, Error> {
+        let scopes = self.slot.key.scopes();
+        let request = self.slot.key.request(&scopes);
+        let mut fetch = self.refresher.source.fetch(&request, self.urgency);
+        let caught = poll_fn(|context| {
+            catch_unwind(AssertUnwindSafe(|| fetch.as_mut().poll(context))).unwrap_or_else(|_| {
+                Poll::Ready(Err(Error::assertion(
+                    "the source of client assertions, or the transport, panicked",
+                )))
+            })
+        });
+        tokio::time::timeout_at(self.limit, caught)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::transport(format!(
+                    "no token came within {:?}",
+                    self.refresher.patience
+                )))
+            })
     }
 
-    fn settle(&mut self, outcome: Result<Grant, Error>) {
-        self.landed = true;
+    fn land(self, outcome: Result<Grant, Error>) {
         let now = self.refresher.clock.now();
         let mut turn = self.slot.turn();
         let was_its_turn = self.give_back(&mut turn);
@@ -344,18 +356,23 @@ impl Landing {
             .load_full()
             .filter(|held| held.age(now) != Age::Expired);
         let outcome = outcome
-            .map(|grant| Held::new(grant, fastrand::f64()))
+            .map(|grant| Arc::new(Held::new(grant, fastrand::f64())))
             .and_then(|new| {
                 if new.age(now) != Age::Expired {
-                    return Ok(self.slot.keep(&mut turn, held.as_deref(), new));
+                    self.slot.keep(&mut turn, held.as_deref(), new.clone());
+                    return Ok(new);
                 }
                 // Once it may be that the machine slept meanwhile: those who wait see that it is over, and ask again.
                 if held.is_none() && turn.failures == 0 {
                     turn.failures = 1;
-                    return Ok(new.token());
+                    return Ok(new);
                 }
                 Err(expired_on_its_way())
             });
+        if outcome.is_err() && held.is_none() && self.urgency == Urgency::Background {
+            // It made one attempt, for nobody waited. Whoever waits by now is told nothing, and begins an exchange that makes more.
+            return;
+        }
         if let Err(error) = &outcome
             && was_its_turn
         {
@@ -385,13 +402,6 @@ impl Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        if self.landed {
-            return;
-        }
-        if std::thread::panicking() {
-            let error = Error::assertion("the source of client assertions, or the transport, panicked");
-            return self.settle(Err(error));
-        }
         self.give_back(&mut self.slot.turn());
     }
 }

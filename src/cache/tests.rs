@@ -59,7 +59,10 @@ impl Clock for PausedClock {
 
 /// A source whose every fetch waits for the test's answer.
 #[derive(Debug)]
-struct FakeSource(mpsc::UnboundedSender<Fetch>);
+struct FakeSource {
+    clock: Arc<PausedClock>,
+    fetches: mpsc::UnboundedSender<Fetch>,
+}
 
 struct Fetch {
     scopes: String,
@@ -73,31 +76,22 @@ impl TokenSource for FakeSource {
     async fn fetch(&self, request: &TokenRequest<'_>, urgency: Urgency) -> Result<Grant, Error> {
         let (answer, answered) = oneshot::channel();
         let scopes = request.scopes().join(" ");
-        let at = Moment {
-            instant: tokio::time::Instant::now().into_std(),
-            ..SystemClock::new().now()
-        };
         let fetch = Fetch {
             scopes,
             urgency,
             answer,
-            at,
+            at: self.clock.now(),
         };
-        self.0.send(fetch).unwrap();
+        self.fetches.send(fetch).unwrap();
         answered.await.expect("the test dropped a fetch")
     }
 }
 
 impl Fetch {
-    fn grant(self, clock: &PausedClock, secret: &str, lifetime: Duration) {
-        let now = clock.now();
-        let requested_at = Moment {
-            instant: self.at.instant,
-            system_time: now.system_time - now.since(self.at),
-        };
+    fn grant(self, secret: &str, lifetime: Duration) {
         let grant = Grant {
-            token: AccessToken::new(secret, requested_at.system_time + lifetime),
-            requested_at,
+            token: AccessToken::new(secret, self.at.system_time + lifetime),
+            requested_at: self.at,
             lifetime,
             refresh_in: Some(lifetime / 2),
         };
@@ -120,7 +114,10 @@ impl Stage {
         let (sender, fetches) = mpsc::unbounded_channel();
         let clock = PausedClock::new();
         let cache = Cache::new(
-            Arc::new(FakeSource(sender)),
+            Arc::new(FakeSource {
+                clock: clock.clone(),
+                fetches: sender,
+            }),
             clock.clone(),
             Duration::from_secs(25),
         );
@@ -135,7 +132,7 @@ impl Stage {
     async fn holding(scope: &'static str, secret: &'static str) -> Self {
         let mut stage = Self::new();
         let call = stage.call(scope);
-        stage.fetch().await.grant(&stage.clock, secret, HOUR);
+        stage.fetch().await.grant(secret, HOUR);
         assert_eq!(call.await.unwrap().unwrap(), secret);
         stage
     }
@@ -201,7 +198,7 @@ async fn a_stale_token_is_given_at_once_while_one_refresh_runs_behind() {
     let refresh = stage.fetch().await;
     stage.no_fetch().await;
     assert_eq!(stage.at_once("s").unwrap(), "one");
-    refresh.grant(&stage.clock, "two", HOUR);
+    refresh.grant("two", HOUR);
     settle().await;
     assert_eq!(stage.at_once("s").unwrap(), "two");
 }
@@ -212,7 +209,7 @@ async fn a_source_is_told_whether_somebody_waits() {
     let call = stage.call("s");
     let exchange = stage.fetch().await;
     assert_eq!(exchange.urgency, Urgency::Awaited);
-    exchange.grant(&stage.clock, "one", HOUR);
+    exchange.grant("one", HOUR);
     call.await.unwrap().unwrap();
     advance(HOUR / 2).await;
     stage.at_once("s").unwrap();
@@ -226,7 +223,7 @@ async fn a_token_that_has_expired_on_its_way_does_not_take_the_place_of_a_good_o
     assert_eq!(stage.at_once("s").unwrap(), "one");
     let refresh = stage.fetch().await;
     advance(Duration::from_secs(6)).await;
-    refresh.grant(&stage.clock, "dead", Duration::from_secs(5));
+    refresh.grant("dead", Duration::from_secs(5));
     settle().await;
     assert_eq!(stage.at_once("s").unwrap(), "one");
     stage.no_fetch().await;
@@ -242,11 +239,69 @@ async fn a_server_that_grants_dead_tokens_is_left_alone_for_a_while() {
     for _ in 0..2 {
         let exchange = stage.fetch().await;
         advance(Duration::from_secs(6)).await;
-        exchange.grant(&stage.clock, "dead", Duration::from_secs(5));
+        exchange.grant("dead", Duration::from_secs(5));
     }
     assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Transport);
     stage.at_once("s").unwrap_err();
     stage.no_fetch().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_has_expired_on_its_way_is_not_given_though_the_wall_clock_was_set_back() {
+    let mut stage = Stage::new();
+    let call = stage.call("s");
+    let exchange = stage.fetch().await;
+    advance(Duration::from_secs(6)).await;
+    stage.clock.move_wall(-3600);
+    exchange.grant("dead", Duration::from_secs(5));
+    stage.fetch().await.grant("two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_to_wait_for_a_refresh_that_fails_gets_an_exchange_that_is_awaited() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR - Duration::from_secs(10)).await;
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+    let refresh = stage.fetch().await;
+    assert_eq!(refresh.urgency, Urgency::Background);
+    advance(Duration::from_secs(11)).await;
+    let call = stage.call("s");
+    stage.no_fetch().await;
+    refresh.fail(outage());
+    let exchange = stage.fetch().await;
+    assert_eq!(exchange.urgency, Urgency::Awaited);
+    exchange.grant("two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_fails_after_the_expiry_cools_nothing_down() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR - Duration::from_secs(10)).await;
+    assert_eq!(stage.at_once("s").unwrap(), "one");
+    let refresh = stage.fetch().await;
+    advance(Duration::from_secs(11)).await;
+    refresh.fail(outage());
+    settle().await;
+    let call = stage.call("s");
+    stage.fetch().await.grant("two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_reaches_no_server_is_tried_again_soon_however_often_it_fails() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR / 2).await;
+    for _ in 0..5 {
+        assert_eq!(stage.at_once("s").unwrap(), "one");
+        stage
+            .fetch()
+            .await
+            .fail(Error::assertion("the token file is missing"));
+        settle().await;
+        advance(Duration::from_secs(30)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -280,7 +335,7 @@ async fn an_outage_is_logged_once_when_it_begins_and_once_when_it_is_over() {
     };
     let mut stage = Stage::new();
     let call = stage.call("s");
-    stage.fetch().await.grant(&stage.clock, "one", HOUR * 24);
+    stage.fetch().await.grant("one", HOUR * 24);
     call.await.unwrap().unwrap();
     // When each refresh is tried, how it ends, and how many of either line there are by then.
     for (hours, succeeds, wanted) in [
@@ -294,7 +349,7 @@ async fn an_outage_is_logged_once_when_it_begins_and_once_when_it_is_over() {
         stage.at_once("s").unwrap();
         let refresh = stage.fetch().await;
         if succeeds {
-            refresh.grant(&stage.clock, "two", HOUR * 24);
+            refresh.grant("two", HOUR * 24);
         } else {
             refresh.fail(outage());
         }
@@ -341,7 +396,7 @@ async fn an_outage_is_not_noticed_for_the_whole_life_of_the_token() {
     );
     advance(Duration::from_secs(1)).await;
     let call = stage.call("s");
-    stage.fetch().await.grant(&stage.clock, "two", HOUR);
+    stage.fetch().await.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
 }
 
@@ -362,7 +417,7 @@ async fn a_thousand_cold_callers_share_one_exchange_and_its_token() {
     let calls: Vec<_> = (0..1000).map(|_| stage.call("s")).collect();
     let exchange = stage.fetch().await;
     stage.no_fetch().await;
-    exchange.grant(&stage.clock, "one", HOUR);
+    exchange.grant("one", HOUR);
     for call in join_all(calls).await {
         assert_eq!(call.unwrap().unwrap(), "one");
     }
@@ -389,10 +444,10 @@ async fn a_slow_exchange_for_one_key_delays_no_other() {
     let other = stage.call("other");
     let exchange = stage.fetch().await;
     assert_eq!(exchange.scopes, "other");
-    exchange.grant(&stage.clock, "three", HOUR);
+    exchange.grant("three", HOUR);
     assert_eq!(other.await.unwrap().unwrap(), "three");
     assert!(!slow.is_finished());
-    slow_exchange.grant(&stage.clock, "two", HOUR);
+    slow_exchange.grant("two", HOUR);
     assert_eq!(slow.await.unwrap().unwrap(), "two");
 }
 
@@ -405,7 +460,7 @@ async fn a_dropped_caller_stops_nothing() {
     settle().await;
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());
-    exchange.grant(&stage.clock, "one", HOUR);
+    exchange.grant("one", HOUR);
     assert_eq!(follower.await.unwrap().unwrap(), "one");
     assert_eq!(stage.at_once("s").unwrap(), "one");
 }
@@ -431,7 +486,7 @@ async fn after_a_failure_a_cold_key_cools_down_for_longer_and_longer() {
         advance(Duration::from_millis(1)).await;
     }
     let call = stage.call("s");
-    stage.fetch().await.grant(&stage.clock, "one", HOUR);
+    stage.fetch().await.grant("one", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "one");
 
     advance(HOUR).await;
@@ -445,7 +500,7 @@ async fn after_a_failure_a_cold_key_cools_down_for_longer_and_longer() {
     stage.at_once("s").unwrap_err();
     advance(Duration::from_millis(1)).await;
     let call = stage.call("s");
-    stage.fetch().await.grant(&stage.clock, "two", HOUR);
+    stage.fetch().await.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
 }
 
@@ -459,7 +514,7 @@ async fn a_failure_that_reached_no_server_is_tried_again_at_the_next_call() {
         .fail(Error::assertion("the token file is missing"));
     assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Assertion);
     let call = stage.call("s");
-    stage.fetch().await.grant(&stage.clock, "one", HOUR);
+    stage.fetch().await.grant("one", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "one");
 }
 
@@ -475,7 +530,7 @@ async fn a_token_expires_while_the_machine_sleeps() {
     let mut stage = Stage::holding("s", "one").await;
     stage.clock.move_wall(3600);
     let call = stage.call("s");
-    stage.fetch().await.grant(&stage.clock, "two", HOUR);
+    stage.fetch().await.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
 }
 
@@ -491,21 +546,35 @@ async fn a_wall_clock_set_back_neither_keeps_an_expired_token_nor_drops_a_good_o
     settle().await;
     advance(HOUR / 2).await;
     let call = stage.call("s");
-    stage.fetch().await.grant(&stage.clock, "two", HOUR);
+    stage.fetch().await.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_is_cleared_has_no_token_and_still_one_exchange_for_each_key() {
+    let mut stage = Stage::holding("held", "one").await;
+    let call = stage.call("under-way");
+    let exchange = stage.fetch().await;
+    stage.cache.clear();
+    let follower = stage.call("under-way");
+    stage.no_fetch().await;
+    exchange.grant("two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
+    assert_eq!(follower.await.unwrap().unwrap(), "two");
+    assert!(stage.cache.cached(&TokenRequest::new(&["held"])).is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_refused_token_is_forgotten_and_no_other() {
     let mut stage = Stage::holding("s", "one").await;
     let call = stage.call("other");
-    stage.fetch().await.grant(&stage.clock, "of-another", HOUR);
+    stage.fetch().await.grant("of-another", HOUR);
     call.await.unwrap().unwrap();
     let refused = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
 
     stage.cache.invalidate(&refused);
     let call = stage.call("s");
-    stage.fetch().await.grant(&stage.clock, "two", HOUR);
+    stage.fetch().await.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
 
     stage.cache.invalidate(&refused);
@@ -522,7 +591,9 @@ async fn a_forgotten_token_stays_forgotten_when_its_refresh_fails() {
     stage.cache.invalidate(&refused);
     refresh.fail(outage());
     settle().await;
-    assert_eq!(stage.at_once("s").unwrap_err().kind(), ErrorKind::Transport);
+    let call = stage.call("s");
+    stage.fetch().await.grant("two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
 }
 
 #[tokio::test(start_paused = true)]
@@ -530,7 +601,7 @@ async fn a_newer_token_that_lives_shorter_takes_the_place_of_an_older_one() {
     let mut stage = Stage::holding("s", "one").await;
     advance(HOUR / 2).await;
     stage.at_once("s").unwrap();
-    stage.fetch().await.grant(&stage.clock, "two", HOUR / 12);
+    stage.fetch().await.grant("two", HOUR / 12);
     settle().await;
     assert_eq!(stage.at_once("s").unwrap(), "two");
 }
@@ -572,7 +643,7 @@ async fn a_source_that_stays_silent_costs_its_callers_the_patience_of_the_cache_
     assert!(silent.answer.is_closed(), "the source is dropped");
     advance(Duration::from_secs(1)).await;
     let call = stage.call("s");
-    stage.fetch().await.grant(&stage.clock, "one", HOUR);
+    stage.fetch().await.grant("one", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "one");
 }
 
@@ -598,7 +669,7 @@ fn a_runtime_that_shuts_down_in_the_middle_of_an_exchange_leaves_the_key_usable(
     let second = start();
     let token = second.block_on(async {
         let call = stage.call("s");
-        stage.fetch().await.grant(&stage.clock, "two", HOUR);
+        stage.fetch().await.grant("two", HOUR);
         call.await.unwrap()
     });
     assert_eq!(token.unwrap(), "two");
@@ -625,8 +696,41 @@ fn a_runtime_that_is_no_longer_driven_does_not_hang_a_key_for_ever() {
     let token = driven.block_on(async {
         let mut stage = stage;
         let call = stage.call("s");
-        stage.fetch().await.grant(&stage.clock, "two", HOUR);
+        stage.fetch().await.grant("two", HOUR);
         call.await.unwrap()
+    });
+    assert_eq!(token.unwrap(), "two");
+}
+
+#[test]
+fn a_panic_that_takes_a_runtime_down_is_not_the_sources() {
+    let start = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
+    };
+    let (dying, driven) = (start(), start());
+    let (mut stage, _unanswered) = dying.block_on(async {
+        let mut stage = Stage::new();
+        let _caller = stage.call("s");
+        let unanswered = stage.fetch().await;
+        (stage, unanswered)
+    });
+    let waiting = driven.block_on(async {
+        let waiting = stage.call("s");
+        stage.no_fetch().await;
+        waiting
+    });
+    let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _dying = dying;
+        panic!("a bug elsewhere");
+    }));
+    panic.unwrap_err();
+    let token = driven.block_on(async {
+        stage.fetch().await.grant("two", HOUR);
+        waiting.await.unwrap()
     });
     assert_eq!(token.unwrap(), "two");
 }
@@ -650,7 +754,7 @@ fn an_exchange_that_was_given_up_and_ends_after_all_does_not_end_the_one_that_to
     let (call, second) = driven.block_on(async {
         let call = stage.call("s");
         let second = stage.fetch().await;
-        late.grant(&stage.clock, "late", HOUR);
+        late.grant("late", HOUR);
         (call, second)
     });
     frozen.block_on(settle());
@@ -660,7 +764,7 @@ fn an_exchange_that_was_given_up_and_ends_after_all_does_not_end_the_one_that_to
         stage.cache.invalidate(&token);
         let next = stage.call("s");
         stage.no_fetch().await;
-        second.grant(&stage.clock, "two", HOUR);
+        second.grant("two", HOUR);
         assert_eq!(call.await.unwrap().unwrap(), "two");
         assert_eq!(next.await.unwrap().unwrap(), "two");
     });
@@ -709,14 +813,14 @@ async fn the_number_of_slots_is_bounded_and_an_exchange_under_way_keeps_its_slot
         let scope = scope.clone();
         let call =
             tokio::task::spawn(async move { cache.token(&TokenRequest::new(&[&scope])).await.map(|_| ()) });
-        stage.fetch().await.grant(&stage.clock, "filler", HOUR);
+        stage.fetch().await.grant("filler", HOUR);
         call.await.unwrap().unwrap();
     }
     assert_eq!(stage.cache.slots.load().len(), MAX_SLOTS);
     assert_eq!(stage.at_once(scopes.last().unwrap()).unwrap(), "filler");
     let follower = stage.call("under-way");
     stage.no_fetch().await;
-    exchange.grant(&stage.clock, "one", HOUR);
+    exchange.grant("one", HOUR);
     assert_eq!(under_way.await.unwrap().unwrap(), "one");
     assert_eq!(follower.await.unwrap().unwrap(), "one");
 }
@@ -736,13 +840,13 @@ async fn more_keys_at_once_than_there_is_room_for_leave_no_more_slots_behind() {
     }
     assert_eq!(stage.cache.slots.load().len(), MAX_SLOTS * 2, "each is in use");
     for exchange in exchanges {
-        exchange.grant(&stage.clock, "filler", HOUR);
+        exchange.grant("filler", HOUR);
     }
     for call in calls {
         call.await.unwrap().unwrap();
     }
     let call = stage.call("one-more");
-    stage.fetch().await.grant(&stage.clock, "one", HOUR);
+    stage.fetch().await.grant("one", HOUR);
     call.await.unwrap().unwrap();
     assert_eq!(stage.cache.slots.load().len(), MAX_SLOTS);
 }

@@ -20,6 +20,7 @@ enum Step {
     },
     /// One of the tokens that were ever handed out is refused by a service.
     Invalidate(usize),
+    Clear,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -32,6 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (any::<bool>(), proptest::option::of(0u64..1000))
             .prop_map(|(reached_a_server, retry_after)| Step::Fail { reached_a_server, retry_after }),
         1 => any::<usize>().prop_map(Step::Invalidate),
+        1 => Just(Step::Clear),
     ]
 }
 
@@ -137,6 +139,10 @@ impl Comparison {
                     self.stage.cache.invalidate(token);
                 }
             }
+            Step::Clear => {
+                self.model.held = None;
+                self.stage.cache.clear();
+            }
         }
         settle().await;
         if let Ok(exchange) = self.stage.fetches.try_recv() {
@@ -204,15 +210,11 @@ impl Comparison {
         self.grants += 1;
         let secret = format!("token {}", self.grants);
         let now = self.stage.clock.now();
-        let age = now.since(exchange.at);
-        let requested_at = Moment {
-            instant: exchange.at.instant,
-            system_time: now.system_time - age,
-        };
+        let (requested_at, urgency) = (exchange.at, exchange.urgency);
         if now.reached(requested_at + lifetime) {
-            exchange.grant(&self.stage.clock, &secret, lifetime);
+            exchange.grant(&secret, lifetime);
             if self.model.held(now).is_some() || self.model.failures > 0 {
-                return self.failed(true, None).await;
+                return self.failed(urgency, true, None).await;
             }
             // Those who wait ask once more.
             self.model.failures = 1;
@@ -221,7 +223,7 @@ impl Comparison {
         }
         self.model.grant(&secret, requested_at + lifetime);
         self.due = Some((requested_at + lifetime / 3, Some(requested_at + lifetime / 2)));
-        exchange.grant(&self.stage.clock, &secret, lifetime);
+        exchange.grant(&secret, lifetime);
         settle().await;
         for call in self.waiting.drain(..) {
             assert_eq!(call.await.unwrap().unwrap(), secret);
@@ -245,15 +247,21 @@ impl Comparison {
         } else {
             Error::assertion("no file")
         };
+        let urgency = exchange.urgency;
         exchange.fail(error.with_retry_after(retry_after));
-        self.failed(reached_a_server, retry_after).await;
+        self.failed(urgency, reached_a_server, retry_after).await;
     }
 
-    async fn failed(&mut self, reached_a_server: bool, retry_after: Option<Duration>) {
+    async fn failed(&mut self, urgency: Urgency, reached_a_server: bool, retry_after: Option<Duration>) {
         settle().await;
         let now = self.stage.clock.now();
-        self.model.fail(now, reached_a_server, retry_after);
         self.due = self.due.map(|_| (now, None));
+        if self.model.held(now).is_none() && urgency == Urgency::Background {
+            // Those who have come to wait begin an exchange of their own.
+            self.model.is_exchanging = !self.waiting.is_empty();
+            return;
+        }
+        self.model.fail(now, reached_a_server, retry_after);
         for call in self.waiting.drain(..) {
             call.await.unwrap().unwrap_err();
         }
