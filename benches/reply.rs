@@ -42,20 +42,26 @@ impl Transport for Entra {
     }
 }
 
-/// Goes on by two hours at each look, so that no answer, good or bad, is remembered.
-#[derive(Debug)]
+/// Goes on by two hours at a time, between two calls, so that no answer, good or bad, is remembered.
+#[derive(Clone, Debug)]
 struct Leaps {
     start: Moment,
-    looks: AtomicU32,
+    leaps: Arc<AtomicU32>,
+}
+
+impl Leaps {
+    fn leap(&self) {
+        self.leaps.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Clock for Leaps {
     fn now(&self) -> Moment {
-        self.start + Duration::from_secs(7200) * self.looks.fetch_add(1, Ordering::Relaxed)
+        self.start + Duration::from_secs(7200) * self.leaps.load(Ordering::Relaxed)
     }
 }
 
-fn credential(status: u16, body: String) -> Arc<ClientAssertionCredential> {
+fn credential(status: u16, body: String, clock: Leaps) -> Arc<ClientAssertionCredential> {
     ClientAssertionCredential::builder()
         .environment(Environment::default())
         .tenant_id("tenant")
@@ -65,10 +71,7 @@ fn credential(status: u16, body: String) -> Arc<ClientAssertionCredential> {
             status,
             body: body.into(),
         })
-        .clock(Leaps {
-            start: SystemClock::new().now(),
-            looks: AtomicU32::new(0),
-        })
+        .clock(clock)
         .build()
         .unwrap()
 }
@@ -89,9 +92,17 @@ fn reply(criterion: &mut Criterion) {
             "<html><body>Sign in</body></html>".repeat(100),
         ),
     ] {
-        let credential = credential(status, body);
+        let clock = Leaps {
+            start: SystemClock::new().now(),
+            leaps: Arc::default(),
+        };
+        let credential = credential(status, body, clock.clone());
         group.bench_function(name, |bencher| {
-            bencher.to_async(&runtime).iter(|| credential.token(&[SCOPE]));
+            bencher.to_async(&runtime).iter(async || {
+                clock.leap();
+                let outcome = credential.token(&[SCOPE]).await;
+                assert_eq!(outcome.is_ok(), status == 200);
+            });
         });
     }
     group.finish();
