@@ -1,11 +1,24 @@
-//! A cached token costs no allocation. In a binary of its own, since it counts what the whole process allocates.
+//! What memory the credentials take: none for a cached token, no more after a thousand exchanges than before, and a bounded amount for
+//! a reply without an end. In a binary of its own, since it replaces the allocator by one that counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
 
-use entra_workload::{TokenRequest, WorkloadIdentityCredential};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use allocation_counter::measure;
+use bytes::Bytes;
+use entra_workload::{
+    AssertionRequest, ClientAssertionCredential, HttpTransport, Secret, TokenRequest, Transport,
+    WorkloadIdentityCredential,
+};
 use futures::FutureExt;
-use support::{BLOB, Pod, VAULT, pair};
+use http::Request;
+use support::{BLOB, CLIENT_ID, Endpoint, MovableClock, Pod, TENANT_ID, VAULT, pair};
+use tokio::runtime::{Builder, Runtime};
 
 #[tokio::test]
 async fn a_cached_token_is_read_without_an_allocation() {
@@ -23,11 +36,107 @@ async fn a_cached_token_is_read_without_an_allocation() {
         let (token, ()) = futures::join!(credential.token_for(&request), serve);
         token.unwrap();
 
-        let allocations = allocation_counter::measure(|| {
+        let allocations = measure(|| {
             for _ in 0..10 {
                 drop(credential.token_for(&request).now_or_never().unwrap().unwrap());
             }
         });
         assert_eq!(allocations.count_total, 0, "{request:?}");
     }
+}
+
+#[test]
+fn exchanges_leave_nothing_behind() {
+    let runtime = current_thread();
+    let (transport, mut endpoint) = pair();
+    let clock = MovableClock::new();
+    let credential = ClientAssertionCredential::builder()
+        .tenant_id(TENANT_ID)
+        .client_id(CLIENT_ID)
+        .assertion(async |_: AssertionRequest| Ok(Secret::from("planted-assertion")))
+        .transport(transport)
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let mut rounds = |n: usize| {
+        for _ in 0..n {
+            runtime.block_on(round(&credential, &mut endpoint, &clock));
+        }
+    };
+    rounds(10);
+    // The secret of a token alone has 1,800 bytes, and a round brings three.
+    let memory = measure(|| rounds(1000));
+    assert!(memory.bytes_current < 16_000, "{memory:?}");
+}
+
+/// A cold call that fails, one that brings a token, a refresh that fails, one that does not, and an invalidation.
+async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut Endpoint, clock: &MovableClock) {
+    let secret = "t".repeat(1800);
+    let call = || async { credential.token(&[VAULT]).await };
+    let (outcome, ()) = futures::join!(call(), async {
+        endpoint.request().await.refuse(401, "invalid_client", 7_000_215);
+    });
+    outcome.unwrap_err();
+    clock.advance(Duration::from_secs(60));
+    let (outcome, ()) = futures::join!(call(), async {
+        endpoint.request().await.grant(&secret, 3600);
+    });
+    outcome.unwrap();
+    clock.advance(Duration::from_secs(1800));
+    call().await.unwrap();
+    endpoint.request().await.reply(503, &[], "");
+    endpoint.is_idle().await;
+    clock.advance(Duration::from_secs(60));
+    call().await.unwrap();
+    endpoint.request().await.grant(&secret, 3600);
+    endpoint.is_idle().await;
+    credential.invalidate(&call().await.unwrap());
+    let (outcome, ()) = futures::join!(call(), async {
+        endpoint.request().await.grant(&secret, 60);
+    });
+    outcome.unwrap();
+    clock.advance(Duration::from_secs(60));
+}
+
+#[test]
+fn a_reply_without_an_end_takes_a_bounded_amount_of_memory() {
+    for (begins, goes_on) in [
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "8\r\nplanted \r\n",
+        ),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n",
+            "planted ",
+        ),
+        ("HTTP/1.1 200 OK\r\n\r\n", "planted "),
+        ("HTTP/1.1 200 OK\r\nX-Planted: ", "planted "),
+        ("HTTP/1.1 200 OK\r\n", "X-Planted: planted\r\n"),
+    ] {
+        let url = endless(begins, goes_on);
+        let runtime = current_thread();
+        let memory = measure(|| {
+            let request = Request::post(&url).body(Bytes::new()).unwrap();
+            runtime.block_on(HttpTransport::new().send(request)).unwrap_err();
+        });
+        assert!(memory.bytes_max < 2_000_000, "{begins:?} {memory:?}");
+    }
+}
+
+/// A server that answers one request, and comes to no end.
+fn endless(begins: &'static str, goes_on: &'static str) -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _request = stream.read(&mut [0; 4096]).unwrap();
+        stream.write_all(begins.as_bytes()).unwrap();
+        let much = goes_on.repeat(1000);
+        while stream.write_all(much.as_bytes()).is_ok() {}
+    });
+    url
+}
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
 }
