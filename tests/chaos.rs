@@ -145,12 +145,8 @@ fn a_runtime_that_stands_still_while_the_http_client_is_made_keeps_no_other_wait
         request.body(Bytes::from_static(b"%2F.default")).unwrap()
     };
     let (frozen, driven) = (current_thread(), current_thread());
-    let stuck = transport.send(request());
-    let stuck = frozen.block_on(async {
-        let mut stuck = stuck;
-        assert!(futures::poll!(&mut stuck).is_pending());
-        stuck
-    });
+    let mut stuck = transport.send(request());
+    frozen.block_on(async { assert!(futures::poll!(&mut stuck).is_pending()) });
     let answer = std::thread::scope(|threads| {
         let call = threads.spawn(|| {
             let answer = transport.send(request());
