@@ -198,5 +198,9 @@ mod tests {
         let token = AccessToken::new("planted-token", SystemTime::UNIX_EPOCH);
         let shown = format!("{token:?} {:?}", Secret::from("planted-secret"));
         assert!(!shown.contains("planted"), "{shown}");
+        assert!(
+            shown.starts_with("AccessToken { expires_on: ") && shown.ends_with(" Secret"),
+            "{shown}"
+        );
     }
 }
