@@ -4,6 +4,7 @@
     doc = "Gives a Kubernetes pod its Azure tokens, without a secret. The whole documentation comes with all features."
 )]
 
+mod blocking;
 mod error;
 mod token;
 mod uuid;

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use rustls::crypto::CryptoProvider;
 
+use crate::blocking;
 use crate::error::Error;
 
 /// Sends one HTTP request and brings back the whole answer.
@@ -145,16 +146,10 @@ impl LazyClient {
             return Ok(client.clone());
         }
         let (this, builder) = (self.clone(), builder());
-        tokio::task::spawn_blocking(move || this.build(builder))
-            .await
-            .map_err(|stopped| {
-                Error::transport("the HTTP client was not made: the runtime is shutting down")
-                    .with_source(stopped)
-            })?
-            .map_err(|error| {
-                Error::transport("the HTTP client cannot be made; are there root certificates in this image?")
-                    .with_source(error)
-            })
+        blocking::run(move || this.build(builder)).await.map_err(|error| {
+            Error::transport("the HTTP client cannot be made; are there root certificates in this image?")
+                .with_source(error)
+        })
     }
 
     fn build(&self, builder: reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use self::signing_certificate::{Signature, SigningCertificate, Unusable};
 use super::{AssertionRequest, ClientAssertion, bounded_file};
+use crate::blocking;
 use crate::clock::Clock;
 use crate::error::Error;
 use crate::token::Secret;
@@ -51,14 +52,7 @@ impl ClientCertificate {
 impl ClientAssertion for ClientCertificate {
     async fn assertion(&self, request: AssertionRequest) -> Result<Secret, Error> {
         let source = Arc::clone(&self.0);
-        tokio::task::spawn_blocking(move || source.sign(&request))
-            .await
-            .unwrap_or_else(|stopped| {
-                Err(
-                    Error::assertion("the client certificate was not read: the runtime is shutting down")
-                        .with_source(stopped),
-                )
-            })
+        blocking::run(move || source.sign(&request)).await
     }
 }
 

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::bounded_file;
 use super::jwt::Claims;
 use super::{AssertionRequest, ClientAssertion};
+use crate::blocking;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::token::Secret;
@@ -72,15 +73,7 @@ impl ClientAssertion for ProjectedTokenFile {
     async fn assertion(&self, _request: AssertionRequest) -> Result<Secret, Error> {
         let path = self.path.clone();
         let now = self.clock.now().system_time;
-        let read = tokio::task::spawn_blocking(move || read_token(&path, now))
-            .await
-            .unwrap_or_else(|stopped| {
-                Err(
-                    Error::assertion("the token file was not read: the runtime is shutting down")
-                        .with_source(stopped),
-                )
-            });
-        match read {
+        match blocking::run(move || read_token(&path, now)).await {
             Ok(token) => {
                 *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
                 Ok(token.secret)
