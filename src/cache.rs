@@ -101,7 +101,9 @@ impl Cache {
         }
         let key = view.to_key()?;
         let mut slots = HashMap::clone(&slots);
-        while slots.len() >= MAX_SLOTS && make_room(&mut slots) {}
+        if slots.len() >= MAX_SLOTS {
+            make_room(&mut slots);
+        }
         let slot = Arc::new(Slot::new(key.clone()));
         slots.insert(key, slot.clone());
         self.slots.store(Arc::new(slots));
@@ -118,16 +120,20 @@ impl fmt::Debug for Cache {
     }
 }
 
-/// Drops the slot whose token expires first, which is the one that nobody has used for longest, since use is what refreshes
-/// a token; and tells whether it did. A slot that is being used stays, since its key must not start a second exchange: whoever
-/// waits for an exchange, or runs it, holds the slot too, and not just the present map and the next one, which is `slots`.
-fn make_room(slots: &mut HashMap<Key, Arc<Slot>>) -> bool {
-    let idle = slots.iter().filter(|(_, slot)| Arc::strong_count(slot) <= 2);
-    let first = idle.min_by_key(|(_, slot)| slot.held().as_ref().map(|held| held.expires_on()));
-    let Some(key) = first.map(|(key, _)| key.clone()) else {
-        return false;
-    };
-    slots.remove(&key).is_some()
+/// Drops slots until there is room for one more: those whose tokens expire first, which nobody has used for longest, since use
+/// is what refreshes tokens. A slot that is being used stays, since its key must not start a second exchange: whoever waits
+/// for an exchange, or runs it, holds the slot too, and not just the present map and the next one, which is `slots`.
+fn make_room(slots: &mut HashMap<Key, Arc<Slot>>) {
+    let mut idle: Vec<_> = slots
+        .iter()
+        .filter(|(_, slot)| Arc::strong_count(slot) <= 2)
+        .map(|(key, slot)| (slot.held().as_ref().map(|held| held.expires_on()), key.clone()))
+        .collect();
+    idle.sort_unstable_by_key(|(expires_on, _)| *expires_on);
+    let excess = (slots.len() + 1).saturating_sub(MAX_SLOTS);
+    for (_, key) in idle.iter().take(excess) {
+        slots.remove(key);
+    }
 }
 
 /// A program asks for a handful of resources; one that serves many tenants, for a few each. Beyond this many a stream of
