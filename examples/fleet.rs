@@ -173,7 +173,7 @@ impl Ours {
     fn endure(&mut self, now: Duration, urgency: Urgency, retry_after: Option<Duration>) -> Duration {
         let remaining = self.expires.saturating_sub(now);
         if remaining.is_zero() {
-            if urgency == Urgency::Background {
+            if urgency == Urgency::Background && retry_after.is_none() {
                 return Duration::ZERO;
             }
             self.failures += 1;

@@ -33,6 +33,11 @@ pub(crate) use refusal::ServerText;
 pub(crate) trait TokenSource: fmt::Debug + Send + Sync + 'static {
     /// Gets one token, or says why there is none, within the source's own time limit.
     async fn fetch(&self, request: &TokenRequest<'_>, urgency: Urgency) -> Result<Grant, Error>;
+
+    /// Whether a fetch that callers wait for makes more attempts than one in the background.
+    fn tries_harder_for_callers(&self) -> bool {
+        false
+    }
 }
 
 /// A token, and how long it is good.
@@ -79,6 +84,10 @@ impl TokenSource for Exchange {
             deadline: Instant::now() + self.timeout,
         };
         attempts.run().await
+    }
+
+    fn tries_harder_for_callers(&self) -> bool {
+        true
     }
 }
 

@@ -319,8 +319,11 @@ impl Landing {
     )]
     fn spawn_on(self, runtime: &Handle) {
         runtime.spawn(async move {
-            let outcome = self.fetch().await;
-            self.land(outcome);
+            // It may have been given up before its runtime came to it.
+            if Instant::now() < self.limit {
+                let outcome = self.fetch().await;
+                self.land(outcome);
+            }
         });
     }
 
@@ -369,14 +372,14 @@ impl Landing {
                 }
                 Err(expired_on_its_way())
             });
-        if outcome.is_err() && held.is_none() && self.urgency == Urgency::Background {
-            // It made one attempt, for nobody waited. Whoever waits by now is told nothing, and begins an exchange that makes more.
-            return;
-        }
-        if let Err(error) = &outcome
-            && was_its_turn
-        {
-            self.slot.endure(&mut turn, held.as_deref(), error, now);
+        if let Err(error) = &outcome {
+            if held.is_none() && self.is_worth_more_attempts(error) {
+                // Whoever waits by now is told nothing, and begins another exchange.
+                return;
+            }
+            if was_its_turn {
+                self.slot.endure(&mut turn, held.as_deref(), error, now);
+            }
         }
         let is_in_outage = turn.in_outage;
         drop(turn);
@@ -385,12 +388,26 @@ impl Landing {
                 tracing::info!(scopes = ?self.slot.key.scopes(), "tokens are refreshed again");
             }
             Err(error) if is_in_outage && !was_in_outage => {
-                let remaining = held.map(|held| held.expires.instant.saturating_duration_since(now.instant));
+                let remaining = held
+                    .as_ref()
+                    .map(|held| held.expires.instant.saturating_duration_since(now.instant));
                 tracing::warn!(scopes = ?self.slot.key.scopes(), %error, ?remaining, "a refresh failed; the old token serves on");
             }
             _ => {}
         }
-        self.outcome.send_replace(Some(outcome));
+        // The token in use may be good again, or another exchange may have brought it.
+        let told = match (outcome, held) {
+            (Err(_), Some(held)) => Ok(held),
+            (outcome, _) => outcome,
+        };
+        self.outcome.send_replace(Some(told));
+    }
+
+    /// Whether fewer attempts failed than callers are worth, since none waited when it began; unless the server wants peace.
+    fn is_worth_more_attempts(&self, error: &Error) -> bool {
+        self.urgency == Urgency::Background
+            && self.refresher.source.tries_harder_for_callers()
+            && error.retry_after().is_none()
     }
 
     /// Ends the slot's flight, if it is still this one, and tells whether it was.

@@ -60,6 +60,7 @@ impl Clock for PausedClock {
 /// A source whose every fetch waits for the test's answer.
 #[derive(Debug)]
 struct FakeSource {
+    tries_harder_for_callers: bool,
     clock: Arc<PausedClock>,
     fetches: mpsc::UnboundedSender<Fetch>,
 }
@@ -84,6 +85,10 @@ impl TokenSource for FakeSource {
         };
         self.fetches.send(fetch).unwrap();
         answered.await.expect("the test dropped a fetch")
+    }
+
+    fn tries_harder_for_callers(&self) -> bool {
+        self.tries_harder_for_callers
     }
 }
 
@@ -111,10 +116,15 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::of_a_source(true)
+    }
+
+    fn of_a_source(tries_harder_for_callers: bool) -> Self {
         let (sender, fetches) = mpsc::unbounded_channel();
         let clock = PausedClock::new();
         let cache = Cache::new(
             Arc::new(FakeSource {
+                tries_harder_for_callers,
                 clock: clock.clone(),
                 fetches: sender,
             }),
@@ -287,6 +297,51 @@ async fn a_refresh_that_fails_after_the_expiry_cools_nothing_down() {
     let call = stage.call("s");
     stage.fetch().await.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_always_does_its_best_is_not_asked_twice() {
+    let mut stage = Stage::of_a_source(false);
+    let call = stage.call("s");
+    stage.fetch().await.grant("one", HOUR);
+    call.await.unwrap().unwrap();
+    advance(Duration::from_secs(3590)).await;
+    stage.at_once("s").unwrap();
+    let refresh = stage.fetch().await;
+    advance(Duration::from_secs(11)).await;
+    let call = stage.call("s");
+    stage.no_fetch().await;
+    refresh.fail(outage());
+    call.await.unwrap().unwrap_err();
+    stage.at_once("s").unwrap_err();
+    stage.no_fetch().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_for_peace_gets_it_though_the_token_ends_during_its_refresh() {
+    let mut stage = Stage::holding("s", "one").await;
+    advance(Duration::from_secs(3590)).await;
+    stage.at_once("s").unwrap();
+    let refresh = stage.fetch().await;
+    advance(Duration::from_secs(11)).await;
+    let call = stage.call("s");
+    stage.no_fetch().await;
+    refresh.fail(outage().with_retry_after(Some(Duration::from_secs(300))));
+    call.await.unwrap().unwrap_err();
+    advance(Duration::from_secs(299)).await;
+    stage.at_once("s").unwrap_err();
+    stage.no_fetch().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_gets_the_token_that_is_good_again_and_not_the_error_of_its_refresh() {
+    let mut stage = Stage::holding("s", "one").await;
+    stage.clock.move_wall(7200);
+    let call = stage.call("s");
+    let exchange = stage.fetch().await;
+    stage.clock.move_wall(-7200);
+    exchange.fail(outage());
+    assert_eq!(call.await.unwrap().unwrap(), "one");
 }
 
 #[tokio::test(start_paused = true)]
@@ -700,6 +755,29 @@ fn a_runtime_that_is_no_longer_driven_does_not_hang_a_key_for_ever() {
         call.await.unwrap()
     });
     assert_eq!(token.unwrap(), "two");
+}
+
+#[test]
+fn an_exchange_that_was_given_up_before_its_runtime_came_to_it_is_not_begun() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    let mut stage = runtime.block_on(Stage::holding("s", "one"));
+    // A call that does not wait is all that is polled: not the refresh that it starts.
+    let call = |stage: &Stage| runtime.block_on(async { stage.at_once("s") }).unwrap();
+    let wait = |seconds| runtime.block_on(advance(Duration::from_secs(seconds)));
+    wait(1800);
+    for _ in 0..3 {
+        call(&stage);
+        wait(31);
+    }
+    call(&stage);
+    runtime.block_on(async {
+        stage.fetch().await.grant("two", HOUR);
+        stage.no_fetch().await;
+    });
 }
 
 #[test]

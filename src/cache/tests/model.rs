@@ -256,14 +256,17 @@ impl Comparison {
         settle().await;
         let now = self.stage.clock.now();
         self.due = self.due.map(|_| (now, None));
-        if self.model.held(now).is_none() && urgency == Urgency::Background {
+        let is_to_rest = retry_after.is_some();
+        if self.model.held(now).is_none() && urgency == Urgency::Background && !is_to_rest {
             // Those who have come to wait begin an exchange of their own.
             self.model.is_exchanging = !self.waiting.is_empty();
             return;
         }
         self.model.fail(now, reached_a_server, retry_after);
+        // The token in use may be good again.
+        let held = self.model.held(now).map(str::to_owned);
         for call in self.waiting.drain(..) {
-            call.await.unwrap().unwrap_err();
+            assert_eq!(call.await.unwrap().ok(), held);
         }
     }
 }
