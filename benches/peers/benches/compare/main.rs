@@ -514,7 +514,7 @@ const NOT_SHOWN: &str = "\
 
 * Absolute times: the machine is shared and virtual. Within one run the contenders alternate, so ratios hold better.
 * Whether a copy is cheap: in about one process of four the bare clone of a token takes 70 ns and not 86, for the whole life of the process and
-  wherever the token lies. `hit_sdk_floor` is 1.8 to 2.0 there, and 1.55 to 1.59 in the others.
+  wherever the token lies. `hit_sdk_floor` is 1.8 to 2.0 there, and 1.55 to 1.60 in the others.
 * The network, and the real Entra: the endpoint is in the same process, but for the cold starts, which go to an emulator on loopback.
 * More cores than these: all callers of a key count references to one token, so two cores together hand out hardly more of them than
   one does (perfect scaling would be 1 / cores), and with more cores `contention` may exceed its bound.
