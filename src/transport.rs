@@ -157,8 +157,9 @@ impl LazyClient {
         if let Some(client) = self.built.get() {
             return Ok(client.clone());
         }
-        let client = builder.build()?;
-        Ok(self.built.get_or_init(|| client).clone())
+        builder
+            .build()
+            .inspect(|client| drop(self.built.set(client.clone())))
     }
 }
 

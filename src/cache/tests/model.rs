@@ -276,12 +276,7 @@ proptest! {
 
     #[test]
     fn every_history_of_a_key_is_that_of_its_model(steps in proptest::collection::vec(step(), 1..80)) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .start_paused(true)
-            .build()
-            .unwrap();
-        runtime.block_on(async {
+        paused_runtime().block_on(async {
             let mut comparison = Comparison::new();
             for step in steps {
                 comparison.take(step).await;
