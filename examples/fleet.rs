@@ -177,7 +177,7 @@ impl Ours {
                 return Duration::ZERO;
             }
             self.failures += 1;
-            return policy::cool_down(self.failures, retry_after);
+            return policy::cooldown(self.failures, retry_after);
         }
         let pause = if self.in_outage {
             policy::outlast_outage_for(LIFE, remaining, retry_after, fastrand::f64())

@@ -1,8 +1,11 @@
-//! Tokens, kept and kept fresh: one slot a key, one exchange at a time in each slot, and nobody waits who need not.
+//! The cached tokens of one credential: one slot per key and at most one fetch in flight per slot. A
+//! stale token is served while it is refreshed.
 
+mod cached_token;
 mod key;
 mod policy;
 mod slot;
+mod state;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,48 +18,67 @@ use crate::clock::Clock;
 use crate::error::Error;
 use crate::exchange::TokenSource;
 use crate::token::{AccessToken, TokenRequest};
+use cached_token::Freshness;
 use key::{KeyView, Sorted};
-use slot::{Age, Slot};
+use slot::{Fetcher, Slot};
 
 pub(crate) use key::Key;
 
 /// The tokens of one credential.
 ///
-/// A read of a fresh token takes no lock and allocates nothing: the map is replaced as a whole when a key joins it, and each
-/// slot's token when an exchange brings a new one.
+/// Reading a fresh token takes no lock and allocates nothing: the map is replaced as a whole when a key
+/// is added, and the token of a slot when a fetch brings a new one.
 pub(crate) struct Cache {
-    exchange: slot::Refresher,
+    fetcher: Fetcher,
     slots: ArcSwap<HashMap<Key, Arc<Slot>>>,
-    /// Held while the map is replaced, and while a slot is taken out for an exchange: it must not be dropped just then.
+    /// Held while the map is replaced, and while a slot is taken for a fetch, so that no slot is evicted
+    /// in between.
     growth: Mutex<()>,
 }
 
 impl Cache {
-    /// * `patience`: how long an exchange by `source` may take before it counts as lost, with the runtime that ran it.
-    pub(crate) fn new(source: Arc<dyn TokenSource>, clock: Arc<dyn Clock>, patience: Duration) -> Self {
+    /// * `fetch_timeout`: how long a fetch from `source` may take before it counts as lost, together with
+    ///   the runtime that ran it.
+    pub(crate) fn new(source: Arc<dyn TokenSource>, clock: Arc<dyn Clock>, fetch_timeout: Duration) -> Self {
         Self {
-            exchange: slot::Refresher {
+            fetcher: Fetcher {
                 source,
                 clock,
-                patience,
+                fetch_timeout,
             },
             slots: ArcSwap::default(),
             growth: Mutex::new(()),
         }
     }
 
-    /// The token for `request`: at once if there is one that has not expired, else from the one exchange of its key.
+    /// Returns the token for `request`: the cached one if it is usable, else that of the key's one fetch.
+    #[inline]
     pub(crate) async fn token(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
         match self.cached(request) {
             Some(token) => Ok(token),
-            None => Box::pin(self.exchanged(request)).await,
+            // Boxed, so that the future of a cached read stays small.
+            None => Box::pin(async { self.slot(request)?.token(&self.fetcher).await }).await,
         }
     }
 
-    /// Forgets this token, unless a newer one has taken its place.
+    /// Returns the token for `request` if a usable one is cached, and starts its refresh if that is due.
+    pub(crate) fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
+        let mut sorted = Sorted::new();
+        let view = KeyView::new(request, &mut sorted);
+        let slots = self.slots.load();
+        let token = slots.get(&view)?.published();
+        let token = token.as_ref()?;
+        match token.freshness(self.fetcher.clock.now()) {
+            Freshness::Fresh => Some(token.token().clone()),
+            Freshness::Stale => self.slot(request).ok()?.refresh(&self.fetcher),
+            Freshness::Expired => None,
+        }
+    }
+
+    /// Forgets this token, unless a newer one has replaced it.
     pub(crate) fn invalidate(&self, token: &AccessToken) {
         for slot in self.slots.load().values() {
-            slot.forget(|held| held.is(token));
+            slot.forget(|cached| cached.is_same_token(token));
         }
     }
 
@@ -67,30 +89,11 @@ impl Cache {
         }
     }
 
-    /// The token for `request`, if there is one that has not expired.
-    pub(crate) fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
-        let mut sorted = Sorted::new();
-        let view = KeyView::new(request, &mut sorted);
-        let slots = self.slots.load();
-        let slot = slots.get(&view)?;
-        let held = slot.held();
-        let held = held.as_ref()?;
-        match held.age(self.exchange.clock.now()) {
-            Age::Fresh => Some(held.token()),
-            Age::Stale => {
-                self.slot(request).ok()?.refresh(&self.exchange);
-                // The same token, but its next refresh is now to come, and no longer past.
-                slot.held().as_ref().map(|held| held.token())
-            }
-            Age::Expired => None,
-        }
+    pub(crate) fn client_id(&self) -> Option<&str> {
+        self.fetcher.source.client_id()
     }
 
-    async fn exchanged(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        self.slot(request)?.exchanged(&self.exchange).await
-    }
-
-    /// The slot of `request`, for an exchange; made if need be.
+    /// Returns the slot of `request` for a fetch; adds it if it is missing.
     fn slot(&self, request: &TokenRequest<'_>) -> Result<Arc<Slot>, Error> {
         let mut sorted = Sorted::new();
         let view = KeyView::new(request, &mut sorted);
@@ -102,7 +105,7 @@ impl Cache {
         let key = view.to_key()?;
         let mut slots = HashMap::clone(&slots);
         if slots.len() >= MAX_SLOTS {
-            make_room(&mut slots);
+            evict(&mut slots);
         }
         let slot = Arc::new(Slot::new(key.clone()));
         slots.insert(key, slot.clone());
@@ -114,20 +117,24 @@ impl Cache {
 impl fmt::Debug for Cache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache")
-            .field("source", &self.exchange.source)
+            .field("source", &self.fetcher.source)
             .field("slots", &self.slots.load().len())
             .finish_non_exhaustive()
     }
 }
 
-/// Drops slots until there is room for one more: those whose tokens expire first, which nobody has used for longest, since use
-/// is what refreshes tokens. A slot that is being used stays, since its key must not start a second exchange: whoever waits
-/// for an exchange, or runs it, holds the slot too, and not just the present map and the next one, which is `slots`.
-fn make_room(slots: &mut HashMap<Key, Arc<Slot>>) {
+/// Evicts slots until one more fits: those whose tokens expire first. Use is what refreshes a token, so
+/// these were not used for longest. A slot in use stays, since its key must not start a second fetch:
+/// whoever waits for a fetch or runs one holds the slot, and not only the present map and the next one,
+/// which is `slots`.
+fn evict(slots: &mut HashMap<Key, Arc<Slot>>) {
     let mut idle: Vec<_> = slots
         .iter()
         .filter(|(_, slot)| Arc::strong_count(slot) <= 2)
-        .map(|(key, slot)| (slot.held().as_ref().map(|held| held.expires_on()), key.clone()))
+        .map(|(key, slot)| {
+            let expires_on = slot.published().as_ref().map(|token| token.expires_on());
+            (expires_on, key.clone())
+        })
         .collect();
     idle.sort_unstable_by_key(|(expires_on, _)| *expires_on);
     let excess = (slots.len() + 1).saturating_sub(MAX_SLOTS);
@@ -136,8 +143,8 @@ fn make_room(slots: &mut HashMap<Key, Arc<Slot>>) {
     }
 }
 
-/// A program asks for a handful of resources; one that serves many tenants, for a few each. Beyond this many a stream of
-/// made-up scopes would fill the memory: 1,000 tokens are about 3 MB.
+/// A program asks for a handful of resources; one that serves many tenants, for a few in each. Without
+/// a bound, a stream of invented scopes would fill the memory: 1,000 tokens take about 3 MB.
 const MAX_SLOTS: usize = 1000;
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
-//! One token request: form out, reply in, and the only retry loop of the crate.
+//! Token requests: the form that is sent, the reply that is read, and the only retry loop of the crate.
 
+mod aadsts;
 mod backoff;
+#[cfg(fuzzing)]
+pub(crate) mod fuzz;
 mod refusal;
 mod reply;
 mod retry_after;
+mod server_text;
 
 use std::fmt;
 use std::sync::Arc;
@@ -26,39 +30,44 @@ use crate::uuid;
 
 pub(crate) use backoff::Urgency;
 #[cfg(feature = "default-credential")]
-pub(crate) use refusal::ServerText;
+pub(crate) use server_text::ServerText;
 
-/// What the cache asks for tokens. It keeps nothing: each call is one exchange.
+/// Where the cache gets tokens from. It stores nothing: each call is one fetch.
 #[async_trait]
 pub(crate) trait TokenSource: fmt::Debug + Send + Sync + 'static {
-    /// Gets one token, or says why there is none, within the source's own time limit.
+    /// Gets one token within the source's own time limit.
     async fn fetch(&self, request: &TokenRequest<'_>, urgency: Urgency) -> Result<Grant, Error>;
 
     /// Whether a fetch that callers wait for makes more attempts than one in the background.
-    fn tries_harder_for_callers(&self) -> bool {
+    fn retries_when_awaited(&self) -> bool {
         false
+    }
+
+    /// The client ID that tokens are requested for, if it is known.
+    fn client_id(&self) -> Option<&str> {
+        None
     }
 }
 
-/// A token, and how long it is good.
+/// A token and its lifetime.
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) token: AccessToken,
-    /// When the request that brought it left: its life counts from here.
+    /// When the request that brought it was sent; the lifetime counts from here.
     pub(crate) requested_at: Moment,
     pub(crate) lifetime: Duration,
-    /// When the server wants it refreshed, if it said so; less than `lifetime`.
+    /// When the server wants it refreshed, if it says so; less than `lifetime`.
     pub(crate) refresh_in: Option<Duration>,
 }
 
-/// How the client proves who it is.
+/// How the client authenticates.
 #[derive(Clone)]
 pub(crate) enum ClientAuthentication {
     Assertion(Arc<dyn ClientAssertion>),
     Secret(Secret),
 }
 
-/// Trades client assertions, or a client secret, for access tokens at one tenant's token endpoint.
+/// Requests access tokens at a tenant's token endpoint, with client assertions or a client secret.
 pub(crate) struct Exchange {
     pub(crate) authority: Authority,
     pub(crate) tenant_id: TenantId,
@@ -67,7 +76,7 @@ pub(crate) struct Exchange {
     pub(crate) authentication: ClientAuthentication,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// For the whole of it: reading the assertion, all attempts, and the pauses between them.
+    /// Covers reading the assertion, all attempts, and the pauses between them.
     pub(crate) timeout: Duration,
 }
 
@@ -75,19 +84,54 @@ pub(crate) struct Exchange {
 impl TokenSource for Exchange {
     async fn fetch(&self, request: &TokenRequest<'_>, urgency: Urgency) -> Result<Grant, Error> {
         let tenant = self.tenant(request.requested_tenant_id())?;
-        let attempts = Attempts {
+        let call = TokenCall {
             exchange: self,
             request,
-            urgency,
             endpoint: self.authority.token_url(&tenant)?,
             tenant,
             deadline: Instant::now() + self.timeout,
         };
-        attempts.run().await
+        let mut attempts = 0;
+        let mut secret = call.secret().await?;
+        let mut has_read_again = false;
+        loop {
+            attempts += 1;
+            let error = match call.attempt(&secret, attempts).await {
+                Ok(grant) => return Ok(grant),
+                Err(error) => error,
+            };
+            // At once, even in the background: this is Entra's answer to the assertion, not an outage.
+            if !has_read_again
+                && attempts < Urgency::Awaited.attempts()
+                && error.aadsts_codes().contains(&ASSERTION_OUTSIDE_VALIDITY)
+            {
+                has_read_again = true;
+                match call.secret().await {
+                    Ok(fresh) if fresh != secret => secret = fresh,
+                    _ => return Err(error),
+                }
+                continue;
+            }
+            if !is_retryable(&error) {
+                return Err(error);
+            }
+            let remaining = call.deadline.saturating_duration_since(Instant::now());
+            let Some(pause) = backoff::pause(urgency, attempts, error.retry_after(), remaining) else {
+                return Err(error);
+            };
+            tokio::time::sleep(pause).await;
+            // The kubelet may have replaced the assertion. If it cannot be read now, the error of the last
+            // attempt says more.
+            secret = call.secret().await.map_err(|_| error)?;
+        }
     }
 
-    fn tries_harder_for_callers(&self) -> bool {
+    fn retries_when_awaited(&self) -> bool {
         true
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        Some(&self.client_id)
     }
 }
 
@@ -104,7 +148,7 @@ impl Exchange {
             return Ok(tenant);
         }
         Err(Error::configuration(format!(
-            "this credential may not get tokens in tenant {requested}; add it, or \"*\", to additionally_allowed_tenants"
+            "tenant {requested} is not allowed for this credential; add it, or \"*\", to additionally_allowed_tenants"
         )))
     }
 }
@@ -119,76 +163,18 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// The attempts of one exchange, up to its deadline.
-struct Attempts<'a> {
+/// One fetch: what all its attempts have in common.
+struct TokenCall<'a> {
     exchange: &'a Exchange,
     request: &'a TokenRequest<'a>,
-    urgency: Urgency,
     tenant: TenantId,
     endpoint: Uri,
     deadline: Instant,
 }
 
-impl Attempts<'_> {
-    async fn run(&self) -> Result<Grant, Error> {
-        let mut tried = 0;
-        let mut proof = self.proof().await?;
-        let mut read_again = false;
-        loop {
-            tried += 1;
-            let request_id = uuid::random();
-            let sent_at = Instant::now();
-            let error = match self.attempt(&proof, &request_id).await {
-                Ok(grant) => {
-                    tracing::debug!(
-                        scopes = ?self.request.scopes(),
-                        lifetime = ?grant.lifetime,
-                        attempts = tried,
-                        elapsed = ?sent_at.elapsed(),
-                        request_id,
-                        "got a token"
-                    );
-                    return Ok(grant);
-                }
-                Err(error) => error,
-            };
-            tracing::debug!(
-                scopes = ?self.request.scopes(),
-                attempts = tried,
-                status = error.status().map(|status| status.as_u16()),
-                aadsts = ?error.aadsts_codes(),
-                request_id,
-                %error,
-                "got no token"
-            );
-            // At once, even if nobody waits: it is Entra's answer to the assertion, and no sign of an outage.
-            if !read_again
-                && tried < Urgency::Awaited.attempts()
-                && error.aadsts_codes().contains(&ASSERTION_OUTSIDE_ITS_TIME)
-            {
-                read_again = true;
-                match self.proof().await {
-                    Ok(fresh) if fresh != proof => proof = fresh,
-                    _ => return Err(error),
-                }
-                continue;
-            }
-            if !heals_by_itself(&error) {
-                return Err(error);
-            }
-            let remaining = self.deadline.saturating_duration_since(Instant::now());
-            let Some(pause) = backoff::pause(self.urgency, tried, error.retry_after(), remaining) else {
-                return Err(error);
-            };
-            tokio::time::sleep(pause).await;
-            // The kubelet may have replaced it meanwhile. If it cannot be had now, the error of the attempt that was
-            // made says more.
-            proof = self.proof().await.map_err(|_| error)?;
-        }
-    }
-
-    /// The assertion, anew for each attempt, or the client secret.
-    async fn proof(&self) -> Result<Secret, Error> {
+impl TokenCall<'_> {
+    /// Returns the client secret, or a client assertion from its source, which is asked for each attempt.
+    async fn secret(&self) -> Result<Secret, Error> {
         let source = match &self.exchange.authentication {
             ClientAuthentication::Secret(secret) => return Ok(secret.clone()),
             ClientAuthentication::Assertion(source) => source,
@@ -204,39 +190,67 @@ impl Attempts<'_> {
             })
     }
 
-    async fn attempt(&self, proof: &Secret, request_id: &str) -> Result<Grant, Error> {
+    /// Sends one token request.
+    ///
+    /// * `number`: of this attempt, from 1; for the log.
+    async fn attempt(&self, secret: &Secret, number: u32) -> Result<Grant, Error> {
+        let request_id = uuid::random();
         let requested_at = self.exchange.clock.now();
-        let limit = self.deadline.min(Instant::now() + ATTEMPT_TIMEOUT);
-        let sent = self.exchange.transport.send(self.form(proof, request_id)?);
-        let reply = tokio::time::timeout_at(limit, sent).await.unwrap_or_else(|_| {
-            Err(Error::transport(format!(
-                "{} did not answer in time",
-                self.exchange.authority.host()
-            )))
-        });
-        match reply {
+        let sent_at = Instant::now();
+        let time_limit = self.deadline.min(sent_at + ATTEMPT_TIMEOUT);
+        let sent = self.exchange.transport.send(self.form(secret, &request_id)?);
+        let reply = tokio::time::timeout_at(time_limit, sent)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::transport(format!(
+                    "{} did not respond in time",
+                    self.exchange.authority.host()
+                )))
+            });
+        let result = match reply {
             Ok(reply) => reply::grant(reply, requested_at).map_err(|refusal| {
                 let presented = refusal::Presented {
                     host: self.exchange.authority.host(),
                     tenant_id: self.tenant.as_str(),
                     client_id: &self.exchange.client_id,
-                    proof,
+                    secret,
                 };
-                refusal.into_error(&presented, request_id)
+                refusal.into_error(&presented, &request_id)
             }),
-            Err(error) => Err(error.with_request_ids(request_id.to_owned(), None)),
+            Err(error) => Err(error.with_request_ids(request_id.clone(), None)),
+        };
+        match &result {
+            Ok(grant) => tracing::debug!(
+                scopes = ?self.request.scopes(),
+                lifetime = ?grant.lifetime,
+                attempts = number,
+                elapsed = ?sent_at.elapsed(),
+                request_id,
+                "token acquired"
+            ),
+            Err(error) => tracing::debug!(
+                scopes = ?self.request.scopes(),
+                attempts = number,
+                status = error.status().map(|status| status.as_u16()),
+                aadsts = ?error.aadsts_codes(),
+                request_id,
+                %error,
+                "token request failed"
+            ),
         }
+        result
     }
 
-    /// The request of the client credentials flow; the parameters and their order are those of the official SDK. Source:
-    /// Microsoft identity platform, "OAuth 2.0 client credentials flow", first and third case.
-    fn form(&self, proof: &Secret, request_id: &str) -> Result<Request<Bytes>, Error> {
-        let mut form = form_urlencoded::Serializer::new(String::with_capacity(proof.expose().len() + 512));
+    /// The request of the client credentials flow; the parameters and their order are those of the
+    /// official SDK. Source: Microsoft identity platform, "OAuth 2.0 client credentials flow", first and
+    /// third case.
+    fn form(&self, secret: &Secret, request_id: &str) -> Result<Request<Bytes>, Error> {
+        let mut form = form_urlencoded::Serializer::new(String::with_capacity(secret.expose().len() + 512));
         match &self.exchange.authentication {
             ClientAuthentication::Assertion(_) => form
-                .append_pair("client_assertion", proof.expose())
+                .append_pair("client_assertion", secret.expose())
                 .append_pair("client_assertion_type", CLIENT_ASSERTION_TYPE),
-            ClientAuthentication::Secret(_) => form.append_pair("client_secret", proof.expose()),
+            ClientAuthentication::Secret(_) => form.append_pair("client_secret", secret.expose()),
         };
         form.append_pair("client_id", &self.exchange.client_id)
             .append_pair("grant_type", "client_credentials")
@@ -263,50 +277,32 @@ impl Attempts<'_> {
     }
 }
 
-/// What a reply comes to, for `fuzz`: the token's life, or the error that a caller sees.
-#[cfg(fuzzing)]
-pub(crate) fn fuzz_reply(reply: http::Response<Bytes>, assertion: &str) -> Result<Duration, Error> {
-    let presented = refusal::Presented {
-        host: "host",
-        tenant_id: "tenant",
-        client_id: "client",
-        proof: &Secret::from(assertion),
-    };
-    reply::grant(reply, crate::clock::SystemClock::new().now())
-        .map(|grant| grant.lifetime)
-        .map_err(|refusal| refusal.into_error(&presented, &crate::uuid::random()))
-}
-
-/// The pause that headers ask for, for `fuzz`.
-#[cfg(fuzzing)]
-pub(crate) fn fuzz_retry_after(headers: &http::HeaderMap) -> Option<Duration> {
-    retry_after::parse(headers, crate::clock::SystemClock::new().now().system_time)
-}
-
-/// Whether another attempt may succeed although nobody changes anything.
-fn heals_by_itself(error: &Error) -> bool {
+/// Whether another attempt may succeed with nothing changed by a human.
+fn is_retryable(error: &Error) -> bool {
     error.is_transient()
         || error.kind() == ErrorKind::Rejected
             && error
                 .aadsts_codes()
                 .iter()
-                .any(|code| SELF_HEALING_CODES.contains(code))
+                .any(|code| RETRYABLE_AADSTS_CODES.contains(code))
 }
 
 /// RFC 7523, section 2.2.
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Entra answers within a second; after ten the connection is dead, and half of the default total is left.
+/// Entra responds within a second; after ten the connection is dead, and half of the default total is
+/// left.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// AADSTS700024: the assertion has expired, or is not yet valid. The file may hold a newer one by now.
-const ASSERTION_OUTSIDE_ITS_TIME: u32 = 700_024;
+/// AADSTS700024: the assertion is expired or not yet valid. The file may hold a newer one by now.
+const ASSERTION_OUTSIDE_VALIDITY: u32 = 700_024;
 
-/// Refusals that have been seen to heal: 90033 (a part of Entra is unavailable), 50166 and 90061 (the issuer's keys could not
-/// be fetched), and the look-ups of a federated credential that is still spreading through Entra: 70021, 700211, 700212,
-/// 700213, 700027. Source: Microsoft's list of AADSTS error codes, and "Workload identity federation considerations",
-/// section "Propagation delay". The numbers may change, so all they do is add a bounded retry.
-const SELF_HEALING_CODES: [u32; 8] = [90_033, 50_166, 90_061, 70_021, 700_211, 700_212, 700_213, 700_027];
+/// Refusals that were seen to pass without a change: 90033 (a part of Entra is unavailable), 50166 and
+/// 90061 (the issuer's keys could not be fetched), and the lookups of a federated credential that is
+/// still propagating through Entra: 70021, 700211, 700212, 700213, 700027. Source: Microsoft's list of
+/// AADSTS error codes, and "Workload identity federation considerations", section "Propagation delay".
+/// The numbers may change, so they only add a bounded retry.
+const RETRYABLE_AADSTS_CODES: [u32; 8] = [90_033, 50_166, 90_061, 70_021, 700_211, 700_212, 700_213, 700_027];
 
 #[cfg(test)]
 mod tests {
@@ -346,7 +342,7 @@ mod tests {
                 host: "host",
                 tenant_id: "tenant",
                 client_id: "client",
-                proof: &Secret::from(assertion.as_str()),
+                secret: &Secret::from(assertion.as_str()),
             };
             let error = refusal.into_error(&presented, "id");
             let source = std::error::Error::source(&error).map(|source| format!("{source} {source:?}"));

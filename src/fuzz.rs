@@ -1,5 +1,4 @@
-//! Doors to private rooms for `fuzz/`, which knocks on them with any bytes. Not part of the API: there only under
-//! `--cfg fuzzing`, which `cargo fuzz` sets.
+//! Entry points for fuzz targets, compiled under `--cfg fuzzing` only. Not public API.
 #![allow(
     clippy::panic,
     clippy::missing_panics_doc,
@@ -29,7 +28,7 @@ pub fn reply(data: &[u8]) {
     if let Ok(status) = status.try_into() {
         *reply.status_mut() = status;
     }
-    if let Err(error) = exchange::fuzz_reply(reply, &format!("{HEADER_AND_CLAIMS}{SIGNATURE}")) {
+    if let Err(error) = exchange::fuzz::read_reply(reply, &format!("{HEADER_AND_CLAIMS}{SIGNATURE}")) {
         hides_signature(&error);
     }
 }
@@ -52,7 +51,7 @@ pub fn retry_after(data: &[u8]) {
             headers.insert(name, value);
         }
     }
-    exchange::fuzz_retry_after(&headers);
+    exchange::fuzz::read_retry_after(&headers, std::time::SystemTime::UNIX_EPOCH);
 }
 
 /// * `data`: `NAME=value`, one a line.

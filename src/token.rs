@@ -18,8 +18,8 @@ impl AccessToken {
     pub fn new(secret: impl Into<Secret>, expires_on: SystemTime) -> Self {
         Self(Arc::new(Terms {
             secret: Arc::new(secret.into()),
-            expires_on: since_1970(expires_on),
-            refresh_on: since_1970(expires_on),
+            expires_on: since_epoch(expires_on),
+            refresh_on: since_epoch(expires_on),
         }))
     }
 
@@ -29,7 +29,7 @@ impl AccessToken {
         Self(Arc::new(Terms {
             secret: self.0.secret.clone(),
             expires_on: self.0.expires_on,
-            refresh_on: since_1970(refresh_on),
+            refresh_on: since_epoch(refresh_on),
         }))
     }
 
@@ -49,14 +49,14 @@ impl AccessToken {
         SystemTime::UNIX_EPOCH + self.0.refresh_on
     }
 
-    /// The same two, expiry and refresh, since 1970: ready for the SDK, which counts in seconds.
+    /// Returns expiry and refresh time as durations since the Unix epoch.
     #[cfg(feature = "azure-core")]
-    pub(crate) fn since_1970(&self) -> (Duration, Duration) {
+    pub(crate) fn since_epoch(&self) -> (Duration, Duration) {
         (self.0.expires_on, self.0.refresh_on)
     }
 
-    /// Whether both are the same issued token, and not merely alike.
-    pub(crate) fn is(&self, other: &Self) -> bool {
+    /// Whether both are the same issued token, by identity.
+    pub(crate) fn is_same_token(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0.secret, &other.0.secret)
     }
 }
@@ -177,15 +177,16 @@ impl<'a> TokenRequest<'a> {
     }
 }
 
-/// A token and its times, which are counted from 1970. When only these change, the token is shared.
+/// A token and its times, as durations since the Unix epoch. When only the times change, the token is
+/// shared.
 struct Terms {
     secret: Arc<Secret>,
     expires_on: Duration,
     refresh_on: Duration,
 }
 
-/// What was before 1970 is as long over as 1970.
-fn since_1970(time: SystemTime) -> Duration {
+/// Times before the Unix epoch saturate to the epoch.
+fn since_epoch(time: SystemTime) -> Duration {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 

@@ -80,7 +80,7 @@ impl ClientAssertion for ProjectedTokenFile {
             }
             Err(error) => {
                 let last = self.last_valid(now).ok_or_else(|| error.clone())?;
-                tracing::warn!(%error, "using the service-account token that was read before");
+                tracing::warn!(%error, "service-account token unreadable; using the last one");
                 Ok(last.secret)
             }
         }

@@ -42,10 +42,10 @@ pub(crate) fn outlast_outage_for(
 /// How long a key without a token answers with the error of its last exchange.
 ///
 /// * `failures`: how many exchanges have failed in a row, this one included.
-pub(crate) fn cool_down(failures: u32, retry_after: Option<Duration>) -> Duration {
-    let pause = COOL_DOWN
+pub(crate) fn cooldown(failures: u32, retry_after: Option<Duration>) -> Duration {
+    let pause = COOLDOWN
         .saturating_mul(1 << failures.saturating_sub(1).min(5))
-        .min(LONGEST_COOL_DOWN);
+        .min(LONGEST_COOLDOWN);
     pause.max(obeyed(retry_after))
 }
 
@@ -71,9 +71,9 @@ const OUTAGE_SHARE: Range<f64> = 0.5..0.75;
 const LAST_TRIES: Duration = Duration::from_secs(300);
 
 /// Long enough to stop a storm of callers, short enough to be no outage of its own.
-const COOL_DOWN: Duration = Duration::from_secs(1);
+const COOLDOWN: Duration = Duration::from_secs(1);
 
-const LONGEST_COOL_DOWN: Duration = Duration::from_secs(30);
+const LONGEST_COOLDOWN: Duration = Duration::from_secs(30);
 
 /// A server that asks for more is obeyed for this long: a mistaken or forged header must not switch a pod off.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
@@ -163,12 +163,12 @@ mod tests {
     #[test]
     fn a_key_cools_down_from_one_second_to_thirty() {
         let pauses: Vec<u64> = (1..8)
-            .map(|failures| cool_down(failures, None).as_secs())
+            .map(|failures| cooldown(failures, None).as_secs())
             .collect();
         assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30]);
-        assert_eq!(cool_down(u32::MAX, None), seconds(30));
-        assert_eq!(cool_down(1, Some(seconds(7))), seconds(7));
-        assert_eq!(cool_down(9, Some(seconds(7))), seconds(30));
-        assert_eq!(cool_down(1, Some(Duration::MAX)), seconds(600));
+        assert_eq!(cooldown(u32::MAX, None), seconds(30));
+        assert_eq!(cooldown(1, Some(seconds(7))), seconds(7));
+        assert_eq!(cooldown(9, Some(seconds(7))), seconds(30));
+        assert_eq!(cooldown(1, Some(Duration::MAX)), seconds(600));
     }
 }

@@ -61,7 +61,7 @@ impl Clock for PausedClock {
 /// A source whose every fetch waits for the test's answer.
 #[derive(Debug)]
 struct FakeSource {
-    tries_harder_for_callers: bool,
+    retries_when_awaited: bool,
     clock: Arc<PausedClock>,
     fetches: mpsc::UnboundedSender<Fetch>,
 }
@@ -88,8 +88,8 @@ impl TokenSource for FakeSource {
         answered.await.expect("the test dropped a fetch")
     }
 
-    fn tries_harder_for_callers(&self) -> bool {
-        self.tries_harder_for_callers
+    fn retries_when_awaited(&self) -> bool {
+        self.retries_when_awaited
     }
 }
 
@@ -120,12 +120,12 @@ impl Stage {
         Self::of_a_source(true)
     }
 
-    fn of_a_source(tries_harder_for_callers: bool) -> Self {
+    fn of_a_source(retries_when_awaited: bool) -> Self {
         let (sender, fetches) = mpsc::unbounded_channel();
         let clock = PausedClock::new();
         let cache = Cache::new(
             Arc::new(FakeSource {
-                tries_harder_for_callers,
+                retries_when_awaited,
                 clock: clock.clone(),
                 fetches: sender,
             }),
@@ -395,7 +395,11 @@ async fn an_outage_is_logged_once_when_it_begins_and_once_when_it_is_over() {
     let _watch = tracing::subscriber::set_default(subscriber);
     let logged = || {
         let text = std::fs::read_to_string(log.path()).unwrap();
-        ["the old token serves on", "refreshed again"].map(|part| text.matches(part).count())
+        [
+            "token refresh failed; using cached token",
+            "token refresh recovered",
+        ]
+        .map(|part| text.matches(part).count())
     };
     let mut stage = Stage::new();
     let call = stage.call("s");

@@ -1,9 +1,9 @@
-use std::fmt;
 use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::assertion::jwt::Claims;
+use super::aadsts::hint;
+use super::server_text::ServerText;
 use crate::error::{Error, ErrorKind};
 use crate::token::Secret;
 
@@ -40,8 +40,8 @@ pub(super) struct Presented<'a> {
     pub(super) host: &'a str,
     pub(super) tenant_id: &'a str,
     pub(super) client_id: &'a str,
-    /// The assertion or the client secret.
-    pub(super) proof: &'a Secret,
+    /// The client assertion or the client secret.
+    pub(super) secret: &'a Secret,
 }
 
 impl Refusal {
@@ -50,10 +50,10 @@ impl Refusal {
             host,
             tenant_id,
             client_id,
-            proof,
+            secret,
         } = presented;
         // No server has reason to call a client secret an error or an id, but nothing keeps it from that.
-        let identifier = |text| identifier(text).filter(|text| !text.contains(proof.expose()));
+        let identifier = |text| identifier(text).filter(|text| !text.contains(secret.expose()));
         let status = self.status.as_u16();
         let error = match self.problem {
             Problem::Refused {
@@ -61,7 +61,7 @@ impl Refusal {
                 codes,
                 description,
             } => {
-                let error = identifier(error).unwrap_or_else(|| "an error that is no OAuth error".to_owned());
+                let error = identifier(error).unwrap_or_else(|| "an unrecognized error code".to_owned());
                 let named = codes
                     .first()
                     .map(|code| format!(", AADSTS{code}"))
@@ -76,7 +76,7 @@ impl Refusal {
                     format!("{host} refused client {client_id} in tenant {tenant_id} with {error}{named} (status {status}){hint}"),
                 )
                 .with_oauth_error(Some(error), codes)
-                .with_optional_source(ServerText::new(&description, proof))
+                .with_optional_source(ServerText::new(&description, secret))
             }
             Problem::NoError => Error::protocol(format!("{host} answered {status} without saying why")),
             Problem::NotJson => Error::protocol(format!(
@@ -88,7 +88,7 @@ impl Refusal {
             )),
             Problem::TooLong => Error::protocol(format!("{host} answered {status} with more than 256 KiB")),
             Problem::NotBearer => {
-                Error::protocol(format!("{host} answered with a token that is no bearer token"))
+                Error::protocol(format!("{host} returned a token with an unsupported token_type"))
             }
             Problem::NoLifetime => Error::protocol(format!("{host} answered without a usable expires_in")),
             Problem::NoToken => {
@@ -107,58 +107,9 @@ impl Refusal {
     }
 }
 
-/// What the server wrote, made fit to be read by a human: one line, bounded, without ids and times, and without anything
-/// that could be a piece of a token that it echoes.
-#[derive(Debug)]
-pub(crate) struct ServerText(String);
-
-impl ServerText {
-    pub(crate) fn new(description: &str, proof: &Secret) -> Option<Self> {
-        let text = description.split("Trace ID:").next().unwrap_or_default();
-        if proof
-            .expose()
-            .split('.')
-            .any(|part| !part.is_empty() && text.contains(part))
-        {
-            return None;
-        }
-        let mut line = String::new();
-        for word in text
-            .split(|c: char| c.is_whitespace() || c.is_control())
-            .filter(|word| !word.is_empty())
-        {
-            let opaque = |run: &str| run.len() > LONGEST_WORD;
-            let word = if word
-                .split(|c: char| !c.is_ascii_alphanumeric() && !"-_+.".contains(c))
-                .any(opaque)
-            {
-                "[...]"
-            } else {
-                word
-            };
-            if line.len() + word.len() > LONGEST_TEXT {
-                break;
-            }
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-        (!line.is_empty()).then_some(Self(line))
-    }
-}
-
-impl fmt::Display for ServerText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ServerText {}
-
 /// The text, if it looks like an OAuth error or a request id: anything else does not belong into a message.
 fn identifier(text: String) -> Option<String> {
-    let fits = (1..=LONGEST_WORD).contains(&text.len());
+    let fits = (1..=MAX_IDENTIFIER).contains(&text.len());
     (fits
         && text
             .chars()
@@ -166,91 +117,8 @@ fn identifier(text: String) -> Option<String> {
     .then_some(text)
 }
 
-/// The usual cause of an AADSTS code, and the way out. Source: Microsoft's list of AADSTS error codes, and "Workload identity
-/// federation considerations".
-fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
-    let claims = Claims::read(presented.proof.expose()).unwrap_or_default();
-    let issuer = claims.issuer.unwrap_or_default();
-    let subject = claims.subject.unwrap_or_default();
-    let audience = claims.audiences.join(" ");
-    // An assertion that the application signed itself, with a certificate, is no cluster's.
-    let is_own = issuer == presented.client_id;
-    let text = match code {
-        700_024 | 500_133 if is_own => {
-            "the assertion is outside its time; check this machine's clock".to_owned()
-        }
-        700_027 if is_own => "the certificate is not registered with this application, or has expired; upload it under \
-                              \"Certificates & secrets\", and wait a few minutes if it is new"
-            .to_owned(),
-        70_021 | 70_025 | 700_025 => format!(
-            "this client has no federated credential that fits; add one with issuer {issuer:?}, subject {subject:?} and \
-             audience {audience:?}, and wait a few minutes if it is new"
-        ),
-        700_211 => format!(
-            "no federated credential of this client has the token's issuer, {issuer:?}; it must be equal to the letter, a \
-             trailing slash included, and may take a few minutes to spread"
-        ),
-        700_212 if audience == IDENTITY_BINDING_AUDIENCE => {
-            "the token is meant for an AKS identity binding, not for Entra itself; remove the pod's annotation \
-             azure.workload.identity/use-identity-binding, or go through the cluster's token proxy"
-                .to_owned()
-        }
-        700_212 => format!(
-            "no federated credential of this client has the token's audience, {audience:?}; it is usually \
-             \"api://AzureADTokenExchange\""
-        ),
-        700_213 => format!(
-            "no federated credential of this client has the token's subject, {subject:?}; it must be equal to the letter \
-             (namespace and service account), and may take a few minutes to spread"
-        ),
-        700_024 | 500_133 => {
-            "the assertion is outside its time; check this machine's clock, and that the token file is a projected volume \
-             without subPath"
-                .to_owned()
-        }
-        700_027 => format!(
-            "the assertion's signature does not fit the keys that {issuer:?} publishes; after the cluster's signing keys were \
-             rotated this heals within minutes"
-        ),
-        90_061 | 50_166 => format!(
-            "Entra could not fetch the keys of {issuer:?}; its discovery document must be reachable from the internet"
-        ),
-        700_016 => "there is no such application in this tenant; check AZURE_CLIENT_ID and AZURE_TENANT_ID, and whether the \
-                    managed identity was deleted and made anew"
-            .to_owned(),
-        90_002 | 900_023 => {
-            "there is no such tenant in this cloud; check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST".to_owned()
-        }
-        500_011 => "the resource of the scope is unknown in this tenant; check the scope's spelling, and whether the \
-                    resource has a service principal here"
-            .to_owned(),
-        70_011 | 1_002_012 => "a scope is a resource followed by /.default".to_owned(),
-        700_222 | 700_231 => {
-            "an assertion that Entra itself issued is not accepted here; use the cluster's service-account token".to_owned()
-        }
-        700_223 | 700_238 | 7_002_381 => {
-            "a policy of the tenant forbids this federation; ask its administrator".to_owned()
-        }
-        7_000_112 => "the application is disabled; ask the tenant's administrator".to_owned(),
-        53_003 | 50_105 => {
-            "a policy forbids this workload the resource; ask the tenant's administrator".to_owned()
-        }
-        7_000_215 => "the client secret is wrong; use its value, not its id".to_owned(),
-        7_000_222 => "the client secret has expired".to_owned(),
-        90_033 | 90_055 | 50_196 => "Entra asks for fewer requests, later".to_owned(),
-        _ => return None,
-    };
-    Some(text)
-}
-
-/// The audience of service-account tokens in pods with an AKS identity binding. Source: AKS, "Identity bindings concepts".
-const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
-
-/// Names in Kubernetes have at most 63 characters, GUIDs have 36: what is longer and unbroken may be a piece of a token.
-const LONGEST_WORD: usize = 63;
-
-/// Entra's texts are one to three sentences.
-const LONGEST_TEXT: usize = 600;
+/// OAuth error codes and GUIDs are shorter.
+const MAX_IDENTIFIER: usize = 63;
 
 #[cfg(test)]
 mod tests {
@@ -266,10 +134,10 @@ mod tests {
     const ASSERTION: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci8iLCJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6bnM6YXBwIiwiYXVkIjpbImFwaTovL0F6dXJlQURUb2tlbkV4Y2hhbmdlIl19.c2lnbmF0dXJl";
 
     fn refused(error: &str, codes: &[u32], description: &str) -> Error {
-        proof_refused(ASSERTION, error, codes, description)
+        secret_refused(ASSERTION, error, codes, description)
     }
 
-    fn proof_refused(proof: &str, error: &str, codes: &[u32], description: &str) -> Error {
+    fn secret_refused(secret: &str, error: &str, codes: &[u32], description: &str) -> Error {
         let refusal = Refusal {
             status: StatusCode::UNAUTHORIZED,
             problem: Problem::Refused {
@@ -285,7 +153,7 @@ mod tests {
             host: "login",
             tenant_id: "tenant",
             client_id: "client",
-            proof: &Secret::from(proof),
+            secret: &Secret::from(secret),
         };
         refusal.into_error(&presented, "our-id")
     }
@@ -361,7 +229,7 @@ mod tests {
             ),
         ] {
             let assertion = ["{}", claims, "planted"].map(|part| URL_SAFE_NO_PAD.encode(part));
-            let text = proof_refused(&assertion.join("."), "e", &[code], "").to_string();
+            let text = secret_refused(&assertion.join("."), "e", &[code], "").to_string();
             assert!(text.contains(part), "{text}");
             assert!(!text.contains("subPath"), "{text}");
         }
@@ -424,11 +292,11 @@ mod tests {
     #[test]
     fn a_server_that_echoes_the_client_secret_does_not_get_it_into_any_text() {
         for echo in ["planted-secret", "invalid.planted-secret"] {
-            let error = proof_refused("planted-secret", echo, &[7_000_215], echo);
+            let error = secret_refused("planted-secret", echo, &[7_000_215], echo);
             assert!(error.source().is_none());
             assert!(!format!("{error} {error:?}").contains("planted"), "{error:?}");
         }
-        let error = proof_refused("planted-secret", "invalid_client", &[], "0a1b");
+        let error = secret_refused("planted-secret", "invalid_client", &[], "0a1b");
         assert_eq!(
             (error.oauth_error(), error.trace_id(), error.correlation_id()),
             (Some("invalid_client"), Some("0a1b"), Some("0a1b"))

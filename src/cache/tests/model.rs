@@ -81,7 +81,7 @@ impl Model {
         self.is_exchanging = false;
         if self.held(now).is_none() && reached_a_server {
             self.failures += 1;
-            self.cooling_down = Some(now + policy::cool_down(self.failures, retry_after));
+            self.cooling_down = Some(now + policy::cooldown(self.failures, retry_after));
         }
     }
 
@@ -194,7 +194,7 @@ impl Comparison {
         }
     }
 
-    /// Less if an exchange is under way: no source takes longer than the cache has patience.
+    /// Less if an exchange is under way: no source takes longer than the cache has `fetch_timeout`.
     async fn advance(&mut self, by: Duration) {
         let longest = self.exchange.as_ref().map(|exchange| {
             let age = self.stage.clock.now().since(exchange.at);

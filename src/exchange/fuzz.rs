@@ -1,0 +1,28 @@
+//! Entry points for fuzz targets. Not public API.
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+
+use super::{refusal, reply, retry_after};
+use crate::clock::{Clock as _, SystemClock};
+use crate::error::Error;
+use crate::token::Secret;
+
+/// Reads a reply as a caller would see it: the token's lifetime, or the error.
+pub(crate) fn read_reply(reply: Response<Bytes>, assertion: &str) -> Result<Duration, Error> {
+    let presented = refusal::Presented {
+        host: "host",
+        tenant_id: "tenant",
+        client_id: "client",
+        secret: &Secret::from(assertion),
+    };
+    reply::grant(reply, SystemClock::new().now())
+        .map(|grant| grant.lifetime)
+        .map_err(|refusal| refusal.into_error(&presented, &crate::uuid::random()))
+}
+
+pub(crate) fn read_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    retry_after::parse(headers, now)
+}
