@@ -21,11 +21,11 @@ mod exchange;
 
 mod cache;
 
+mod sdk;
+
 mod credential;
 
 mod chain;
-
-mod integration;
 
 #[cfg(feature = "emulator")]
 pub mod emulator;
@@ -39,6 +39,8 @@ pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 #[cfg(feature = "default-credential")]
 pub use chain::{DefaultAzureCredential, DefaultAzureCredentialBuilder, DefaultAzureLink};
 pub use clock::{Clock, Moment, SystemClock};
+#[cfg(feature = "azure-core")]
+pub use credential::SdkCredential;
 #[cfg(feature = "default-credential")]
 pub use credential::{
     AzureCliCredential, AzureDeveloperCliCredential, ManagedIdentityCredential,
@@ -56,6 +58,6 @@ pub use credential::{
 pub use env::Environment;
 pub use error::{Attempt, Error, ErrorKind};
 #[cfg(feature = "azure-core")]
-pub use integration::{SdkCredential, SdkTransport};
+pub use sdk::SdkTransport;
 pub use token::{AccessToken, Secret, TokenRequest};
 pub use transport::{HttpTransport, Transport};

@@ -252,7 +252,7 @@ impl Place {
         if !said.contains(&says) {
             return Err(format!("does not say {says:?}:\n{said}"));
         }
-        if answers.starts_with(char::is_lowercase) && said.matches("this credential answers").count() != 1 {
+        if answers.starts_with(char::is_lowercase) && said.matches("selected credential").count() != 1 {
             return Err(format!("does not say once who answers:\n{said}"));
         }
         let twice = |line: &str| line.matches("this pod carries no workload identity").count() > 1;

@@ -70,12 +70,12 @@ async fn no_piece_of_a_secret_is_logged_or_shown() {
     // There was something to find, where it would have been found.
     assert!(secrets.len() > 10 && life.shown.len() > 50);
     for part in [
-        "entra_workload::exchange: got a token",
-        "entra_workload::exchange: got no token",
-        "a refresh failed; the old token serves on",
-        "tokens are refreshed again",
-        "using the service-account token that was read before",
-        "entra_workload::chain: this credential answers",
+        "entra_workload::exchange: token acquired",
+        "entra_workload::exchange: token request failed",
+        "token refresh failed; using cached token",
+        "token refresh recovered",
+        "service-account token unreadable; using the last one",
+        "entra_workload::chain: selected credential",
         "azure_identity::",
         "typespec_client_core::",
         "hyper_util::",

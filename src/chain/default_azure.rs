@@ -1,22 +1,18 @@
-use std::fmt;
 use std::sync::Arc;
 
-use async_trait::async_trait;
-
-use super::ChainedTokenCredential;
+use super::{Chain, Link};
 use crate::credential::{
     AzureCliCredential, AzureDeveloperCliCredential, ClientOptions, Credential, EnvironmentCredential,
-    ManagedIdentityCredential, ManagedIdentityId, WorkloadIdentityCredential, client_options,
-    no_workload_identity,
+    ManagedIdentityCredential, ManagedIdentityId, WorkloadIdentityCredential, client_options, credential,
+    missing_workload_identity,
 };
 use crate::env::{AZURE_TOKEN_CREDENTIALS, Environment};
 use crate::error::{Attempt, Error};
-use crate::token::{AccessToken, TokenRequest};
 
 /// The same `main` in a pod, on a virtual machine, in CI and on a laptop: environment, workload identity, managed identity,
 /// Azure CLI, Azure Developer CLI, in this order.
 ///
-/// It is a [`ChainedTokenCredential`] with the rules of that one: it goes on only past what is not set up here. So a pod with
+/// It is a [`ChainedTokenCredential`](crate::ChainedTokenCredential) with the rules of that one: it goes on only past what is not set up here. So a pod with
 /// workload identity never asks the node's metadata service, also when its federation is broken or half of its variables are
 /// missing: the error says what is wrong, and no identity answers that nobody chose.
 ///
@@ -45,7 +41,8 @@ use crate::token::{AccessToken, TokenRequest};
 /// let token = credential.token(&["https://storage.azure.com/.default"]).await?;
 /// # Ok(()) }
 /// ```
-pub struct DefaultAzureCredential(Arc<ChainedTokenCredential>);
+#[derive(Debug)]
+pub struct DefaultAzureCredential(Chain);
 
 impl DefaultAzureCredential {
     /// The chain that the environment describes. Does no I/O.
@@ -62,69 +59,18 @@ impl DefaultAzureCredential {
         DefaultAzureCredentialBuilder::default()
     }
 
-    /// A token for `scopes`: as [`ChainedTokenCredential::token`].
-    ///
-    /// # Errors
-    ///
-    /// As [`ChainedTokenCredential::token`].
-    #[doc(alias = "get_token")]
-    pub async fn token(&self, scopes: &[&str]) -> Result<AccessToken, Error> {
-        self.0.token(scopes).await
-    }
-
-    /// A token for a request with a tenant or claims of its own: as [`ChainedTokenCredential::token_for`].
-    ///
-    /// # Errors
-    ///
-    /// As [`ChainedTokenCredential::token`].
-    pub async fn token_for(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        self.0.token_for(request).await
-    }
-
-    /// As [`ChainedTokenCredential::answered_by`].
+    /// Returns the name of the link that returned the last token, if one has.
     pub fn answered_by(&self) -> Option<&str> {
-        self.0.answered_by()
+        self.0.selected_name()
     }
 
-    /// As [`ChainedTokenCredential::passed_over`].
+    /// Returns the errors of the links before [`answered_by`](Self::answered_by).
     pub fn passed_over(&self) -> Vec<Attempt> {
-        self.0.passed_over()
-    }
-
-    /// Forgets this token, whichever link gave it.
-    pub fn invalidate(&self, token: &AccessToken) {
-        self.0.invalidate(token);
+        self.0.skipped()
     }
 }
 
-#[async_trait]
-impl Credential for DefaultAzureCredential {
-    async fn token_for(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        self.0.token_for(request).await
-    }
-
-    fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
-        self.0.cached(request)
-    }
-
-    fn invalidate(&self, token: &AccessToken) {
-        self.0.invalidate(token);
-    }
-
-    fn clear(&self) {
-        self.0.clear();
-    }
-
-    fn client_id(&self) -> Option<&str> {
-        self.0.client_id()
-    }
-}
-
-impl fmt::Debug for DefaultAzureCredential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("DefaultAzureCredential").field(&self.0).finish()
-    }
-}
+credential!(DefaultAzureCredential);
 
 /// A link of [`DefaultAzureCredential`], in the order of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,24 +180,26 @@ impl DefaultAzureCredentialBuilder {
             environment.token_credentials()?.as_deref(),
             self.requires_variable,
         )?;
-        let mut chain = ChainedTokenCredential::builder();
         let replaced = |link| self.replaced.iter().rfind(|(replaced, _)| *replaced == link);
-        // A program that has put another in its place needs none from the pod.
-        if !matches!(replaced(DefaultAzureLink::WorkloadIdentity), Some((_, Some(_)))) {
-            chain.hint = no_workload_identity(&environment);
-        }
-        for link in links {
-            let credential = match replaced(*link) {
-                Some((_, None)) => continue,
-                Some((_, Some(credential))) => Ok(credential.clone()),
-                None => self.credential(*link, &environment, links.len() == 1),
-            };
-            chain = match credential {
-                Ok(credential) => chain.then(link.name(), credential),
-                Err(error) => chain.then_error(link.name(), error),
-            };
-        }
-        Ok(Arc::new(DefaultAzureCredential(chain.build()?)))
+        // A program that has replaced workload identity needs none from the pod.
+        let hint = match replaced(DefaultAzureLink::WorkloadIdentity) {
+            Some((_, Some(_))) => None,
+            _ => missing_workload_identity(&environment),
+        };
+        let chain = links
+            .iter()
+            .filter_map(|link| {
+                let credential = match replaced(*link) {
+                    Some((_, replacement)) => Ok(replacement.clone()?),
+                    None => self.credential(*link, &environment, links.len() == 1),
+                };
+                Some(Link {
+                    name: link.name().into(),
+                    credential,
+                })
+            })
+            .collect();
+        Ok(Arc::new(DefaultAzureCredential(Chain::new(chain, hint, true)?)))
     }
 
     fn credential(
@@ -291,7 +239,7 @@ impl DefaultAzureCredentialBuilder {
                 if let Some(id) = id {
                     builder = builder.id(id);
                 }
-                // Selected by name it must be here: then a service that is being restarted is waited for.
+                // Explicitly selected: skip the availability probe.
                 if !is_alone {
                     builder = builder.probe_first();
                 }
@@ -383,11 +331,7 @@ mod tests {
             ("AzureDeveloperCliCredential\n", r#"["azure developer cli"]"#),
         ] {
             let shown = format!("{:?}", build(value).unwrap());
-            assert_eq!(
-                shown,
-                format!("DefaultAzureCredential(ChainedTokenCredential({links}))"),
-                "{value:?}"
-            );
+            assert_eq!(shown, format!("DefaultAzureCredential({links})"), "{value:?}");
         }
     }
 

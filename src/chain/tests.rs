@@ -3,6 +3,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use async_trait::async_trait;
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio::sync::Notify;

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{ClientOptions, client_id_option, client_options, token_methods};
+use super::options::ClientOptions;
+use super::{client_options, credential};
 use crate::assertion::ClientAssertion;
 use crate::cache::Cache;
 use crate::error::Error;
@@ -24,10 +25,7 @@ use crate::exchange::ClientAuthentication;
 /// # Ok::<(), entra_workload::Error>(())
 /// ```
 #[derive(Debug)]
-pub struct ClientAssertionCredential {
-    cache: Cache,
-    client_id: String,
-}
+pub struct ClientAssertionCredential(Cache);
 
 impl ClientAssertionCredential {
     /// A builder; [`assertion`](ClientAssertionCredentialBuilder::assertion) must be given.
@@ -36,7 +34,7 @@ impl ClientAssertionCredential {
     }
 }
 
-token_methods!(ClientAssertionCredential);
+credential!(ClientAssertionCredential);
 
 /// Makes a [`ClientAssertionCredential`]. What is left out comes from the environment.
 #[derive(Default)]
@@ -65,16 +63,14 @@ impl ClientAssertionCredentialBuilder {
             Error::configuration("there is no source of client assertions; give one with .assertion(..)")
         })?;
         let client = self.options.client(&environment)?;
-        let client_id = client.client_id.clone();
         let cache = self
             .options
             .build(client, ClientAuthentication::Assertion(assertion), &environment)?;
-        Ok(Arc::new(ClientAssertionCredential { cache, client_id }))
+        Ok(Arc::new(ClientAssertionCredential(cache)))
     }
 }
 
-client_options!(ClientAssertionCredentialBuilder);
-client_id_option!(ClientAssertionCredentialBuilder);
+client_options!(ClientAssertionCredentialBuilder, client_id);
 
 impl fmt::Debug for ClientAssertionCredentialBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

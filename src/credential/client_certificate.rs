@@ -3,7 +3,8 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::{ClientOptions, client_id_option, client_options, token_methods};
+use super::options::ClientOptions;
+use super::{client_options, credential};
 use crate::assertion::{CertificateOrigin, ClientCertificate};
 use crate::cache::Cache;
 use crate::env::AZURE_CLIENT_CERTIFICATE_PATH;
@@ -39,10 +40,7 @@ use crate::token::Secret;
 ///
 /// Source: Microsoft identity platform, "Certificate credentials".
 #[derive(Debug)]
-pub struct ClientCertificateCredential {
-    cache: Cache,
-    client_id: String,
-}
+pub struct ClientCertificateCredential(Cache);
 
 impl ClientCertificateCredential {
     /// A builder; what is left out comes from the environment.
@@ -51,7 +49,7 @@ impl ClientCertificateCredential {
     }
 }
 
-token_methods!(ClientCertificateCredential);
+credential!(ClientCertificateCredential);
 
 /// Makes a [`ClientCertificateCredential`]. What is left out comes from the environment.
 #[derive(Debug, Default)]
@@ -120,15 +118,13 @@ impl ClientCertificateCredentialBuilder {
             self.options.clock(),
         );
         let client = self.options.client(&environment)?;
-        let client_id = client.client_id.clone();
         let authentication = ClientAuthentication::Assertion(Arc::new(certificate));
         let cache = self.options.build(client, authentication, &environment)?;
-        Ok(Arc::new(ClientCertificateCredential { cache, client_id }))
+        Ok(Arc::new(ClientCertificateCredential(cache)))
     }
 }
 
-client_options!(ClientCertificateCredentialBuilder);
-client_id_option!(ClientCertificateCredentialBuilder);
+client_options!(ClientCertificateCredentialBuilder, client_id);
 
 #[cfg(test)]
 mod tests {

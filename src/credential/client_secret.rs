@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::{ClientOptions, client_id_option, client_options, token_methods};
+use super::options::ClientOptions;
+use super::{client_options, credential};
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::exchange::ClientAuthentication;
@@ -25,10 +26,7 @@ use crate::token::Secret;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct ClientSecretCredential {
-    cache: Cache,
-    client_id: String,
-}
+pub struct ClientSecretCredential(Cache);
 
 impl ClientSecretCredential {
     /// A builder; what is left out comes from the environment.
@@ -37,7 +35,7 @@ impl ClientSecretCredential {
     }
 }
 
-token_methods!(ClientSecretCredential);
+credential!(ClientSecretCredential);
 
 /// Makes a [`ClientSecretCredential`]. What is left out comes from the environment.
 #[derive(Debug, Default)]
@@ -70,13 +68,11 @@ impl ClientSecretCredentialBuilder {
             })?,
         };
         let client = self.options.client(&environment)?;
-        let client_id = client.client_id.clone();
         let cache = self
             .options
             .build(client, ClientAuthentication::Secret(secret), &environment)?;
-        Ok(Arc::new(ClientSecretCredential { cache, client_id }))
+        Ok(Arc::new(ClientSecretCredential(cache)))
     }
 }
 
-client_options!(ClientSecretCredentialBuilder);
-client_id_option!(ClientSecretCredentialBuilder);
+client_options!(ClientSecretCredentialBuilder, client_id);

@@ -9,12 +9,14 @@ use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptions, Executor};
 
-use super::{official, token_methods};
+use super::credential;
+use super::sdk::SDK_FETCH_TIMEOUT;
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
+use crate::sdk;
 use crate::token::TokenRequest;
 
 /// Gets tokens for who is logged in to the Azure CLI (`az login`).
@@ -35,15 +37,11 @@ use crate::token::TokenRequest;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct AzureCliCredential {
-    cache: Cache,
-}
+pub struct AzureCliCredential(Cache);
 
 /// Gets tokens for who is logged in to the Azure Developer CLI (`azd auth login`); otherwise as [`AzureCliCredential`].
 #[derive(Debug)]
-pub struct AzureDeveloperCliCredential {
-    cache: Cache,
-}
+pub struct AzureDeveloperCliCredential(Cache);
 
 impl AzureCliCredential {
     /// The credential of the `az` on this process's `PATH`.
@@ -53,9 +51,7 @@ impl AzureCliCredential {
 
     /// The credential of the `az` on the `PATH` of `environment`.
     pub(crate) fn with(environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
-        Arc::new(Self {
-            cache: DeveloperTool::cache(Tool::Az, environment, clock),
-        })
+        Arc::new(Self(DeveloperTool::cache(Tool::Az, environment, clock)))
     }
 }
 
@@ -67,14 +63,12 @@ impl AzureDeveloperCliCredential {
 
     /// The credential of the `azd` on the `PATH` of `environment`.
     pub(crate) fn with(environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
-        Arc::new(Self {
-            cache: DeveloperTool::cache(Tool::Azd, environment, clock),
-        })
+        Arc::new(Self(DeveloperTool::cache(Tool::Azd, environment, clock)))
     }
 }
 
-token_methods!(AzureCliCredential, |_| None);
-token_methods!(AzureDeveloperCliCredential, |_| None);
+credential!(AzureCliCredential);
+credential!(AzureDeveloperCliCredential);
 
 #[derive(Clone, Copy, Debug)]
 enum Tool {
@@ -124,7 +118,7 @@ impl DeveloperTool {
             folders: environment.program_folders(),
             clock: clock.clone(),
         };
-        Cache::new(Arc::new(source), clock, official::PATIENCE)
+        Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT)
     }
 
     /// Whether there is such a program. Looks at the file system, which for the folders of a `PATH` takes microseconds.
@@ -163,7 +157,7 @@ impl DeveloperTool {
                 .with_source(error);
         }
         let timed_out = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
-        if official::causes(&error)
+        if sdk::error::causes(&error)
             .filter_map(|cause| cause.downcast_ref())
             .any(timed_out)
         {
@@ -186,14 +180,14 @@ impl TokenSource for DeveloperTool {
             return Err(Error::unavailable(format!("{program} is not on the PATH")));
         }
         let credential = self.credential(request.requested_tenant_id()).map_err(|error| {
-            Error::configuration(format!("{program} cannot be asked so")).with_source(error)
+            Error::configuration(format!("invalid arguments for `{program}`")).with_source(error)
         })?;
         let requested_at = self.clock.now();
         let token = credential
             .get_token(request.scopes(), None)
             .await
             .map_err(|error| self.failure(error))?;
-        Ok(official::grant(&token, requested_at))
+        Ok(sdk::token::from_sdk(&token, requested_at))
     }
 }
 

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::{ClientOptions, client_id_option, client_options, token_methods};
+use super::options::ClientOptions;
+use super::{client_options, credential};
 use crate::assertion::{CertificateOrigin, ClientCertificate};
 use crate::cache::Cache;
 use crate::env::{AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET, Environment};
@@ -34,10 +35,7 @@ use crate::exchange::ClientAuthentication;
 /// assert_eq!(error.kind(), ErrorKind::Unavailable);
 /// ```
 #[derive(Debug)]
-pub struct EnvironmentCredential {
-    cache: Cache,
-    client_id: String,
-}
+pub struct EnvironmentCredential(Cache);
 
 impl EnvironmentCredential {
     /// The credential that the environment of this process describes. Does no I/O.
@@ -55,7 +53,7 @@ impl EnvironmentCredential {
     }
 }
 
-token_methods!(EnvironmentCredential);
+credential!(EnvironmentCredential);
 
 /// Makes an [`EnvironmentCredential`]. What is left out comes from the environment.
 #[derive(Debug, Default)]
@@ -76,12 +74,11 @@ impl EnvironmentCredentialBuilder {
         let environment = self.options.take_environment();
         let authentication = self.authentication(&environment)?;
         let client = self.options.client(&environment)?;
-        let client_id = client.client_id.clone();
         if self.options.additionally_allowed_tenants.is_empty() {
             self.options.additionally_allowed_tenants = environment.additionally_allowed_tenants()?;
         }
         let cache = self.options.build(client, authentication, &environment)?;
-        Ok(Arc::new(EnvironmentCredential { cache, client_id }))
+        Ok(Arc::new(EnvironmentCredential(cache)))
     }
 
     fn authentication(&self, environment: &Environment) -> Result<ClientAuthentication, Error> {
@@ -101,8 +98,7 @@ impl EnvironmentCredentialBuilder {
     }
 }
 
-client_options!(EnvironmentCredentialBuilder);
-client_id_option!(EnvironmentCredentialBuilder);
+client_options!(EnvironmentCredentialBuilder, client_id);
 
 fn unavailable(environment: &Environment) -> Error {
     let hint = if environment.has_user_password() {
@@ -168,7 +164,7 @@ mod tests {
         }
         for variables in [[TENANT, CLIENT, SECRET], [TENANT, CLIENT, CERTIFICATE]] {
             let credential = built(&variables).unwrap();
-            assert_eq!(credential.client_id, "client");
+            assert_eq!(crate::Credential::client_id(&*credential), Some("client"));
             assert!(!format!("{credential:?}").contains("planted"), "{credential:?}");
         }
     }

@@ -1,4 +1,5 @@
-use std::fmt;
+mod metadata_client;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -6,19 +7,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind as SdkErrorKind;
-use azure_core::http::headers::{HeaderName, Headers};
-use azure_core::http::{AsyncRawResponse, Body, ClientOptions, HttpClient, Request, StatusCode, Url};
+use azure_core::http::{ClientOptions, StatusCode, Url};
 use azure_identity::{ManagedIdentityCredentialOptions, UserAssignedId};
 use bytes::Bytes;
 
-use super::{official, token_methods};
+use super::credential;
+use super::sdk::SDK_FETCH_TIMEOUT;
 use crate::cache::Cache;
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment};
 use crate::error::{Error, ErrorKind};
-use crate::exchange::{Grant, ServerText, TokenSource, Urgency};
-use crate::token::{Secret, TokenRequest};
+use crate::exchange::{Grant, TokenSource, Urgency};
+use crate::sdk;
+use crate::token::TokenRequest;
 use crate::transport::{HttpTransport, Transport};
+use metadata_client::MetadataClient;
 
 /// Gets tokens for the managed identity of the virtual machine, node, App Service, Function or Container App that this process
 /// runs on.
@@ -50,10 +53,7 @@ use crate::transport::{HttpTransport, Transport};
 /// Azure Arc, Azure ML, Cloud Shell and Service Fabric are as far as `azure_identity` has them: 1.0 has none, which is a
 /// [`ErrorKind::Configuration`] error.
 #[derive(Debug)]
-pub struct ManagedIdentityCredential {
-    cache: Cache,
-    id: Option<ManagedIdentityId>,
-}
+pub struct ManagedIdentityCredential(Cache);
 
 impl ManagedIdentityCredential {
     /// A builder.
@@ -62,10 +62,7 @@ impl ManagedIdentityCredential {
     }
 }
 
-token_methods!(ManagedIdentityCredential, |credential| match &credential.id {
-    Some(ManagedIdentityId::ClientId(client_id)) => Some(client_id),
-    _ => None,
-});
+credential!(ManagedIdentityCredential);
 
 /// Which of several identities: without one, it is the system-assigned identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,19 +156,20 @@ impl ManagedIdentityCredentialBuilder {
             })?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let source = ManagedIdentity {
-            id: self.id.clone(),
+            id: self.id,
             probes: self.probe_first && !environment.hosts_managed_identity(),
             answered: AtomicBool::new(false),
-            client: Arc::new(LocalClient {
+            client: Arc::new(MetadataClient {
                 transport: self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
                 metadata_host,
             }),
             clock: clock.clone(),
         };
-        Ok(Arc::new(ManagedIdentityCredential {
-            cache: Cache::new(Arc::new(source), clock, official::PATIENCE),
-            id: self.id,
-        }))
+        Ok(Arc::new(ManagedIdentityCredential(Cache::new(
+            Arc::new(source),
+            clock,
+            SDK_FETCH_TIMEOUT,
+        ))))
     }
 }
 
@@ -181,7 +179,7 @@ struct ManagedIdentity {
     probes: bool,
     /// Whether the metadata service has ever answered.
     answered: AtomicBool,
-    client: Arc<LocalClient>,
+    client: Arc<MetadataClient>,
     clock: Arc<dyn Clock>,
 }
 
@@ -215,7 +213,14 @@ impl TokenSource for ManagedIdentity {
             .get_token(request.scopes(), None)
             .await
             .map_err(|error| self.failure(error))?;
-        Ok(official::grant(&token, requested_at))
+        Ok(sdk::token::from_sdk(&token, requested_at))
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        match &self.id {
+            Some(ManagedIdentityId::ClientId(client_id)) => Some(client_id),
+            _ => None,
+        }
     }
 }
 
@@ -258,7 +263,7 @@ impl ManagedIdentity {
             (Some(_), _) => Error::new(ErrorKind::Rejected, "the managed identity endpoint refused"),
             // Without the cause, which quotes what it read: it may be a token.
             (None, _) if is_not_json(&error) && self.probes => {
-                return Error::unavailable("what answers in place of the metadata service is none");
+                return Error::unavailable("the response is not from the Azure metadata service");
             }
             (None, _) if is_not_json(&error) => {
                 return Error::protocol("the managed identity endpoint's answer is not JSON");
@@ -276,101 +281,14 @@ impl ManagedIdentity {
 
 fn is_not_json(error: &azure_core::Error) -> bool {
     sdk_causes(error).any(|cause| *cause.kind() == SdkErrorKind::DataConversion)
-        || official::causes(error).any(<dyn std::error::Error>::is::<serde_json::Error>)
+        || sdk::error::causes(error).any(<dyn std::error::Error>::is::<serde_json::Error>)
 }
 
 fn sdk_causes(error: &azure_core::Error) -> impl Iterator<Item = &azure_core::Error> {
-    official::causes(error).filter_map(|cause| cause.downcast_ref())
+    sdk::error::causes(error).filter_map(|cause| cause.downcast_ref())
 }
-
-/// An HTTP client for the SDK that sends by a [`Transport`], and asks another host in place of the metadata service if it is
-/// told to.
-struct LocalClient {
-    transport: Arc<dyn Transport>,
-    metadata_host: Option<Url>,
-}
-
-impl LocalClient {
-    async fn send(&self, mut request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
-        if let Some(host) = &self.metadata_host
-            && request.uri().host() == Some(METADATA_HOST)
-        {
-            let path = request
-                .uri()
-                .path_and_query()
-                .map_or("/", http::uri::PathAndQuery::as_str);
-            let uri = format!("{}{path}", host.as_str().trim_end_matches('/'));
-            *request.uri_mut() = uri.parse().map_err(|error: http::uri::InvalidUri| {
-                Error::configuration(format!("{AZURE_POD_IDENTITY_AUTHORITY_HOST} is not a URL"))
-                    .with_source(error)
-            })?;
-        }
-        self.transport.send(request).await
-    }
-}
-
-#[async_trait]
-impl HttpClient for LocalClient {
-    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let no_request = |error: http::Error| azure_core::Error::new(SdkErrorKind::Other, error);
-        let mut head = http::Request::builder()
-            .method(request.method().as_ref())
-            .uri(request.url().as_str());
-        for (name, value) in request.headers().iter() {
-            let mut value =
-                http::HeaderValue::from_str(value.as_str()).map_err(|error| no_request(error.into()))?;
-            // One of them is the secret of the host.
-            value.set_sensitive(true);
-            head = head.header(name.as_str(), value);
-        }
-        let body = match request.body() {
-            Body::Bytes(body) => body.clone(),
-            Body::SeekableStream(_) => Bytes::new(),
-        };
-        let response = self
-            .send(head.body(body).map_err(no_request)?)
-            .await
-            .map_err(|error| azure_core::Error::new(SdkErrorKind::Io, error))?;
-        let (head, mut body) = response.into_parts();
-        let mut headers = Headers::new();
-        for (name, value) in &head.headers {
-            // The SDK logs them, and goes by those alone that say how long to wait.
-            if let Ok(value) = value.to_str()
-                && value.parse::<u32>().is_ok()
-            {
-                headers.insert(name.as_str().to_owned(), value.to_owned());
-            }
-        }
-        // The SDK puts it into its error.
-        if !head.status.is_success() {
-            let secret = request.headers().get_optional_str(&IDENTITY_HEADER);
-            let text = ServerText::new(
-                &String::from_utf8_lossy(&body),
-                &Secret::from(secret.unwrap_or_default()),
-            );
-            body = text.map(|text| text.to_string().into()).unwrap_or_default();
-        }
-        let status = head.status.as_u16().into();
-        Ok(AsyncRawResponse::from_bytes(status, headers, body))
-    }
-}
-
-impl fmt::Debug for LocalClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalClient")
-            .field("transport", &self.transport)
-            .finish_non_exhaustive()
-    }
-}
-
-/// Azure's metadata service: a link-local address that only Azure machines answer at. Source: Microsoft, "How to use managed
-/// identities for Azure resources on an Azure VM to acquire an access token".
-const METADATA_HOST: &str = "169.254.169.254";
 
 const METADATA_URL: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
-
-/// With the secret of App Service and its kin.
-const IDENTITY_HEADER: HeaderName = HeaderName::from_static("x-identity-header");
 
 /// As in the SDKs for Go, JavaScript, .NET and Python: a metadata service on the same machine answers in milliseconds.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{Client, ClientOptions, client_id_option, client_options, present, token_methods};
+use super::options::{Client, ClientOptions, present};
+use super::{client_options, credential};
 use crate::assertion::ProjectedTokenFile;
 use crate::cache::Cache;
 use crate::env::{AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE, AZURE_TENANT_ID, Environment};
@@ -34,10 +35,7 @@ use crate::exchange::ClientAuthentication;
 ///
 /// Source of the variables: Azure AD Workload Identity, "Service Account Labels and Annotations".
 #[derive(Debug)]
-pub struct WorkloadIdentityCredential {
-    cache: Cache,
-    client_id: String,
-}
+pub struct WorkloadIdentityCredential(Cache);
 
 impl WorkloadIdentityCredential {
     /// The credential that the pod's environment describes. Does no I/O: the token file is read at the first call.
@@ -55,7 +53,7 @@ impl WorkloadIdentityCredential {
     }
 }
 
-token_methods!(WorkloadIdentityCredential);
+credential!(WorkloadIdentityCredential);
 
 /// Makes a [`WorkloadIdentityCredential`]. What is left out comes from the environment.
 #[derive(Debug, Default)]
@@ -91,31 +89,27 @@ impl WorkloadIdentityCredentialBuilder {
         let client_id = present(self.options.client_id.take()).or(variables.client_id);
         let tenant_id = present(self.options.tenant_id.take()).or(variables.tenant_id);
         let (Some(client_id), Some(tenant_id)) = (&client_id, &tenant_id) else {
-            return Err(half_injected(client_id.is_none(), tenant_id.is_none()));
+            return Err(partly_injected(client_id.is_none(), tenant_id.is_none()));
         };
         let assertion = Arc::new(ProjectedTokenFile::with_clock(token_file, self.options.clock()));
         let client = Client::new(client_id.clone(), tenant_id)?;
         let cache = self
             .options
             .build(client, ClientAuthentication::Assertion(assertion), &environment)?;
-        Ok(Arc::new(WorkloadIdentityCredential {
-            cache,
-            client_id: client_id.clone(),
-        }))
+        Ok(Arc::new(WorkloadIdentityCredential(cache)))
     }
 }
 
-client_options!(WorkloadIdentityCredentialBuilder);
-client_id_option!(WorkloadIdentityCredentialBuilder);
+client_options!(WorkloadIdentityCredentialBuilder, client_id);
 
 fn unavailable(environment: &Environment) -> Error {
-    Error::unavailable(no_workload_identity(environment).unwrap_or_else(|| {
+    Error::unavailable(missing_workload_identity(environment).unwrap_or_else(|| {
         format!("{AZURE_FEDERATED_TOKEN_FILE} is not set: this process does not run in a pod with workload identity")
     }))
 }
 
 /// What is said in a pod that carries no workload identity, and nowhere else.
-pub(crate) fn no_workload_identity(environment: &Environment) -> Option<String> {
+pub(crate) fn missing_workload_identity(environment: &Environment) -> Option<String> {
     let is_set_up = environment.workload_identity().ok()?.token_file.is_some();
     (environment.in_kubernetes() && !is_set_up).then(|| {
         format!(
@@ -126,7 +120,7 @@ pub(crate) fn no_workload_identity(environment: &Environment) -> Option<String> 
     })
 }
 
-fn half_injected(client_id: bool, tenant_id: bool) -> Error {
+fn partly_injected(client_id: bool, tenant_id: bool) -> Error {
     let mut missing = Vec::new();
     if client_id {
         missing.push(format!(

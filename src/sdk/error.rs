@@ -1,28 +1,27 @@
-//! What it takes to have credentials of the official SDK as sources of tokens.
+//! Errors of `azure_core` 1.x.
 
 use std::error::Error as StdError;
-use std::time::{Duration, SystemTime};
 
-use azure_core::credentials::AccessToken as SdkToken;
+use azure_core::error::ErrorKind as SdkErrorKind;
 
-use crate::clock::Moment;
-use crate::exchange::Grant;
-use crate::token::AccessToken;
+use crate::error::{Error, ErrorKind};
 
-/// The SDK's token as this crate's.
-pub(crate) fn grant(token: &SdkToken, requested_at: Moment) -> Grant {
-    let expires_on = SystemTime::from(token.expires_on);
-    Grant {
-        token: AccessToken::new(token.token.secret(), expires_on),
-        requested_at,
-        lifetime: expires_on
-            .duration_since(requested_at.system_time)
-            .unwrap_or_default(),
-        refresh_in: None,
-    }
+pub(crate) fn to_sdk(error: Error) -> azure_core::Error {
+    azure_core::Error::new(SdkErrorKind::Credential, error)
 }
 
-/// An error and its causes.
+/// Converts the error of any credential of the SDK. Such errors do not tell "not set up" from "failed",
+/// so they are [`ErrorKind::Rejected`]; an [`Error`] of this crate among the causes keeps its kind.
+pub(crate) fn from_sdk(error: azure_core::Error) -> Error {
+    let ours = causes(&error)
+        .find_map(|cause| cause.downcast_ref::<Error>())
+        .cloned();
+    ours.unwrap_or_else(|| {
+        Error::new(ErrorKind::Rejected, "the SDK's credential returned no token").with_source(error)
+    })
+}
+
+/// Returns an error and its causes, outermost first.
 pub(crate) fn causes<'a>(
     error: &'a (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -31,6 +30,3 @@ pub(crate) fn causes<'a>(
         error.source()
     })
 }
-
-/// A credential of the SDK has a time limit of its own: a minute or two, with its retries.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);

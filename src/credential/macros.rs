@@ -1,0 +1,203 @@
+/// Implements the methods and traits of a credential that wraps a `Cache` or a `Chain` in a tuple struct.
+macro_rules! credential {
+    ($credential:ident) => {
+        impl $credential {
+            /// Returns a token for `scopes`.
+            ///
+            /// * `scopes`: one or more of `{resource}/.default`, all of one resource.
+            /// * A cached token that has not expired is returned at once, without a lock or an
+            ///   allocation; when its refresh is due, that starts in the background. Without such a
+            ///   token the caller waits for one token request, together with all others that ask for
+            ///   the same.
+            ///
+            /// # Errors
+            ///
+            /// Only when no cached token is usable. Any [`ErrorKind`](crate::ErrorKind): `Configuration`
+            /// for an invalid scope, before anything is sent; `Assertion`, `Transport`, `Rejected` or
+            /// `Protocol` from the token request; `Unavailable` if the credential turns out not to be set
+            /// up. All waiters get the same error. After an error from a server the key cools down: the
+            /// same error is returned for 1 s, growing to 30 s with each further failure, or for as long
+            /// as the server asked.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropping the future loses nothing: a token request that has started continues in a task of
+            /// its own, and its token serves the next caller.
+            #[doc(alias = "get_token")]
+            pub async fn token(&self, scopes: &[&str]) -> Result<$crate::AccessToken, $crate::Error> {
+                self.0.token(&$crate::TokenRequest::new(scopes)).await
+            }
+
+            /// Returns a token for a request with a tenant or claims of its own; otherwise like
+            /// [`token`](Self::token).
+            ///
+            /// # Errors
+            ///
+            /// As [`token`](Self::token); also `Configuration` if the tenant is not allowed.
+            ///
+            /// # Cancel safety
+            ///
+            /// As [`token`](Self::token).
+            pub async fn token_for(
+                &self,
+                request: &$crate::TokenRequest<'_>,
+            ) -> Result<$crate::AccessToken, $crate::Error> {
+                self.0.token(request).await
+            }
+
+            /// Forgets this token, for example because a service rejected it; the next call gets another.
+            /// Does nothing if a newer token has replaced it, so many callers may report the same token.
+            pub fn invalidate(&self, token: &$crate::AccessToken) {
+                self.0.invalidate(token);
+            }
+        }
+
+        #[async_trait::async_trait]
+        impl $crate::Credential for $credential {
+            async fn token_for(
+                &self,
+                request: &$crate::TokenRequest<'_>,
+            ) -> Result<$crate::AccessToken, $crate::Error> {
+                self.0.token(request).await
+            }
+
+            fn cached(&self, request: &$crate::TokenRequest<'_>) -> Option<$crate::AccessToken> {
+                self.0.cached(request)
+            }
+
+            fn invalidate(&self, token: &$crate::AccessToken) {
+                self.0.invalidate(token);
+            }
+
+            fn clear(&self) {
+                self.0.clear();
+            }
+
+            fn client_id(&self) -> Option<&str> {
+                self.0.client_id()
+            }
+        }
+
+        /// SDK clients keep a token until 5 minutes before its reported expiry. The reported expiry is
+        /// therefore at most 5 minutes after the next refresh is due, so that the clients come back in
+        /// time for it.
+        #[cfg(feature = "azure-core")]
+        #[async_trait::async_trait]
+        impl azure_core::credentials::TokenCredential for $credential {
+            async fn get_token(
+                &self,
+                scopes: &[&str],
+                _options: Option<azure_core::credentials::TokenRequestOptions<'_>>,
+            ) -> azure_core::Result<azure_core::credentials::AccessToken> {
+                match self.0.token(&$crate::TokenRequest::new(scopes)).await {
+                    Ok(token) => Ok($crate::sdk::token::to_sdk(&token)),
+                    Err(error) => Err($crate::sdk::error::to_sdk(error)),
+                }
+            }
+        }
+
+        /// Clients of `azure_core` 0.21 ask for every request, so a refreshed token reaches them at once;
+        /// the reported expiry is the true one.
+        ///
+        /// `azure_core` 0.21 logs whole requests, with the token in them, from `DEBUG` on: keep the log
+        /// target `azure_core` at `INFO`.
+        #[cfg(feature = "azure-core-021")]
+        #[async_trait::async_trait]
+        impl azure_core_021::auth::TokenCredential for $credential {
+            async fn get_token(
+                &self,
+                scopes: &[&str],
+            ) -> azure_core_021::Result<azure_core_021::auth::AccessToken> {
+                match self.0.token(&$crate::TokenRequest::new(scopes)).await {
+                    Ok(token) => Ok($crate::sdk::azure_core_021::to_sdk_token(&token)),
+                    Err(error) => Err($crate::sdk::azure_core_021::to_sdk_error(error)),
+                }
+            }
+
+            async fn clear_cache(&self) -> azure_core_021::Result<()> {
+                self.0.clear();
+                Ok(())
+            }
+        }
+    };
+}
+
+/// Implements the options of a credential's builder that has them in a field `options: ClientOptions`.
+/// `client_id` adds that option.
+macro_rules! client_options {
+    ($builder:ident, client_id) => {
+        client_options!($builder);
+
+        impl $builder {
+            /// Sets the client id of the application or of the user-assigned managed identity. Default:
+            /// `AZURE_CLIENT_ID`.
+            #[must_use]
+            pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+                self.options.client_id = Some(client_id.into());
+                self
+            }
+        }
+    };
+    ($builder:ident) => {
+        impl $builder {
+            /// Sets the tenant: a GUID or a domain name. Default: `AZURE_TENANT_ID`.
+            #[must_use]
+            pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
+                self.options.tenant_id = Some(tenant_id.into());
+                self
+            }
+
+            /// Sets the login host: `https://host[:port][/prefix]`; `http` for loopback hosts only.
+            /// Default: `AZURE_AUTHORITY_HOST`, or the public cloud's
+            /// `https://login.microsoftonline.com`.
+            #[must_use]
+            pub fn authority_host(mut self, authority_host: impl Into<String>) -> Self {
+                self.options.authority_host = Some(authority_host.into());
+                self
+            }
+
+            /// Sets the other tenants that a [`TokenRequest`](crate::TokenRequest) may name; `"*"` allows
+            /// all. Default: none.
+            #[must_use]
+            pub fn additionally_allowed_tenants(
+                mut self,
+                tenants: impl IntoIterator<Item = impl Into<String>>,
+            ) -> Self {
+                self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
+                self
+            }
+
+            /// Sets the variables that everything else comes from. Default: those of the process when
+            /// [`build`](Self::build) is called.
+            #[must_use]
+            pub fn environment(mut self, environment: $crate::Environment) -> Self {
+                self.options.environment = Some(environment);
+                self
+            }
+
+            /// Sets what sends the token requests. Default: [`HttpTransport`](crate::HttpTransport).
+            #[must_use]
+            pub fn transport(mut self, transport: impl $crate::Transport) -> Self {
+                self.options.transport = Some(std::sync::Arc::new(transport));
+                self
+            }
+
+            /// Sets the clock that tokens age by. Default: [`SystemClock`](crate::SystemClock).
+            #[must_use]
+            pub fn clock(mut self, clock: impl $crate::Clock) -> Self {
+                self.options.clock = Some(std::sync::Arc::new(clock));
+                self
+            }
+
+            /// Sets the time limit for getting a token: reading the assertion, up to four attempts, and
+            /// the pauses between them. Default: 20 s; at most one hour.
+            #[must_use]
+            pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+                self.options.timeout = Some(timeout);
+                self
+            }
+        }
+    };
+}
+
+pub(crate) use {client_options, credential};

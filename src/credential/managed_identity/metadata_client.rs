@@ -1,0 +1,88 @@
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use azure_core::error::ErrorKind as SdkErrorKind;
+use azure_core::http::headers::HeaderName;
+use azure_core::http::{AsyncRawResponse, HttpClient, Request, Url};
+use bytes::Bytes;
+
+use crate::env::AZURE_POD_IDENTITY_AUTHORITY_HOST;
+use crate::error::Error;
+use crate::exchange::ServerText;
+use crate::sdk::http::{from_sdk_request, to_sdk_response};
+use crate::token::Secret;
+use crate::transport::Transport;
+
+/// The HTTP client that the SDK's managed identity credential gets: it sends through a [`Transport`], and
+/// to another host in place of the metadata service if one is configured.
+pub(super) struct MetadataClient {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) metadata_host: Option<Url>,
+}
+
+impl MetadataClient {
+    pub(super) async fn send(
+        &self,
+        mut request: http::Request<Bytes>,
+    ) -> Result<http::Response<Bytes>, Error> {
+        if let Some(host) = &self.metadata_host
+            && request.uri().host() == Some(METADATA_HOST)
+        {
+            let path = request
+                .uri()
+                .path_and_query()
+                .map_or("/", http::uri::PathAndQuery::as_str);
+            let uri = format!("{}{path}", host.as_str().trim_end_matches('/'));
+            *request.uri_mut() = uri.parse().map_err(|error: http::uri::InvalidUri| {
+                Error::configuration(format!("{AZURE_POD_IDENTITY_AUTHORITY_HOST} is not a URL"))
+                    .with_source(error)
+            })?;
+        }
+        self.transport.send(request).await
+    }
+}
+
+#[async_trait]
+impl HttpClient for MetadataClient {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let mut response = self
+            .send(from_sdk_request(request)?)
+            .await
+            .map_err(|error| azure_core::Error::new(SdkErrorKind::Io, error))?;
+        // The SDK logs headers, and uses only those that say how long to wait.
+        let names: Vec<_> = response.headers().keys().cloned().collect();
+        for name in names {
+            let is_number =
+                |value: &http::HeaderValue| value.to_str().is_ok_and(|value| value.parse::<u32>().is_ok());
+            if !response.headers().get(&name).is_some_and(is_number) {
+                response.headers_mut().remove(&name);
+            }
+        }
+        // The SDK quotes the body in its error.
+        if !response.status().is_success() {
+            let secret = request.headers().get_optional_str(&IDENTITY_HEADER);
+            let text = ServerText::new(
+                &String::from_utf8_lossy(response.body()),
+                &Secret::from(secret.unwrap_or_default()),
+            );
+            *response.body_mut() = text.map(|text| text.to_string().into()).unwrap_or_default();
+        }
+        Ok(to_sdk_response(response))
+    }
+}
+
+impl fmt::Debug for MetadataClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MetadataClient")
+            .field("transport", &self.transport)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Azure's metadata service: a link-local address that only Azure machines answer at. Source: Microsoft, "How to use managed
+/// identities for Azure resources on an Azure VM to acquire an access token".
+const METADATA_HOST: &str = "169.254.169.254";
+
+/// With the secret of App Service and its kin.
+const IDENTITY_HEADER: HeaderName = HeaderName::from_static("x-identity-header");

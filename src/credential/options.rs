@@ -1,0 +1,115 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::authority::{Authority, TenantId};
+use crate::cache::Cache;
+use crate::clock::{Clock, SystemClock};
+use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID, Environment};
+use crate::error::Error;
+use crate::exchange::{ClientAuthentication, Exchange};
+use crate::transport::{HttpTransport, Transport};
+
+/// The options that the builders of all credentials have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClientOptions {
+    pub(crate) tenant_id: Option<String>,
+    pub(crate) client_id: Option<String>,
+    pub(crate) authority_host: Option<String>,
+    pub(crate) additionally_allowed_tenants: Vec<String>,
+    pub(crate) environment: Option<Environment>,
+    pub(crate) transport: Option<Arc<dyn Transport>>,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) timeout: Option<Duration>,
+}
+
+impl ClientOptions {
+    /// Takes the variables to fall back on; once, so that all of them are of one moment.
+    pub(crate) fn take_environment(&mut self) -> Environment {
+        self.environment.take().unwrap_or_else(Environment::from_process)
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()))
+    }
+
+    /// Resolves the client and tenant IDs; the error names each missing one.
+    pub(super) fn client(&mut self, environment: &Environment) -> Result<Client, Error> {
+        let variables = environment.workload_identity()?;
+        let client_id = present(self.client_id.take()).or(variables.client_id);
+        let tenant_id = present(self.tenant_id.take()).or(variables.tenant_id);
+        if let (Some(client_id), Some(tenant_id)) = (&client_id, &tenant_id) {
+            return Client::new(client_id.clone(), tenant_id);
+        }
+        let missing = [
+            (AZURE_CLIENT_ID, "client_id", client_id),
+            (AZURE_TENANT_ID, "tenant_id", tenant_id),
+        ];
+        let missing: Vec<String> = missing
+            .into_iter()
+            .filter(|(_, _, value)| value.is_none())
+            .map(|(variable, option, _)| format!("{variable} is not set; set it or call .{option}(..)"))
+            .collect();
+        Err(Error::configuration(missing.join("; ")))
+    }
+
+    /// Builds the cache of a client's tokens. Does no I/O.
+    pub(super) fn build(
+        self,
+        client: Client,
+        authentication: ClientAuthentication,
+        environment: &Environment,
+    ) -> Result<Cache, Error> {
+        let authority = match present(self.authority_host.clone()).or(environment.authority_host()?) {
+            Some(host) => Authority::parse(&host)?,
+            None => Authority::public_cloud()?,
+        };
+        let clock = self.clock();
+        let timeout = self.timeout.unwrap_or(TIMEOUT).min(MAX_TIMEOUT);
+        let exchange = Exchange {
+            authority,
+            tenant_id: client.tenant_id,
+            additionally_allowed_tenants: self.additionally_allowed_tenants,
+            client_id: client.client_id,
+            authentication,
+            transport: self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
+            clock: clock.clone(),
+            timeout,
+        };
+        Ok(Cache::new(Arc::new(exchange), clock, timeout + GRACE_PERIOD))
+    }
+}
+
+/// An application in its tenant.
+pub(super) struct Client {
+    client_id: String,
+    tenant_id: TenantId,
+}
+
+impl Client {
+    pub(super) fn new(client_id: String, tenant_id: &str) -> Result<Self, Error> {
+        if client_id.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(Error::configuration(format!(
+                "invalid client ID {client_id:?}: it contains white space; check for a line break at the end of the value"
+            )));
+        }
+        Ok(Self {
+            client_id,
+            tenant_id: TenantId::parse(tenant_id)?,
+        })
+    }
+}
+
+/// Treats an empty option as missing, as an empty variable is.
+pub(super) fn present(value: Option<String>) -> Option<String> {
+    value.filter(|value| !value.is_empty())
+}
+
+/// Two whole attempts of 10 s, or four quick ones. Callers of a request path have usually given up by
+/// then.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// A fetch reports its own time-out within moments; one that stays silent for longer belongs to a
+/// runtime that is no longer driven.
+const GRACE_PERIOD: Duration = Duration::from_secs(5);

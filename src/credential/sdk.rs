@@ -1,0 +1,77 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use azure_core::credentials::TokenCredential;
+
+use super::credential;
+use crate::cache::Cache;
+use crate::clock::{Clock, SystemClock};
+use crate::error::Error;
+use crate::exchange::{Grant, TokenSource, Urgency};
+use crate::sdk;
+use crate::token::TokenRequest;
+
+/// Gets tokens from a credential of the SDK, or of another crate that implements the SDK's trait, for use
+/// as a link of a chain or with this crate's cache, which refreshes in the background.
+///
+/// The SDK's errors do not tell "not set up" from "failed", so each of them stops a chain as
+/// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected); only an [`Error`] of this crate among the causes
+/// keeps its kind.
+///
+/// # Examples
+///
+/// ```no_run
+/// use entra_workload::{ChainedTokenCredential, SdkCredential, WorkloadIdentityCredential};
+///
+/// # fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// let developer = azure_identity::DeveloperToolsCredential::new(None)?;
+/// let credential = ChainedTokenCredential::builder()
+///     .then("workload identity", WorkloadIdentityCredential::from_env()?)
+///     .then("developer tools", SdkCredential::new(developer))
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct SdkCredential(Cache);
+
+impl SdkCredential {
+    /// Wraps `credential`.
+    pub fn new(credential: Arc<dyn TokenCredential>) -> Arc<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let source = SdkSource {
+            credential,
+            clock: clock.clone(),
+        };
+        Arc::new(Self(Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT)))
+    }
+}
+
+credential!(SdkCredential);
+
+#[derive(Debug)]
+struct SdkSource {
+    credential: Arc<dyn TokenCredential>,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl TokenSource for SdkSource {
+    async fn fetch(&self, request: &TokenRequest<'_>, _: Urgency) -> Result<Grant, Error> {
+        if request.requested_tenant_id().is_some() || request.requested_claims().is_some() {
+            return Err(Error::configuration(
+                "a credential of the SDK supports neither a tenant nor claims in the request",
+            ));
+        }
+        let requested_at = self.clock.now();
+        let token = self
+            .credential
+            .get_token(request.scopes(), None)
+            .await
+            .map_err(sdk::error::from_sdk)?;
+        Ok(sdk::token::from_sdk(&token, requested_at))
+    }
+}
+
+/// A credential of the SDK has time limits of its own: a minute or two, with its retries.
+pub(super) const SDK_FETCH_TIMEOUT: Duration = Duration::from_secs(180);
