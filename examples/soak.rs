@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
-use entra_workload::WorkloadIdentityCredential;
 use entra_workload::emulator::{Emulator, Endpoint, Fault, Pod};
+use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
 use fastrand::Rng;
 
 /// Uses a credential for some time against an endpoint that fails at random.
@@ -45,8 +45,10 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
     let emulator = Emulator::builder().access_token_lifetime(LIFE).start().await?;
     let pod = emulator.pod("soak", "soak")?;
     let credential = WorkloadIdentityCredential::builder()
-        .environment(pod.environment())
-        .transport(emulator.transport())
+        .environment(Environment::from_iter(pod.variables()))
+        .transport(HttpTransport::with_root_certificates(
+            emulator.ca_certificate_pem().as_bytes(),
+        )?)
         .timeout(TIMEOUT)
         .build()?;
     let ends = Instant::now() + Duration::from_secs(options.seconds);

@@ -14,7 +14,7 @@
 //! let emulator = Emulator::start().await?;
 //! let pod = emulator.pod("shop", "orders")?;
 //! emulator.inject(Endpoint::Entra, Fault::status(503).times(2));
-//! // … let a credential with `pod.environment()` and `emulator.transport()` ask for a token …
+//! // … let a credential with the variables of the pod ask for a token …
 //! assert!(emulator.requests_to(Endpoint::Entra).is_empty());
 //! # assert!(pod.token_file().exists());
 //! # Ok(()) }
@@ -23,6 +23,7 @@
 mod bearer;
 mod blob;
 mod certificate_authority;
+mod clock;
 mod endpoint;
 mod entra;
 mod fault;
@@ -44,7 +45,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
@@ -59,6 +60,7 @@ pub use self::request_log::RecordedRequest;
 
 use self::blob::BlobAccount;
 use self::certificate_authority::CertificateAuthority;
+use self::clock::Clock;
 use self::entra::IssuerKeys;
 use self::guid::Guid;
 use self::issuer::EXCHANGE_AUDIENCE;
@@ -66,7 +68,6 @@ use self::jwt::{SigningKey, parse_key_set};
 use self::key_vault::KeyVault;
 use self::managed_identity::{AppService, Imds, ManagedIdentities};
 use self::server::{Port, Server, Traffic};
-use crate::{Clock, HttpTransport, SystemClock};
 
 /// The whole emulator: dropping it stops every server and removes its files.
 pub struct Emulator {
@@ -81,7 +82,6 @@ pub struct Emulator {
     app_service_header: String,
     ca_certificate_pem: String,
     ca_certificate_file: PathBuf,
-    transport: HttpTransport,
     traffic: Arc<Traffic>,
     _servers: Vec<Server>,
     directory: TempDir,
@@ -104,7 +104,7 @@ impl Emulator {
     /// An emulator that differs from the default one.
     pub fn builder() -> EmulatorBuilder {
         EmulatorBuilder {
-            clock: Arc::new(SystemClock::new()),
+            clock: Clock::default(),
             access_token_lifetime: None,
             refresh_in: None,
             trusted_issuers: Vec::new(),
@@ -203,11 +203,6 @@ impl Emulator {
         &self.ca_certificate_file
     }
 
-    /// A transport that trusts the emulator's certificates, and no others.
-    pub fn transport(&self) -> HttpTransport {
-        self.transport.clone()
-    }
-
     /// The cluster's issuer.
     pub fn issuer(&self) -> &ClusterIssuer {
         &self.issuer
@@ -258,7 +253,7 @@ impl fmt::Debug for Emulator {
 #[derive(Debug)]
 #[must_use]
 pub struct EmulatorBuilder {
-    clock: Arc<dyn Clock>,
+    clock: Clock,
     access_token_lifetime: Option<Duration>,
     refresh_in: Option<Duration>,
     /// Issuer and JWK set.
@@ -267,10 +262,10 @@ pub struct EmulatorBuilder {
 }
 
 impl EmulatorBuilder {
-    /// The clock of the issuer, of Entra and of the services; certificates go by the system's. The default is
-    /// [`SystemClock`].
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+    /// The wall clock of the issuer, of Entra and of the services; certificates go by the system's. The default is
+    /// [`SystemTime::now`].
+    pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Clock::new(now);
         self
     }
 
@@ -337,18 +332,15 @@ impl EmulatorBuilder {
         let issuer_url = format!("{}/", issuer_port.url());
         let authority_host = format!("{}/", entra_port.url());
         let issuer_roots = [authority.pem().as_bytes(), &self.issuer_ca].concat();
-        let issuer_transport =
-            HttpTransport::with_root_certificates(&issuer_roots).map_err(io::Error::other)?;
-        let transport =
-            HttpTransport::with_root_certificates(authority.pem().as_bytes()).map_err(io::Error::other)?;
+        let issuer_keys = spawn_blocking(move || IssuerKeys::new(&issuer_roots, given_keys));
 
-        let issuer = ClusterIssuer::new(issuer_url, issuer_key.await??, Arc::clone(&self.clock));
+        let issuer = ClusterIssuer::new(issuer_url, issuer_key.await??, self.clock.clone());
         let issuer = Arc::new(issuer);
         let entra = Entra::new(
             authority_host.clone(),
             entra_key.await??,
-            IssuerKeys::new(issuer_transport, given_keys),
-            Arc::clone(&self.clock),
+            issuer_keys.await??,
+            self.clock.clone(),
         );
         if let Some(lifetime) = self.access_token_lifetime {
             entra.set_access_token_lifetime(lifetime);
@@ -356,7 +348,7 @@ impl EmulatorBuilder {
         entra.set_refresh_in(self.refresh_in);
         let entra = Arc::new(entra);
 
-        let key_vault = Arc::new(KeyVault::new(entra.verifier(), Arc::clone(&self.clock)));
+        let key_vault = Arc::new(KeyVault::new(entra.verifier(), self.clock.clone()));
         let blobs = Arc::new(BlobAccount::new(entra.verifier(), self.clock, BLOB_ACCOUNT));
 
         let managed_identities = Arc::<ManagedIdentities>::default();
@@ -390,7 +382,6 @@ impl EmulatorBuilder {
             app_service_header,
             ca_certificate_pem: authority.pem().to_owned(),
             ca_certificate_file,
-            transport,
             _servers: servers,
             traffic,
             directory,

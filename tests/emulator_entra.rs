@@ -20,7 +20,7 @@ use bytes::Bytes;
 use entra_workload::emulator::{
     Emulator, Endpoint, Fault, FederatedCredential, Pod, RecordedRequest, ServiceAccountToken,
 };
-use entra_workload::{Clock, ErrorKind, Moment, SystemClock, Transport as _};
+use entra_workload::{Clock as _, Environment, ErrorKind, HttpTransport, SystemClock, Transport as _};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -253,7 +253,7 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
 
 #[tokio::test]
 async fn every_wrong_request_is_refused_as_entra_refuses_it() {
-    let emulator = emulator_at(Time::at(now())).await;
+    let emulator = emulator_at(&Time::at(now())).await;
     for (name, request, expected) in REFUSALS {
         let pod = emulator.pod("shop", "orders").unwrap();
         let reply = request(&emulator, &pod).send(&emulator).await;
@@ -269,7 +269,7 @@ async fn every_wrong_request_is_refused_as_entra_refuses_it() {
 
 #[tokio::test]
 async fn of_several_wrong_things_the_first_in_entras_order_decides() {
-    let emulator = emulator_at(Time::at(now())).await;
+    let emulator = emulator_at(&Time::at(now())).await;
     let pod = emulator.pod("shop", "orders").unwrap();
     let expired = good_token().issued_at(now() - seconds(7200));
     let rows = [
@@ -305,7 +305,7 @@ async fn of_several_wrong_things_the_first_in_entras_order_decides() {
 
 #[tokio::test]
 async fn assertions_are_good_within_five_minutes_of_clock_skew() {
-    let emulator = emulator_at(Time::at(now())).await;
+    let emulator = emulator_at(&Time::at(now())).await;
     let pod = emulator.pod("shop", "orders").unwrap();
     let rows = [
         (
@@ -330,7 +330,7 @@ async fn assertions_are_good_within_five_minutes_of_clock_skew() {
 
 #[tokio::test]
 async fn a_refusal_has_the_shape_of_entras() {
-    let emulator = emulator_at(Time::at(UNIX_EPOCH + seconds(1_795_474_085))).await;
+    let emulator = emulator_at(&Time::at(UNIX_EPOCH + seconds(1_795_474_085))).await;
     let pod = emulator.pod("shop", "orders").unwrap();
     let request = TokenRequest::of(&pod).without("scope");
     let reply = request
@@ -392,7 +392,7 @@ async fn the_token_endpoint_takes_posts_only() {
 #[tokio::test]
 async fn a_token_has_the_claims_and_the_signature_of_entras() {
     let start = now();
-    let emulator = emulator_at(Time::at(start)).await;
+    let emulator = emulator_at(&Time::at(start)).await;
     let pod = emulator.pod("shop", "orders").unwrap();
     let reply = TokenRequest::of(&pod).send(&emulator).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
@@ -508,7 +508,7 @@ async fn a_token_of_a_real_cluster_is_good_within_its_life() {
     let expiry = UNIX_EPOCH + seconds(claims["exp"].as_u64().unwrap());
     let time = Time::at(expiry - seconds(60));
     let emulator = Emulator::builder()
-        .clock(time.clone())
+        .clock(time.source())
         .trust_issuer(
             "https://127.0.0.1:16443",
             include_str!("fixtures/kubernetes-1.20/jwks.json"),
@@ -769,8 +769,7 @@ async fn a_reply_is_sent_as_given() {
         .body(Bytes::from_static(b"<html>bad gateway</html>"))
         .unwrap();
     emulator.inject(Endpoint::Entra, Fault::reply(html));
-    let answer = emulator
-        .transport()
+    let answer = transport(&emulator)
         .send(TokenRequest::of(&pod).build(&emulator))
         .await
         .unwrap();
@@ -809,8 +808,7 @@ async fn a_broken_connection_is_a_transport_error() {
     ];
     for (name, fault, message, status) in rows {
         emulator.inject(Endpoint::Entra, fault);
-        let error = emulator
-            .transport()
+        let error = transport(&emulator)
             .send(TokenRequest::of(&pod).build(&emulator))
             .await
             .unwrap_err();
@@ -832,7 +830,7 @@ async fn a_hanging_request_is_recorded_and_never_answered() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.inject(Endpoint::Entra, Fault::hang());
-    let transport = emulator.transport();
+    let transport = transport(&emulator);
     let request = TokenRequest::of(&pod).build(&emulator);
     let mut client = JoinSet::new();
     client.spawn(async move { transport.send(request).await });
@@ -964,7 +962,7 @@ async fn a_pod_has_the_variables_that_the_webhook_injects() {
     );
     assert!(emulator.authority_host().ends_with('/'));
     assert!(emulator.issuer_url().ends_with('/'));
-    let printed = format!("{:?}", pod.environment());
+    let printed = format!("{:?}", Environment::from_iter(pod.variables()));
     for (name, _) in expected {
         assert!(printed.contains(name), "{name}");
     }
@@ -1095,7 +1093,7 @@ struct Reply {
 
 impl Reply {
     async fn to(emulator: &Emulator, request: http::Request<Bytes>) -> Self {
-        let (parts, body) = emulator.transport().send(request).await.unwrap().into_parts();
+        let (parts, body) = transport(emulator).send(request).await.unwrap().into_parts();
         Self {
             status: parts.status.as_u16(),
             headers: parts.headers,
@@ -1132,28 +1130,30 @@ impl Reply {
 
 /// Wall time that stands still unless it is advanced.
 #[derive(Clone, Debug)]
-struct Time(Arc<std::sync::Mutex<Moment>>);
+struct Time(Arc<std::sync::Mutex<SystemTime>>);
 
 impl Time {
-    fn at(system_time: SystemTime) -> Self {
-        let instant = SystemClock::new().now().instant;
-        Self(Arc::new(std::sync::Mutex::new(Moment { instant, system_time })))
+    fn at(time: SystemTime) -> Self {
+        Self(Arc::new(std::sync::Mutex::new(time)))
     }
 
     fn advance(&self, duration: Duration) {
-        let mut now = self.0.lock().unwrap();
-        *now = *now + duration;
+        *self.0.lock().unwrap() += duration;
+    }
+
+    fn source(&self) -> impl Fn() -> SystemTime + Send + Sync + 'static {
+        let time = self.clone();
+        move || *time.0.lock().unwrap()
     }
 }
 
-impl Clock for Time {
-    fn now(&self) -> Moment {
-        *self.0.lock().unwrap()
-    }
+async fn emulator_at(time: &Time) -> Emulator {
+    Emulator::builder().clock(time.source()).start().await.unwrap()
 }
 
-async fn emulator_at(time: Time) -> Emulator {
-    Emulator::builder().clock(time).start().await.unwrap()
+/// A transport that trusts the emulator's certificates, and no others.
+fn transport(emulator: &Emulator) -> HttpTransport {
+    HttpTransport::with_root_certificates(emulator.ca_certificate_pem().as_bytes()).unwrap()
 }
 
 async fn get(emulator: &Emulator, url: &str) -> Reply {

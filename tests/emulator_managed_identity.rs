@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use entra_workload::emulator::{Emulator, Endpoint, Fault, ManagedIdentity};
-use entra_workload::{Clock as _, SystemClock, Transport as _};
+use entra_workload::{Clock as _, HttpTransport, SystemClock, Transport as _};
 use serde_json::{Value, json};
 
 const VAULT: &str = "https://vault.azure.net";
@@ -62,7 +62,7 @@ async fn a_machine_has_tokens_that_the_services_take() {
         )
         .body(Bytes::new())
         .unwrap();
-    assert_eq!(emulator.transport().send(secrets).await.unwrap().status(), 200);
+    assert_eq!(transport(&emulator).send(secrets).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
@@ -390,8 +390,13 @@ async fn send(emulator: &Emulator, method: &str, url: &str, headers: &[(&str, &s
         request = request.header(*name, *value);
     }
     let request = request.body(Bytes::new()).unwrap();
-    let (parts, body) = emulator.transport().send(request).await.unwrap().into_parts();
+    let (parts, body) = transport(emulator).send(request).await.unwrap().into_parts();
     (parts.status.as_u16(), serde_json::from_slice(&body).unwrap())
+}
+
+/// A transport that trusts the emulator's certificates, and no others.
+fn transport(emulator: &Emulator) -> HttpTransport {
+    HttpTransport::with_root_certificates(emulator.ca_certificate_pem().as_bytes()).unwrap()
 }
 
 fn claims(body: &Value) -> Value {

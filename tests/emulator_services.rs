@@ -13,7 +13,7 @@ mod sdk;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use azure_core::Result;
 use azure_core::error::ErrorKind;
@@ -31,7 +31,7 @@ use azure_storage_blob::{
 };
 use bytes::Bytes;
 use entra_workload::emulator::{Emulator, Endpoint, Fault};
-use entra_workload::{Clock, Moment, SystemClock, Transport as _, WorkloadIdentityCredential};
+use entra_workload::{Clock as _, HttpTransport, SystemClock, Transport as _, WorkloadIdentityCredential};
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
@@ -47,8 +47,8 @@ struct Cloud {
 
 impl Cloud {
     async fn start() -> Self {
-        let clock = HandClock(Arc::new(Mutex::new(SystemClock::new().now())));
-        let emulator = Emulator::builder().clock(clock.clone()).start().await.unwrap();
+        let clock = HandClock(Arc::new(Mutex::new(SystemClock::new().now().system_time)));
+        let emulator = Emulator::builder().clock(clock.source()).start().await.unwrap();
         let pod = emulator.pod("shop", "orders").unwrap();
         Self {
             credential: sdk::credential(&emulator, &pod),
@@ -111,7 +111,9 @@ impl Cloud {
             request = request.header(*name, *value);
         }
         let request = request.body(Bytes::from_static(body.as_bytes())).unwrap();
-        self.emulator.transport().send(request).await.unwrap()
+        let roots = self.emulator.ca_certificate_pem().as_bytes();
+        let transport = HttpTransport::with_root_certificates(roots).unwrap();
+        transport.send(request).await.unwrap()
     }
 
     async fn get_secret_with(&self, authorization: Option<&str>) -> http::Response<Bytes> {
@@ -135,18 +137,16 @@ impl Cloud {
 }
 
 #[derive(Clone, Debug)]
-struct HandClock(Arc<Mutex<Moment>>);
+struct HandClock(Arc<Mutex<SystemTime>>);
 
 impl HandClock {
     fn advance(&self, by: Duration) {
-        let mut now = self.0.lock().unwrap();
-        *now = *now + by;
+        *self.0.lock().unwrap() += by;
     }
-}
 
-impl Clock for HandClock {
-    fn now(&self) -> Moment {
-        *self.0.lock().unwrap()
+    fn source(&self) -> impl Fn() -> SystemTime + Send + Sync + 'static {
+        let clock = self.clone();
+        move || *clock.0.lock().unwrap()
     }
 }
 

@@ -4,9 +4,9 @@ use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
 
+use super::clock::Clock;
 use super::jwt::{Jwt, PublicKey};
 use super::time::unix_seconds;
-use crate::Clock;
 
 /// Checks the access tokens that services are shown: signature, tenant, audience, times.
 ///
@@ -18,7 +18,7 @@ struct Expected {
     key: PublicKey,
     issuer: String,
     authorization_uri: String,
-    clock: Arc<dyn Clock>,
+    clock: Clock,
 }
 
 /// Why a service refuses the bearer token of a request.
@@ -44,12 +44,7 @@ impl BearerVerifier {
     /// * `key`: Entra's.
     /// * `issuer`: the `iss` of its access tokens.
     /// * `authorization_uri`: see [`authorization_uri`](Self::authorization_uri).
-    pub(super) fn new(
-        key: PublicKey,
-        issuer: String,
-        authorization_uri: String,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(super) fn new(key: PublicKey, issuer: String, authorization_uri: String, clock: Clock) -> Self {
         Self(Arc::new(Expected {
             key,
             issuer,
@@ -78,7 +73,7 @@ impl BearerVerifier {
         {
             return Err(BearerError::Audience);
         }
-        let now = unix_seconds(expected.clock.now().system_time);
+        let now = unix_seconds(expected.clock.now());
         if now < nbf {
             return Err(BearerError::NotYetValid);
         }
@@ -113,14 +108,13 @@ fn without_slash(audience: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use http::HeaderValue;
     use serde_json::{Value, json};
 
     use super::*;
     use crate::emulator::jwt::SigningKey;
-    use crate::{Moment, SystemClock};
 
     #[test]
     fn every_wrong_token_is_refused_for_its_reason() {
@@ -130,7 +124,7 @@ mod tests {
             entra.public().clone(),
             ISSUER.to_owned(),
             "https://127.0.0.1/tenant".to_owned(),
-            Arc::new(Stopped),
+            Clock::new(|| SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)),
         );
         let good = json!({ "iss": ISSUER, "aud": "https://vault.azure.net", "nbf": NOW, "exp": NOW + 1 });
         let with = |claim: &str, value: Value| {
@@ -206,19 +200,6 @@ mod tests {
                 expected,
                 "{name}"
             );
-        }
-    }
-
-    #[derive(Debug)]
-    struct Stopped;
-
-    impl Clock for Stopped {
-        fn now(&self) -> Moment {
-            let system_time = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(NOW);
-            Moment {
-                system_time,
-                ..SystemClock::new().now()
-            }
         }
     }
 

@@ -5,7 +5,7 @@ mod refusal;
 mod xml;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
@@ -24,9 +24,9 @@ use self::list::{Item, LISTED_CONTAINER_PROPERTIES, LISTED_PROPERTIES, Page};
 use self::refusal::Refusal;
 use self::xml::{Place, element};
 use super::bearer::{BearerError, BearerVerifier};
+use super::clock::Clock;
 use super::guid::Guid;
 use super::server::Service;
-use crate::Clock;
 
 /// A storage account's containers and block blobs, in memory, at `/{account}` (path style, as Azurite).
 ///
@@ -39,14 +39,14 @@ use crate::Clock;
 /// Source: Blob service REST reference, versions 2017-11-09 (the first with bearer tokens) to 2026-04-06.
 pub(super) struct BlobAccount {
     verifier: BearerVerifier,
-    clock: Arc<dyn Clock>,
+    clock: Clock,
     name: String,
     state: Mutex<State>,
 }
 
 impl BlobAccount {
     /// An empty account that takes the tokens that `verifier` finds right.
-    pub(super) fn new(verifier: BearerVerifier, clock: Arc<dyn Clock>, account: &str) -> Self {
+    pub(super) fn new(verifier: BearerVerifier, clock: Clock, account: &str) -> Self {
         Self {
             verifier,
             clock,
@@ -71,7 +71,7 @@ impl BlobAccount {
         let container = names.next().filter(|name| !name.is_empty());
         let blob = names.next().filter(|name| !name.is_empty());
 
-        let now = self.clock.now().system_time;
+        let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let on_container = call.parameter("restype") == Some("container");
         match (container, blob) {
@@ -143,7 +143,7 @@ impl BlobAccount {
     /// Writes what every answer carries, and takes the body from one to `HEAD`.
     fn finish(&self, request: &Request<Bytes>, answer: Result<Response<Bytes>, Refusal>) -> Response<Bytes> {
         let request_id = Guid::random().to_string();
-        let time = httpdate::fmt_http_date(self.clock.now().system_time);
+        let time = httpdate::fmt_http_date(self.clock.now());
         let mut response = answer.unwrap_or_else(|refusal| refusal.into_response(&request_id, &time));
         if request.method() == Method::HEAD {
             let length = response.body().len();

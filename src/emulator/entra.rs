@@ -5,7 +5,7 @@ mod token_request;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,12 +20,12 @@ pub(super) use self::issuer_keys::IssuerKeys;
 use self::refusal::{Refusal, RequestIds};
 use self::token_request::{Assertion, Form, resource_of};
 use super::bearer::BearerVerifier;
+use super::clock::Clock;
 use super::guid::Guid;
 use super::jwt::{PublicKey, RS256, SigningKey, key_set};
 use super::managed_identity::ManagedIdentity;
 use super::server::{Service, json};
 use super::time::unix_seconds;
-use crate::{Clock, Secret};
 
 /// A login host with one tenant: it trades federated assertions, assertions signed with a certificate, and client secrets
 /// for access tokens.
@@ -53,7 +53,7 @@ pub struct Entra {
     authority: String,
     key: SigningKey,
     issuer_keys: IssuerKeys,
-    clock: Arc<dyn Clock>,
+    clock: Clock,
     directory: Mutex<Directory>,
 }
 
@@ -88,9 +88,10 @@ struct Application {
     certificates: Vec<PublicKey>,
 }
 
+/// Not `Debug`, so that the secret is never shown.
 #[derive(Clone)]
 struct ClientSecret {
-    value: Secret,
+    value: String,
     expired: bool,
 }
 
@@ -114,12 +115,7 @@ pub(super) struct Issued {
 }
 
 impl Entra {
-    pub(super) fn new(
-        authority: String,
-        key: SigningKey,
-        issuer_keys: IssuerKeys,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(super) fn new(authority: String, key: SigningKey, issuer_keys: IssuerKeys, clock: Clock) -> Self {
         Self {
             tenant_id: Guid::random().to_string(),
             authority,
@@ -160,7 +156,7 @@ impl Entra {
     }
 
     /// Gives an application this client secret in place of the one before; it is registered if it is not yet.
-    pub fn set_client_secret(&self, client_id: &str, secret: impl Into<Secret>) {
+    pub fn set_client_secret(&self, client_id: &str, secret: impl Into<String>) {
         let value = secret.into();
         self.application(client_id, |application| {
             application.client_secret = Some(ClientSecret {
@@ -228,7 +224,7 @@ impl Entra {
             self.key.public().clone(),
             self.token_issuer(),
             format!("{}{}", self.authority, self.tenant_id),
-            Arc::clone(&self.clock),
+            self.clock.clone(),
         )
     }
 
@@ -303,7 +299,7 @@ impl Entra {
         application: &Application,
         token_endpoint: &str,
     ) -> Result<(), Refusal> {
-        let now = self.clock.now().system_time;
+        let now = self.clock.now();
         if assertion.claims().iss.eq_ignore_ascii_case(client_id) {
             assertion.check_certificate(&application.certificates, client_id, token_endpoint)?;
             return assertion.check_times(now);
@@ -385,7 +381,7 @@ impl Entra {
 
     fn issue(&self, principal: &Principal<'_>, resource: &str) -> Issued {
         let lifetime = self.directory().access_token_lifetime.as_secs();
-        let now = unix_seconds(self.clock.now().system_time);
+        let now = unix_seconds(self.clock.now());
         let backdated = now.saturating_sub(BACKDATED.as_secs());
         let issuer = self.token_issuer();
         let kid = &self.key.public().kid;
@@ -473,7 +469,7 @@ impl Entra {
     }
 
     fn explain(&self, refusal: &Refusal, ids: &RequestIds) -> Value {
-        refusal.to_json(&self.authority, ids, self.clock.now().system_time)
+        refusal.to_json(&self.authority, ids, self.clock.now())
     }
 }
 
@@ -502,7 +498,7 @@ impl fmt::Debug for Entra {
 
 fn check_secret(application: &Application, presented: &str) -> Result<(), Refusal> {
     match &application.client_secret {
-        Some(secret) if secret.value.expose() == presented => {
+        Some(secret) if secret.value == presented => {
             if secret.expired {
                 let text = "The provided client secret keys for app are expired.";
                 return Err(Refusal::new(7_000_222, text));

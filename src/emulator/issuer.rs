@@ -1,7 +1,7 @@
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -10,11 +10,11 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
+use super::clock::Clock;
 use super::guid::Guid;
 use super::jwt::{RS256, SigningKey, key_set};
 use super::server::{Service, json};
 use super::time::unix_seconds;
-use crate::Clock;
 
 /// The OIDC issuer of a cluster: it signs service-account tokens and publishes the keys to check them with.
 ///
@@ -24,7 +24,7 @@ pub struct ClusterIssuer {
     url: String,
     keys: RwLock<Keys>,
     serving: AtomicBool,
-    clock: Arc<dyn Clock>,
+    clock: Clock,
 }
 
 struct Keys {
@@ -33,7 +33,7 @@ struct Keys {
 }
 
 impl ClusterIssuer {
-    pub(super) fn new(url: String, key: SigningKey, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(url: String, key: SigningKey, clock: Clock) -> Self {
         let keys = Keys {
             current: key,
             previous: None,
@@ -56,7 +56,7 @@ impl ClusterIssuer {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let kid = token.key_id.as_deref().unwrap_or(&keys.current.public().kid);
         let header = json!({ "alg": token.algorithm, "kid": kid });
-        let now = self.clock.now().system_time;
+        let now = self.clock.now();
         let signed = keys.current.sign(&header, &token.claims(&self.url, now));
         if !token.signed_by_stranger {
             return signed;

@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use url::form_urlencoded;
 
 use super::bearer::{BearerError, BearerVerifier};
+use super::clock::Clock;
 use super::guid::Guid;
 use super::server::{self, Service};
 use super::time::unix_seconds;
-use crate::Clock;
 
 /// The secrets of one vault, in memory: set, get, list, update, delete, recover and purge.
 ///
@@ -24,13 +24,13 @@ use crate::Clock;
 /// Source: Key Vault REST reference (secrets, 7.4 to 2025-07-01) and "Authentication, requests and responses".
 pub(super) struct KeyVault {
     verifier: BearerVerifier,
-    clock: Arc<dyn Clock>,
+    clock: Clock,
     secrets: Mutex<BTreeMap<String, Secret>>,
 }
 
 impl KeyVault {
     /// An empty vault that takes the tokens that `verifier` finds right.
-    pub(super) fn new(verifier: BearerVerifier, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(verifier: BearerVerifier, clock: Clock) -> Self {
         Self {
             verifier,
             clock,
@@ -59,7 +59,7 @@ impl KeyVault {
             )));
         }
 
-        let now = unix_seconds(self.clock.now().system_time);
+        let now = unix_seconds(self.clock.now());
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         match segments.as_slice() {
             ["secrets", rest @ ..] => call.answer(&mut secrets, rest, now),

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::issuer::{ClusterIssuer, ServiceAccountToken};
-use crate::Environment;
 
 /// A pod as the workload-identity webhook leaves it: four variables and a projected token.
 ///
@@ -40,13 +39,7 @@ impl Pod {
         &self.token_file
     }
 
-    /// What the webhook and the kubelet put into the pod's environment, as values for
-    /// [`WorkloadIdentityCredentialBuilder::environment`](crate::WorkloadIdentityCredentialBuilder::environment).
-    pub fn environment(&self) -> Environment {
-        self.variables().into_iter().collect()
-    }
-
-    /// The same as [`environment`](Self::environment), for a child process.
+    /// What the webhook and the kubelet put into the pod's environment: names and values.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AZURE_CLIENT_ID", self.client_id.clone()),

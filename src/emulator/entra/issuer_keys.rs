@@ -1,30 +1,41 @@
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode};
 use serde::Deserialize;
 
 use super::refusal::Refusal;
 use crate::emulator::jwt::{PublicKey, parse_key_set};
-use crate::{HttpTransport, Transport as _};
 
 /// The keys of the issuers that federated credentials name, fetched by OIDC discovery and kept.
 pub(in crate::emulator) struct IssuerKeys {
-    transport: HttpTransport,
+    client: reqwest::Client,
     given: HashMap<String, Vec<PublicKey>>,
     fetched: Mutex<HashMap<String, Vec<PublicKey>>>,
 }
 
 impl IssuerKeys {
+    /// * `roots`: PEM; only these are trusted.
     /// * `given`: keys of issuers that are never asked.
-    pub(in crate::emulator) fn new(transport: HttpTransport, given: HashMap<String, Vec<PublicKey>>) -> Self {
-        Self {
-            transport,
+    pub(in crate::emulator) fn new(roots: &[u8], given: HashMap<String, Vec<PublicKey>>) -> io::Result<Self> {
+        let roots = reqwest::Certificate::from_pem_bundle(roots).map_err(io::Error::other)?;
+        let client = reqwest::Client::builder()
+            .tls_certs_only(roots)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .timeout(TIMEOUT)
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(io::Error::other)?;
+        Ok(Self {
+            client,
             given,
             fetched: Mutex::default(),
-        }
+        })
     }
 
     /// The issuer's key of this id; it is asked again if no known key has it.
@@ -57,12 +68,19 @@ impl IssuerKeys {
 
     async fn get(&self, url: &str) -> Result<Bytes, Refusal> {
         let request = Request::get(url).body(Bytes::new()).map_err(|_| useless())?;
-        let response = tokio::time::timeout(TIMEOUT, self.transport.send(request)).await;
-        let response = response.map_err(|_| silent())?.map_err(|_| silent())?;
+        let request = reqwest::Request::try_from(request).map_err(|_| silent())?;
+        let mut response = self.client.execute(request).await.map_err(|_| silent())?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|_| silent())? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(silent());
+            }
+            body.extend_from_slice(&chunk);
+        }
         if response.status() != StatusCode::OK {
             return Err(useless());
         }
-        Ok(response.into_body())
+        Ok(body.freeze())
     }
 
     fn fetched(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<PublicKey>>> {
@@ -89,3 +107,6 @@ const REQUEST_FAILED: &str = "Request to External OIDC endpoint failed.";
 
 /// Less than a client's patience with a token request, so that it sees the code and not a time-out.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Key sets of clusters are some kilobytes; a bound keeps a mistake from eating the machine's memory.
+const MAX_BODY: usize = 256 * 1024;
