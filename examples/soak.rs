@@ -2,7 +2,7 @@
 //! real sockets: for how long you like.
 //!
 //! ```console
-//! $ cargo run --release --example soak --features emulator -- --seconds 60
+//! $ cargo run --release --example soak -- --seconds 60
 //! ```
 //!
 //! It exits with 1 if a call failed or waited for an exchange while there was a token that had not expired, if a token was
@@ -21,8 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
-use entra_workload::emulator::{Emulator, Endpoint, Fault, Pod};
 use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
+use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use fastrand::Rng;
 
 /// Uses a credential for some time against an endpoint that fails at random.

@@ -1,5 +1,5 @@
 //! Applications that sign in with a certificate, or as the environment says, end to end against the emulator.
-#![cfg(all(feature = "client-certificate", feature = "emulator"))]
+#![cfg(feature = "client-certificate")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entra_workload::emulator::{Emulator, Endpoint};
 use entra_workload::{
     ClientCertificateCredential, ClientCertificateCredentialBuilder, Credential, EnvironmentCredential,
     Error, ErrorKind, HttpTransport, TokenRequest,
 };
+use entra_workload_emulator::{Emulator, Endpoint};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use serde_json::Value;
 

@@ -25,7 +25,7 @@ const ROOMS: [&[&str]; 9] = [
     &["cache"],
     &["credential"],
     &["chain"],
-    &["integration", "emulator", "fuzz"],
+    &["integration", "fuzz"],
 ];
 
 #[test]

@@ -1,6 +1,6 @@
 //! A whole life of a credential, and the good and bad days of all others, with the logs of all crates at `TRACE`: nothing that was
 //! logged or can be printed holds a piece of a secret.
-#![cfg(all(feature = "emulator", feature = "default-credential"))]
+#![cfg(feature = "default-credential")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,13 +27,13 @@ use azure_core::http::{Body, ClientOptions, Url};
 use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
-use entra_workload::emulator::{Emulator, Endpoint, Fault, Pod, ServiceAccountToken};
 use entra_workload::{
     AccessToken, AssertionRequest, ClientAssertion as _, ClientAssertionCredential,
     ClientCertificateCredential, ClientSecretCredential, Clock as _, Credential, DefaultAzureCredential,
     Environment, Error, HttpTransport, ManagedIdentityCredential, ProjectedTokenFile, SdkTransport, Secret,
     SystemClock, TokenRequest, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
+use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod, ServiceAccountToken};
 use http::Response;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 

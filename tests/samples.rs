@@ -1,5 +1,5 @@
 //! The sample programs as a pod would run them, against the emulator, over TLS.
-#![cfg(all(feature = "emulator", feature = "azure-core"))]
+#![cfg(feature = "azure-core")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,7 +13,7 @@ mod sample;
 
 use std::path::Path;
 
-use entra_workload::emulator::{Emulator, Pod};
+use entra_workload_emulator::{Emulator, Pod};
 use tempfile::TempDir;
 use tokio::fs;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use azure_core::http::{ClientOptions, Transport};
-use entra_workload::emulator::{Emulator, Pod};
 use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
+use entra_workload_emulator::{Emulator, Pod};
 
 /// Client options with a transport that trusts only `ca_certificate`.
 pub fn client_options(ca_certificate: &str) -> ClientOptions {

@@ -8,7 +8,7 @@ use super::issuer::{ClusterIssuer, ServiceAccountToken};
 
 /// A pod as the workload-identity webhook leaves it: four variables and a projected token.
 ///
-/// Its files go with the [`Emulator`](super::Emulator).
+/// Its files go with the [`Emulator`](crate::Emulator).
 #[derive(Debug)]
 pub struct Pod {
     pub(super) issuer: Arc<ClusterIssuer>,

@@ -6,20 +6,20 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{CLIENT_ID, ManagedIdentities, ManagedIdentity, Name, OBJECT_ID, Query, RESOURCE_ID};
-use crate::emulator::entra::Entra;
-use crate::emulator::server::{Service, json};
+use crate::entra::Entra;
+use crate::server::{Service, json};
 
 /// The metadata endpoint of a virtual machine, as far as it gives tokens.
 ///
 /// Source: "How to use managed identities for Azure resources on an Azure VM to acquire an access token" and "Azure Instance
 /// Metadata Service"; replies quoted in public reports where these are silent.
-pub(in crate::emulator) struct Imds {
+pub(crate) struct Imds {
     identities: Arc<ManagedIdentities>,
     entra: Arc<Entra>,
 }
 
 impl Imds {
-    pub(in crate::emulator) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
+    pub(crate) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
         Self { identities, entra }
     }
 

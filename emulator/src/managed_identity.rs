@@ -17,7 +17,7 @@ use super::guid::Guid;
 /// # Examples
 ///
 /// ```
-/// use entra_workload::emulator::ManagedIdentity;
+/// use entra_workload_emulator::ManagedIdentity;
 ///
 /// let identity = ManagedIdentity::named("orders");
 /// assert!(identity.resource_id.ends_with("/userAssignedIdentities/orders"));

@@ -114,7 +114,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::emulator::jwt::SigningKey;
+    use crate::jwt::SigningKey;
 
     #[test]
     fn every_wrong_token_is_refused_for_its_reason() {

@@ -1,5 +1,4 @@
 //! The emulated Key Vault and Blob account, through Azure's own clients and, where those are too polite, by hand.
-#![cfg(all(feature = "emulator", feature = "azure-core"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,6 +8,7 @@
     reason = "a test that fails may panic, and a test's module is nobody's API"
 )]
 
+#[path = "../../tests/sdk/mod.rs"]
 mod sdk;
 
 use std::collections::HashMap;
@@ -30,8 +30,8 @@ use azure_storage_blob::{
     BlobContainerClient, BlobContainerClientOptions, BlobServiceClient, BlobServiceClientOptions,
 };
 use bytes::Bytes;
-use entra_workload::emulator::{Emulator, Endpoint, Fault};
 use entra_workload::{Clock as _, HttpTransport, SystemClock, Transport as _, WorkloadIdentityCredential};
+use entra_workload_emulator::{Emulator, Endpoint, Fault};
 use futures::TryStreamExt as _;
 use serde_json::Value;
 

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
-use crate::emulator::guid::Guid;
-use crate::emulator::time::Utc;
+use crate::guid::Guid;
+use crate::time::Utc;
 
 /// Why no token is issued: an AADSTS code and its text.
 pub(super) struct Refusal {

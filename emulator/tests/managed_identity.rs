@@ -1,5 +1,4 @@
 //! The emulator's metadata endpoint and App Service give tokens as the real ones do, and refuse as they do.
-#![cfg(feature = "emulator")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -12,8 +11,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use entra_workload::emulator::{Emulator, Endpoint, Fault, ManagedIdentity};
 use entra_workload::{Clock as _, HttpTransport, SystemClock, Transport as _};
+use entra_workload_emulator::{Emulator, Endpoint, Fault, ManagedIdentity};
 use serde_json::{Value, json};
 
 const VAULT: &str = "https://vault.azure.net";
@@ -280,7 +279,7 @@ async fn faults_and_the_log_work_here_too_and_the_header_stays_hidden() {
     let statuses: Vec<_> = emulator
         .requests_to(Endpoint::Imds)
         .iter()
-        .map(entra_workload::emulator::RecordedRequest::status)
+        .map(entra_workload_emulator::RecordedRequest::status)
         .collect();
     assert_eq!(statuses, [Some(410), Some(429), Some(200)]);
     let [request] = &emulator.requests_to(Endpoint::AppService)[..] else {

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::Endpoint;
+use crate::Endpoint;
 
 /// Something that goes wrong at one endpoint, for the next request unless said otherwise.
 ///
-/// Given to [`Emulator::inject`](super::Emulator::inject). Faults of an endpoint queue up: the first one strikes until
+/// Given to [`Emulator::inject`](crate::Emulator::inject). Faults of an endpoint queue up: the first one strikes until
 /// it is used up, then the second. The request is recorded all the same; it reaches the service only behind a
 /// [`delay`](Self::delay) or a [`truncate`](Self::truncate).
 ///
@@ -17,7 +17,7 @@ use super::Endpoint;
 ///
 /// ```
 /// use std::time::Duration;
-/// use entra_workload::emulator::Fault;
+/// use entra_workload_emulator::Fault;
 ///
 /// let bad_minute = [
 ///     Fault::status(503).times(3),
@@ -92,7 +92,7 @@ impl Fault {
         self
     }
 
-    /// Strikes every request until [`Emulator::clear_faults`](super::Emulator::clear_faults).
+    /// Strikes every request until [`Emulator::clear_faults`](crate::Emulator::clear_faults).
     #[must_use]
     pub fn until_cleared(mut self) -> Self {
         self.remaining = None;

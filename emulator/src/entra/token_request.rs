@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer};
 use super::FederatedCredential;
 use super::issuer_keys::IssuerKeys;
 use super::refusal::Refusal;
-use crate::emulator::jwt::{Jwt, PS256, PublicKey, RS256};
-use crate::emulator::time::unix_seconds;
+use crate::jwt::{Jwt, PS256, PublicKey, RS256};
+use crate::time::unix_seconds;
 
 /// The fields of the form that a client sent.
 pub(super) struct Form(HashMap<String, String>);

@@ -1,44 +1,3 @@
-//! A cluster issuer, an Entra, managed identities, a Key Vault and a Blob account on loopback, for tests without a cloud.
-//!
-//! [`Emulator::start`] opens servers on free ports of 127.0.0.1, with certificates of an authority that it makes
-//! for the purpose. A [`Pod`] has the variables and the projected token of a real one. What a real Entra refuses is
-//! refused, with the same status, OAuth error and AADSTS code (see [`Entra`]); faults can be ordered (see [`Fault`]),
-//! and every request can be looked at afterwards (see [`RecordedRequest`]).
-//!
-//! # Examples
-//!
-//! ```
-//! use entra_workload::emulator::{Emulator, Endpoint, Fault};
-//!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
-//! let emulator = Emulator::start().await?;
-//! let pod = emulator.pod("shop", "orders")?;
-//! emulator.inject(Endpoint::Entra, Fault::status(503).times(2));
-//! // … let a credential with the variables of the pod ask for a token …
-//! assert!(emulator.requests_to(Endpoint::Entra).is_empty());
-//! # assert!(pod.token_file().exists());
-//! # Ok(()) }
-//! ```
-
-mod bearer;
-mod blob;
-mod certificate_authority;
-mod clock;
-mod endpoint;
-mod entra;
-mod fault;
-mod guid;
-mod issuer;
-mod jwt;
-mod key_vault;
-mod managed_identity;
-mod pod;
-mod request_log;
-#[cfg(feature = "azure-core")]
-mod sdk_transport;
-mod server;
-mod time;
-
 use std::collections::HashMap;
 use std::fmt;
 use std::fs;
@@ -50,24 +9,23 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
-pub use self::endpoint::Endpoint;
-pub use self::entra::{Entra, FederatedCredential};
-pub use self::fault::Fault;
-pub use self::issuer::{ClusterIssuer, ServiceAccountToken};
-pub use self::managed_identity::ManagedIdentity;
-pub use self::pod::Pod;
-pub use self::request_log::RecordedRequest;
-
-use self::blob::BlobAccount;
-use self::certificate_authority::CertificateAuthority;
-use self::clock::Clock;
-use self::entra::IssuerKeys;
-use self::guid::Guid;
-use self::issuer::EXCHANGE_AUDIENCE;
-use self::jwt::{SigningKey, parse_key_set};
-use self::key_vault::KeyVault;
-use self::managed_identity::{AppService, Imds, ManagedIdentities};
-use self::server::{Port, Server, Traffic};
+use crate::blob::BlobAccount;
+use crate::certificate_authority::CertificateAuthority;
+use crate::clock::Clock;
+use crate::endpoint::Endpoint;
+use crate::entra::IssuerKeys;
+use crate::entra::{Entra, FederatedCredential};
+use crate::fault::Fault;
+use crate::guid::Guid;
+use crate::issuer::ClusterIssuer;
+use crate::issuer::EXCHANGE_AUDIENCE;
+use crate::jwt::{SigningKey, parse_key_set};
+use crate::key_vault::KeyVault;
+use crate::managed_identity::ManagedIdentity;
+use crate::managed_identity::{AppService, Imds, ManagedIdentities};
+use crate::pod::{self, Pod};
+use crate::request_log::RecordedRequest;
+use crate::server::{Port, Server, Traffic};
 
 /// The whole emulator: dropping it stops every server and removes its files.
 pub struct Emulator {

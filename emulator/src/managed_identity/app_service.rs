@@ -6,16 +6,16 @@ use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::{CLIENT_ID, ManagedIdentities, Name, OBJECT_ID, Query, RESOURCE_ID};
-use crate::emulator::entra::Entra;
-use crate::emulator::guid::Guid;
-use crate::emulator::request_log::IDENTITY_HEADER;
-use crate::emulator::server::{Service, json};
+use crate::entra::Entra;
+use crate::guid::Guid;
+use crate::request_log::IDENTITY_HEADER;
+use crate::server::{Service, json};
 
 /// What gives an app on App Service its tokens; Functions and Container Apps have the same.
 ///
 /// Source: "How to use managed identities for App Service and Azure Functions", section "REST endpoint reference"; replies
 /// quoted in public reports where that is silent.
-pub(in crate::emulator) struct AppService {
+pub(crate) struct AppService {
     identities: Arc<ManagedIdentities>,
     entra: Arc<Entra>,
     header: String,
@@ -23,9 +23,9 @@ pub(in crate::emulator) struct AppService {
 
 impl AppService {
     /// Where it answers.
-    pub(in crate::emulator) const PATH: &str = "/msi/token";
+    pub(crate) const PATH: &str = "/msi/token";
 
-    pub(in crate::emulator) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
+    pub(crate) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
         Self {
             identities,
             entra,
@@ -34,7 +34,7 @@ impl AppService {
     }
 
     /// What proves to it that a request comes from the app.
-    pub(in crate::emulator) fn header(&self) -> &str {
+    pub(crate) fn header(&self) -> &str {
         &self.header
     }
 

@@ -1,6 +1,6 @@
 use azure_core::http::Transport;
 
-use super::Emulator;
+use crate::Emulator;
 
 impl Emulator {
     /// A transport for the clients of the official SDK, which trusts the emulator's certificates and no others; for

@@ -19,7 +19,7 @@ use super::time::unix_seconds;
 /// The OIDC issuer of a cluster: it signs service-account tokens and publishes the keys to check them with.
 ///
 /// Its discovery document and keys are where a Kubernetes API server has them: `.well-known/openid-configuration` and
-/// `openid/v1/jwks` under [`Emulator::issuer_url`](super::Emulator::issuer_url).
+/// `openid/v1/jwks` under [`Emulator::issuer_url`](crate::Emulator::issuer_url).
 pub struct ClusterIssuer {
     url: String,
     keys: RwLock<Keys>,
@@ -138,7 +138,7 @@ impl fmt::Debug for ClusterIssuer {
 ///
 /// ```
 /// use std::time::Duration;
-/// use entra_workload::emulator::ServiceAccountToken;
+/// use entra_workload_emulator::ServiceAccountToken;
 ///
 /// let wrong_audience = ServiceAccountToken::new("shop", "orders").audience("https://kubernetes.default.svc");
 /// let short = ServiceAccountToken::new("shop", "orders").lifetime(Duration::from_secs(600));

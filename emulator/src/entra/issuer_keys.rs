@@ -8,10 +8,10 @@ use http::{Request, StatusCode};
 use serde::Deserialize;
 
 use super::refusal::Refusal;
-use crate::emulator::jwt::{PublicKey, parse_key_set};
+use crate::jwt::{PublicKey, parse_key_set};
 
 /// The keys of the issuers that federated credentials name, fetched by OIDC discovery and kept.
-pub(in crate::emulator) struct IssuerKeys {
+pub(crate) struct IssuerKeys {
     client: reqwest::Client,
     given: HashMap<String, Vec<PublicKey>>,
     fetched: Mutex<HashMap<String, Vec<PublicKey>>>,
@@ -20,7 +20,7 @@ pub(in crate::emulator) struct IssuerKeys {
 impl IssuerKeys {
     /// * `roots`: PEM; only these are trusted.
     /// * `given`: keys of issuers that are never asked.
-    pub(in crate::emulator) fn new(roots: &[u8], given: HashMap<String, Vec<PublicKey>>) -> io::Result<Self> {
+    pub(crate) fn new(roots: &[u8], given: HashMap<String, Vec<PublicKey>>) -> io::Result<Self> {
         let roots = reqwest::Certificate::from_pem_bundle(roots).map_err(io::Error::other)?;
         let client = reqwest::Client::builder()
             .tls_certs_only(roots)

@@ -1,6 +1,5 @@
 //! The emulator's Entra is as strict as the real one, its issuer and pods look like a cluster's, and its faults and
 //! its log do what they say. Everything goes over TLS, as plain form posts.
-#![cfg(feature = "emulator")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,10 +16,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use entra_workload::emulator::{
+use entra_workload::{Clock as _, Environment, ErrorKind, HttpTransport, SystemClock, Transport as _};
+use entra_workload_emulator::{
     Emulator, Endpoint, Fault, FederatedCredential, Pod, RecordedRequest, ServiceAccountToken,
 };
-use entra_workload::{Clock as _, Environment, ErrorKind, HttpTransport, SystemClock, Transport as _};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -1189,7 +1188,7 @@ fn own_assertion(emulator: &Emulator, pod: &Pod, change: Change) -> String {
 /// A file of `tests/fixtures/certificate`.
 fn certificate(name: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures/certificate")
+        .join("../tests/fixtures/certificate")
         .join(name)
 }
 
