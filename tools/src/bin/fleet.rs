@@ -2,8 +2,8 @@
 //! of them is without a token. This crate's policy and that of `azure_identity` 1.0 live through the same day.
 //!
 //! ```console
-//! $ cargo run --release --example fleet -- --svg docs/fleet.svg
-//! $ cargo run --example fleet -- --quick        # a fifth of the pods, and seconds five times as long
+//! $ cargo run --release -p tools --bin fleet -- --svg docs/fleet.svg
+//! $ cargo run -p tools --bin fleet -- --quick     # a fifth of the pods, and seconds five times as long
 //! ```
 //!
 //! This crate's numbers come from the functions that the cache and the exchange use themselves. Their two files are compiled
@@ -12,11 +12,11 @@
 //! It exits with 1 if an outage shorter than 25 minutes leaves a pod of this crate without a token, throttled or not, or if more than
 //! three times as many ask in any second after it as would if all asked evenly. (The latter only of a fleet that has mixed since it started: one that is
 //! all due at once does not ask evenly, outage or not.)
-#![allow(clippy::print_stdout, reason = "an example talks to its user")]
+#![allow(clippy::print_stdout, reason = "a program talks to its user")]
 
-#[path = "../src/exchange/backoff.rs"]
+#[path = "../../../src/exchange/backoff.rs"]
 mod backoff;
-#[path = "../src/cache/policy.rs"]
+#[path = "../../../src/cache/policy.rs"]
 mod policy;
 
 use std::cmp::Reverse;

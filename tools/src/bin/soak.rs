@@ -2,7 +2,7 @@
 //! real sockets: for how long you like.
 //!
 //! ```console
-//! $ cargo run --release --example soak -- --seconds 60
+//! $ cargo run --release -p tools --bin soak -- --seconds 60
 //! ```
 //!
 //! It exits with 1 if a call failed or waited for an exchange while there was a token that had not expired, if a token was
