@@ -1,7 +1,9 @@
+mod block_list;
 mod call;
 mod header;
 mod list;
 mod refusal;
+mod response;
 mod xml;
 
 use std::collections::BTreeMap;
@@ -18,11 +20,13 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
+use self::block_list::{Place, block_list};
 use self::call::{Call, md5_of};
 use self::header::set;
 use self::list::{Item, LISTED_CONTAINER_PROPERTIES, LISTED_PROPERTIES, Page};
 use self::refusal::Refusal;
-use self::xml::{Place, element};
+use self::response::respond;
+use self::xml::element;
 use super::bearer::{BearerError, BearerVerifier};
 use super::clock::Clock;
 use super::guid::Guid;
@@ -340,7 +344,7 @@ impl State {
         now: SystemTime,
     ) -> Result<Response<Bytes>, Refusal> {
         call.checked_md5(header::CONTENT_MD5)?;
-        let list = xml::block_list(call.body)?;
+        let list = block_list(call.body)?;
         let room = self.container(container)?;
         let old = room.blobs.get(&name);
         call.check_conditions(old.map(|blob| &blob.headers))?;
@@ -543,13 +547,6 @@ fn is_container_name(name: &str) -> bool {
         && !name.ends_with('-')
         && !name.contains("--");
     plain || name == "$web" || name == "$root"
-}
-
-fn respond(status: StatusCode, headers: HeaderMap, body: Bytes) -> Response<Bytes> {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
 }
 
 /// What a token must be for; the service also takes its own account's URL.

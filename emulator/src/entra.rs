@@ -1,3 +1,4 @@
+mod federated_credential;
 mod issuer_keys;
 mod refusal;
 mod token_request;
@@ -16,6 +17,7 @@ use http::header::{CACHE_CONTROL, PRAGMA};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+pub use self::federated_credential::FederatedCredential;
 pub(super) use self::issuer_keys::IssuerKeys;
 use self::refusal::{Refusal, RequestIds};
 use self::token_request::{Assertion, Form, resource_of};
@@ -55,18 +57,6 @@ pub struct Entra {
     issuer_keys: IssuerKeys,
     clock: Clock,
     directory: Mutex<Directory>,
-}
-
-/// Whose tokens an application accepts as its own credentials. Each field is at most 600 characters in Entra, and is
-/// compared byte for byte here as there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FederatedCredential {
-    /// The `iss`, with its trailing slash if it has one.
-    pub issuer: String,
-    /// The `sub`, for instance `system:serviceaccount:shop:orders`.
-    pub subject: String,
-    /// The `aud`, as a rule `api://AzureADTokenExchange`.
-    pub audience: String,
 }
 
 struct Directory {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::StatusCode;
 
-use crate::Endpoint;
+use super::endpoint::Endpoint;
 
 /// Something that goes wrong at one endpoint, for the next request unless said otherwise.
 ///

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod app_service;
 mod bearer;
 mod blob;
 mod certificate_authority;
@@ -9,6 +10,8 @@ mod endpoint;
 mod entra;
 mod fault;
 mod guid;
+mod identity_query;
+mod imds;
 mod issuer;
 mod jwt;
 mod key_vault;

@@ -1,14 +1,5 @@
-mod app_service;
-mod imds;
-
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
-use http::Request;
-
-pub(super) use self::app_service::AppService;
-pub(super) use self::imds::Imds;
 use super::guid::Guid;
 
 /// An identity that Azure keeps for a machine or an app. It has three names, and may be asked for by each of them; all are
@@ -72,16 +63,16 @@ impl ManagedIdentities {
         self.lock().system.get_or_insert_with(machine).clone()
     }
 
-    fn system(&self) -> Option<ManagedIdentity> {
+    pub(super) fn system(&self) -> Option<ManagedIdentity> {
         self.lock().system.clone()
     }
 
-    fn user(&self) -> Vec<ManagedIdentity> {
+    pub(super) fn user(&self) -> Vec<ManagedIdentity> {
         self.lock().user.clone()
     }
 
     /// The identity of which `name` gives this id.
-    fn find(&self, name: Name, id: &str) -> Option<ManagedIdentity> {
+    pub(super) fn find(&self, name: Name, id: &str) -> Option<ManagedIdentity> {
         let assigned = self.lock();
         let mut all = assigned.user.iter().chain(&assigned.system);
         all.find(|identity| name(identity).eq_ignore_ascii_case(id))
@@ -94,34 +85,8 @@ impl ManagedIdentities {
 }
 
 /// Gives one of an identity's three names.
-type Name = fn(&ManagedIdentity) -> &str;
+pub(super) type Name = fn(&ManagedIdentity) -> &str;
 
-const CLIENT_ID: Name = |identity| &identity.client_id;
-const OBJECT_ID: Name = |identity| &identity.object_id;
-const RESOURCE_ID: Name = |identity| &identity.resource_id;
-
-/// The parameters of a query; empty ones count as missing.
-struct Query(HashMap<String, String>);
-
-impl Query {
-    fn of(request: &Request<Bytes>) -> Self {
-        let query = request.uri().query().unwrap_or_default();
-        let mut parameters: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes())
-            .into_owned()
-            .collect();
-        parameters.retain(|_, value| !value.is_empty());
-        Self(parameters)
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
-    }
-
-    /// Which of `names` are given, and what they say.
-    fn ids(&self, names: &[(&str, Name)]) -> Vec<(Name, &str)> {
-        names
-            .iter()
-            .filter_map(|(parameter, name)| Some((*name, self.get(parameter)?)))
-            .collect()
-    }
-}
+pub(super) const CLIENT_ID: Name = |identity| &identity.client_id;
+pub(super) const OBJECT_ID: Name = |identity| &identity.object_id;
+pub(super) const RESOURCE_ID: Name = |identity| &identity.resource_id;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
-use crate::Endpoint;
+use super::endpoint::Endpoint;
 
 /// One request that reached the emulator.
 ///

@@ -20,9 +20,9 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
+use super::endpoint::Endpoint;
 use super::fault::{FaultKind, Faults};
 use super::request_log::RequestLog;
-use crate::Endpoint;
 
 /// What one endpoint answers when nothing goes wrong.
 #[async_trait]

@@ -1,8 +1,9 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response, StatusCode};
 
+use super::header;
+use super::response::respond;
 use super::xml::{self, element};
-use super::{header, respond};
 
 /// An error of the service: XML for all but `HEAD`, and its code in `x-ms-error-code` for all.
 pub(super) struct Refusal {

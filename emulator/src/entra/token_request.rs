@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer};
 
-use super::FederatedCredential;
+use super::federated_credential::FederatedCredential;
 use super::issuer_keys::IssuerKeys;
 use super::refusal::Refusal;
 use crate::jwt::{Jwt, PS256, PublicKey, RS256};

@@ -5,21 +5,22 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{CLIENT_ID, ManagedIdentities, ManagedIdentity, Name, OBJECT_ID, Query, RESOURCE_ID};
-use crate::entra::Entra;
-use crate::server::{Service, json};
+use super::entra::Entra;
+use super::identity_query::IdentityQuery;
+use super::managed_identity::{CLIENT_ID, ManagedIdentities, ManagedIdentity, Name, OBJECT_ID, RESOURCE_ID};
+use super::server::{Service, json};
 
 /// The metadata endpoint of a virtual machine, as far as it gives tokens.
 ///
 /// Source: "How to use managed identities for Azure resources on an Azure VM to acquire an access token" and "Azure Instance
 /// Metadata Service"; replies quoted in public reports where these are silent.
-pub(crate) struct Imds {
+pub(super) struct Imds {
     identities: Arc<ManagedIdentities>,
     entra: Arc<Entra>,
 }
 
 impl Imds {
-    pub(crate) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
+    pub(super) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
         Self { identities, entra }
     }
 
@@ -45,7 +46,7 @@ impl Imds {
                 text,
             ));
         }
-        let query = Query::of(request);
+        let query = IdentityQuery::of(request);
         let required = |name: &str| {
             let missing = || invalid(&format!("Required query variable '{name}' is missing"));
             query.get(name).ok_or_else(missing)

@@ -5,17 +5,18 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{CLIENT_ID, ManagedIdentities, Name, OBJECT_ID, Query, RESOURCE_ID};
-use crate::entra::Entra;
-use crate::guid::Guid;
-use crate::request_log::IDENTITY_HEADER;
-use crate::server::{Service, json};
+use super::entra::Entra;
+use super::guid::Guid;
+use super::identity_query::IdentityQuery;
+use super::managed_identity::{CLIENT_ID, ManagedIdentities, Name, OBJECT_ID, RESOURCE_ID};
+use super::request_log::IDENTITY_HEADER;
+use super::server::{Service, json};
 
 /// What gives an app on App Service its tokens; Functions and Container Apps have the same.
 ///
 /// Source: "How to use managed identities for App Service and Azure Functions", section "REST endpoint reference"; replies
 /// quoted in public reports where that is silent.
-pub(crate) struct AppService {
+pub(super) struct AppService {
     identities: Arc<ManagedIdentities>,
     entra: Arc<Entra>,
     header: String,
@@ -23,9 +24,9 @@ pub(crate) struct AppService {
 
 impl AppService {
     /// Where it answers.
-    pub(crate) const PATH: &str = "/msi/token";
+    pub(super) const PATH: &str = "/msi/token";
 
-    pub(crate) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
+    pub(super) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
         Self {
             identities,
             entra,
@@ -34,7 +35,7 @@ impl AppService {
     }
 
     /// What proves to it that a request comes from the app.
-    pub(crate) fn header(&self) -> &str {
+    pub(super) fn header(&self) -> &str {
         &self.header
     }
 
@@ -59,7 +60,7 @@ impl AppService {
         if request.method() != Method::GET {
             return Err((StatusCode::METHOD_NOT_ALLOWED, "Only GET is allowed.".to_owned()));
         }
-        let query = Query::of(request);
+        let query = IdentityQuery::of(request);
         if query.get("api-version") != Some(VERSION) {
             return Err(bad_request("The api-version is missing or not supported."));
         }
