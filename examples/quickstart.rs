@@ -2,7 +2,7 @@
 //! clients; and then what makes this crate worth having, with tokens that live six seconds instead of an hour.
 //!
 //! ```text
-//! cargo run --example quickstart --features emulator
+//! cargo run --example quickstart
 //! ```
 #![allow(
     clippy::print_stdout,
@@ -19,8 +19,8 @@ use azure_core::http::{ClientOptions, RequestContent, Url};
 use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
-use entra_workload::WorkloadIdentityCredential;
-use entra_workload::emulator::{Emulator, Endpoint, Fault, Pod};
+use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
+use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use futures::{FutureExt, TryStreamExt};
 
 #[tokio::main]
@@ -58,8 +58,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     // In a real pod this is all: WorkloadIdentityCredential::from_env()?
     let credential = WorkloadIdentityCredential::builder()
-        .environment(pod.environment())
-        .transport(emulator.transport())
+        .environment(Environment::from_iter(pod.variables()))
+        .transport(HttpTransport::with_root_certificates(
+            emulator.ca_certificate_pem().as_bytes(),
+        )?)
         .build()?;
     credential.token(&[STORAGE]).await?;
     steps.done(

@@ -1,6 +1,6 @@
-#![cfg_attr(all(feature = "azure-core", feature = "emulator"), doc = include_str!("../README.md"))]
+#![cfg_attr(feature = "default-credential", doc = include_str!("../README.md"))]
 #![cfg_attr(
-    not(all(feature = "azure-core", feature = "emulator")),
+    not(feature = "default-credential"),
     doc = "Gives a Kubernetes pod its Azure tokens, without a secret. The whole documentation comes with all features."
 )]
 
@@ -26,9 +26,6 @@ mod sdk;
 mod credential;
 
 mod chain;
-
-#[cfg(feature = "emulator")]
-pub mod emulator;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]

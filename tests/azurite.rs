@@ -1,7 +1,7 @@
 //! Azurite, Microsoft's own emulator of Azure Storage, with tokens of the emulated Entra.
 //!
 //! `scripts/azurite` installs it and runs these tests with `AZURITE_BLOB` set to its entry script.
-#![cfg(all(feature = "emulator", feature = "azure-core"))]
+#![cfg(feature = "azure-core")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,7 +18,7 @@ use azure_core::error::ErrorKind;
 use azure_core::http::{Body, StatusCode, Url};
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use bytes::Bytes;
-use entra_workload::emulator::{Emulator, Pod};
+use entra_workload_emulator::{Emulator, Pod};
 use futures::TryStreamExt as _;
 use tokio::fs;
 

@@ -1,5 +1,5 @@
 //! Applications that sign in with a certificate, or as the environment says, end to end against the emulator.
-#![cfg(all(feature = "client-certificate", feature = "emulator"))]
+#![cfg(feature = "client-certificate")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entra_workload::emulator::{Emulator, Endpoint};
 use entra_workload::{
     ClientCertificateCredential, ClientCertificateCredentialBuilder, Credential, EnvironmentCredential,
-    Error, ErrorKind, TokenRequest,
+    Error, ErrorKind, HttpTransport, TokenRequest,
 };
+use entra_workload_emulator::{Emulator, Endpoint};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use serde_json::Value;
 
@@ -91,7 +91,11 @@ async fn a_certificate_that_is_not_registered_is_refused_with_the_way_out() {
 
 #[tokio::test]
 async fn a_slow_clock_is_named_as_the_cause() {
-    let emulator = Emulator::builder().clock(late()).start().await.unwrap();
+    let emulator = Emulator::builder()
+        .clock(late().wall_time())
+        .start()
+        .await
+        .unwrap();
     register(&emulator, &read(&fixture("pkcs1.pem")));
     let credential = builder(&emulator)
         .certificate_path(fixture("pkcs1.pem"))
@@ -247,7 +251,7 @@ fn builder(emulator: &Emulator) -> ClientCertificateCredentialBuilder {
         .authority_host(emulator.authority_host())
         .tenant_id(emulator.entra().tenant_id())
         .client_id(CLIENT_ID)
-        .transport(emulator.transport())
+        .transport(transport(emulator))
 }
 
 /// The credential that `more` describes, for the application in the emulator's tenant.
@@ -259,11 +263,16 @@ fn environment(emulator: &Emulator, more: &[(&str, &str)]) -> Result<Arc<Environ
     ];
     EnvironmentCredential::builder()
         .environment(application.iter().chain(more).copied().collect())
-        .transport(emulator.transport())
+        .transport(transport(emulator))
         .build()
 }
 
 /// Two hours from now.
+/// A transport that trusts the emulator's certificates, and no others.
+fn transport(emulator: &Emulator) -> HttpTransport {
+    HttpTransport::with_root_certificates(emulator.ca_certificate_pem().as_bytes()).unwrap()
+}
+
 fn late() -> MovableClock {
     let clock = MovableClock::new();
     clock.advance(Duration::from_secs(7200));

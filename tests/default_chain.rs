@@ -1,6 +1,6 @@
 //! `docs/default-credential.md`, row by row: the example `default_credential` runs in each of the places that the table
 //! describes, as a process of its own, against an emulator of its own.
-#![cfg(all(unix, feature = "emulator", feature = "default-credential"))]
+#![cfg(all(unix, feature = "default-credential"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -19,7 +19,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use entra_workload::emulator::{Emulator, Endpoint, Fault, ManagedIdentity, Pod};
+use entra_workload_emulator::{Emulator, Endpoint, Fault, ManagedIdentity, Pod};
 use futures::StreamExt;
 use sample::Sample;
 use tempfile::TempDir;

@@ -24,11 +24,6 @@ fn the_feature_azure_core_brings_in_these_crates() {
 }
 
 #[test]
-fn the_feature_emulator_brings_in_these_crates() {
-    is_as_listed("emulator", &["--no-default-features", "--features", "emulator"]);
-}
-
-#[test]
 fn the_feature_client_certificate_brings_in_these_crates() {
     let features = ["--no-default-features", "--features", "client-certificate"];
     is_as_listed("client-certificate", &features);

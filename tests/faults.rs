@@ -228,22 +228,16 @@ async fn a_host_without_an_address_is_a_failure_of_the_transport() {
     subject.works_after(COOL_DOWN, "the name resolves now").await;
 }
 
-#[cfg(feature = "emulator")]
 #[tokio::test]
 async fn a_certificate_of_an_unknown_authority_is_named_as_the_cause() {
-    use entra_workload::emulator::{Emulator, Endpoint};
-
-    watch_for_secrets();
-    let emulator = Emulator::start().await.unwrap();
-    let (pod, clock) = (emulator.pod("shop", "orders").unwrap(), MovableClock::new());
+    let authority = tls::Authority::new();
+    let server = Server::start(vec![], Then::Close);
+    server.mend();
+    let front = tls::Front::start(authority.certify("127.0.0.1", 2100), server.address).await;
     let transport = Replaceable::new(Arc::new(HttpTransport::new()));
-    let credential = WorkloadIdentityCredential::builder()
-        .environment(pod.environment())
-        .transport(transport.clone())
-        .clock(clock.clone())
-        .build()
-        .unwrap();
-    let error = credential.token(&[VAULT]).await.unwrap_err();
+    let url = format!("https://{}", front.address);
+    let subject = Subject::new(&url, |builder| builder.transport(transport.clone()));
+    let error = subject.fails().await;
     assert_eq!(
         (error.kind(), error.status()),
         (ErrorKind::Transport, None),
@@ -251,14 +245,12 @@ async fn a_certificate_of_an_unknown_authority_is_named_as_the_cause() {
     );
     assert!(error.to_string().contains("certificate"), "{error}");
     assert!(causes(&error).contains("certificate"), "{error:?}");
-    assert!(emulator.requests_to(Endpoint::Entra).is_empty());
+    assert_eq!(server.requests(), 0);
 
-    transport.replace(emulator.transport());
-    clock.advance(COOL_DOWN);
-    credential.token(&[VAULT]).await.unwrap();
+    transport.replace(HttpTransport::with_root_certificates(authority.pem().as_bytes()).unwrap());
+    subject.works_after(COOL_DOWN, "the authority is trusted").await;
 }
 
-#[cfg(feature = "emulator")]
 #[tokio::test]
 async fn a_certificate_of_a_known_authority_must_be_for_this_host_and_this_day() {
     let authority = tls::Authority::new();
@@ -496,7 +488,6 @@ impl Transport for Detour {
     }
 }
 
-#[cfg(feature = "emulator")]
 mod tls {
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use tokio_rustls::TlsAcceptor;

@@ -1,6 +1,6 @@
 //! A whole life of a credential, and the good and bad days of all others, with the logs of all crates at `TRACE`: nothing that was
 //! logged or can be printed holds a piece of a secret.
-#![cfg(all(feature = "emulator", feature = "default-credential"))]
+#![cfg(feature = "default-credential")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,13 +27,13 @@ use azure_core::http::{Body, ClientOptions, Url};
 use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
-use entra_workload::emulator::{Emulator, Endpoint, Fault, Pod, ServiceAccountToken};
 use entra_workload::{
     AccessToken, AssertionRequest, ClientAssertion as _, ClientAssertionCredential,
     ClientCertificateCredential, ClientSecretCredential, Clock as _, Credential, DefaultAzureCredential,
-    Environment, Error, ManagedIdentityCredential, ProjectedTokenFile, SdkTransport, Secret, SystemClock,
-    TokenRequest, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
+    Environment, Error, HttpTransport, ManagedIdentityCredential, ProjectedTokenFile, SdkTransport, Secret,
+    SystemClock, TokenRequest, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
+use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod, ServiceAccountToken};
 use http::Response;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 
@@ -104,7 +104,7 @@ struct Life {
 impl Life {
     async fn begin() -> Self {
         let clock = MovableClock::new();
-        let emulator = Emulator::builder().clock(clock.clone());
+        let emulator = Emulator::builder().clock(clock.wall_time());
         let mut shown = vec![format!("{emulator:?}")];
         let emulator = emulator.start().await.unwrap();
         let pod = emulator.pod("shop", "orders").unwrap();
@@ -289,7 +289,7 @@ impl Life {
             ClientSecretCredential::builder()
                 .environment(life.application(&[]))
                 .client_secret(secret)
-                .transport(life.emulator.transport())
+                .transport(transport(&life.emulator))
                 .clock(life.clock.clone())
         };
         self.show(&builder(self, PLANTED[0]));
@@ -318,7 +318,7 @@ impl Life {
             ClientCertificateCredential::builder()
                 .environment(life.application(&[("AZURE_CLIENT_CERTIFICATE_PASSWORD", PLANTED[4])]))
                 .certificate(pem)
-                .transport(life.emulator.transport())
+                .transport(transport(&life.emulator))
                 .clock(life.clock.clone())
         };
         let pem = format!("{certificate}{key}");
@@ -378,14 +378,14 @@ impl Life {
         let build = |life: &Self, environment| {
             let builder = DefaultAzureCredential::builder()
                 .environment(environment)
-                .transport(life.emulator.transport())
+                .transport(transport(&life.emulator))
                 .clock(life.clock.clone());
             (format!("{builder:?}"), builder.build().unwrap())
         };
         let secret = |life: &Self, secret| life.application(&[("AZURE_CLIENT_SECRET", secret)]);
         for (environment, answers) in [
             (secret(self, PLANTED[0]), "environment"),
-            (self.pod.environment(), "workload identity"),
+            (Environment::from_iter(self.pod.variables()), "workload identity"),
             (self.machine(), "managed identity"),
         ] {
             let (builder, credential) = build(self, environment);
@@ -449,10 +449,10 @@ impl Life {
                 async move { file.assertion(asked).await }
             }
         };
-        let transport = Arc::new(self.emulator.transport());
+        let transport = transport(&self.emulator);
         let builder = ClientAssertionCredential::builder()
-            .environment(self.pod.environment())
-            .transport(self.emulator.transport())
+            .environment(Environment::from_iter(self.pod.variables()))
+            .transport(transport.clone())
             .assertion(assertion);
         self.show(&builder);
         let credential = builder.build().unwrap();
@@ -583,9 +583,14 @@ impl Life {
 
 fn builder(emulator: &Emulator, pod: &Pod, clock: &MovableClock) -> WorkloadIdentityCredentialBuilder {
     WorkloadIdentityCredential::builder()
-        .environment(pod.environment())
-        .transport(emulator.transport())
+        .environment(Environment::from_iter(pod.variables()))
+        .transport(transport(emulator))
         .clock(clock.clone())
+}
+
+/// A transport that trusts the emulator's certificates, and no others.
+fn transport(emulator: &Emulator) -> HttpTransport {
+    HttpTransport::with_root_certificates(emulator.ca_certificate_pem().as_bytes()).unwrap()
 }
 
 /// All [`PIECE`] characters in a row of all secrets.

@@ -1,5 +1,5 @@
 //! The sample programs as a pod would run them, against the emulator, over TLS.
-#![cfg(all(feature = "emulator", feature = "azure-core"))]
+#![cfg(feature = "azure-core")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,7 +13,7 @@ mod sample;
 
 use std::path::Path;
 
-use entra_workload::emulator::{Emulator, Pod};
+use entra_workload_emulator::{Emulator, Pod};
 use tempfile::TempDir;
 use tokio::fs;
 
@@ -65,10 +65,13 @@ impl Cluster {
 
 /// Creates the container, as the owner of the account would do beforehand.
 async fn create_container(cluster: &Cluster) {
-    use entra_workload::{Transport as _, WorkloadIdentityCredential};
+    use entra_workload::{Environment, HttpTransport, Transport as _, WorkloadIdentityCredential};
+
+    let roots = cluster.emulator.ca_certificate_pem().as_bytes();
+    let transport = HttpTransport::with_root_certificates(roots).unwrap();
     let credential = WorkloadIdentityCredential::builder()
-        .environment(cluster.pod.environment())
-        .transport(cluster.emulator.transport())
+        .environment(Environment::from_iter(cluster.pod.variables()))
+        .transport(transport.clone())
         .build()
         .unwrap();
     let token = credential
@@ -83,7 +86,7 @@ async fn create_container(cluster: &Cluster) {
     .header("x-ms-version", "2026-04-06")
     .body(bytes::Bytes::new())
     .unwrap();
-    let response = cluster.emulator.transport().send(request).await.unwrap();
+    let response = transport.send(request).await.unwrap();
     assert_eq!(response.status(), 201);
 }
 

@@ -53,7 +53,7 @@ fn obeyed(retry_after: Option<Duration>) -> Duration {
     retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER)
 }
 
-// The numbers of the refresh were chosen with `examples/fleet.rs`; DESIGN.md has its figures.
+// The numbers of the refresh were chosen with `tools/src/bin/fleet.rs`; DESIGN.md has its figures.
 
 /// With a 60-minute token, refreshes spread over ten minutes, and at least half an hour is left when one begins. Of a fleet
 /// started at once, 2.6 times as many as on average ask in the busiest ten seconds of the first wave; with a fifth it was 5 times.

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use entra_workload::emulator::Pod;
+use entra_workload_emulator::Pod;
 
 /// One call of a sample program.
 #[derive(Clone)]

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use azure_core::http::{ClientOptions, Transport};
-use entra_workload::WorkloadIdentityCredential;
-use entra_workload::emulator::{Emulator, Pod};
+use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
+use entra_workload_emulator::{Emulator, Pod};
 
 /// Client options with a transport that trusts only `ca_certificate`.
 pub fn client_options(ca_certificate: &str) -> ClientOptions {
@@ -22,9 +22,10 @@ pub fn client_options(ca_certificate: &str) -> ClientOptions {
 
 /// The credential that the SDK's clients would make from the pod's environment.
 pub fn credential(emulator: &Emulator, pod: &Pod) -> Arc<WorkloadIdentityCredential> {
+    let roots = emulator.ca_certificate_pem().as_bytes();
     WorkloadIdentityCredential::builder()
-        .environment(pod.environment())
-        .transport(emulator.transport())
+        .environment(Environment::from_iter(pod.variables()))
+        .transport(HttpTransport::with_root_certificates(roots).unwrap())
         .build()
         .unwrap()
 }

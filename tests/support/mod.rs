@@ -158,6 +158,12 @@ impl MovableClock {
         let mut now = self.0.lock().unwrap();
         *now = *now + by;
     }
+
+    /// Gives the wall time to an emulator.
+    pub fn wall_time(&self) -> impl Fn() -> SystemTime + Send + Sync + 'static {
+        let clock = self.clone();
+        move || clock.now().system_time
+    }
 }
 
 impl Clock for MovableClock {

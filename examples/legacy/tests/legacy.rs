@@ -16,8 +16,8 @@ mod sample;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use entra_workload::emulator::{Emulator, Pod};
-use entra_workload::{HttpTransport, Transport as _, WorkloadIdentityCredential};
+use entra_workload::{Environment, HttpTransport, Transport as _, WorkloadIdentityCredential};
+use entra_workload_emulator::{Emulator, Pod};
 use tempfile::TempDir;
 use tokio::fs;
 
@@ -69,11 +69,16 @@ impl Cluster {
             .variable("AZURE_STORAGE_CONTAINER", "reports")
     }
 
+    /// A transport that trusts the emulator's certificates, and no others.
+    fn transport(&self) -> HttpTransport {
+        HttpTransport::with_root_certificates(self.emulator.ca_certificate_pem().as_bytes()).unwrap()
+    }
+
     /// Sends a request as the pod, and answers with the body.
     async fn send(&self, transport: HttpTransport, request: http::request::Builder, scope: &str) -> String {
         let credential = WorkloadIdentityCredential::builder()
-            .environment(self.pod.environment())
-            .transport(self.emulator.transport())
+            .environment(Environment::from_iter(self.pod.variables()))
+            .transport(self.transport())
             .build()
             .unwrap();
         let token = credential.token(&[scope]).await.unwrap();
@@ -94,7 +99,7 @@ impl Cluster {
     /// A cluster whose account in the emulator has the container.
     async fn with_container() -> Self {
         let cluster = Self::start().await;
-        let transport = cluster.emulator.transport();
+        let transport = cluster.transport();
         cluster
             .create_container(cluster.emulator.blob_account_url(), transport)
             .await;
@@ -241,7 +246,7 @@ mod keyvault {
             .printed();
         let vault = cluster.emulator.key_vault_url();
         let request = http::Request::get(format!("{vault}/secrets/key?api-version=7.4"));
-        let transport = cluster.emulator.transport();
+        let transport = cluster.transport();
         let answer = cluster
             .send(transport, request, "https://vault.azure.net/.default")
             .await;

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use azure_core::credentials::TokenCredential;
-use entra_workload::emulator::{Emulator, Pod};
+use entra_workload_emulator::{Emulator, Pod};
 
 use crate::credentials::BLOB;
 

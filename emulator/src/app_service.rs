@@ -1,0 +1,134 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::entra::Entra;
+use super::guid::Guid;
+use super::identity_query::IdentityQuery;
+use super::managed_identity::{CLIENT_ID, ManagedIdentities, Name, OBJECT_ID, RESOURCE_ID};
+use super::request_log::IDENTITY_HEADER;
+use super::server::{Service, json};
+
+/// What gives an app on App Service its tokens; Functions and Container Apps have the same.
+///
+/// Source: "How to use managed identities for App Service and Azure Functions", section "REST endpoint reference"; replies
+/// quoted in public reports where that is silent.
+pub(super) struct AppService {
+    identities: Arc<ManagedIdentities>,
+    entra: Arc<Entra>,
+    header: String,
+}
+
+impl AppService {
+    /// Where it answers.
+    pub(super) const PATH: &str = "/msi/token";
+
+    pub(super) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
+        Self {
+            identities,
+            entra,
+            header: Guid::random().to_string(),
+        }
+    }
+
+    /// What proves to it that a request comes from the app.
+    pub(super) fn header(&self) -> &str {
+        &self.header
+    }
+
+    fn token(&self, request: &Request<Bytes>) -> Result<Value, (StatusCode, String)> {
+        let bad_request = |text: &str| (StatusCode::BAD_REQUEST, text.to_owned());
+        if !request
+            .uri()
+            .path()
+            .trim_end_matches('/')
+            .eq_ignore_ascii_case(Self::PATH)
+        {
+            return Err((StatusCode::NOT_FOUND, "Not found.".to_owned()));
+        }
+        if request
+            .headers()
+            .get(IDENTITY_HEADER)
+            .is_none_or(|value| value != self.header.as_str())
+        {
+            let text = "The header X-IDENTITY-HEADER is missing or wrong.";
+            return Err((StatusCode::UNAUTHORIZED, text.to_owned()));
+        }
+        if request.method() != Method::GET {
+            return Err((StatusCode::METHOD_NOT_ALLOWED, "Only GET is allowed.".to_owned()));
+        }
+        let query = IdentityQuery::of(request);
+        if query.get("api-version") != Some(VERSION) {
+            return Err(bad_request("The api-version is missing or not supported."));
+        }
+        let resource = query
+            .get("resource")
+            .ok_or_else(|| bad_request("The parameter resource is missing."))?;
+        // Unlike a machine, an app has no default but the system-assigned identity.
+        let identity = match query.ids(NAMES).as_slice() {
+            [] => self.identities.system(),
+            [(name, id)] => self.identities.find(*name, id),
+            _ => {
+                return Err(bad_request(
+                    "Only one of client_id, principal_id and mi_res_id may be given.",
+                ));
+            }
+        };
+        let identity = identity.ok_or_else(|| {
+            bad_request("No Managed Identity found for specified ClientId/ResourceId/PrincipalId.")
+        })?;
+        let issued = self
+            .entra
+            .issue_to_managed_identity(&identity, resource)
+            .map_err(|refusal| {
+                let text = refusal.get("error_description").and_then(Value::as_str);
+                bad_request(text.unwrap_or_default())
+            })?;
+        Ok(json!({
+            "access_token": issued.token,
+            "client_id": identity.client_id,
+            "expires_on": issued.expires_on.to_string(),
+            "resource": resource,
+            "token_type": "Bearer",
+        }))
+    }
+}
+
+#[async_trait]
+impl Service for AppService {
+    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        match self.token(&request) {
+            Ok(body) => json(StatusCode::OK, &body),
+            Err((status, text)) => refusal(status, &text),
+        }
+    }
+
+    fn failure(&self, status: StatusCode, _request: &Request<Bytes>) -> Response<Bytes> {
+        refusal(
+            status,
+            "An unexpected error occured while fetching the AAD Token.",
+        )
+    }
+}
+
+fn refusal(status: StatusCode, text: &str) -> Response<Bytes> {
+    let body = json!({
+        "statusCode": status.as_u16(),
+        "message": text,
+        "correlationId": Guid::random().to_string(),
+    });
+    json(status, &body)
+}
+
+/// `object_id` is another word for `principal_id`.
+const NAMES: &[(&str, Name)] = &[
+    ("client_id", CLIENT_ID),
+    ("principal_id", OBJECT_ID),
+    ("object_id", OBJECT_ID),
+    ("mi_res_id", RESOURCE_ID),
+];
+
+const VERSION: &str = "2019-08-01";

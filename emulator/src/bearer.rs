@@ -1,0 +1,208 @@
+use std::sync::Arc;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use serde::Deserialize;
+
+use super::clock::Clock;
+use super::jwt::{Jwt, PublicKey};
+use super::time::unix_seconds;
+
+/// Checks the access tokens that services are shown: signature, tenant, audience, times.
+///
+/// Unlike the token endpoint it grants no clock skew, so that a test sees an expired token refused at its expiry.
+#[derive(Clone)]
+pub(super) struct BearerVerifier(Arc<Expected>);
+
+struct Expected {
+    key: PublicKey,
+    issuer: String,
+    authorization_uri: String,
+    clock: Clock,
+}
+
+/// Why a service refuses the bearer token of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BearerError {
+    /// There is no `Authorization: Bearer`.
+    Missing,
+    /// It is not a JWT, or lacks a claim that every access token has.
+    Malformed,
+    /// It is not signed by the emulator's Entra.
+    Signature,
+    /// It is of another tenant.
+    Issuer,
+    /// It is for another resource.
+    Audience,
+    /// Its `nbf` is still to come.
+    NotYetValid,
+    /// Its `exp` has come.
+    Expired,
+}
+
+impl BearerVerifier {
+    /// * `key`: Entra's.
+    /// * `issuer`: the `iss` of its access tokens.
+    /// * `authorization_uri`: see [`authorization_uri`](Self::authorization_uri).
+    pub(super) fn new(key: PublicKey, issuer: String, authorization_uri: String, clock: Clock) -> Self {
+        Self(Arc::new(Expected {
+            key,
+            issuer,
+            authorization_uri,
+            clock,
+        }))
+    }
+
+    /// Checks the token in `headers`.
+    ///
+    /// * `audiences`: any of these is right, compared without a trailing slash.
+    pub(super) fn verify(&self, headers: &HeaderMap, audiences: &[&str]) -> Result<(), BearerError> {
+        let expected = &self.0;
+        let token = bearer(headers).ok_or(BearerError::Missing)?;
+        let token = Jwt::<Claims>::parse(token).ok_or(BearerError::Malformed)?;
+        if token.header.kid != expected.key.kid || !token.is_signed_by(&expected.key) {
+            return Err(BearerError::Signature);
+        }
+        let Claims { iss, aud, nbf, exp } = token.claims;
+        if iss != expected.issuer {
+            return Err(BearerError::Issuer);
+        }
+        if !audiences
+            .iter()
+            .any(|right| without_slash(right) == without_slash(&aud))
+        {
+            return Err(BearerError::Audience);
+        }
+        let now = unix_seconds(expected.clock.now());
+        if now < nbf {
+            return Err(BearerError::NotYetValid);
+        }
+        if now >= exp {
+            return Err(BearerError::Expired);
+        }
+        Ok(())
+    }
+
+    /// `{authority}/{tenant}`, for the challenge in `WWW-Authenticate`.
+    pub(super) fn authorization_uri(&self) -> String {
+        self.0.authorization_uri.clone()
+    }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    nbf: u64,
+    exp: u64,
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn without_slash(audience: &str) -> &str {
+    audience.strip_suffix('/').unwrap_or(audience)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use http::HeaderValue;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::jwt::SigningKey;
+
+    #[test]
+    fn every_wrong_token_is_refused_for_its_reason() {
+        let entra = SigningKey::generate().unwrap();
+        let stranger = SigningKey::generate().unwrap();
+        let verifier = BearerVerifier::new(
+            entra.public().clone(),
+            ISSUER.to_owned(),
+            "https://127.0.0.1/tenant".to_owned(),
+            Clock::new(|| SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)),
+        );
+        let good = json!({ "iss": ISSUER, "aud": "https://vault.azure.net", "nbf": NOW, "exp": NOW + 1 });
+        let with = |claim: &str, value: Value| {
+            let mut claims = good.clone();
+            claims[claim] = value;
+            claims
+        };
+        let bearer = |key: &SigningKey, claims: &Value| {
+            let header = json!({ "alg": "RS256", "kid": entra.public().kid });
+            Some(format!("Bearer {}", key.sign(&header, claims)))
+        };
+        let unnamed = format!("Bearer {}", entra.sign(&json!({ "alg": "RS256" }), &good));
+        let unsigned = format!(
+            "Bearer {}",
+            entra.sign(&json!({ "alg": "none", "kid": entra.public().kid }), &good)
+        );
+        let rows = [
+            ("good", bearer(&entra, &good), Ok(())),
+            (
+                "a slash more",
+                bearer(&entra, &with("aud", json!("https://vault.azure.net/"))),
+                Ok(()),
+            ),
+            ("no header", None, Err(BearerError::Missing)),
+            (
+                "another scheme",
+                Some("SharedKey a:b".to_owned()),
+                Err(BearerError::Missing),
+            ),
+            (
+                "no JWT",
+                Some("Bearer x.y".to_owned()),
+                Err(BearerError::Malformed),
+            ),
+            (
+                "no expiry",
+                bearer(&entra, &with("exp", Value::Null)),
+                Err(BearerError::Malformed),
+            ),
+            (
+                "another key",
+                bearer(&stranger, &good),
+                Err(BearerError::Signature),
+            ),
+            ("no key id", Some(unnamed), Err(BearerError::Signature)),
+            ("no algorithm", Some(unsigned), Err(BearerError::Signature)),
+            (
+                "another tenant",
+                bearer(&entra, &with("iss", json!("https://a/"))),
+                Err(BearerError::Issuer),
+            ),
+            (
+                "another resource",
+                bearer(&entra, &with("aud", json!("https://a"))),
+                Err(BearerError::Audience),
+            ),
+            (
+                "to come",
+                bearer(&entra, &with("nbf", json!(NOW + 1))),
+                Err(BearerError::NotYetValid),
+            ),
+            (
+                "expired",
+                bearer(&entra, &with("exp", json!(NOW))),
+                Err(BearerError::Expired),
+            ),
+        ];
+        for (name, value, expected) in rows {
+            let value = value.map(|value| (AUTHORIZATION, HeaderValue::try_from(value).unwrap()));
+            let headers = value.into_iter().collect();
+            assert_eq!(
+                verifier.verify(&headers, &["https://vault.azure.net"]),
+                expected,
+                "{name}"
+            );
+        }
+    }
+
+    const NOW: u64 = 1_795_474_085;
+    const ISSUER: &str = "https://sts.windows.net/tenant/";
+}

@@ -1,0 +1,33 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// The wall clock that the issuer, Entra and the services share.
+#[derive(Clone)]
+pub(super) struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
+
+impl Clock {
+    pub(super) fn new(now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        (self.0)()
+    }
+}
+
+impl Default for Clock {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the time of the system"
+    )]
+    fn default() -> Self {
+        Self::new(SystemTime::now)
+    }
+}
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
+}

@@ -1,0 +1,112 @@
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, StatusCode};
+use serde::Deserialize;
+
+use super::refusal::Refusal;
+use crate::jwt::{PublicKey, parse_key_set};
+
+/// The keys of the issuers that federated credentials name, fetched by OIDC discovery and kept.
+pub(crate) struct IssuerKeys {
+    client: reqwest::Client,
+    given: HashMap<String, Vec<PublicKey>>,
+    fetched: Mutex<HashMap<String, Vec<PublicKey>>>,
+}
+
+impl IssuerKeys {
+    /// * `roots`: PEM; only these are trusted.
+    /// * `given`: keys of issuers that are never asked.
+    pub(crate) fn new(roots: &[u8], given: HashMap<String, Vec<PublicKey>>) -> io::Result<Self> {
+        let roots = reqwest::Certificate::from_pem_bundle(roots).map_err(io::Error::other)?;
+        let client = reqwest::Client::builder()
+            .tls_certs_only(roots)
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .timeout(TIMEOUT)
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(io::Error::other)?;
+        Ok(Self {
+            client,
+            given,
+            fetched: Mutex::default(),
+        })
+    }
+
+    /// The issuer's key of this id; it is asked again if no known key has it.
+    pub(super) async fn find(&self, issuer: &str, kid: &str) -> Result<Option<PublicKey>, Refusal> {
+        let with_id = |keys: &Vec<PublicKey>| keys.iter().find(|key| key.kid == kid).cloned();
+        if let Some(keys) = self.given.get(issuer) {
+            return Ok(with_id(keys));
+        }
+        let known = self.fetched().get(issuer).and_then(with_id);
+        if known.is_some() {
+            return Ok(known);
+        }
+        let keys = self.fetch(issuer).await?;
+        let found = with_id(&keys);
+        self.fetched().insert(issuer.to_owned(), keys);
+        Ok(found)
+    }
+
+    async fn fetch(&self, issuer: &str) -> Result<Vec<PublicKey>, Refusal> {
+        let url = format!(
+            "{}/.well-known/openid-configuration",
+            issuer.trim_end_matches('/')
+        );
+        let document: Discovery = serde_json::from_slice(&self.get(&url).await?).map_err(|_| useless())?;
+        if document.issuer != issuer || !document.jwks_uri.starts_with("https://") {
+            return Err(useless());
+        }
+        parse_key_set(&self.get(&document.jwks_uri).await?).ok_or_else(useless)
+    }
+
+    async fn get(&self, url: &str) -> Result<Bytes, Refusal> {
+        let request = Request::get(url).body(Bytes::new()).map_err(|_| useless())?;
+        let request = reqwest::Request::try_from(request).map_err(|_| silent())?;
+        let mut response = self.client.execute(request).await.map_err(|_| silent())?;
+        let mut body = BytesMut::new();
+        while let Some(chunk) = response.chunk().await.map_err(|_| silent())? {
+            if body.len() + chunk.len() > MAX_BODY {
+                return Err(silent());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if response.status() != StatusCode::OK {
+            return Err(useless());
+        }
+        Ok(body.freeze())
+    }
+
+    fn fetched(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<PublicKey>>> {
+        self.fetched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+fn silent() -> Refusal {
+    Refusal::new(90_061, REQUEST_FAILED)
+}
+
+fn useless() -> Refusal {
+    Refusal::new(50_166, REQUEST_FAILED)
+}
+
+/// The text of both codes; Microsoft does not document what tells them apart.
+const REQUEST_FAILED: &str = "Request to External OIDC endpoint failed.";
+
+/// Less than a client's patience with a token request, so that it sees the code and not a time-out.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Key sets of clusters are some kilobytes; a bound keeps a mistake from eating the machine's memory.
+const MAX_BODY: usize = 256 * 1024;

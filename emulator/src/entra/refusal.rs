@@ -1,0 +1,117 @@
+use std::borrow::Cow;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use serde_json::{Value, json};
+
+use crate::guid::Guid;
+use crate::time::Utc;
+
+/// Why no token is issued: an AADSTS code and its text.
+pub(super) struct Refusal {
+    code: u32,
+    text: Cow<'static, str>,
+}
+
+impl Refusal {
+    pub(super) fn new(code: u32, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            code,
+            text: text.into(),
+        }
+    }
+
+    /// What Entra says along with a status that has nothing to do with the request.
+    pub(super) fn of_status(status: StatusCode) -> Self {
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            Self::new(90_055, "Tenant is throttled, too many requests. Try again later.")
+        } else if status.is_server_error() {
+            Self::new(90_033, "A transient error has occurred. Please try again.")
+        } else {
+            Self::new(90_023, "The authentication service request is not valid.")
+        }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.kind().0
+    }
+
+    pub(super) fn to_json(&self, authority: &str, ids: &RequestIds, now: SystemTime) -> Value {
+        let Self { code, text } = self;
+        let RequestIds { trace, correlation } = ids;
+        let Utc {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        } = now.into();
+        let timestamp = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z");
+        json!({
+            "error": self.kind().1,
+            "error_description": format!(
+                "AADSTS{code}: {text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {timestamp}"
+            ),
+            "error_codes": [code],
+            "timestamp": timestamp,
+            "trace_id": trace,
+            "correlation_id": correlation,
+            "error_uri": format!("{authority}error?code={code}"),
+        })
+    }
+
+    /// The status and the OAuth error of each code.
+    fn kind(&self) -> (StatusCode, &'static str) {
+        match self.code {
+            70_003 => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
+            700_016 | 7_000_112 => (StatusCode::BAD_REQUEST, "unauthorized_client"),
+            28_000 | 70_011 | 1_002_012 => (StatusCode::BAD_REQUEST, "invalid_scope"),
+            500_011 => (StatusCode::BAD_REQUEST, "invalid_resource"),
+            70_025
+            | 700_021
+            | 5_002_738
+            | 700_023
+            | 700_024
+            | 700_027
+            | 700_211..=700_213
+            | 700_222
+            | 7_000_215
+            | 7_000_218
+            | 7_000_222
+            | 7_000_272 => (StatusCode::UNAUTHORIZED, "invalid_client"),
+            90_033 => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+            90_055 => (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable"),
+            _ => (StatusCode::BAD_REQUEST, "invalid_request"),
+        }
+    }
+}
+
+/// The two ids in every answer.
+pub(super) struct RequestIds {
+    pub(super) trace: String,
+    /// The client's own `client-request-id`, if it sent one.
+    pub(super) correlation: String,
+}
+
+impl RequestIds {
+    pub(super) fn of(request: &Request<Bytes>) -> Self {
+        let sent = request
+            .headers()
+            .get("client-request-id")
+            .and_then(|id| id.to_str().ok());
+        let random = Self::random();
+        Self {
+            correlation: sent.map_or(random.correlation, str::to_owned),
+            ..random
+        }
+    }
+
+    pub(super) fn random() -> Self {
+        Self {
+            trace: Guid::random().to_string(),
+            correlation: Guid::random().to_string(),
+        }
+    }
+}

@@ -1,0 +1,160 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::entra::Entra;
+use super::identity_query::IdentityQuery;
+use super::managed_identity::{CLIENT_ID, ManagedIdentities, ManagedIdentity, Name, OBJECT_ID, RESOURCE_ID};
+use super::server::{Service, json};
+
+/// The metadata endpoint of a virtual machine, as far as it gives tokens.
+///
+/// Source: "How to use managed identities for Azure resources on an Azure VM to acquire an access token" and "Azure Instance
+/// Metadata Service"; replies quoted in public reports where these are silent.
+pub(super) struct Imds {
+    identities: Arc<ManagedIdentities>,
+    entra: Arc<Entra>,
+}
+
+impl Imds {
+    pub(super) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
+        Self { identities, entra }
+    }
+
+    fn token(&self, request: &Request<Bytes>) -> Result<Value, Refusal> {
+        let invalid = |text: &str| Refusal::new(StatusCode::BAD_REQUEST, "invalid_request", text);
+        let headers = request.headers();
+        if headers.get("metadata").is_none_or(|value| value != "true") {
+            let text = "Required metadata header not specified";
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_request_102", text));
+        }
+        // Whoever came through a proxy may not be of this machine.
+        if headers.contains_key("x-forwarded-for") {
+            return Err(invalid("Requests with the header X-Forwarded-For are not served"));
+        }
+        if !request.uri().path().eq_ignore_ascii_case(PATH) {
+            return Err(Refusal::new(StatusCode::NOT_FOUND, "not_found", "Not found"));
+        }
+        if request.method() != Method::GET {
+            let text = "Only GET is allowed";
+            return Err(Refusal::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                text,
+            ));
+        }
+        let query = IdentityQuery::of(request);
+        let required = |name: &str| {
+            let missing = || invalid(&format!("Required query variable '{name}' is missing"));
+            query.get(name).ok_or_else(missing)
+        };
+        if !is_version(required("api-version")?) {
+            return Err(invalid("The api-version is not supported"));
+        }
+        let resource = required("resource")?;
+        let identity = match query.ids(NAMES).as_slice() {
+            [] => self.default_identity()?,
+            [(name, id)] => self.identities.find(*name, id).ok_or_else(not_found)?,
+            _ => {
+                return Err(invalid(
+                    "Only one of client_id, object_id and msi_res_id may be given",
+                ));
+            }
+        };
+        let issued = self
+            .entra
+            .issue_to_managed_identity(&identity, resource)
+            .map_err(|refusal| {
+                let text = |name: &str| refusal.get(name).and_then(Value::as_str).unwrap_or_default();
+                Refusal::new(StatusCode::BAD_REQUEST, text("error"), text("error_description"))
+            })?;
+        Ok(json!({
+            "access_token": issued.token,
+            "client_id": identity.client_id,
+            "expires_in": issued.lifetime.to_string(),
+            "expires_on": issued.expires_on.to_string(),
+            "ext_expires_in": issued.lifetime.to_string(),
+            "not_before": issued.not_before.to_string(),
+            "resource": resource,
+            "token_type": "Bearer",
+        }))
+    }
+
+    /// The system-assigned identity, or the only user-assigned one.
+    fn default_identity(&self) -> Result<ManagedIdentity, Refusal> {
+        if let Some(identity) = self.identities.system() {
+            return Ok(identity);
+        }
+        match self.identities.user().as_slice() {
+            [] => Err(not_found()),
+            [identity] => Ok(identity.clone()),
+            _ => {
+                let text = "Multiple user assigned identities exist, please specify the clientId / resourceId of the \
+                            identity in the token request";
+                Err(Refusal::new(StatusCode::BAD_REQUEST, "invalid_request", text))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Service for Imds {
+    async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
+        match self.token(&request) {
+            Ok(body) => json(StatusCode::OK, &body),
+            Err(refusal) => refusal.into_response(),
+        }
+    }
+
+    fn failure(&self, status: StatusCode, _request: &Request<Bytes>) -> Response<Bytes> {
+        let text = "Failed to retrieve token from the Active directory.";
+        Refusal::new(status, "unknown", text).into_response()
+    }
+}
+
+struct Refusal {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, error: &str, text: &str) -> Self {
+        Self {
+            status,
+            body: json!({ "error": error, "error_description": text }),
+        }
+    }
+
+    fn into_response(self) -> Response<Bytes> {
+        json(self.status, &self.body)
+    }
+}
+
+fn not_found() -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "invalid_request", "Identity not found")
+}
+
+/// Whether this is a date, and none before the first version with tokens.
+fn is_version(text: &str) -> bool {
+    let is_date = text.len() == 10
+        && text.bytes().enumerate().all(|(index, byte)| match index {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    is_date && text >= FIRST_VERSION
+}
+
+const PATH: &str = "/metadata/identity/oauth2/token";
+
+/// `mi_res_id` is what newer clients say.
+const NAMES: &[(&str, Name)] = &[
+    ("client_id", CLIENT_ID),
+    ("object_id", OBJECT_ID),
+    ("msi_res_id", RESOURCE_ID),
+    ("mi_res_id", RESOURCE_ID),
+];
+
+const FIRST_VERSION: &str = "2018-02-01";

@@ -1,0 +1,33 @@
+#![doc = include_str!("../README.md")]
+
+mod app_service;
+mod bearer;
+mod blob;
+mod certificate_authority;
+mod clock;
+mod emulator;
+mod endpoint;
+mod entra;
+mod fault;
+mod guid;
+mod identity_query;
+mod imds;
+mod issuer;
+mod jwt;
+mod key_vault;
+mod managed_identity;
+mod pod;
+mod request_log;
+#[cfg(feature = "azure-core")]
+mod sdk_transport;
+mod server;
+mod time;
+
+pub use emulator::{Emulator, EmulatorBuilder};
+pub use endpoint::Endpoint;
+pub use entra::{Entra, FederatedCredential};
+pub use fault::Fault;
+pub use issuer::{ClusterIssuer, ServiceAccountToken};
+pub use managed_identity::ManagedIdentity;
+pub use pod::Pod;
+pub use request_log::RecordedRequest;
