@@ -361,7 +361,7 @@ mod tests {
             let credential = builder.environment(environment).build().unwrap();
             let text = credential.token(&["s"]).await.unwrap_err().to_string();
             let hints = text
-                .matches("this pod carries no workload identity; put the label")
+                .matches("this pod has no workload identity; add the label")
                 .count();
             assert_eq!(hints, expected, "{variables:?}: {text}");
         }
