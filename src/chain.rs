@@ -31,9 +31,9 @@ pub(crate) struct Chain {
     /// A problem of the environment to report, whichever link returns a token.
     hint: Option<String>,
     keeps_selection: bool,
-    /// The index of the link that returned the last token; past the end while none has.
+    /// The index of the selected link. It changes under the lock of `skipped`.
     selected: AtomicUsize,
-    /// The errors of the links before it.
+    /// The errors of the links before the selected one.
     skipped: StdMutex<Vec<Attempt>>,
     /// The walks in progress while no link is selected.
     walks: StdMutex<HashMap<Key, Arc<Walk>>>,
@@ -61,7 +61,7 @@ impl Chain {
             links,
             hint,
             keeps_selection,
-            selected: AtomicUsize::new(usize::MAX),
+            selected: AtomicUsize::new(NONE_SELECTED),
             skipped: StdMutex::default(),
             walks: StdMutex::default(),
         })
@@ -132,52 +132,76 @@ impl Chain {
         result
     }
 
+    /// Calls the links in order and selects the first that returns a token. If another walk selects
+    /// a link meanwhile, that link decides the result: a process must not change its identity.
     async fn walk(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
         let mut attempts = Vec::new();
-        for (index, Link { name, credential }) in self.links.iter().enumerate() {
-            let result = match credential {
+        for (index, link) in self.links.iter().enumerate() {
+            if self.selected_credential().is_some() {
+                break;
+            }
+            let result = match &link.credential {
                 Ok(credential) => credential.token_for(request).await,
                 Err(error) => Err(error.clone()),
             };
             match result {
                 Ok(token) => {
-                    self.select(index, attempts);
-                    return Ok(token);
+                    if self.select(index, &attempts) {
+                        return Ok(token);
+                    }
+                    break;
                 }
                 Err(error) => {
                     let is_unavailable = error.is_unavailable();
-                    attempts.push(Attempt::new(name.clone(), error));
+                    attempts.push(Attempt::new(link.name.clone(), error));
                     if !is_unavailable {
                         break;
                     }
                 }
             }
         }
+        if let Some(credential) = self.selected_credential() {
+            return credential.token_for(request).await;
+        }
         let hint = self.hint_beyond(&attempts);
         Err(Error::of_chain(attempts, hint))
     }
 
-    /// Records that a link returned a token. Logs it if another link was selected before.
-    fn select(&self, index: usize, skipped: Vec<Attempt>) {
-        if self.selected.swap(index, Ordering::AcqRel) == index {
-            return;
+    /// Selects a link that returned a token and logs it if it was not selected before. Returns
+    /// false if another link is selected and kept.
+    fn select(&self, index: usize, attempts: &[Attempt]) -> bool {
+        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        let selected = self.selected.load(Ordering::Acquire);
+        if selected == index {
+            return true;
         }
-        if let Some(Link {
+        if self.keeps_selection && selected != NONE_SELECTED {
+            return false;
+        }
+        self.selected.store(index, Ordering::Release);
+        *skipped = attempts.to_vec();
+        drop(skipped);
+        self.log_selected(index, attempts);
+        true
+    }
+
+    fn log_selected(&self, index: usize, attempts: &[Attempt]) {
+        let Some(Link {
             name,
             credential: Ok(credential),
         }) = self.links.get(index)
-        {
-            let reason = |attempt: &Attempt| format!("{}: {}", attempt.name(), attempt.error());
-            let reasons: Vec<String> = skipped.iter().map(reason).collect();
-            tracing::info!(
-                credential = %name,
-                client_id = credential.client_id(),
-                skipped = %reasons.join("; "),
-                hint = self.hint_beyond(&skipped).map(tracing::field::display),
-                "selected credential"
-            );
-        }
-        *self.skipped.lock().unwrap_or_else(PoisonError::into_inner) = skipped;
+        else {
+            return;
+        };
+        let reason = |attempt: &Attempt| format!("{}: {}", attempt.name(), attempt.error());
+        let reasons: Vec<String> = attempts.iter().map(reason).collect();
+        tracing::info!(
+            credential = %name,
+            client_id = credential.client_id(),
+            skipped = %reasons.join("; "),
+            hint = self.hint_beyond(attempts).map(tracing::field::display),
+            "selected credential"
+        );
     }
 
     /// Returns the hint, unless it is the error of a link.
@@ -212,6 +236,9 @@ impl fmt::Debug for Chain {
             .finish()
     }
 }
+
+/// Past the end of any chain.
+const NONE_SELECTED: usize = usize::MAX;
 
 #[cfg(test)]
 mod tests;

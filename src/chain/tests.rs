@@ -1,6 +1,8 @@
 //! The rules of a chain, tested with links whose result each test sets.
 #![allow(clippy::disallowed_methods, reason = "tests start tasks")]
 
+mod concurrent_walks;
+
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
