@@ -5,19 +5,18 @@ mod chained_token;
 mod default_azure;
 #[cfg(feature = "default-credential")]
 mod default_azure_link;
+mod walks;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
-
-use tokio::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cache::Key;
 use crate::credential::Credential;
 use crate::error::{Attempt, Error};
 use crate::token::{AccessToken, TokenRequest};
+use walks::Walks;
 
 pub use chained_token::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 #[cfg(feature = "default-credential")]
@@ -34,9 +33,8 @@ pub(crate) struct Chain {
     /// The index of the selected link. It changes under the lock of `skipped`.
     selected: AtomicUsize,
     /// The errors of the links before the selected one.
-    skipped: StdMutex<Vec<Attempt>>,
-    /// The walks in progress while no link is selected.
-    walks: StdMutex<HashMap<Key, Arc<Walk>>>,
+    skipped: Mutex<Vec<Attempt>>,
+    walks: Walks,
 }
 
 #[derive(Debug)]
@@ -45,10 +43,6 @@ struct Link {
     /// The credential, or the error of its constructor.
     credential: Result<Arc<dyn Credential>, Error>,
 }
-
-/// Held by the one caller that walks the chain for a key. Contains the error of the last walk,
-/// which its waiters share.
-type Walk = Mutex<Option<Error>>;
 
 impl Chain {
     fn new(links: Vec<Link>, hint: Option<String>, keeps_selection: bool) -> Result<Self, Error> {
@@ -62,8 +56,8 @@ impl Chain {
             hint,
             keeps_selection,
             selected: AtomicUsize::new(NONE_SELECTED),
-            skipped: StdMutex::default(),
-            walks: StdMutex::default(),
+            skipped: Mutex::default(),
+            walks: Walks::default(),
         })
     }
 
@@ -115,8 +109,7 @@ impl Chain {
         if !self.keeps_selection {
             return self.walk(request).await;
         }
-        let key = Key::of(request)?;
-        let walk = self.walks().entry(key.clone()).or_default().clone();
+        let walk = self.walks.join(Key::of(request)?);
         let mut failure = walk.lock().await;
         if let Some(credential) = self.selected_credential() {
             drop(failure);
@@ -127,7 +120,7 @@ impl Chain {
             return Err(error.clone());
         }
         let result = self.walk(request).await;
-        self.walks().remove(&key);
+        walk.end();
         *failure = result.as_ref().err().cloned();
         result
     }
@@ -221,10 +214,6 @@ impl Chain {
 
     fn credentials(&self) -> impl Iterator<Item = &Arc<dyn Credential>> {
         self.links.iter().filter_map(|link| link.credential.as_ref().ok())
-    }
-
-    fn walks(&self) -> MutexGuard<'_, HashMap<Key, Arc<Walk>>> {
-        self.walks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

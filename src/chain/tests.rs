@@ -16,7 +16,7 @@ use crate::error::ErrorKind;
 /// A link that returns the result that was set last, and counts its calls.
 #[derive(Debug)]
 struct FakeLink {
-    result: StdMutex<Result<AccessToken, Error>>,
+    result: Mutex<Result<AccessToken, Error>>,
     calls: AtomicUsize,
     /// If it is set, each call waits for a notification first.
     gate: Option<Notify>,
@@ -33,7 +33,7 @@ impl FakeLink {
 
     fn new(result: Result<AccessToken, Error>, gate: Option<Notify>) -> Arc<Self> {
         Arc::new(Self {
-            result: StdMutex::new(result),
+            result: Mutex::new(result),
             calls: AtomicUsize::new(0),
             gate,
         })
@@ -271,6 +271,26 @@ async fn dropped_caller_does_not_block_the_next_walk() {
     assert!(chain.token(&["s"]).now_or_never().is_none());
     gated.gate.as_ref().unwrap().notify_one();
     assert_eq!(call(&chain).unwrap(), "gated");
+}
+
+#[test]
+fn dropped_callers_leave_no_walk_behind() {
+    let link = FakeLink::new(Ok(token("slow")), Some(Notify::new()));
+    let link = Link {
+        name: "slow".into(),
+        credential: Ok(link),
+    };
+    let chain = Chain::new(vec![link], None, true).unwrap();
+    for scope in 0..100 {
+        let scope = [&*scope.to_string()];
+        let request = TokenRequest::new(&scope);
+        let mut callers = [Box::pin(chain.token(&request)), Box::pin(chain.token(&request))];
+        for caller in &mut callers {
+            assert!(caller.now_or_never().is_none());
+        }
+        assert_eq!(chain.walks.len(), 1, "both callers share a walk");
+    }
+    assert_eq!(chain.walks.len(), 0);
 }
 
 #[test]
