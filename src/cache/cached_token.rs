@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::policy;
 use crate::clock::Moment;
@@ -63,10 +63,6 @@ impl CachedToken {
 
     pub(super) fn remaining(&self, now: Moment) -> Duration {
         self.expires_at.instant.saturating_duration_since(now.instant)
-    }
-
-    pub(super) fn expires_on(&self) -> SystemTime {
-        self.expires_at.system_time
     }
 
     pub(super) fn is_older_than(&self, other: &Self) -> bool {

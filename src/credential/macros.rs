@@ -196,6 +196,15 @@ macro_rules! client_options {
                 self.options.timeout = Some(timeout);
                 self
             }
+
+            /// Sets how many tokens are cached, one per combination of tenant, scopes and claims; at least
+            /// 1. Default: 10,000. A token takes about 3 kB. At the limit expired tokens are evicted first,
+            /// then others at random, with a log line at `warn`.
+            #[must_use]
+            pub fn max_cached_tokens(mut self, max_cached_tokens: usize) -> Self {
+                self.options.max_cached_tokens = Some(max_cached_tokens);
+                self
+            }
         }
     };
 }
