@@ -59,26 +59,40 @@ impl Cache {
         }
     }
 
-    /// Returns the token for `request`: the cached one if it is usable, else that of the key's one fetch.
+    /// Reads the token for `request`: the cached one if it is usable, else that of the key's one fetch.
+    ///
+    /// * `read`: what to do with it; a cached token that it only looks at is not cloned, so that cores do
+    ///   not meet in a count of references.
     #[inline]
-    pub(crate) async fn token(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        match self.cached(request) {
+    pub(crate) async fn token<T>(
+        &self,
+        request: &TokenRequest<'_>,
+        read: impl Fn(&AccessToken) -> T,
+    ) -> Result<T, Error> {
+        match self.cached(request, &read) {
             Some(token) => Ok(token),
             // Boxed, so that the future of a cached read stays small.
-            None => Box::pin(async { self.slot(request)?.token(&self.fetcher).await }).await,
+            None => Box::pin(async { self.slot(request)?.token(&self.fetcher).await })
+                .await
+                .map(|token| read(&token)),
         }
     }
 
-    /// Returns the token for `request` if a usable one is cached, and starts its refresh if that is due.
-    pub(crate) fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
+    /// Reads the token for `request` if a usable one is cached, and starts its refresh if that is due.
+    #[inline]
+    pub(crate) fn cached<T>(
+        &self,
+        request: &TokenRequest<'_>,
+        read: impl FnOnce(&AccessToken) -> T,
+    ) -> Option<T> {
         let mut sorted = Sorted::new();
         let view = KeyView::new(request, &mut sorted);
         let slots = self.slots.load();
         let token = slots.get(&view)?.published();
         let token = token.as_ref()?;
         match token.freshness(self.fetcher.clock.now()) {
-            Freshness::Fresh => Some(token.token().clone()),
-            Freshness::Stale => self.slot(request).ok()?.refresh(&self.fetcher),
+            Freshness::Fresh => Some(read(token.token())),
+            Freshness::Stale => Some(read(&self.slot(request).ok()?.refresh(&self.fetcher)?)),
             Freshness::Expired => None,
         }
     }
@@ -164,8 +178,8 @@ impl fmt::Debug for Cache {
 }
 
 /// How many tokens a credential caches by default: enough for a service that acts for thousands of
-/// tenants, and a bound for a stream of invented scopes. A token takes about 3 kB, so this is at most
-/// 30 MB.
+/// tenants, and a bound for a stream of invented scopes. A token takes about 4 kB, so this is at most
+/// 40 MB.
 pub(crate) const DEFAULT_MAX_SLOTS: usize = 10_000;
 
 /// The share of the slots that one eviction removes, so that the next keys find room without another.

@@ -164,7 +164,9 @@ impl Stage {
     fn call(&self, scope: &'static str) -> tokio::task::JoinHandle<Result<String, Error>> {
         let cache = self.cache.clone();
         tokio::task::spawn(async move {
-            let token = cache.token(&TokenRequest::new(&[scope])).await?;
+            let token = cache
+                .token(&TokenRequest::new(&[scope]), AccessToken::clone)
+                .await?;
             Ok(token.secret().to_owned())
         })
     }
@@ -174,7 +176,7 @@ impl Stage {
     fn at_once(&self, scope: &str) -> Result<String, Error> {
         let scopes = [scope];
         let request = TokenRequest::new(&scopes);
-        let call = self.cache.token(&request);
+        let call = self.cache.token(&request, AccessToken::clone);
         let token = futures::FutureExt::now_or_never(call).expect("the call waits")?;
         Ok(token.secret().to_owned())
     }
@@ -641,7 +643,12 @@ async fn a_cache_that_is_cleared_has_no_token_and_still_one_exchange_for_each_ke
     exchange.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
     assert_eq!(follower.await.unwrap().unwrap(), "two");
-    assert!(stage.cache.cached(&TokenRequest::new(&["held"])).is_none());
+    assert!(
+        stage
+            .cache
+            .cached(&TokenRequest::new(&["held"]), AccessToken::clone)
+            .is_none()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -650,7 +657,11 @@ async fn a_refused_token_is_forgotten_and_no_other() {
     let call = stage.call("other");
     stage.fetch().await.grant("of-another", HOUR);
     call.await.unwrap().unwrap();
-    let refused = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
+    let refused = stage
+        .cache
+        .token(&TokenRequest::new(&["s"]), AccessToken::clone)
+        .await
+        .unwrap();
 
     stage.cache.invalidate(&refused);
     let call = stage.call("s");
@@ -666,7 +677,11 @@ async fn a_refused_token_is_forgotten_and_no_other() {
 async fn a_forgotten_token_stays_forgotten_when_its_refresh_fails() {
     let mut stage = Stage::holding("s", "one").await;
     advance(HOUR / 2).await;
-    let refused = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
+    let refused = stage
+        .cache
+        .token(&TokenRequest::new(&["s"]), AccessToken::clone)
+        .await
+        .unwrap();
     let refresh = stage.fetch().await;
     stage.cache.invalidate(&refused);
     refresh.fail(outage());
@@ -689,7 +704,11 @@ async fn a_newer_token_that_lives_shorter_takes_the_place_of_an_older_one() {
 #[tokio::test(start_paused = true)]
 async fn a_token_tells_when_its_next_refresh_is_due() {
     let mut stage = Stage::holding("s", "one").await;
-    let token = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
+    let token = stage
+        .cache
+        .token(&TokenRequest::new(&["s"]), AccessToken::clone)
+        .await
+        .unwrap();
     let until_refresh = token
         .refresh_on()
         .duration_since(stage.clock.now().system_time)
@@ -702,7 +721,11 @@ async fn a_token_tells_when_its_next_refresh_is_due() {
     stage.at_once("s").unwrap();
     stage.fetch().await.fail(outage());
     settle().await;
-    let token = stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
+    let token = stage
+        .cache
+        .token(&TokenRequest::new(&["s"]), AccessToken::clone)
+        .await
+        .unwrap();
     let until_refresh = token
         .refresh_on()
         .duration_since(stage.clock.now().system_time)
@@ -746,7 +769,10 @@ async fn a_source_that_panics_is_an_error_for_its_callers_and_no_hang() {
         MAX_SLOTS,
     );
     for _ in 0..2 {
-        let error = cache.token(&TokenRequest::new(&["s"])).await.unwrap_err();
+        let error = cache
+            .token(&TokenRequest::new(&["s"]), AccessToken::clone)
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Assertion);
     }
 }
@@ -760,8 +786,12 @@ async fn the_number_of_slots_is_bounded_and_an_exchange_under_way_keeps_its_slot
     for scope in &scopes {
         let cache = stage.cache.clone();
         let scope = scope.clone();
-        let call =
-            tokio::task::spawn(async move { cache.token(&TokenRequest::new(&[&scope])).await.map(|_| ()) });
+        let call = tokio::task::spawn(async move {
+            cache
+                .token(&TokenRequest::new(&[&scope]), AccessToken::clone)
+                .await
+                .map(|_| ())
+        });
         stage.fetch().await.grant("filler", HOUR);
         call.await.unwrap().unwrap();
     }
@@ -783,7 +813,10 @@ async fn more_keys_at_once_than_there_is_room_for_leave_no_more_slots_behind() {
     for scope in scopes {
         let cache = stage.cache.clone();
         calls.push(tokio::task::spawn(async move {
-            cache.token(&TokenRequest::new(&[&scope])).await.map(|_| ())
+            cache
+                .token(&TokenRequest::new(&[&scope]), AccessToken::clone)
+                .await
+                .map(|_| ())
         }));
         exchanges.push(stage.fetch().await);
     }

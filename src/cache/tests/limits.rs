@@ -7,12 +7,20 @@ use super::*;
 impl Stage {
     /// Calls for `scope`, and grants a token if that starts a fetch; returns whether it did.
     async fn fetches(&mut self, scope: &str) -> bool {
-        if self.cache.cached(&TokenRequest::new(&[scope])).is_some() {
+        if self
+            .cache
+            .cached(&TokenRequest::new(&[scope]), AccessToken::clone)
+            .is_some()
+        {
             return false;
         }
         let (cache, scope) = (self.cache.clone(), scope.to_owned());
-        let call =
-            tokio::task::spawn(async move { cache.token(&TokenRequest::new(&[&scope])).await.map(|_| ()) });
+        let call = tokio::task::spawn(async move {
+            cache
+                .token(&TokenRequest::new(&[&scope]), AccessToken::clone)
+                .await
+                .map(|_| ())
+        });
         self.fetch().await.grant("token", HOUR);
         call.await.unwrap().unwrap();
         true
@@ -67,7 +75,12 @@ async fn expired_tokens_are_evicted_before_usable_ones_and_without_a_warning() {
 #[tokio::test(start_paused = true)]
 async fn a_rejected_token_starts_at_most_one_fetch_in_thirty_seconds() {
     let mut stage = Stage::holding("s", "one").await;
-    let token = |stage: &Stage| stage.cache.cached(&TokenRequest::new(&["s"])).unwrap();
+    let token = |stage: &Stage| {
+        stage
+            .cache
+            .cached(&TokenRequest::new(&["s"]), AccessToken::clone)
+            .unwrap()
+    };
     stage.cache.invalidate(&token(&stage));
     assert!(stage.fetches("s").await);
 
@@ -92,7 +105,7 @@ fn a_runtime_without_a_timer_is_a_configuration_error() {
         MAX_SLOTS,
     );
     let error = runtime
-        .block_on(cache.token(&TokenRequest::new(&["s"])))
+        .block_on(cache.token(&TokenRequest::new(&["s"]), AccessToken::clone))
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(error.to_string().contains("enable_time()"), "{error}");

@@ -235,7 +235,12 @@ impl Comparison {
             assert_eq!(call.await.unwrap().unwrap(), secret);
         }
         if self.model.held(now).is_some() {
-            let token = self.stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
+            let token = self
+                .stage
+                .cache
+                .token(&TokenRequest::new(&["s"]), AccessToken::clone)
+                .await
+                .unwrap();
             assert_eq!(token.secret(), secret);
             self.handed_out.push(token);
             settle().await;
