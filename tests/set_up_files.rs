@@ -11,7 +11,7 @@
     reason = "a test that fails may panic, and a test's module is nobody's API"
 )]
 
-#[cfg(all(feature = "emulator", feature = "azure-core"))]
+#[cfg(feature = "azure-core")]
 mod sample;
 
 use std::fs::{self, Permissions};
@@ -290,7 +290,7 @@ fn hand_written_volume_gives_what_the_webhook_gives() {
 
 /// Runs the script of each pod with the real programs. Without a token file each call must fail with exit code 1, which
 /// says that its arguments and variables were accepted; a wrong one gives exit code 2.
-#[cfg(all(feature = "emulator", feature = "azure-core"))]
+#[cfg(feature = "azure-core")]
 #[test]
 fn samples_accept_the_arguments_and_variables_of_the_manifests() {
     let settings = read("manifests/settings.env");
@@ -354,7 +354,7 @@ fn samples_accept_the_arguments_and_variables_of_the_manifests() {
 }
 
 /// A Deployment runs for ever, a Job ends.
-#[cfg(all(feature = "emulator", feature = "azure-core"))]
+#[cfg(feature = "azure-core")]
 fn script_loops(workload: &str) -> bool {
     manifest(workload)["kind"].as_str() == Some("Deployment")
 }

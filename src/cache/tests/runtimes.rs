@@ -136,6 +136,6 @@ fn without_a_runtime_there_is_an_error_and_no_panic() {
     let runtime = paused_runtime();
     let stage = runtime.block_on(Stage::holding("s", "one"));
     let other = TokenRequest::new(&["other"]);
-    let error = futures::executor::block_on(stage.cache.token(&other)).unwrap_err();
+    let error = futures::executor::block_on(stage.cache.token(&other, AccessToken::clone)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
 }
