@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::exchange::{ClientAuthentication, Exchange};
 use crate::transport::{HttpTransport, Transport};
 
-/// The options that the builders of all credentials have.
+/// The options that all builders of credentials share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClientOptions {
     pub(crate) tenant_id: Option<String>,
@@ -24,7 +24,8 @@ pub(crate) struct ClientOptions {
 }
 
 impl ClientOptions {
-    /// Takes the variables to fall back on; once, so that all of them are of one moment.
+    /// Takes the environment that options default to; called once, so that all variables are of one
+    /// snapshot.
     pub(crate) fn take_environment(&mut self) -> Environment {
         self.environment.take().unwrap_or_else(Environment::from_process)
     }
@@ -85,7 +86,7 @@ impl ClientOptions {
     }
 }
 
-/// An application in its tenant.
+/// An application and its tenant.
 pub(super) struct Client {
     client_id: String,
     tenant_id: TenantId,
@@ -110,12 +111,12 @@ pub(super) fn present(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.is_empty())
 }
 
-/// Two whole attempts of 10 s, or four quick ones. Callers of a request path have usually given up by
-/// then.
+/// Two attempts that time out after 10 s each, or four quick ones. Callers on a request path have
+/// usually given up by then.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// A fetch reports its own time-out within moments; one that stays silent for longer belongs to a
+/// A fetch reports its own time-out at once; a fetch that takes longer than this belongs to a
 /// runtime that is no longer driven.
 const GRACE_PERIOD: Duration = Duration::from_secs(5);
