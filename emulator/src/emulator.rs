@@ -18,13 +18,14 @@ use crate::entra::{Entra, FederatedCredential, IssuerKeys};
 use crate::fault::Fault;
 use crate::guid::Guid;
 use crate::imds::Imds;
-use crate::issuer::{ClusterIssuer, EXCHANGE_AUDIENCE};
+use crate::issuer::ClusterIssuer;
 use crate::jwt::{SigningKey, parse_key_set};
 use crate::key_vault::KeyVault;
 use crate::managed_identity::{ManagedIdentities, ManagedIdentity};
 use crate::pod::{self, Pod};
 use crate::request_log::RecordedRequest;
 use crate::server::{Port, Server, Traffic};
+use crate::service_account_token::EXCHANGE_AUDIENCE;
 
 /// The whole emulator: dropping it stops every server and removes its files.
 pub struct Emulator {

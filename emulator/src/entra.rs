@@ -1,22 +1,24 @@
+mod access_token;
+mod directory;
 mod federated_credential;
 mod issuer_keys;
 mod refusal;
 mod token_request;
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, PRAGMA};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+pub(super) use self::access_token::Issued;
+use self::access_token::{Principal, token_issuer};
+use self::directory::{Application, Directory};
 pub use self::federated_credential::FederatedCredential;
 pub(super) use self::issuer_keys::IssuerKeys;
 use self::refusal::{Refusal, RequestIds};
@@ -59,51 +61,6 @@ pub struct Entra {
     directory: Mutex<Directory>,
 }
 
-struct Directory {
-    applications: HashMap<String, Application>,
-    /// Identifiers without a trailing slash.
-    resources: HashSet<String>,
-    access_token_lifetime: Duration,
-    refresh_in: Option<Duration>,
-}
-
-#[derive(Clone)]
-struct Application {
-    /// The service principal's, which is also the `sub` of its tokens.
-    object_id: String,
-    disabled: bool,
-    federated_credentials: Vec<FederatedCredential>,
-    client_secret: Option<ClientSecret>,
-    /// Their keys, by SHA-256 thumbprint.
-    certificates: Vec<PublicKey>,
-}
-
-/// Not `Debug`, so that the secret is never shown.
-#[derive(Clone)]
-struct ClientSecret {
-    value: String,
-    expired: bool,
-}
-
-/// Who a token is for, and how it proved that.
-struct Principal<'a> {
-    client_id: &'a str,
-    object_id: &'a str,
-    /// `appidacr`: 1 for a secret, 2 for an assertion or a certificate.
-    proof: &'static str,
-    /// Of a managed identity: its resource id.
-    resource_id: Option<&'a str>,
-}
-
-/// An access token, and its times in seconds since 1970.
-pub(super) struct Issued {
-    pub(super) token: String,
-    /// Seconds from now.
-    pub(super) lifetime: u64,
-    pub(super) not_before: u64,
-    pub(super) expires_on: u64,
-}
-
 impl Entra {
     pub(super) fn new(authority: String, key: SigningKey, issuer_keys: IssuerKeys, clock: Clock) -> Self {
         Self {
@@ -112,12 +69,7 @@ impl Entra {
             key,
             issuer_keys,
             clock,
-            directory: Mutex::new(Directory {
-                applications: HashMap::new(),
-                resources: RESOURCES.map(str::to_owned).into(),
-                access_token_lifetime: ACCESS_TOKEN_LIFETIME,
-                refresh_in: None,
-            }),
+            directory: Mutex::new(Directory::new()),
         }
     }
 
@@ -130,39 +82,35 @@ impl Entra {
     ///
     /// * `client_id`: compared without regard to case.
     pub fn register_application(&self, client_id: &str) {
-        self.application(client_id, |application| application.disabled = false);
+        self.directory().application(client_id).disabled = false;
     }
 
     /// Adds a federated credential to an application, which is registered if it is not yet.
     pub fn register_federated_credential(&self, client_id: &str, credential: FederatedCredential) {
-        self.application(client_id, |application| {
-            application.federated_credentials.push(credential);
-        });
+        let mut directory = self.directory();
+        directory
+            .application(client_id)
+            .federated_credentials
+            .push(credential);
     }
 
     /// Removes every federated credential of an application.
     pub fn remove_federated_credentials(&self, client_id: &str) {
-        self.application(client_id, |application| application.federated_credentials.clear());
+        self.directory()
+            .application(client_id)
+            .federated_credentials
+            .clear();
     }
 
     /// Gives an application this client secret in place of the one before; it is registered if it is not yet.
     pub fn set_client_secret(&self, client_id: &str, secret: impl Into<String>) {
-        let value = secret.into();
-        self.application(client_id, |application| {
-            application.client_secret = Some(ClientSecret {
-                value,
-                expired: false,
-            });
-        });
+        let secret = secret.into();
+        self.directory().application(client_id).set_client_secret(secret);
     }
 
     /// Refuses the client secret that an application has, if it has one, from now on (7000222).
     pub fn expire_client_secret(&self, client_id: &str) {
-        self.application(client_id, |application| {
-            if let Some(secret) = &mut application.client_secret {
-                secret.expired = true;
-            }
-        });
+        self.directory().application(client_id).expire_client_secret();
     }
 
     /// Adds a certificate to an application, which is registered if it is not yet.
@@ -174,27 +122,25 @@ impl Entra {
     /// If there is no certificate of an RSA key in `pem`.
     pub fn register_certificate(&self, client_id: &str, pem: impl AsRef<[u8]>) -> io::Result<()> {
         let key = PublicKey::of_certificate(pem.as_ref())?;
-        self.application(client_id, |application| application.certificates.push(key));
+        self.directory().application(client_id).certificates.push(key);
         Ok(())
     }
 
     /// Removes every certificate of an application.
     pub fn remove_certificates(&self, client_id: &str) {
-        self.application(client_id, |application| application.certificates.clear());
+        self.directory().application(client_id).certificates.clear();
     }
 
     /// Refuses an application from now on (7000112) until it is registered again; its tokens stay good.
     pub fn disable_application(&self, client_id: &str) {
-        self.application(client_id, |application| application.disabled = true);
+        self.directory().application(client_id).disabled = true;
     }
 
     /// Registers a resource that tokens may be asked for, besides Key Vault, Storage and Resource Manager.
     ///
     /// * `identifier`: a scope without its `/.default`.
     pub fn register_resource(&self, identifier: &str) {
-        self.directory()
-            .resources
-            .insert(without_slash(identifier).to_owned());
+        self.directory().register_resource(identifier);
     }
 
     /// Sets `expires_in` of the tokens issued from now on; whole seconds.
@@ -212,35 +158,14 @@ impl Entra {
     pub(super) fn verifier(&self) -> BearerVerifier {
         BearerVerifier::new(
             self.key.public().clone(),
-            self.token_issuer(),
+            token_issuer(&self.tenant_id),
             format!("{}{}", self.authority, self.tenant_id),
             self.clock.clone(),
         )
     }
 
-    fn application(&self, client_id: &str, change: impl FnOnce(&mut Application)) {
-        let mut directory = self.directory();
-        change(
-            directory
-                .applications
-                .entry(client_id.to_lowercase())
-                .or_insert_with(|| Application {
-                    object_id: Guid::random().to_string(),
-                    disabled: false,
-                    federated_credentials: Vec::new(),
-                    client_secret: None,
-                    certificates: Vec::new(),
-                }),
-        );
-    }
-
     fn directory(&self) -> MutexGuard<'_, Directory> {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The `iss` of access tokens: Entra's version 1, which Key Vault and Storage get.
-    fn token_issuer(&self) -> String {
-        format!("https://sts.windows.net/{}/", self.tenant_id)
     }
 
     async fn token(&self, tenant: &str, request: &Request<Bytes>) -> Result<Value, Refusal> {
@@ -256,9 +181,11 @@ impl Entra {
             ));
         }
         let client_id = form.required("client_id")?.to_lowercase();
-        let application = self.enabled_application(&client_id)?;
+        let application = self
+            .directory()
+            .enabled_application(&client_id, &self.tenant_id)?;
         let proof = if let Some(secret) = form.field("client_secret") {
-            check_secret(&application, secret)?;
+            application.check_secret(secret)?;
             "1"
         } else {
             let token_endpoint = format!("{}{tenant}/oauth2/v2.0/token", self.authority);
@@ -272,7 +199,7 @@ impl Entra {
             "2"
         };
         let resource = resource_of(form.required("scope")?)?;
-        self.check_resource(&resource)?;
+        self.directory().check_resource(&resource, &self.tenant_id)?;
         let principal = Principal {
             client_id: &client_id,
             object_id: &application.object_id,
@@ -298,7 +225,7 @@ impl Entra {
             let text = format!("The client '{client_id}' has no configured federated identity credentials.");
             return Err(Refusal::new(70_025, text));
         }
-        if [self.token_issuer(), self.discovery_issuer()].contains(&assertion.claims().iss) {
+        if [token_issuer(&self.tenant_id), self.discovery_issuer()].contains(&assertion.claims().iss) {
             let text = "Tokens issued by Entra itself may not be used for federated identity flows.";
             return Err(Refusal::new(700_222, text));
         }
@@ -307,23 +234,14 @@ impl Entra {
         assertion.check_times(now)
     }
 
-    fn check_resource(&self, resource: &str) -> Result<(), Refusal> {
-        if self.directory().resources.contains(without_slash(resource)) {
-            return Ok(());
-        }
-        let tenant = &self.tenant_id;
-        let text =
-            format!("The resource principal named {resource} was not found in the tenant named {tenant}.");
-        Err(Refusal::new(500_011, text))
-    }
-
     /// A token for an identity that needs no proof; or what Entra says against the resource.
     pub(super) fn issue_to_managed_identity(
         &self,
         identity: &ManagedIdentity,
         resource: &str,
     ) -> Result<Issued, Value> {
-        self.check_resource(resource)
+        self.directory()
+            .check_resource(resource, &self.tenant_id)
             .map_err(|refusal| self.explain(&refusal, &RequestIds::random()))?;
         let principal = Principal {
             client_id: &identity.client_id,
@@ -353,56 +271,10 @@ impl Entra {
         Err(Refusal::new(900_023, text))
     }
 
-    fn enabled_application(&self, client_id: &str) -> Result<Application, Refusal> {
-        let application = self.directory().applications.get(client_id).cloned();
-        let application = application.ok_or_else(|| {
-            let tenant = &self.tenant_id;
-            let text = format!(
-                "Application with identifier '{client_id}' was not found in the directory '{tenant}'."
-            );
-            Refusal::new(700_016, text)
-        })?;
-        if application.disabled {
-            let text = format!("Application '{client_id}' is disabled.");
-            return Err(Refusal::new(7_000_112, text));
-        }
-        Ok(application)
-    }
-
     fn issue(&self, principal: &Principal<'_>, resource: &str) -> Issued {
         let lifetime = self.directory().access_token_lifetime.as_secs();
         let now = unix_seconds(self.clock.now());
-        let backdated = now.saturating_sub(BACKDATED.as_secs());
-        let issuer = self.token_issuer();
-        let kid = &self.key.public().kid;
-        let expires_on = now.saturating_add(lifetime);
-        let mut claims = json!({
-            "aud": resource,
-            "iss": issuer,
-            "iat": backdated,
-            "nbf": backdated,
-            "exp": expires_on,
-            "aio": opaque::<36>(),
-            "appid": principal.client_id,
-            "appidacr": principal.proof,
-            "idp": issuer,
-            "oid": principal.object_id,
-            "rh": format!("1.{}.", opaque::<42>()),
-            "sub": principal.object_id,
-            "tid": self.tenant_id,
-            "uti": opaque::<16>(),
-            "ver": "1.0",
-        });
-        if let (Some(resource_id), Some(claims)) = (principal.resource_id, claims.as_object_mut()) {
-            claims.insert("xms_mirid".to_owned(), resource_id.into());
-        }
-        let header = json!({ "typ": "JWT", "alg": RS256, "x5t": kid, "kid": kid });
-        Issued {
-            token: self.key.sign(&header, &claims),
-            lifetime,
-            not_before: backdated,
-            expires_on,
-        }
+        principal.issue(&self.tenant_id, resource, &self.key, now, lifetime)
     }
 
     fn reply(&self, issued: &Issued) -> Value {
@@ -486,19 +358,6 @@ impl fmt::Debug for Entra {
     }
 }
 
-fn check_secret(application: &Application, presented: &str) -> Result<(), Refusal> {
-    match &application.client_secret {
-        Some(secret) if secret.value == presented => {
-            if secret.expired {
-                let text = "The provided client secret keys for app are expired.";
-                return Err(Refusal::new(7_000_222, text));
-            }
-            Ok(())
-        }
-        _ => Err(Refusal::new(7_000_215, "Invalid client secret provided.")),
-    }
-}
-
 fn respond(status: StatusCode, body: &Value, ids: &RequestIds) -> Response<Bytes> {
     let mut response = json(status, body);
     let headers = response.headers_mut();
@@ -519,27 +378,3 @@ fn respond(status: StatusCode, body: &Value, ids: &RequestIds) -> Response<Bytes
 fn split_path(path: &str) -> (&str, &str) {
     path.trim_start_matches('/').split_once('/').unwrap_or_default()
 }
-
-fn without_slash(identifier: &str) -> &str {
-    identifier.strip_suffix('/').unwrap_or(identifier)
-}
-
-/// Random bytes in base64url: what clients must not look into.
-fn opaque<const LENGTH: usize>() -> String {
-    let mut bytes = [0; LENGTH];
-    fastrand::fill(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-/// What every tenant has a service principal for, as far as this crate's users care.
-const RESOURCES: [&str; 3] = [
-    "https://vault.azure.net",
-    "https://storage.azure.com",
-    "https://management.azure.com",
-];
-
-/// Entra's own default is a random 60 to 90 minutes; a test wants one number, and this is the one most often seen.
-const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(3599);
-
-/// Entra dates `iat` and `nbf` back, for services whose clocks are behind.
-const BACKDATED: Duration = Duration::from_secs(300);

@@ -2,19 +2,17 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::clock::Clock;
-use super::guid::Guid;
 use super::jwt::{RS256, SigningKey, key_set};
 use super::server::{Service, json};
-use super::time::unix_seconds;
+use super::service_account_token::ServiceAccountToken;
 
 /// The OIDC issuer of a cluster: it signs service-account tokens and publishes the keys to check them with.
 ///
@@ -128,154 +126,3 @@ impl fmt::Debug for ClusterIssuer {
             .finish_non_exhaustive()
     }
 }
-
-/// What a projected service-account token says; by default what Entra wants to see.
-///
-/// Source: a token of Kubernetes 1.20 (`tests/fixtures/kubernetes-1.20`), and the claims `jti` and `node` that newer
-/// servers add.
-///
-/// # Examples
-///
-/// ```
-/// use std::time::Duration;
-/// use entra_workload_emulator::ServiceAccountToken;
-///
-/// let wrong_audience = ServiceAccountToken::new("shop", "orders").audience("https://kubernetes.default.svc");
-/// let short = ServiceAccountToken::new("shop", "orders").lifetime(Duration::from_secs(600));
-/// ```
-#[derive(Clone, Debug)]
-#[must_use]
-pub struct ServiceAccountToken {
-    namespace: String,
-    service_account: String,
-    issuer: Option<String>,
-    subject: Option<String>,
-    audiences: Vec<String>,
-    issued_at: Option<SystemTime>,
-    not_before: Option<SystemTime>,
-    lifetime: Duration,
-    algorithm: String,
-    key_id: Option<String>,
-    signed_by_stranger: bool,
-}
-
-impl ServiceAccountToken {
-    /// A token of this service account for the audience `api://AzureADTokenExchange`, good for one hour from the
-    /// moment it is signed.
-    pub fn new(namespace: impl Into<String>, service_account: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            service_account: service_account.into(),
-            issuer: None,
-            subject: None,
-            audiences: vec![EXCHANGE_AUDIENCE.to_owned()],
-            issued_at: None,
-            not_before: None,
-            lifetime: DEFAULT_LIFETIME,
-            algorithm: RS256.to_owned(),
-            key_id: None,
-            signed_by_stranger: false,
-        }
-    }
-
-    /// Sets the one `aud`.
-    pub fn audience(self, audience: impl Into<String>) -> Self {
-        self.audiences([audience])
-    }
-
-    /// Sets the whole list `aud`.
-    pub fn audiences(mut self, audiences: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        self.audiences = audiences.into_iter().map(Into::into).collect();
-        self
-    }
-
-    /// Sets `iss`; the default is the URL of the issuer that signs.
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = Some(issuer.into());
-        self
-    }
-
-    /// Sets `sub`; the default is `system:serviceaccount:{namespace}:{service account}`.
-    pub fn subject(mut self, subject: impl Into<String>) -> Self {
-        self.subject = Some(subject.into());
-        self
-    }
-
-    /// Sets `exp`, counted from `iat`; whole seconds.
-    pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = lifetime;
-        self
-    }
-
-    /// Sets `iat`; the default is the moment of signing.
-    pub fn issued_at(mut self, issued_at: SystemTime) -> Self {
-        self.issued_at = Some(issued_at);
-        self
-    }
-
-    /// Sets `nbf`; the default is `iat`.
-    pub fn not_before(mut self, not_before: SystemTime) -> Self {
-        self.not_before = Some(not_before);
-        self
-    }
-
-    /// Sets what the header says about the algorithm; the signature is RS256 all the same.
-    pub fn algorithm(mut self, algorithm: impl Into<String>) -> Self {
-        self.algorithm = algorithm.into();
-        self
-    }
-
-    /// Sets what the header says about the key; it is signed with the issuer's all the same.
-    pub fn key_id(mut self, key_id: impl Into<String>) -> Self {
-        self.key_id = Some(key_id.into());
-        self
-    }
-
-    /// Gives it a signature that is not its own, under the issuer's key id.
-    pub fn signed_by_stranger(mut self) -> Self {
-        self.signed_by_stranger = true;
-        self
-    }
-
-    fn claims(&self, issuer: &str, now: SystemTime) -> Value {
-        let subject = || {
-            format!(
-                "system:serviceaccount:{}:{}",
-                self.namespace, self.service_account
-            )
-        };
-        let named = |name: String| json!({ "name": name, "uid": Guid::random().to_string() });
-        let issued_at = self.issued_at.unwrap_or(now);
-        let kubernetes = json!({
-            "namespace": self.namespace,
-            "node": named("node-1".to_owned()),
-            "pod": named(format!("{}-7d9c5b6f4-x2x7q", self.service_account)),
-            "serviceaccount": named(self.service_account.clone()),
-        });
-        let claims = [
-            ("aud", json!(self.audiences)),
-            (
-                "exp",
-                json!(unix_seconds(issued_at).saturating_add(self.lifetime.as_secs())),
-            ),
-            ("iat", json!(unix_seconds(issued_at))),
-            ("iss", json!(self.issuer.as_deref().unwrap_or(issuer))),
-            ("jti", json!(Guid::random().to_string())),
-            ("kubernetes.io", kubernetes),
-            ("nbf", json!(unix_seconds(self.not_before.unwrap_or(issued_at)))),
-            ("sub", json!(self.subject.clone().unwrap_or_else(subject))),
-        ];
-        Value::Object(
-            claims
-                .map(|(name, value)| (name.to_owned(), value))
-                .into_iter()
-                .collect::<Map<_, _>>(),
-        )
-    }
-}
-
-/// What the webhook projects tokens for, and what a federated credential names by default.
-pub(super) const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
-
-/// The webhook's default (`azure.workload.identity/service-account-token-expiration`).
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);

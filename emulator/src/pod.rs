@@ -4,7 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::issuer::{ClusterIssuer, ServiceAccountToken};
+use super::issuer::ClusterIssuer;
+use super::service_account_token::ServiceAccountToken;
 
 /// A pod as the workload-identity webhook leaves it: four variables and a projected token.
 ///

@@ -1,0 +1,77 @@
+use bytes::Bytes;
+use http::header::{ACCEPT_RANGES, CONTENT_RANGE};
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use super::call::{Call, md5_of};
+use super::header::{self, set};
+use super::refusal::Refusal;
+use super::response::respond;
+
+pub(super) struct Blob {
+    pub(super) content: Bytes,
+    /// The committed blocks in order, by id; none after a Put Blob.
+    pub(super) blocks: Vec<(String, Bytes)>,
+    /// Base64 of the digest of the content; empty if nobody said it.
+    pub(super) md5: String,
+    /// What every read of it answers: times, `ETag`, content settings, metadata.
+    pub(super) headers: HeaderMap,
+}
+
+impl Blob {
+    pub(super) fn new(
+        content: Bytes,
+        blocks: Vec<(String, Bytes)>,
+        md5: String,
+        mut headers: HeaderMap,
+    ) -> Self {
+        set(&mut headers, ACCEPT_RANGES, "bytes");
+        set(&mut headers, header::BLOB_TYPE, "BlockBlob");
+        set(&mut headers, header::LEASE_STATUS, "unlocked");
+        set(&mut headers, header::LEASE_STATE, "available");
+        set(&mut headers, header::SERVER_ENCRYPTED, "true");
+        Self {
+            content,
+            blocks,
+            md5,
+            headers,
+        }
+    }
+
+    /// The whole blob (200), or the range that was asked for (206).
+    pub(super) fn read(&self, call: &Call<'_>) -> Result<Response<Bytes>, Refusal> {
+        let mut headers = self.headers.clone();
+        let range = if call.method == Method::HEAD {
+            None
+        } else {
+            call.range()?
+        };
+        let Some(range) = range else {
+            if !self.md5.is_empty() {
+                set(&mut headers, header::CONTENT_MD5, &self.md5);
+            }
+            return Ok(respond(StatusCode::OK, headers, self.content.clone()));
+        };
+        let total = self.content.len();
+        if range.start >= total {
+            return Err(Refusal {
+                header: Some((CONTENT_RANGE, format!("bytes */{total}"))),
+                ..Refusal::new(
+                    StatusCode::RANGE_NOT_SATISFIABLE,
+                    "InvalidRange",
+                    "The range specified is invalid for the current size of the resource.",
+                )
+            });
+        }
+        let range = range.start..range.end.min(total);
+        let place = format!("bytes {}-{}/{total}", range.start, range.end.saturating_sub(1));
+        set(&mut headers, CONTENT_RANGE, place);
+        if !self.md5.is_empty() {
+            set(&mut headers, header::BLOB_CONTENT_MD5, &self.md5);
+        }
+        let part = self.content.slice(range);
+        if call.header(header::RANGE_GET_CONTENT_MD5) == Some("true") {
+            set(&mut headers, header::CONTENT_MD5, md5_of(&part));
+        }
+        Ok(respond(StatusCode::PARTIAL_CONTENT, headers, part))
+    }
+}

@@ -1,0 +1,86 @@
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+
+use super::block_blob::Blob;
+use super::call::Call;
+use super::header::{self, set};
+use super::list::{self, Item, LISTED_PROPERTIES, Page};
+use super::refusal::Refusal;
+use super::response::respond;
+use super::xml::element;
+
+pub(super) struct Container {
+    /// What a `GET` of its properties answers, metadata and all.
+    pub(super) headers: HeaderMap,
+    pub(super) blobs: BTreeMap<String, Blob>,
+    /// Blob name to block id to content.
+    pub(super) uncommitted: BTreeMap<String, BTreeMap<String, Bytes>>,
+}
+
+impl Container {
+    pub(super) fn blob(&self, name: &str) -> Result<&Blob, Refusal> {
+        self.blobs
+            .get(name)
+            .ok_or_else(|| Refusal::not_found("BlobNotFound", "The specified blob does not exist."))
+    }
+
+    pub(super) fn put_block(&mut self, blob: String, call: &Call<'_>) -> Result<Response<Bytes>, Refusal> {
+        let md5 = call.checked_md5(header::CONTENT_MD5)?;
+        let id = call.parameter("blockid").unwrap_or_default();
+        if !BASE64
+            .decode(id)
+            .is_ok_and(|id| (1..=LONGEST_BLOCK_ID).contains(&id.len()))
+        {
+            return Err(Refusal::bad_query("blockid"));
+        }
+        let blocks = self.uncommitted.entry(blob).or_default();
+        if blocks.keys().any(|known| known.len() != id.len()) {
+            return Err(Refusal::bad_request(
+                "InvalidBlobOrBlock",
+                "The specified blob or block content is invalid.",
+            ));
+        }
+        blocks.insert(id.to_owned(), call.body.clone());
+        let mut answer = HeaderMap::new();
+        set(&mut answer, header::REQUEST_SERVER_ENCRYPTED, "true");
+        set(&mut answer, header::CONTENT_MD5, md5);
+        Ok(respond(StatusCode::CREATED, answer, Bytes::new()))
+    }
+
+    pub(super) fn list(
+        &self,
+        call: &Call<'_>,
+        account: &str,
+        name: &str,
+    ) -> Result<Response<Bytes>, Refusal> {
+        let page = Page::of(call, &self.blobs)?;
+        let blobs: String = page
+            .items
+            .iter()
+            .map(|item| match item {
+                Item::Prefix(prefix) => {
+                    format!("<BlobPrefix>{}</BlobPrefix>", list::blob_name(prefix))
+                }
+                Item::Entry(name, blob) => format!(
+                    "<Blob>{}<Properties>{}{}{}<BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier>\
+                     <AccessTierInferred>true</AccessTierInferred><LeaseStatus>unlocked</LeaseStatus>\
+                     <LeaseState>available</LeaseState><ServerEncrypted>true</ServerEncrypted></Properties>\
+                     {}</Blob>",
+                    list::blob_name(name),
+                    list::properties(&blob.headers, LISTED_PROPERTIES),
+                    element("Content-Length", &blob.content.len().to_string()),
+                    element("Content-MD5", &blob.md5),
+                    list::metadata(call, &blob.headers),
+                ),
+            })
+            .collect();
+        Ok(page.to_response(call, account, Some(name), "Blobs", &blobs))
+    }
+}
+
+/// Bytes, decoded. Source: Put Block, `blockid`.
+const LONGEST_BLOCK_ID: usize = 64;

@@ -1,0 +1,88 @@
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+
+use crate::jwt::{RS256, SigningKey};
+
+/// An access token, and its times in seconds since 1970.
+pub(crate) struct Issued {
+    pub(crate) token: String,
+    /// Seconds from now.
+    pub(crate) lifetime: u64,
+    pub(crate) not_before: u64,
+    pub(crate) expires_on: u64,
+}
+
+/// Who a token is for, and how it proved that.
+pub(super) struct Principal<'a> {
+    pub(super) client_id: &'a str,
+    pub(super) object_id: &'a str,
+    /// `appidacr`: 1 for a secret, 2 for an assertion or a certificate.
+    pub(super) proof: &'static str,
+    /// Of a managed identity: its resource id.
+    pub(super) resource_id: Option<&'a str>,
+}
+
+impl Principal<'_> {
+    /// Signs a token of this principal.
+    ///
+    /// * `now`: seconds since 1970.
+    /// * `lifetime`: seconds.
+    pub(super) fn issue(
+        &self,
+        tenant_id: &str,
+        resource: &str,
+        key: &SigningKey,
+        now: u64,
+        lifetime: u64,
+    ) -> Issued {
+        let backdated = now.saturating_sub(BACKDATED.as_secs());
+        let issuer = token_issuer(tenant_id);
+        let kid = &key.public().kid;
+        let expires_on = now.saturating_add(lifetime);
+        let mut claims = json!({
+            "aud": resource,
+            "iss": issuer,
+            "iat": backdated,
+            "nbf": backdated,
+            "exp": expires_on,
+            "aio": opaque::<36>(),
+            "appid": self.client_id,
+            "appidacr": self.proof,
+            "idp": issuer,
+            "oid": self.object_id,
+            "rh": format!("1.{}.", opaque::<42>()),
+            "sub": self.object_id,
+            "tid": tenant_id,
+            "uti": opaque::<16>(),
+            "ver": "1.0",
+        });
+        if let (Some(resource_id), Some(claims)) = (self.resource_id, claims.as_object_mut()) {
+            claims.insert("xms_mirid".to_owned(), resource_id.into());
+        }
+        let header = json!({ "typ": "JWT", "alg": RS256, "x5t": kid, "kid": kid });
+        Issued {
+            token: key.sign(&header, &claims),
+            lifetime,
+            not_before: backdated,
+            expires_on,
+        }
+    }
+}
+
+/// The `iss` of access tokens: Entra's version 1, which Key Vault and Storage get.
+pub(super) fn token_issuer(tenant_id: &str) -> String {
+    format!("https://sts.windows.net/{tenant_id}/")
+}
+
+/// Random bytes in base64url: what clients must not look into.
+fn opaque<const LENGTH: usize>() -> String {
+    let mut bytes = [0; LENGTH];
+    fastrand::fill(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Entra dates `iat` and `nbf` back, for services whose clocks are behind.
+const BACKDATED: Duration = Duration::from_secs(300);
