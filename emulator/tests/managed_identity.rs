@@ -3,17 +3,21 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "helpers of tests"
+    reason = "tests"
 )]
+
+mod support;
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use entra_workload::{Clock as _, HttpTransport, SystemClock, Transport as _};
+use entra_workload::Transport as _;
 use entra_workload_emulator::{Emulator, Endpoint, Fault, ManagedIdentity};
 use serde_json::{Value, json};
+
+use support::{now, transport};
 
 const VAULT: &str = "https://vault.azure.net";
 
@@ -46,12 +50,7 @@ async fn a_machine_has_tokens_that_the_services_take() {
     );
     assert_eq!(claims["oid"], identity.object_id);
     assert_eq!(claims["xms_mirid"], identity.resource_id);
-    let now = SystemClock::new()
-        .now()
-        .system_time
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+    let now = now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     assert!(claims["exp"].as_u64().unwrap().abs_diff(now + 3599) < 60);
 
     let secrets = http::Request::get(format!("{}/secrets?api-version=7.5", emulator.key_vault_url()))
@@ -296,7 +295,6 @@ async fn faults_and_the_log_work_here_too_and_the_header_stays_hidden() {
 }
 
 /// The SDK's own client of the metadata endpoint, which always goes to 169.254.169.254: only its requests are sent elsewhere.
-#[cfg(feature = "azure-core")]
 mod sdk {
     use std::sync::Arc;
 
@@ -391,11 +389,6 @@ async fn send(emulator: &Emulator, method: &str, url: &str, headers: &[(&str, &s
     let request = request.body(Bytes::new()).unwrap();
     let (parts, body) = transport(emulator).send(request).await.unwrap().into_parts();
     (parts.status.as_u16(), serde_json::from_slice(&body).unwrap())
-}
-
-/// A transport that trusts the emulator's certificates, and no others.
-fn transport(emulator: &Emulator) -> HttpTransport {
-    HttpTransport::with_root_certificates(emulator.ca_certificate_pem().as_bytes()).unwrap()
 }
 
 fn claims(body: &Value) -> Value {

@@ -1,0 +1,181 @@
+//! Client assertions: of a service account, of a real cluster, and signed by the client itself.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::time::UNIX_EPOCH;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entra_workload_emulator::{Emulator, FederatedCredential, Pod};
+use serde_json::{Value, json};
+
+use support::token_request::TokenRequest;
+use support::{SettableClock, emulator_at, good_token, now, parts, read, seconds};
+
+#[tokio::test]
+async fn assertions_are_good_within_five_minutes_of_clock_skew() {
+    let emulator = emulator_at(&SettableClock::at(now())).await;
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let rows = [
+        (
+            "expired a second less than the skew ago",
+            good_token()
+                .issued_at(now() - seconds(899))
+                .lifetime(seconds(600)),
+        ),
+        (
+            "good when the skew is over",
+            good_token().not_before(now() + seconds(300)),
+        ),
+    ];
+    for (name, token) in rows {
+        let reply = TokenRequest::of(&pod)
+            .assertion(&emulator, &token)
+            .send(&emulator)
+            .await;
+        assert_eq!(reply.status, 200, "{name}: {}", reply.body);
+    }
+}
+
+#[tokio::test]
+async fn a_token_of_a_real_cluster_is_good_within_its_life() {
+    let token = include_str!("fixtures/kubernetes-1.20/token.jwt").trim();
+    let (_, claims) = parts(token);
+    let expiry = UNIX_EPOCH + seconds(claims["exp"].as_u64().unwrap());
+    let clock = SettableClock::at(expiry - seconds(60));
+    let emulator = Emulator::builder()
+        .clock(clock.source())
+        .trust_issuer(
+            "https://127.0.0.1:16443",
+            include_str!("fixtures/kubernetes-1.20/jwks.json"),
+        )
+        .start()
+        .await
+        .unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    emulator.entra().register_federated_credential(
+        pod.client_id(),
+        FederatedCredential {
+            issuer: "https://127.0.0.1:16443".to_owned(),
+            subject: "system:serviceaccount:saman:saman-identity-poc".to_owned(),
+            audience: "api://AzureADTokenExchange".to_owned(),
+        },
+    );
+    let request = TokenRequest::of(&pod).with("client_assertion", token);
+    assert_eq!(request.send(&emulator).await.status, 200);
+    clock.advance(seconds(60 + 300));
+    assert_eq!(request.send(&emulator).await.code(), 700_024);
+}
+
+/// What is changed in the header and in the claims of a good assertion that a client signs itself.
+type Change = fn(&mut Value, &mut Value);
+
+#[tokio::test]
+async fn an_assertion_of_the_client_itself_is_refused_for_what_is_wrong_with_it() {
+    let rows: [(&str, Change, u64); 10] = [
+        ("algorithm", |header, _| header["alg"] = json!("HS256"), 5_002_738),
+        (
+            "another algorithm than it is signed with",
+            |header, _| header["alg"] = json!("RS256"),
+            700_027,
+        ),
+        (
+            "no thumbprint",
+            |header, _| header["x5t#S256"] = json!(""),
+            700_027,
+        ),
+        (
+            "another thumbprint",
+            |header, _| header["x5t#S256"] = json!("AAAA"),
+            700_027,
+        ),
+        ("subject", |_, claims| claims["sub"] = json!("another"), 700_021),
+        (
+            "audience",
+            |_, claims| claims["aud"] = json!("api://AzureADTokenExchange"),
+            700_023,
+        ),
+        (
+            "two audiences",
+            |_, claims| claims["aud"] = json!([claims["aud"].clone(), "https://a"]),
+            700_023,
+        ),
+        ("expired", |_, claims| claims["exp"] = json!(0), 700_024),
+        ("to come", |_, claims| claims["nbf"] = json!(u64::MAX), 700_024),
+        (
+            "of another issuer",
+            |_, claims| claims["iss"] = json!("https://a/"),
+            700_211,
+        ),
+    ];
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let unregistered = own_assertion(&emulator, &pod, |_, _| {});
+    let request = TokenRequest::of(&pod).with("client_assertion", &unregistered);
+    assert_eq!(
+        request.send(&emulator).await.refusal(),
+        (401, "invalid_client", 700_027)
+    );
+
+    emulator
+        .entra()
+        .register_certificate(pod.client_id(), read(&certificate("pkcs1.pem")))
+        .unwrap();
+    let granted = request.send(&emulator).await;
+    assert_eq!(granted.status, 200, "{}", granted.body);
+    assert_eq!(parts(granted.text("access_token")).1["appidacr"], "2");
+    for (name, change, code) in rows {
+        let assertion = own_assertion(&emulator, &pod, change);
+        let request = TokenRequest::of(&pod).with("client_assertion", &assertion);
+        assert_eq!(
+            request.send(&emulator).await.refusal(),
+            (401, "invalid_client", code),
+            "{name}"
+        );
+    }
+    emulator.entra().remove_certificates(pod.client_id());
+    assert_eq!(request.send(&emulator).await.code(), 700_027);
+    emulator
+        .entra()
+        .register_certificate(pod.client_id(), "no PEM")
+        .unwrap_err();
+}
+
+/// What an application with a certificate signs, PS256, after `change`.
+fn own_assertion(emulator: &Emulator, pod: &Pod, change: Change) -> String {
+    use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+    use jsonwebtoken::{Algorithm, EncodingKey};
+
+    let now = now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let thumbprint = String::from_utf8(read(&certificate("leaf.sha256"))).unwrap();
+    let mut header = json!({ "alg": "PS256", "typ": "JWT", "x5t#S256": thumbprint });
+    let mut claims = json!({
+        "aud": format!("{}{}/oauth2/v2.0/token", emulator.authority_host(), pod.tenant_id()),
+        "exp": now + 600,
+        "iss": pod.client_id(),
+        "nbf": now,
+        "sub": pod.client_id(),
+    });
+    change(&mut header, &mut claims);
+    let encoded = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let message = format!("{}.{}", encoded(header), encoded(claims));
+    let pem = String::from_utf8(read(&certificate("pkcs1.pem"))).unwrap();
+    let (key, _) = pem.split_once("-----BEGIN CERTIFICATE-----").unwrap();
+    let key = EncodingKey::from_rsa_pem(key.as_bytes()).unwrap();
+    let signer = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::PS256, &key).unwrap();
+    let signature = signer.try_sign(message.as_bytes()).unwrap();
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// A file of `tests/fixtures/certificate`.
+fn certificate(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/fixtures/certificate")
+        .join(name)
+}

@@ -1,0 +1,44 @@
+//! Client secrets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod support;
+
+use entra_workload_emulator::Emulator;
+
+use support::parts;
+use support::token_request::TokenRequest;
+
+#[tokio::test]
+async fn an_application_has_one_secret_that_may_expire() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let with_secret = |secret| {
+        TokenRequest::of(&pod)
+            .without("client_assertion")
+            .with("client_secret", secret)
+    };
+    emulator.entra().set_client_secret(pod.client_id(), "hunter1");
+    emulator.entra().set_client_secret(pod.client_id(), "hunter2");
+    let granted = with_secret("hunter2").send(&emulator).await;
+    assert_eq!(granted.status, 200, "{}", granted.body);
+    assert_eq!(parts(granted.text("access_token")).1["appidacr"], "1");
+    assert_eq!(
+        with_secret("hunter1").send(&emulator).await.refusal(),
+        (401, "invalid_client", 7_000_215)
+    );
+    emulator.entra().expire_client_secret(pod.client_id());
+    assert_eq!(
+        with_secret("hunter2").send(&emulator).await.refusal(),
+        (401, "invalid_client", 7_000_222)
+    );
+    assert_eq!(
+        with_secret("hunter1").send(&emulator).await.code(),
+        7_000_215,
+        "wrong goes before expired"
+    );
+}

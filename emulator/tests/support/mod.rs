@@ -1,0 +1,87 @@
+//! What the emulator's tests share: a clock, a transport, token requests.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "tests"
+)]
+
+#[cfg(feature = "azure-core")]
+pub mod azure;
+pub mod token_request;
+
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use entra_workload::{Clock as _, HttpTransport, SystemClock};
+use entra_workload_emulator::{Emulator, Pod, ServiceAccountToken};
+use serde_json::Value;
+
+use token_request::Reply;
+
+/// Wall time that stands still unless it is advanced.
+#[derive(Clone, Debug)]
+pub struct SettableClock(Arc<Mutex<SystemTime>>);
+
+impl SettableClock {
+    pub fn at(time: SystemTime) -> Self {
+        Self(Arc::new(Mutex::new(time)))
+    }
+
+    pub fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap() += by;
+    }
+
+    /// For [`EmulatorBuilder::clock`](entra_workload_emulator::EmulatorBuilder::clock).
+    pub fn source(&self) -> impl Fn() -> SystemTime + Send + Sync + 'static {
+        let clock = self.clone();
+        move || *clock.0.lock().unwrap()
+    }
+}
+
+pub async fn emulator_at(clock: &SettableClock) -> Emulator {
+    Emulator::builder().clock(clock.source()).start().await.unwrap()
+}
+
+/// A transport that trusts the emulator's certificates, and no others.
+pub fn transport(emulator: &Emulator) -> HttpTransport {
+    HttpTransport::with_root_certificates(emulator.ca_certificate_pem().as_bytes()).unwrap()
+}
+
+pub async fn get(emulator: &Emulator, url: &str) -> Reply {
+    Reply::to(emulator, http::Request::get(url).body(Bytes::new()).unwrap()).await
+}
+
+pub fn good_token() -> ServiceAccountToken {
+    ServiceAccountToken::new("shop", "orders")
+}
+
+#[expect(clippy::disallowed_methods, reason = "a small file, in a test")]
+pub fn read(file: &std::path::Path) -> Vec<u8> {
+    std::fs::read(file).unwrap()
+}
+
+pub fn token_of(pod: &Pod) -> String {
+    String::from_utf8(read(pod.token_file())).unwrap()
+}
+
+/// Header and claims.
+pub fn parts(jwt: &str) -> (Value, Value) {
+    let mut parts = jwt.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
+    let mut json = || serde_json::from_slice(&parts.next().unwrap()).unwrap();
+    (json(), json())
+}
+
+/// The moment at which this process's tests take place, the same at every call.
+pub fn now() -> SystemTime {
+    static NOW: LazyLock<SystemTime> = LazyLock::new(|| SystemClock::new().now().system_time);
+    *NOW
+}
+
+pub fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}

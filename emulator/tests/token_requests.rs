@@ -1,0 +1,470 @@
+//! The token endpoint is as strict as the real one: what it refuses, in which order, and what it grants.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::time::UNIX_EPOCH;
+
+use entra_workload_emulator::{Emulator, Pod, ServiceAccountToken};
+use serde_json::{Value, json};
+
+use support::token_request::TokenRequest;
+use support::{SettableClock, emulator_at, get, good_token, now, parts, seconds};
+
+type RequestOf = fn(&Emulator, &Pod) -> TokenRequest;
+
+/// What is wrong, how to ask wrongly, and the status, OAuth error and AADSTS code of the refusal.
+const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
+    (
+        "tenant unknown",
+        |_, pod| TokenRequest::of(pod).tenant("00000000-0000-4000-8000-000000000000"),
+        (400, "invalid_request", 90_002),
+    ),
+    (
+        "tenant a domain that is unknown",
+        |_, pod| TokenRequest::of(pod).tenant("contoso.onmicrosoft.com"),
+        (400, "invalid_request", 90_002),
+    ),
+    (
+        "tenant neither a GUID nor a domain",
+        |_, pod| TokenRequest::of(pod).tenant("contoso"),
+        (400, "invalid_request", 900_023),
+    ),
+    (
+        "no grant type",
+        |_, pod| TokenRequest::of(pod).without("grant_type"),
+        (400, "invalid_request", 900_144),
+    ),
+    (
+        "no client id",
+        |_, pod| TokenRequest::of(pod).without("client_id"),
+        (400, "invalid_request", 900_144),
+    ),
+    (
+        "no scope",
+        |_, pod| TokenRequest::of(pod).without("scope"),
+        (400, "invalid_request", 900_144),
+    ),
+    (
+        "scope empty",
+        |_, pod| TokenRequest::of(pod).with("scope", ""),
+        (400, "invalid_request", 900_144),
+    ),
+    (
+        "grant of another kind",
+        |_, pod| TokenRequest::of(pod).with("grant_type", "authorization_code"),
+        (400, "unsupported_grant_type", 70_003),
+    ),
+    (
+        "client unknown",
+        |_, pod| TokenRequest::of(pod).with("client_id", "00000000-0000-4000-8000-000000000000"),
+        (400, "unauthorized_client", 700_016),
+    ),
+    (
+        "client disabled",
+        |emulator, pod| {
+            emulator.entra().disable_application(pod.client_id());
+            TokenRequest::of(pod)
+        },
+        (400, "unauthorized_client", 7_000_112),
+    ),
+    (
+        "no assertion",
+        |_, pod| TokenRequest::of(pod).without("client_assertion"),
+        (401, "invalid_client", 7_000_218),
+    ),
+    (
+        "assertion type missing",
+        |_, pod| TokenRequest::of(pod).without("client_assertion_type"),
+        (401, "invalid_client", 7_000_218),
+    ),
+    (
+        "assertion type wrong",
+        |_, pod| {
+            let saml = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
+            TokenRequest::of(pod).with("client_assertion_type", saml)
+        },
+        (401, "invalid_client", 7_000_218),
+    ),
+    (
+        "a client secret instead",
+        |_, pod| {
+            TokenRequest::of(pod)
+                .without("client_assertion")
+                .with("client_secret", "hunter2")
+        },
+        (401, "invalid_client", 7_000_215),
+    ),
+    (
+        "assertion not a JWT",
+        |_, pod| TokenRequest::of(pod).with("client_assertion", "not-a-jwt"),
+        (400, "invalid_request", 50_027),
+    ),
+    (
+        "assertion with a newline at its end",
+        |_, pod| {
+            let request = TokenRequest::of(pod);
+            let assertion = format!("{}\n", request.field("client_assertion"));
+            request.with("client_assertion", &assertion)
+        },
+        (400, "invalid_request", 50_027),
+    ),
+    (
+        "no federated credential at all",
+        |emulator, pod| {
+            emulator.entra().remove_federated_credentials(pod.client_id());
+            TokenRequest::of(pod)
+        },
+        (401, "invalid_client", 70_025),
+    ),
+    (
+        "issuer without its slash",
+        |emulator, pod| {
+            let issuer = emulator.issuer_url().trim_end_matches('/');
+            TokenRequest::of(pod).assertion(emulator, &good_token().issuer(issuer))
+        },
+        (401, "invalid_client", 700_211),
+    ),
+    (
+        "subject in another case",
+        |emulator, pod| {
+            let subject = "system:serviceaccount:shop:Orders";
+            TokenRequest::of(pod).assertion(emulator, &good_token().subject(subject))
+        },
+        (401, "invalid_client", 700_213),
+    ),
+    (
+        "audience of the API server",
+        |emulator, pod| {
+            let audience = "https://kubernetes.default.svc";
+            TokenRequest::of(pod).assertion(emulator, &good_token().audience(audience))
+        },
+        (401, "invalid_client", 700_212),
+    ),
+    (
+        "audience of an identity binding",
+        |emulator, pod| {
+            let audience = "api://AKSIdentityBinding";
+            TokenRequest::of(pod).assertion(emulator, &good_token().audience(audience))
+        },
+        (401, "invalid_client", 700_212),
+    ),
+    (
+        "two audiences, one of them right",
+        |emulator, pod| {
+            let audiences = ["api://AzureADTokenExchange", "vault"];
+            TokenRequest::of(pod).assertion(emulator, &good_token().audiences(audiences))
+        },
+        (401, "invalid_client", 700_212),
+    ),
+    (
+        "issued by Entra itself",
+        |emulator, pod| {
+            let issuer = format!("https://sts.windows.net/{}/", pod.tenant_id());
+            TokenRequest::of(pod).assertion(emulator, &good_token().issuer(issuer))
+        },
+        (401, "invalid_client", 700_222),
+    ),
+    (
+        "signed by a stranger",
+        |emulator, pod| TokenRequest::of(pod).assertion(emulator, &good_token().signed_by_stranger()),
+        (401, "invalid_client", 700_027),
+    ),
+    (
+        "signed with a key that nobody published",
+        |emulator, pod| TokenRequest::of(pod).assertion(emulator, &good_token().key_id("unknown")),
+        (401, "invalid_client", 7_000_272),
+    ),
+    (
+        "algorithm none",
+        |emulator, pod| TokenRequest::of(pod).assertion(emulator, &good_token().algorithm("none")),
+        (401, "invalid_client", 700_027),
+    ),
+    (
+        "algorithm with a shared secret",
+        |emulator, pod| TokenRequest::of(pod).assertion(emulator, &good_token().algorithm("HS256")),
+        (401, "invalid_client", 700_027),
+    ),
+    (
+        "claims changed after the signature",
+        |emulator, pod| {
+            let theirs = emulator.issuer().sign(&ServiceAccountToken::new("shop", "admin"));
+            let ours = emulator.issuer().sign(&good_token());
+            let (_, signature) = theirs.rsplit_once('.').unwrap();
+            let (message, _) = ours.rsplit_once('.').unwrap();
+            TokenRequest::of(pod).with("client_assertion", &format!("{message}.{signature}"))
+        },
+        (401, "invalid_client", 700_027),
+    ),
+    (
+        "expired for as long as the skew",
+        |emulator, pod| {
+            let token = good_token()
+                .issued_at(now() - seconds(900))
+                .lifetime(seconds(600));
+            TokenRequest::of(pod).assertion(emulator, &token)
+        },
+        (401, "invalid_client", 700_024),
+    ),
+    (
+        "good only after the skew",
+        |emulator, pod| {
+            TokenRequest::of(pod).assertion(emulator, &good_token().not_before(now() + seconds(301)))
+        },
+        (401, "invalid_client", 700_024),
+    ),
+    (
+        "scope without /.default",
+        |_, pod| TokenRequest::of(pod).with("scope", "https://vault.azure.net/user_impersonation"),
+        (400, "invalid_scope", 1_002_012),
+    ),
+    (
+        "two resources",
+        |_, pod| {
+            let scope = "https://vault.azure.net/.default https://storage.azure.com/.default";
+            TokenRequest::of(pod).with("scope", scope)
+        },
+        (400, "invalid_scope", 28_000),
+    ),
+    (
+        "scope of no resource",
+        |_, pod| TokenRequest::of(pod).with("scope", "/.default"),
+        (400, "invalid_scope", 70_011),
+    ),
+    (
+        "resource unknown",
+        |_, pod| TokenRequest::of(pod).with("scope", "https://example.com/.default"),
+        (400, "invalid_resource", 500_011),
+    ),
+];
+
+#[tokio::test]
+async fn every_wrong_request_is_refused_as_entra_refuses_it() {
+    let emulator = emulator_at(&SettableClock::at(now())).await;
+    for (name, request, expected) in REFUSALS {
+        let pod = emulator.pod("shop", "orders").unwrap();
+        let reply = request(&emulator, &pod).send(&emulator).await;
+        let (status, error, code) = *expected;
+        assert_eq!(
+            reply.refusal(),
+            (status, error, u64::from(code)),
+            "{name}: {}",
+            reply.body
+        );
+    }
+}
+
+#[tokio::test]
+async fn of_several_wrong_things_the_first_in_entras_order_decides() {
+    let emulator = emulator_at(&SettableClock::at(now())).await;
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let expired = good_token().issued_at(now() - seconds(7200));
+    let rows = [
+        (
+            "issuer before subject",
+            expired.clone().issuer("https://a/").subject("b").audience("c"),
+            700_211,
+        ),
+        (
+            "subject before audience",
+            expired.clone().subject("b").audience("c").signed_by_stranger(),
+            700_213,
+        ),
+        (
+            "audience before signature",
+            expired.clone().audience("c").signed_by_stranger(),
+            700_212,
+        ),
+        (
+            "signature before times",
+            expired.clone().signed_by_stranger(),
+            700_027,
+        ),
+        ("times before scope", expired, 700_024),
+    ];
+    for (name, token, code) in rows {
+        let request = TokenRequest::of(&pod)
+            .with("scope", "nonsense")
+            .assertion(&emulator, &token);
+        assert_eq!(request.send(&emulator).await.code(), code, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_has_the_shape_of_entras() {
+    let emulator = emulator_at(&SettableClock::at(UNIX_EPOCH + seconds(1_795_474_085))).await;
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let request = TokenRequest::of(&pod).without("scope");
+    let reply = request
+        .header("client-request-id", "5f1f4b9c-0e52-4b6e-b7b2-2f6d2b6f9f10")
+        .send(&emulator)
+        .await;
+
+    let keys: BTreeSet<_> = reply
+        .body
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    let expected = [
+        "error",
+        "error_description",
+        "error_codes",
+        "timestamp",
+        "trace_id",
+        "correlation_id",
+        "error_uri",
+    ];
+    assert_eq!(keys, BTreeSet::from(expected));
+    let trace_id = reply.text("trace_id");
+    assert_eq!(reply.text("timestamp"), "2026-11-23 22:48:05Z");
+    assert_eq!(
+        reply.text("correlation_id"),
+        "5f1f4b9c-0e52-4b6e-b7b2-2f6d2b6f9f10"
+    );
+    assert_eq!(
+        reply.text("error_uri"),
+        format!("{}error?code=900144", emulator.authority_host())
+    );
+    assert_eq!(
+        reply.text("error_description"),
+        format!(
+            "AADSTS900144: The request body must contain the following parameter: 'scope'. Trace ID: {trace_id} \
+             Correlation ID: 5f1f4b9c-0e52-4b6e-b7b2-2f6d2b6f9f10 Timestamp: 2026-11-23 22:48:05Z"
+        )
+    );
+    assert_eq!(reply.headers["x-ms-request-id"], trace_id);
+    assert_eq!(
+        reply.headers["client-request-id"],
+        "5f1f4b9c-0e52-4b6e-b7b2-2f6d2b6f9f10"
+    );
+    assert_eq!(reply.headers["content-type"], "application/json; charset=utf-8");
+    assert_eq!(reply.headers["cache-control"], "no-store, no-cache");
+}
+
+#[tokio::test]
+async fn the_token_endpoint_takes_posts_only() {
+    let emulator = Emulator::start().await.unwrap();
+    let path = format!("{}/oauth2/v2.0/token", emulator.entra().tenant_id());
+    let reply = get(&emulator, &format!("{}{path}", emulator.authority_host())).await;
+    assert_eq!(reply.refusal(), (400, "invalid_request", 900_561));
+}
+
+#[tokio::test]
+async fn a_token_has_the_claims_and_the_signature_of_entras() {
+    let start = now();
+    let emulator = emulator_at(&SettableClock::at(start)).await;
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let reply = TokenRequest::of(&pod).send(&emulator).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+    let access_token = reply.text("access_token");
+    assert_eq!(
+        reply.body,
+        json!({ "token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": access_token })
+    );
+
+    let tenant = pod.tenant_id();
+    let (header, claims) = parts(access_token);
+    let kid = header["kid"].as_str().unwrap();
+    assert_eq!(
+        header,
+        json!({ "typ": "JWT", "alg": "RS256", "x5t": kid, "kid": kid })
+    );
+    let issued = start.duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let expected = [
+        ("aud", json!("https://vault.azure.net")),
+        ("iss", json!(format!("https://sts.windows.net/{tenant}/"))),
+        ("iat", json!(issued - 300)),
+        ("nbf", json!(issued - 300)),
+        ("exp", json!(issued + 3599)),
+        ("appid", json!(pod.client_id())),
+        ("appidacr", json!("2")),
+        ("idp", json!(format!("https://sts.windows.net/{tenant}/"))),
+        ("oid", claims["sub"].clone()),
+        ("tid", json!(tenant)),
+        ("ver", json!("1.0")),
+    ];
+    for (name, value) in &expected {
+        assert_eq!(claims[name], *value, "{name}");
+    }
+    for opaque in ["aio", "rh", "uti", "sub"] {
+        assert!(claims[opaque].is_string(), "{opaque}");
+    }
+    assert_eq!(claims.as_object().unwrap().len(), expected.len() + 4, "{claims}");
+
+    let discovery = format!(
+        "{}{tenant}/v2.0/.well-known/openid-configuration",
+        emulator.authority_host()
+    );
+    let discovery = get(&emulator, &discovery).await;
+    let keys = get(&emulator, discovery.text("jwks_uri")).await.body;
+    let keys: jsonwebtoken::jwk::JwkSet = serde_json::from_value(keys).unwrap();
+    let key = jsonwebtoken::DecodingKey::from_jwk(keys.find(kid).unwrap()).unwrap();
+    let mut validation = jsonwebtoken::Validation::new(jsonwebtoken::Algorithm::RS256);
+    validation.set_audience(&["https://vault.azure.net"]);
+    jsonwebtoken::decode::<Value>(access_token, &key, &validation).unwrap();
+}
+
+#[tokio::test]
+async fn a_scope_names_its_resource_to_the_last_slash() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    emulator.entra().register_resource("api://orders");
+    let rows = [
+        ("https://vault.azure.net/.default", "https://vault.azure.net"),
+        (
+            "https://storage.azure.com//.default",
+            "https://storage.azure.com/",
+        ),
+        (
+            "https://vault.azure.net/.default https://vault.azure.net/.default",
+            "https://vault.azure.net",
+        ),
+        ("api://orders/.default", "api://orders"),
+    ];
+    for (scope, audience) in rows {
+        let reply = TokenRequest::of(&pod).with("scope", scope).send(&emulator).await;
+        assert_eq!(parts(reply.text("access_token")).1["aud"], audience, "{scope}");
+    }
+}
+
+#[tokio::test]
+async fn lifetime_and_refresh_in_are_as_ordered() {
+    let emulator = Emulator::builder()
+        .access_token_lifetime(seconds(86_399))
+        .refresh_in(seconds(43_199))
+        .start()
+        .await
+        .unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let reply = TokenRequest::of(&pod).send(&emulator).await;
+    assert_eq!(
+        (&reply.body["expires_in"], &reply.body["refresh_in"]),
+        (&json!(86_399), &json!(43_199))
+    );
+
+    emulator.entra().set_access_token_lifetime(seconds(60));
+    emulator.entra().set_refresh_in(None);
+    let reply = TokenRequest::of(&pod).send(&emulator).await;
+    assert_eq!(
+        (&reply.body["expires_in"], reply.body.get("refresh_in")),
+        (&json!(60), None)
+    );
+}
+
+#[tokio::test]
+async fn a_disabled_application_is_let_in_again_when_it_is_registered_again() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    emulator.entra().disable_application(pod.client_id());
+    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.code(), 7_000_112);
+    emulator.entra().register_application(pod.client_id());
+    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);
+}
