@@ -13,11 +13,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use entra_workload::Transport as _;
 use entra_workload_emulator::{Emulator, Endpoint, Fault, ManagedIdentity};
 use serde_json::{Value, json};
 
-use support::{now, transport};
+use support::now;
 
 const VAULT: &str = "https://vault.azure.net";
 
@@ -60,7 +59,7 @@ async fn a_machine_has_tokens_that_the_services_take() {
         )
         .body(Bytes::new())
         .unwrap();
-    assert_eq!(transport(&emulator).send(secrets).await.unwrap().status(), 200);
+    assert_eq!(support::send(&emulator, secrets).await.status(), 200);
 }
 
 #[tokio::test]
@@ -387,7 +386,7 @@ async fn send(emulator: &Emulator, method: &str, url: &str, headers: &[(&str, &s
         request = request.header(*name, *value);
     }
     let request = request.body(Bytes::new()).unwrap();
-    let (parts, body) = transport(emulator).send(request).await.unwrap().into_parts();
+    let (parts, body) = support::send(emulator, request).await.into_parts();
     (parts.status.as_u16(), serde_json::from_slice(&body).unwrap())
 }
 

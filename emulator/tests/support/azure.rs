@@ -10,10 +10,10 @@ use azure_storage_blob::{
     BlobContainerClient, BlobContainerClientOptions, BlobServiceClient, BlobServiceClientOptions,
 };
 use bytes::Bytes;
-use entra_workload::{Environment, Transport as _, WorkloadIdentityCredential};
+use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
 use entra_workload_emulator::Emulator;
 
-use super::{SettableClock, now, transport};
+use super::{SettableClock, now, send};
 
 pub const VAULT: &str = "https://vault.azure.net/.default";
 pub const STORAGE: &str = "https://storage.azure.com/.default";
@@ -30,10 +30,12 @@ impl Cloud {
         let clock = SettableClock::at(now());
         let emulator = Emulator::builder().clock(clock.source()).start().await.unwrap();
         let pod = emulator.pod("shop", "orders").unwrap();
+        let roots = emulator.ca_certificate_pem().as_bytes();
+        let transport = HttpTransport::with_root_certificates(roots).unwrap();
         Self {
             credential: WorkloadIdentityCredential::builder()
                 .environment(Environment::from_iter(pod.variables()))
-                .transport(transport(&emulator))
+                .transport(transport)
                 .build()
                 .unwrap(),
             emulator,
@@ -102,7 +104,7 @@ impl Cloud {
             request = request.header(*name, *value);
         }
         let request = request.body(Bytes::from_static(body.as_bytes())).unwrap();
-        transport(&self.emulator).send(request).await.unwrap()
+        send(&self.emulator, request).await
     }
 
     pub async fn get_secret_with(&self, authorization: Option<&str>) -> http::Response<Bytes> {

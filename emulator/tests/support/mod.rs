@@ -17,7 +17,6 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use entra_workload::{Clock as _, HttpTransport, SystemClock};
 use entra_workload_emulator::{Emulator, Pod, ServiceAccountToken};
 use serde_json::Value;
 
@@ -47,9 +46,24 @@ pub async fn emulator_at(clock: &SettableClock) -> Emulator {
     Emulator::builder().clock(clock.source()).start().await.unwrap()
 }
 
-/// A transport that trusts the emulator's certificates, and no others.
-pub fn transport(emulator: &Emulator) -> HttpTransport {
-    HttpTransport::with_root_certificates(emulator.ca_certificate_pem().as_bytes()).unwrap()
+/// An HTTP client that trusts the emulator's certificates, and no others.
+pub fn client(emulator: &Emulator) -> reqwest::Client {
+    let root = reqwest::Certificate::from_pem(emulator.ca_certificate_pem().as_bytes()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([root]).no_proxy();
+    client.build().unwrap()
+}
+
+/// Sends `request` and reads the response to its end.
+pub async fn send(emulator: &Emulator, request: http::Request<Bytes>) -> http::Response<Bytes> {
+    let mut response = client(emulator)
+        .execute(request.try_into().unwrap())
+        .await
+        .unwrap();
+    let mut read = http::Response::new(Bytes::new());
+    *read.status_mut() = response.status();
+    *read.headers_mut() = std::mem::take(response.headers_mut());
+    *read.body_mut() = response.bytes().await.unwrap();
+    read
 }
 
 pub async fn get(emulator: &Emulator, url: &str) -> Reply {
@@ -77,8 +91,9 @@ pub fn parts(jwt: &str) -> (Value, Value) {
 }
 
 /// The moment at which this process's tests take place, the same at every call.
+#[expect(clippy::disallowed_methods, reason = "a test, which has no clock of its own")]
 pub fn now() -> SystemTime {
-    static NOW: LazyLock<SystemTime> = LazyLock::new(|| SystemClock::new().now().system_time);
+    static NOW: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
     *NOW
 }
 

@@ -1,9 +1,8 @@
 use bytes::Bytes;
-use entra_workload::Transport as _;
 use entra_workload_emulator::{Emulator, Pod, ServiceAccountToken};
 use serde_json::Value;
 
-use super::{token_of, transport};
+use super::{send, token_of};
 
 /// One token request, good unless changed.
 #[derive(Clone)]
@@ -87,7 +86,7 @@ pub struct Reply {
 
 impl Reply {
     pub async fn to(emulator: &Emulator, request: http::Request<Bytes>) -> Self {
-        let (parts, body) = transport(emulator).send(request).await.unwrap().into_parts();
+        let (parts, body) = send(emulator, request).await.into_parts();
         Self {
             status: parts.status.as_u16(),
             headers: parts.headers,
