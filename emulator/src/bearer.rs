@@ -117,7 +117,7 @@ mod tests {
     use crate::jwt::SigningKey;
 
     #[test]
-    fn every_wrong_token_is_refused_for_its_reason() {
+    fn invalid_token_returns_the_failed_check() {
         let entra = SigningKey::generate().unwrap();
         let stranger = SigningKey::generate().unwrap();
         let verifier = BearerVerifier::new(

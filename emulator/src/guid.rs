@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guid_has_the_shape_of_version_4() {
+    fn random_guid_has_the_format_of_version_4() {
         let guid = Guid::random().to_string();
         let lengths: Vec<_> = guid.split('-').map(str::len).collect();
         assert_eq!(lengths, [8, 4, 4, 4, 12], "{guid}");

@@ -19,7 +19,7 @@ use support::token_request::TokenRequest;
 use support::{SettableClock, emulator_at, good_token, now, parts, read, seconds};
 
 #[tokio::test]
-async fn assertions_are_good_within_five_minutes_of_clock_skew() {
+async fn assertion_is_accepted_within_five_minutes_of_clock_skew() {
     let emulator = emulator_at(&SettableClock::at(now())).await;
     let pod = emulator.pod("shop", "orders").unwrap();
     let rows = [
@@ -44,7 +44,7 @@ async fn assertions_are_good_within_five_minutes_of_clock_skew() {
 }
 
 #[tokio::test]
-async fn a_token_of_a_real_cluster_is_good_within_its_life() {
+async fn token_of_a_real_cluster_is_accepted_until_it_expires() {
     let token = include_str!("fixtures/kubernetes-1.20/token.jwt").trim();
     let (_, claims) = parts(token);
     let expiry = UNIX_EPOCH + seconds(claims["exp"].as_u64().unwrap());
@@ -77,7 +77,7 @@ async fn a_token_of_a_real_cluster_is_good_within_its_life() {
 type Change = fn(&mut Value, &mut Value);
 
 #[tokio::test]
-async fn an_assertion_of_the_client_itself_is_refused_for_what_is_wrong_with_it() {
+async fn invalid_certificate_assertion_returns_the_code_of_the_failed_check() {
     let rows: [(&str, Change, u64); 10] = [
         ("algorithm", |header, _| header["alg"] = json!("HS256"), 5_002_738),
         (

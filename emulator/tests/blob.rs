@@ -45,7 +45,7 @@ async fn containers_are_created_listed_and_deleted() {
 }
 
 #[tokio::test]
-async fn what_is_uploaded_is_downloaded_at_any_size() {
+async fn upload_and_download_round_trip_at_any_size() {
     let cloud = Cloud::start().await;
     let container = container(&cloud, "reports").await;
     // Up to 4 MiB the client sends one request, above that blocks; it downloads in parts of that size too.
@@ -69,7 +69,7 @@ async fn what_is_uploaded_is_downloaded_at_any_size() {
 }
 
 #[tokio::test]
-async fn a_blob_keeps_its_settings_and_metadata() {
+async fn blob_keeps_its_content_settings_and_metadata() {
     use azure_storage_blob::models::BlobClientGetPropertiesResultHeaders as _;
     let cloud = Cloud::start().await;
     let container = container(&cloud, "reports").await;
@@ -87,7 +87,7 @@ async fn a_blob_keeps_its_settings_and_metadata() {
 }
 
 #[tokio::test]
-async fn a_list_has_pages_prefixes_and_names_of_all_kinds() {
+async fn blob_list_supports_pages_prefixes_and_special_names() {
     let cloud = Cloud::start().await;
     let container = container(&cloud, "reports").await;
     let names = ["a/1", "a/2", "a/3 <&> \"ä\"", "b/1", "control\u{1}"];
@@ -122,7 +122,7 @@ async fn a_list_has_pages_prefixes_and_names_of_all_kinds() {
 }
 
 #[tokio::test]
-async fn a_delimiter_folds_names() {
+async fn delimiter_folds_names_into_prefixes() {
     let cloud = Cloud::start().await;
     let container = container(&cloud, "reports").await;
     for name in ["a/1", "a/2", "b"] {
@@ -149,7 +149,7 @@ async fn a_delimiter_folds_names() {
 }
 
 #[tokio::test]
-async fn a_range_is_a_part_and_a_range_past_the_end_is_refused() {
+async fn range_returns_a_part_and_is_an_error_past_the_end() {
     let cloud = Cloud::start().await;
     let container = container(&cloud, "reports").await;
     let blob = container.blob_client("july.csv");
@@ -172,7 +172,7 @@ async fn a_range_is_a_part_and_a_range_past_the_end_is_refused() {
 }
 
 #[tokio::test]
-async fn conditions_guard_reads_and_writes() {
+async fn etag_conditions_guard_reads_and_writes() {
     let cloud = Cloud::start().await;
     let container = container(&cloud, "reports").await;
     let blob = container.blob_client("july.csv");
@@ -205,7 +205,7 @@ async fn conditions_guard_reads_and_writes() {
 }
 
 #[tokio::test]
-async fn an_unchanged_blob_is_not_sent_again() {
+async fn unchanged_blob_returns_304_for_if_none_match() {
     let cloud = Cloud::start().await;
     let container = container(&cloud, "reports").await;
     let blob = container.blob_client("july.csv");
@@ -228,7 +228,7 @@ async fn an_unchanged_blob_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn content_that_does_not_match_its_digest_is_refused() {
+async fn upload_with_a_wrong_md5_is_rejected() {
     let cloud = Cloud::start().await;
     container(&cloud, "reports").await;
     let authorization = format!("Bearer {}", cloud.token(STORAGE).await);
@@ -252,7 +252,7 @@ async fn content_that_does_not_match_its_digest_is_refused() {
 }
 
 #[tokio::test]
-async fn a_block_list_takes_staged_and_committed_blocks_and_no_others() {
+async fn block_list_accepts_only_staged_and_committed_blocks() {
     use azure_storage_blob::models::BlockLookupList;
     let cloud = Cloud::start().await;
     let container = container(&cloud, "reports").await;
@@ -290,7 +290,7 @@ async fn a_block_list_takes_staged_and_committed_blocks_and_no_others() {
 }
 
 #[tokio::test]
-async fn what_is_missing_has_its_own_error() {
+async fn missing_container_or_blob_returns_its_error_code() {
     let cloud = Cloud::start().await;
     let nowhere = cloud.container("nowhere");
     let upload = nowhere.blob_client("a").upload(content("a"), None).await;
@@ -318,7 +318,7 @@ async fn what_is_missing_has_its_own_error() {
 }
 
 #[tokio::test]
-async fn a_failure_to_order_looks_like_one_of_the_service() {
+async fn injected_status_has_the_error_body_of_blob_storage() {
     let cloud = Cloud::start().await;
     cloud.emulator.inject(Endpoint::Blob, Fault::status(503));
     let response = cloud.get_blob_with(None).await;
@@ -332,7 +332,7 @@ async fn a_failure_to_order_looks_like_one_of_the_service() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_token_is_named() {
+async fn invalid_token_returns_a_challenge_with_the_reason() {
     let cloud = Cloud::start().await;
     let response = cloud.get_blob_with(None).await;
     assert_eq!(response.status(), 401);
@@ -378,7 +378,7 @@ async fn every_fault_of_a_token_is_named() {
 }
 
 #[tokio::test]
-async fn a_token_needs_a_version_of_the_service_that_knows_tokens() {
+async fn token_is_rejected_below_the_first_service_version_with_tokens() {
     let cloud = Cloud::start().await;
     let authorization = format!("Bearer {}", cloud.token(STORAGE).await);
     let url = format!("{}/box/none", cloud.emulator.blob_account_url());

@@ -14,7 +14,7 @@ use support::parts;
 use support::token_request::TokenRequest;
 
 #[tokio::test]
-async fn an_application_has_one_secret_that_may_expire() {
+async fn only_the_latest_client_secret_is_accepted_until_it_expires() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let with_secret = |secret| {

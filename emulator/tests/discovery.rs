@@ -17,7 +17,7 @@ use support::token_request::TokenRequest;
 use support::{good_token, parts};
 
 #[tokio::test]
-async fn the_issuers_tokens_have_the_shape_of_a_real_clusters() {
+async fn signed_token_has_the_claims_of_a_real_cluster() {
     let emulator = Emulator::start().await.unwrap();
     let names = |value: &Value| {
         value
@@ -49,7 +49,7 @@ async fn the_issuers_tokens_have_the_shape_of_a_real_clusters() {
 }
 
 #[tokio::test]
-async fn the_issuers_keys_are_fetched_once_and_again_for_a_new_key() {
+async fn issuer_keys_are_fetched_once_and_again_for_an_unknown_key_id() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let fetches = || emulator.requests_to(Endpoint::Issuer).len();
@@ -79,7 +79,7 @@ async fn the_issuers_keys_are_fetched_once_and_again_for_a_new_key() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_fails_is_refused_until_it_is_back_unless_its_keys_are_known() {
+async fn failing_issuer_is_an_error_unless_its_keys_are_cached() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.issuer().stop();
@@ -99,7 +99,7 @@ async fn an_issuer_that_fails_is_refused_until_it_is_back_unless_its_keys_are_kn
 }
 
 #[tokio::test]
-async fn a_broken_jwk_set_or_certificate_fails_the_start() {
+async fn start_fails_for_an_invalid_jwk_set_or_certificate() {
     let error = Emulator::builder()
         .trust_issuer("https://a/", "{}")
         .start()

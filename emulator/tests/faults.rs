@@ -18,7 +18,7 @@ use support::token_request::TokenRequest;
 use support::{client, seconds, send};
 
 #[tokio::test]
-async fn an_injected_status_comes_with_entras_own_body() {
+async fn injected_status_has_the_error_body_of_entra() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.inject(Endpoint::Entra, Fault::status(503).times(2));
@@ -38,7 +38,7 @@ async fn an_injected_status_comes_with_entras_own_body() {
 }
 
 #[tokio::test]
-async fn a_fault_until_cleared_strikes_until_it_is_cleared() {
+async fn fault_until_cleared_applies_until_it_is_cleared() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.inject(Endpoint::Entra, Fault::status(500).until_cleared());
@@ -50,7 +50,7 @@ async fn a_fault_until_cleared_strikes_until_it_is_cleared() {
 }
 
 #[tokio::test]
-async fn a_throttle_says_when_to_come_back() {
+async fn throttle_returns_429_with_retry_after() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.inject(Endpoint::Entra, Fault::throttle(seconds(17)));
@@ -60,7 +60,7 @@ async fn a_throttle_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_reply_is_sent_as_given() {
+async fn custom_reply_is_sent_unchanged() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let html = http::Response::builder()
@@ -78,7 +78,7 @@ async fn a_reply_is_sent_as_given() {
 }
 
 #[tokio::test]
-async fn a_delayed_request_is_answered_as_usual() {
+async fn delayed_request_succeeds() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.inject(Endpoint::Entra, Fault::delay(Duration::from_millis(1)));
@@ -86,7 +86,7 @@ async fn a_delayed_request_is_answered_as_usual() {
 }
 
 #[tokio::test]
-async fn a_reset_request_has_no_response_and_a_truncated_one_half_of_it() {
+async fn reset_sends_no_response_and_truncate_sends_half_of_the_body() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let request = || TokenRequest::of(&pod).build(&emulator).try_into().unwrap();
@@ -114,7 +114,7 @@ async fn a_reset_request_has_no_response_and_a_truncated_one_half_of_it() {
 }
 
 #[tokio::test]
-async fn a_hanging_request_is_recorded_and_never_answered() {
+async fn hanging_request_is_recorded_without_a_status() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.inject(Endpoint::Entra, Fault::hang());

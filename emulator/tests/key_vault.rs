@@ -22,7 +22,7 @@ use serde_json::Value;
 use support::azure::{Cloud, STORAGE, VAULT, assert_refused, forged, header, text};
 
 #[tokio::test]
-async fn every_version_of_a_secret_can_be_got() {
+async fn every_version_of_a_secret_is_readable() {
     let cloud = Cloud::start().await;
     let client = cloud.secrets();
     let first = set(&client, "password", "one").await;
@@ -42,7 +42,7 @@ async fn every_version_of_a_secret_can_be_got() {
 }
 
 #[tokio::test]
-async fn the_first_request_meets_the_challenge_and_carries_no_value() {
+async fn sdk_client_sends_the_token_after_the_challenge() {
     let cloud = Cloud::start().await;
     set(&cloud.secrets(), "password", "one").await;
     let statuses: Vec<_> = cloud
@@ -55,7 +55,7 @@ async fn the_first_request_meets_the_challenge_and_carries_no_value() {
 }
 
 #[tokio::test]
-async fn a_list_comes_in_pages() {
+async fn secrets_are_listed_in_pages() {
     let cloud = Cloud::start().await;
     let client = cloud.secrets();
     for i in 0..5 {
@@ -79,7 +79,7 @@ async fn a_list_comes_in_pages() {
 }
 
 #[tokio::test]
-async fn a_deleted_secret_can_be_recovered_or_purged_and_its_name_is_taken_meanwhile() {
+async fn deleted_secret_keeps_its_name_until_recovered_or_purged() {
     let cloud = Cloud::start().await;
     let client = cloud.secrets();
     set(&client, "password", "one").await;
@@ -120,7 +120,7 @@ async fn a_deleted_secret_can_be_recovered_or_purged_and_its_name_is_taken_meanw
 }
 
 #[tokio::test]
-async fn a_disabled_secret_is_forbidden() {
+async fn reading_a_disabled_secret_is_forbidden() {
     let cloud = Cloud::start().await;
     let client = cloud.secrets();
     set(&client, "password", "one").await;
@@ -142,7 +142,7 @@ async fn a_disabled_secret_is_forbidden() {
 }
 
 #[tokio::test]
-async fn a_bad_name_a_missing_version_and_a_missing_secret_have_their_own_errors() {
+async fn invalid_name_and_missing_secret_or_version_return_their_error_codes() {
     let cloud = Cloud::start().await;
     let client = cloud.secrets();
     let bad_name = get(&client, "under_score", None).await;
@@ -155,7 +155,7 @@ async fn a_bad_name_a_missing_version_and_a_missing_secret_have_their_own_errors
 }
 
 #[tokio::test]
-async fn requests_without_api_version_or_with_a_wrong_body_are_bad() {
+async fn missing_api_version_and_invalid_body_are_bad_requests() {
     let cloud = Cloud::start().await;
     let authorization = format!("Bearer {}", cloud.token(VAULT).await);
     let headers = [("authorization", authorization.as_str())];
@@ -180,7 +180,7 @@ async fn requests_without_api_version_or_with_a_wrong_body_are_bad() {
 }
 
 #[tokio::test]
-async fn a_missing_token_is_answered_with_the_bare_challenge() {
+async fn missing_token_returns_a_challenge_without_an_error() {
     let cloud = Cloud::start().await;
     let response = cloud.get_secret_with(None).await;
     assert_eq!(response.status(), 401);
@@ -194,7 +194,7 @@ async fn a_missing_token_is_answered_with_the_bare_challenge() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_token_is_named_in_the_challenge() {
+async fn invalid_token_is_explained_in_the_challenge() {
     let cloud = Cloud::start().await;
     let good = cloud.token(VAULT).await;
     assert_eq!(

@@ -21,7 +21,7 @@ use support::now;
 const VAULT: &str = "https://vault.azure.net";
 
 #[tokio::test]
-async fn a_machine_has_tokens_that_the_services_take() {
+async fn imds_token_is_accepted_by_key_vault() {
     let emulator = Emulator::start().await.unwrap();
     let identity = emulator.assign_system_identity();
     assert_eq!(emulator.assign_system_identity(), identity, "there is only one");
@@ -63,7 +63,7 @@ async fn a_machine_has_tokens_that_the_services_take() {
 }
 
 #[tokio::test]
-async fn an_identity_answers_to_each_of_its_names_and_to_no_other() {
+async fn identity_is_found_by_each_of_its_ids() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
     let (orders, billing) = (
@@ -105,7 +105,7 @@ async fn an_identity_answers_to_each_of_its_names_and_to_no_other() {
 }
 
 #[tokio::test]
-async fn without_a_name_the_system_assigned_identity_answers_or_on_a_machine_the_only_one() {
+async fn default_identity_is_the_system_assigned_or_on_imds_the_only_one() {
     let emulator = Emulator::start().await.unwrap();
     let not_found = json!({ "error": "invalid_request", "error_description": "Identity not found" });
     assert_eq!(imds(&emulator, &[]).await, (400, not_found.clone()));
@@ -148,7 +148,7 @@ async fn without_a_name_the_system_assigned_identity_answers_or_on_a_machine_the
 }
 
 #[tokio::test]
-async fn the_metadata_endpoint_refuses_what_the_real_one_refuses() {
+async fn imds_rejects_invalid_requests() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
     let path = "/metadata/identity/oauth2/token";
@@ -228,7 +228,7 @@ async fn the_metadata_endpoint_refuses_what_the_real_one_refuses() {
 }
 
 #[tokio::test]
-async fn an_app_must_show_the_header_that_it_was_given() {
+async fn app_service_requires_its_identity_header() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
     let url = emulator.app_service_url();
@@ -261,7 +261,7 @@ async fn an_app_must_show_the_header_that_it_was_given() {
 }
 
 #[tokio::test]
-async fn faults_and_the_log_work_here_too_and_the_header_stays_hidden() {
+async fn faults_and_request_log_cover_managed_identities() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
     emulator.inject(Endpoint::Imds, Fault::status(410));
@@ -304,7 +304,7 @@ mod sdk {
     use super::{Emulator, ManagedIdentity};
 
     #[tokio::test]
-    async fn the_sdk_reads_the_answers_of_the_metadata_endpoint() {
+    async fn sdk_managed_identity_credential_gets_tokens_from_imds() {
         let emulator = Emulator::start().await.unwrap();
         let identity = ManagedIdentity::named("orders");
         let token = async |id: UserAssignedId| {

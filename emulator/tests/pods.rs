@@ -21,7 +21,7 @@ use support::{good_token, read, token_of};
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_rotated_token_is_readable_at_every_instant() {
+async fn token_file_is_readable_at_any_time_during_rotation() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let first = token_of(&pod);
@@ -53,7 +53,7 @@ async fn a_rotated_token_is_readable_at_every_instant() {
 }
 
 #[tokio::test]
-async fn a_given_token_takes_the_place_of_the_old_one() {
+async fn projected_token_replaces_the_previous_one() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     pod.project(&good_token().audience("elsewhere")).unwrap();
@@ -61,7 +61,7 @@ async fn a_given_token_takes_the_place_of_the_old_one() {
 }
 
 #[tokio::test]
-async fn a_pod_has_the_variables_that_the_webhook_injects() {
+async fn pod_has_the_variables_set_by_the_webhook() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let expected = [
@@ -84,7 +84,7 @@ async fn a_pod_has_the_variables_that_the_webhook_injects() {
 }
 
 #[tokio::test]
-async fn a_dropped_emulator_frees_its_ports_and_removes_its_files() {
+async fn dropping_the_emulator_frees_ports_and_removes_files() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);

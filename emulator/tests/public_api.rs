@@ -19,7 +19,7 @@ macro_rules! types {
 }
 
 #[test]
-fn every_public_item_can_be_shared_kept_and_shown() {
+fn public_types_are_debug_send_sync_and_static() {
     let checked = BTreeSet::from(types![
         ClusterIssuer,
         Emulator,

@@ -15,7 +15,7 @@ use support::token_of;
 use support::token_request::TokenRequest;
 
 #[tokio::test]
-async fn requests_are_recorded_in_order_with_what_was_sent() {
+async fn requests_are_recorded_in_order_with_headers_and_form() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let request = TokenRequest::of(&pod);
@@ -44,7 +44,7 @@ async fn requests_are_recorded_in_order_with_what_was_sent() {
 }
 
 #[tokio::test]
-async fn no_debug_output_shows_a_secret() {
+async fn debug_output_contains_no_secret() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let request = TokenRequest::of(&pod).header("authorization", "Bearer planted-bearer");

@@ -245,7 +245,7 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
 ];
 
 #[tokio::test]
-async fn every_wrong_request_is_refused_as_entra_refuses_it() {
+async fn invalid_token_requests_return_the_status_and_code_of_entra() {
     let emulator = emulator_at(&SettableClock::at(now())).await;
     for (name, request, expected) in REFUSALS {
         let pod = emulator.pod("shop", "orders").unwrap();
@@ -261,7 +261,7 @@ async fn every_wrong_request_is_refused_as_entra_refuses_it() {
 }
 
 #[tokio::test]
-async fn of_several_wrong_things_the_first_in_entras_order_decides() {
+async fn first_failed_check_determines_the_error_code() {
     let emulator = emulator_at(&SettableClock::at(now())).await;
     let pod = emulator.pod("shop", "orders").unwrap();
     let expired = good_token().issued_at(now() - seconds(7200));
@@ -297,7 +297,7 @@ async fn of_several_wrong_things_the_first_in_entras_order_decides() {
 }
 
 #[tokio::test]
-async fn a_refusal_has_the_shape_of_entras() {
+async fn error_response_has_the_fields_of_entra() {
     let emulator = emulator_at(&SettableClock::at(UNIX_EPOCH + seconds(1_795_474_085))).await;
     let pod = emulator.pod("shop", "orders").unwrap();
     let request = TokenRequest::of(&pod).without("scope");
@@ -350,7 +350,7 @@ async fn a_refusal_has_the_shape_of_entras() {
 }
 
 #[tokio::test]
-async fn the_token_endpoint_takes_posts_only() {
+async fn token_endpoint_rejects_get() {
     let emulator = Emulator::start().await.unwrap();
     let path = format!("{}/oauth2/v2.0/token", emulator.entra().tenant_id());
     let reply = get(&emulator, &format!("{}{path}", emulator.authority_host())).await;
@@ -358,7 +358,7 @@ async fn the_token_endpoint_takes_posts_only() {
 }
 
 #[tokio::test]
-async fn a_token_has_the_claims_and_the_signature_of_entras() {
+async fn access_token_has_the_claims_and_signature_of_entra() {
     let start = now();
     let emulator = emulator_at(&SettableClock::at(start)).await;
     let pod = emulator.pod("shop", "orders").unwrap();
@@ -413,7 +413,7 @@ async fn a_token_has_the_claims_and_the_signature_of_entras() {
 }
 
 #[tokio::test]
-async fn a_scope_names_its_resource_to_the_last_slash() {
+async fn audience_is_the_scope_without_its_default_suffix() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.entra().register_resource("api://orders");
@@ -436,7 +436,7 @@ async fn a_scope_names_its_resource_to_the_last_slash() {
 }
 
 #[tokio::test]
-async fn lifetime_and_refresh_in_are_as_ordered() {
+async fn token_response_has_the_configured_lifetime_and_refresh_in() {
     let emulator = Emulator::builder()
         .access_token_lifetime(seconds(86_399))
         .refresh_in(seconds(43_199))
@@ -460,7 +460,7 @@ async fn lifetime_and_refresh_in_are_as_ordered() {
 }
 
 #[tokio::test]
-async fn a_disabled_application_is_let_in_again_when_it_is_registered_again() {
+async fn registering_again_enables_a_disabled_application() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.entra().disable_application(pod.client_id());
