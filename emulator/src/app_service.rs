@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::entra::Entra;
 use super::guid::Guid;
 use super::identity_query::IdentityQuery;
-use super::managed_identity::{CLIENT_ID, ManagedIdentities, Name, OBJECT_ID, RESOURCE_ID};
+use super::managed_identity::{CLIENT_ID, IdField, ManagedIdentities, OBJECT_ID, RESOURCE_ID};
 use super::request_log::IDENTITY_HEADER;
 use super::server::{Service, json};
 
@@ -60,7 +60,7 @@ impl AppService {
         if request.method() != Method::GET {
             return Err((StatusCode::METHOD_NOT_ALLOWED, "Only GET is allowed.".to_owned()));
         }
-        let query = IdentityQuery::of(request);
+        let query = IdentityQuery::parse(request);
         if query.get("api-version") != Some(VERSION) {
             return Err(bad_request("The api-version is missing or not supported."));
         }
@@ -68,7 +68,7 @@ impl AppService {
             .get("resource")
             .ok_or_else(|| bad_request("The parameter resource is missing."))?;
         // Unlike a machine, an app has no default but the system-assigned identity.
-        let identity = match query.ids(NAMES).as_slice() {
+        let identity = match query.ids(ID_PARAMETERS).as_slice() {
             [] => self.identities.system(),
             [(name, id)] => self.identities.find(*name, id),
             _ => {
@@ -83,8 +83,8 @@ impl AppService {
         let issued = self
             .entra
             .issue_to_managed_identity(&identity, resource)
-            .map_err(|refusal| {
-                let text = refusal.get("error_description").and_then(Value::as_str);
+            .map_err(|error| {
+                let text = error.get("error_description").and_then(Value::as_str);
                 bad_request(text.unwrap_or_default())
             })?;
         Ok(json!({
@@ -102,19 +102,19 @@ impl Service for AppService {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         match self.token(&request) {
             Ok(body) => json(StatusCode::OK, &body),
-            Err((status, text)) => refusal(status, &text),
+            Err((status, text)) => error_response(status, &text),
         }
     }
 
     fn failure(&self, status: StatusCode, _request: &Request<Bytes>) -> Response<Bytes> {
-        refusal(
+        error_response(
             status,
             "An unexpected error occured while fetching the AAD Token.",
         )
     }
 }
 
-fn refusal(status: StatusCode, text: &str) -> Response<Bytes> {
+fn error_response(status: StatusCode, text: &str) -> Response<Bytes> {
     let body = json!({
         "statusCode": status.as_u16(),
         "message": text,
@@ -124,7 +124,7 @@ fn refusal(status: StatusCode, text: &str) -> Response<Bytes> {
 }
 
 /// `object_id` is another word for `principal_id`.
-const NAMES: &[(&str, Name)] = &[
+const ID_PARAMETERS: &[(&str, IdField)] = &[
     ("client_id", CLIENT_ID),
     ("principal_id", OBJECT_ID),
     ("object_id", OBJECT_ID),

@@ -69,7 +69,7 @@ impl BearerVerifier {
         }
         if !audiences
             .iter()
-            .any(|right| without_slash(right) == without_slash(&aud))
+            .any(|right| trim_slash(right) == trim_slash(&aud))
         {
             return Err(BearerError::Audience);
         }
@@ -102,7 +102,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn without_slash(audience: &str) -> &str {
+fn trim_slash(audience: &str) -> &str {
     audience.strip_suffix('/').unwrap_or(audience)
 }
 
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn invalid_token_returns_the_failed_check() {
         let entra = SigningKey::generate().unwrap();
-        let stranger = SigningKey::generate().unwrap();
+        let other_key = SigningKey::generate().unwrap();
         let verifier = BearerVerifier::new(
             entra.public().clone(),
             ISSUER.to_owned(),
@@ -166,7 +166,7 @@ mod tests {
             ),
             (
                 "another key",
-                bearer(&stranger, &good),
+                bearer(&other_key, &good),
                 Err(BearerError::Signature),
             ),
             ("no key id", Some(unnamed), Err(BearerError::Signature)),

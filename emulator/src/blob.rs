@@ -1,10 +1,10 @@
 mod block_blob;
 mod block_list;
-mod call;
 mod container;
+mod error_response;
 mod header;
 mod list;
-mod refusal;
+mod request;
 mod response;
 mod state;
 mod xml;
@@ -17,9 +17,9 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use self::call::Call;
+use self::error_response::ErrorResponse;
 use self::header::set;
-use self::refusal::Refusal;
+use self::request::BlobRequest;
 use self::state::State;
 use super::bearer::{BearerError, BearerVerifier};
 use super::clock::Clock;
@@ -54,13 +54,13 @@ impl BlobAccount {
     }
 
     /// The answer to one request: the token is looked at before anything else, as by the real service.
-    fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Refusal> {
-        self.authenticate(request.headers())?;
-        let call = Call::of(request);
-        call.refuse_what_is_missing_here()?;
-        let mut path = request.uri().path().trim_start_matches('/').splitn(3, '/');
+    fn route(&self, raw: &Request<Bytes>) -> Result<Response<Bytes>, ErrorResponse> {
+        self.authenticate(raw.headers())?;
+        let request = BlobRequest::parse(raw);
+        request.reject_unsupported()?;
+        let mut path = raw.uri().path().trim_start_matches('/').splitn(3, '/');
         if path.next() != Some(&self.name) {
-            return Err(Refusal::not_found(
+            return Err(ErrorResponse::not_found(
                 "ResourceNotFound",
                 "The specified resource does not exist.",
             ));
@@ -71,31 +71,31 @@ impl BlobAccount {
 
         let now = self.clock.now();
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let on_container = call.parameter("restype") == Some("container");
+        let on_container = request.parameter("restype") == Some("container");
         match (container, blob) {
-            (None, _) => state.answer(&call, &self.name),
-            (Some(container), _) if !is_container_name(&container) => Err(Refusal::bad_request(
+            (None, _) => state.handle_account(&request, &self.name),
+            (Some(container), _) if !is_container_name(&container) => Err(ErrorResponse::bad_request(
                 "InvalidResourceName",
                 "The specified resource name contains invalid characters.",
             )),
             (Some(container), None) if on_container => {
-                state.answer_container(container, &call, now, &self.name)
+                state.handle_container(container, &request, now, &self.name)
             }
-            (Some(container), Some(blob)) => state.answer_blob(&container, blob, &call, now),
-            _ => Err(Refusal::not_implemented()),
+            (Some(container), Some(blob)) => state.handle_blob(&container, blob, &request, now),
+            _ => Err(ErrorResponse::not_implemented()),
         }
     }
 
     /// Whether the request brings a right token. Storage reads one only from a request that names a version of the
     /// service that knows bearer tokens.
-    fn authenticate(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn authenticate(&self, headers: &HeaderMap) -> Result<(), ErrorResponse> {
         let version = headers
             .get(header::VERSION)
             .map_or(&[][..], HeaderValue::as_bytes);
         if headers.contains_key(AUTHORIZATION) && version < FIRST_VERSION_WITH_BEARER {
-            return Err(Refusal {
+            return Err(ErrorResponse {
                 detail: Some("Authentication scheme Bearer is not supported in this version."),
-                ..Refusal::new(
+                ..ErrorResponse::new(
                     StatusCode::FORBIDDEN,
                     "AuthenticationFailed",
                     "Server failed to authenticate the request. Make sure the value of Authorization header is \
@@ -110,7 +110,7 @@ impl BlobAccount {
     }
 
     /// The 401 that tells a client whom to ask for a token, and for what.
-    fn challenge(&self, error: BearerError) -> Refusal {
+    fn challenge(&self, error: BearerError) -> ErrorResponse {
         let detail = match error {
             BearerError::Missing => None,
             BearerError::Malformed => Some("The token is not well formed."),
@@ -126,10 +126,10 @@ impl BlobAccount {
         };
         let uri = self.verifier.authorization_uri();
         let challenge = format!("Bearer authorization_uri={uri}/oauth2/authorize resource_id={RESOURCE}");
-        Refusal {
+        ErrorResponse {
             detail,
             header: Some((WWW_AUTHENTICATE, challenge)),
-            ..Refusal::new(
+            ..ErrorResponse::new(
                 StatusCode::UNAUTHORIZED,
                 code,
                 "Server failed to authenticate the request. Please refer to the information in the www-authenticate \
@@ -139,10 +139,14 @@ impl BlobAccount {
     }
 
     /// Writes what every answer carries, and takes the body from one to `HEAD`.
-    fn finish(&self, request: &Request<Bytes>, answer: Result<Response<Bytes>, Refusal>) -> Response<Bytes> {
+    fn finish(
+        &self,
+        request: &Request<Bytes>,
+        result: Result<Response<Bytes>, ErrorResponse>,
+    ) -> Response<Bytes> {
         let request_id = Guid::random().to_string();
         let time = httpdate::fmt_http_date(self.clock.now());
-        let mut response = answer.unwrap_or_else(|refusal| refusal.into_response(&request_id, &time));
+        let mut response = result.unwrap_or_else(|error| error.into_response(&request_id, &time));
         if request.method() == Method::HEAD {
             let length = response.body().len();
             set(response.headers_mut(), CONTENT_LENGTH, length);
@@ -162,7 +166,7 @@ impl BlobAccount {
 #[async_trait]
 impl Service for BlobAccount {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        self.finish(&request, self.answer(&request))
+        self.finish(&request, self.route(&request))
     }
 
     fn failure(&self, status: StatusCode, request: &Request<Bytes>) -> Response<Bytes> {
@@ -180,7 +184,7 @@ impl Service for BlobAccount {
                 "The server encountered an internal error. Please retry the request.",
             ),
         };
-        self.finish(request, Err(Refusal::new(status, code, message)))
+        self.finish(request, Err(ErrorResponse::new(status, code, message)))
     }
 }
 

@@ -1,8 +1,8 @@
 mod access_token;
 mod directory;
+mod error_response;
 mod federated_credential;
 mod issuer_keys;
-mod refusal;
 mod token_request;
 
 use std::fmt;
@@ -16,13 +16,13 @@ use http::header::{CACHE_CONTROL, PRAGMA};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-pub(super) use self::access_token::Issued;
+pub(super) use self::access_token::IssuedToken;
 use self::access_token::{Principal, token_issuer};
 use self::directory::{Application, Directory};
+use self::error_response::{ErrorResponse, RequestIds};
 pub use self::federated_credential::FederatedCredential;
 pub(super) use self::issuer_keys::IssuerKeys;
-use self::refusal::{Refusal, RequestIds};
-use self::token_request::{Assertion, Form, resource_of};
+use self::token_request::{Assertion, Form, resource_from_scope};
 use super::bearer::BearerVerifier;
 use super::clock::Clock;
 use super::guid::Guid;
@@ -121,7 +121,7 @@ impl Entra {
     ///
     /// If there is no certificate of an RSA key in `pem`.
     pub fn register_certificate(&self, client_id: &str, pem: impl AsRef<[u8]>) -> io::Result<()> {
-        let key = PublicKey::of_certificate(pem.as_ref())?;
+        let key = PublicKey::from_certificate(pem.as_ref())?;
         self.directory().application(client_id).certificates.push(key);
         Ok(())
     }
@@ -168,14 +168,17 @@ impl Entra {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn token(&self, tenant: &str, request: &Request<Bytes>) -> Result<Value, Refusal> {
+    async fn token(&self, tenant: &str, request: &Request<Bytes>) -> Result<Value, ErrorResponse> {
         if request.method() != Method::POST {
-            return Err(Refusal::new(900_561, "The endpoint only accepts POST requests."));
+            return Err(ErrorResponse::new(
+                900_561,
+                "The endpoint only accepts POST requests.",
+            ));
         }
         self.check_tenant(tenant)?;
         let form = Form::parse(request.body());
         if form.required("grant_type")? != "client_credentials" {
-            return Err(Refusal::new(
+            return Err(ErrorResponse::new(
                 70_003,
                 "The app requested an unsupported grant type.",
             ));
@@ -184,7 +187,7 @@ impl Entra {
         let application = self
             .directory()
             .enabled_application(&client_id, &self.tenant_id)?;
-        let proof = if let Some(secret) = form.field("client_secret") {
+        let appidacr = if let Some(secret) = form.field("client_secret") {
             application.check_secret(secret)?;
             "1"
         } else {
@@ -198,12 +201,12 @@ impl Entra {
             .await?;
             "2"
         };
-        let resource = resource_of(form.required("scope")?)?;
+        let resource = resource_from_scope(form.required("scope")?)?;
         self.directory().check_resource(&resource, &self.tenant_id)?;
         let principal = Principal {
             client_id: &client_id,
             object_id: &application.object_id,
-            proof,
+            appidacr,
             resource_id: None,
         };
         Ok(self.reply(&self.issue(&principal, &resource)))
@@ -215,7 +218,7 @@ impl Entra {
         client_id: &str,
         application: &Application,
         token_endpoint: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ErrorResponse> {
         let now = self.clock.now();
         if assertion.claims().iss.eq_ignore_ascii_case(client_id) {
             assertion.check_certificate(&application.certificates, client_id, token_endpoint)?;
@@ -223,11 +226,11 @@ impl Entra {
         }
         if application.federated_credentials.is_empty() {
             let text = format!("The client '{client_id}' has no configured federated identity credentials.");
-            return Err(Refusal::new(70_025, text));
+            return Err(ErrorResponse::new(70_025, text));
         }
         if [token_issuer(&self.tenant_id), self.discovery_issuer()].contains(&assertion.claims().iss) {
             let text = "Tokens issued by Entra itself may not be used for federated identity flows.";
-            return Err(Refusal::new(700_222, text));
+            return Err(ErrorResponse::new(700_222, text));
         }
         assertion.check_match(&application.federated_credentials)?;
         assertion.check_signature(&self.issuer_keys).await?;
@@ -239,20 +242,20 @@ impl Entra {
         &self,
         identity: &ManagedIdentity,
         resource: &str,
-    ) -> Result<Issued, Value> {
+    ) -> Result<IssuedToken, Value> {
         self.directory()
             .check_resource(resource, &self.tenant_id)
-            .map_err(|refusal| self.explain(&refusal, &RequestIds::random()))?;
+            .map_err(|error| self.error_body(&error, &RequestIds::random()))?;
         let principal = Principal {
             client_id: &identity.client_id,
             object_id: &identity.object_id,
-            proof: "2",
+            appidacr: "2",
             resource_id: Some(&identity.resource_id),
         };
         Ok(self.issue(&principal, resource))
     }
 
-    fn check_tenant(&self, tenant: &str) -> Result<(), Refusal> {
+    fn check_tenant(&self, tenant: &str) -> Result<(), ErrorResponse> {
         if tenant.eq_ignore_ascii_case(&self.tenant_id) {
             return Ok(());
         }
@@ -263,21 +266,21 @@ impl Entra {
         if is_guid || tenant.contains('.') {
             let text =
                 format!("Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID.");
-            return Err(Refusal::new(90_002, text));
+            return Err(ErrorResponse::new(90_002, text));
         }
         let text = format!(
             "Specified tenant identifier '{tenant}' is neither a valid DNS name, nor a valid external domain."
         );
-        Err(Refusal::new(900_023, text))
+        Err(ErrorResponse::new(900_023, text))
     }
 
-    fn issue(&self, principal: &Principal<'_>, resource: &str) -> Issued {
+    fn issue(&self, principal: &Principal<'_>, resource: &str) -> IssuedToken {
         let lifetime = self.directory().access_token_lifetime.as_secs();
         let now = unix_seconds(self.clock.now());
         principal.issue(&self.tenant_id, resource, &self.key, now, lifetime)
     }
 
-    fn reply(&self, issued: &Issued) -> Value {
+    fn reply(&self, issued: &IssuedToken) -> Value {
         let mut reply = json!({
             "token_type": "Bearer",
             "expires_in": issued.lifetime,
@@ -312,9 +315,9 @@ impl Entra {
     }
 
     /// The status and body of the answer.
-    async fn answer(&self, request: &Request<Bytes>, ids: &RequestIds) -> (StatusCode, Value) {
+    async fn route(&self, request: &Request<Bytes>, ids: &RequestIds) -> (StatusCode, Value) {
         let (tenant, endpoint) = split_path(request.uri().path());
-        let answer = match (request.method(), endpoint) {
+        let result = match (request.method(), endpoint) {
             (_, "oauth2/v2.0/token") => self.token(tenant, request).await,
             (&Method::GET, "v2.0/.well-known/openid-configuration") => {
                 self.check_tenant(tenant).map(|()| self.discovery())
@@ -324,28 +327,32 @@ impl Entra {
             }
             _ => return (StatusCode::NOT_FOUND, Value::Null),
         };
-        match answer {
+        match result {
             Ok(body) => (StatusCode::OK, body),
-            Err(refusal) => (refusal.status(), self.explain(&refusal, ids)),
+            Err(error) => (error.status(), self.error_body(&error, ids)),
         }
     }
 
-    fn explain(&self, refusal: &Refusal, ids: &RequestIds) -> Value {
-        refusal.to_json(&self.authority, ids, self.clock.now())
+    fn error_body(&self, error: &ErrorResponse, ids: &RequestIds) -> Value {
+        error.to_json(&self.authority, ids, self.clock.now())
     }
 }
 
 #[async_trait]
 impl Service for Entra {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let ids = RequestIds::of(&request);
-        let (status, body) = self.answer(&request, &ids).await;
+        let ids = RequestIds::from_request(&request);
+        let (status, body) = self.route(&request, &ids).await;
         respond(status, &body, &ids)
     }
 
     fn failure(&self, status: StatusCode, request: &Request<Bytes>) -> Response<Bytes> {
-        let ids = RequestIds::of(request);
-        respond(status, &self.explain(&Refusal::of_status(status), &ids), &ids)
+        let ids = RequestIds::from_request(request);
+        respond(
+            status,
+            &self.error_body(&ErrorResponse::from_status(status), &ids),
+            &ids,
+        )
     }
 }
 

@@ -3,13 +3,13 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use http::Request;
 
-use super::managed_identity::Name;
+use super::managed_identity::IdField;
 
 /// The parameters of a query; empty ones count as missing.
 pub(super) struct IdentityQuery(HashMap<String, String>);
 
 impl IdentityQuery {
-    pub(super) fn of(request: &Request<Bytes>) -> Self {
+    pub(super) fn parse(request: &Request<Bytes>) -> Self {
         let query = request.uri().query().unwrap_or_default();
         let mut parameters: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
@@ -23,7 +23,7 @@ impl IdentityQuery {
     }
 
     /// Which of `names` are given, and what they say.
-    pub(super) fn ids(&self, names: &[(&str, Name)]) -> Vec<(Name, &str)> {
+    pub(super) fn ids(&self, names: &[(&str, IdField)]) -> Vec<(IdField, &str)> {
         names
             .iter()
             .filter_map(|(parameter, name)| Some((*name, self.get(parameter)?)))

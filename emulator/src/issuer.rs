@@ -56,7 +56,7 @@ impl ClusterIssuer {
         let header = json!({ "alg": token.algorithm, "kid": kid });
         let now = self.clock.now();
         let signed = keys.current.sign(&header, &token.claims(&self.url, now));
-        if !token.signed_by_stranger {
+        if !token.has_invalid_signature {
             return signed;
         }
         // The signature of something else: right in length and form, and as wrong as one of another key.

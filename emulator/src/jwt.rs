@@ -76,7 +76,7 @@ pub(super) struct PublicKey {
 
 impl PublicKey {
     /// The RSA key of the first certificate in `pem`, with the certificate's SHA-256 thumbprint for an id.
-    pub(super) fn of_certificate(pem: &[u8]) -> io::Result<Self> {
+    pub(super) fn from_certificate(pem: &[u8]) -> io::Result<Self> {
         let certificate = CertificateDer::from_pem_slice(pem).map_err(io::Error::other)?;
         let (_, parsed) = parse_x509_certificate(&certificate).map_err(io::Error::other)?;
         let utils = &DEFAULT_PROVIDER.key_utils;

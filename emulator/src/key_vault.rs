@@ -1,5 +1,5 @@
-mod call;
-mod refusal;
+mod error_response;
+mod request;
 mod secret;
 
 use std::collections::BTreeMap;
@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 
-use self::call::Call;
-use self::refusal::Refusal;
+use self::error_response::ErrorResponse;
+use self::request::VaultRequest;
 use self::secret::Secret;
 use super::bearer::{BearerError, BearerVerifier};
 use super::clock::Clock;
@@ -42,22 +42,24 @@ impl KeyVault {
     }
 
     /// The answer to one request, in the service's order: the token, then `api-version`, then the name, then the rest.
-    fn answer(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Refusal> {
+    fn route(&self, raw: &Request<Bytes>) -> Result<Response<Bytes>, ErrorResponse> {
         self.verifier
-            .verify(request.headers(), &[RESOURCE])
+            .verify(raw.headers(), &[RESOURCE])
             .map_err(|error| self.challenge(error))?;
-        let call = Call::of(request);
-        if call.parameter("api-version").is_none_or(str::is_empty) {
-            return Err(Refusal::bad_parameter("api-version must be specified".to_owned()));
+        let request = VaultRequest::parse(raw);
+        if request.parameter("api-version").is_none_or(str::is_empty) {
+            return Err(ErrorResponse::bad_parameter(
+                "api-version must be specified".to_owned(),
+            ));
         }
-        let segments: Vec<&str> = request
+        let segments: Vec<&str> = raw
             .uri()
             .path()
             .split('/')
             .filter(|part| !part.is_empty())
             .collect();
         if let Some(name) = segments.get(1).filter(|name| !is_name(name)) {
-            return Err(Refusal::bad_parameter(format!(
+            return Err(ErrorResponse::bad_parameter(format!(
                 "The request URI contains an invalid name: {name}"
             )));
         }
@@ -65,9 +67,9 @@ impl KeyVault {
         let now = unix_seconds(self.clock.now());
         let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
         match segments.as_slice() {
-            ["secrets", rest @ ..] => call.answer(&mut secrets, rest, now),
-            ["deletedsecrets", rest @ ..] => call.answer_deleted(&mut secrets, rest),
-            _ => Err(Refusal::new(
+            ["secrets", rest @ ..] => request.handle_secrets(&mut secrets, rest, now),
+            ["deletedsecrets", rest @ ..] => request.handle_deleted_secrets(&mut secrets, rest),
+            _ => Err(ErrorResponse::new(
                 StatusCode::NOT_FOUND,
                 "NotFound",
                 "No such resource in this vault.".to_owned(),
@@ -78,7 +80,7 @@ impl KeyVault {
     /// The 401 with which the service tells a client whom to ask for a token, and for what.
     ///
     /// The texts with an `AKV` number are the service's own; it takes the others from the library that reads the token.
-    fn challenge(&self, error: BearerError) -> Refusal {
+    fn challenge(&self, error: BearerError) -> ErrorResponse {
         let message = match error {
             BearerError::Missing => "AKV10000: Request is missing a Bearer or PoP token.",
             BearerError::Malformed => "Error validating token: IDX12741: JWT must have three segments (JWS).",
@@ -101,9 +103,9 @@ impl KeyVault {
             challenge.push_str(message);
             challenge.push('"');
         }
-        Refusal {
+        ErrorResponse {
             challenge: HeaderValue::try_from(challenge).ok(),
-            ..Refusal::new(StatusCode::UNAUTHORIZED, "Unauthorized", message.to_owned())
+            ..ErrorResponse::new(StatusCode::UNAUTHORIZED, "Unauthorized", message.to_owned())
         }
     }
 }
@@ -111,7 +113,7 @@ impl KeyVault {
 #[async_trait]
 impl Service for KeyVault {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let mut response = self.answer(&request).unwrap_or_else(Refusal::into_response);
+        let mut response = self.route(&request).unwrap_or_else(ErrorResponse::into_response);
         let headers = response.headers_mut();
         headers.insert(REGION, HeaderValue::from_static("emulator"));
         if let Ok(id) = HeaderValue::try_from(Guid::random().to_string()) {

@@ -26,12 +26,12 @@ pub struct ManagedIdentity {
 impl ManagedIdentity {
     /// A user-assigned identity of this name, with ids of its own.
     pub fn named(name: &str) -> Self {
-        Self::at(&format!(
+        Self::with_provider_path(&format!(
             "Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
         ))
     }
 
-    fn at(provider_path: &str) -> Self {
+    fn with_provider_path(provider_path: &str) -> Self {
         Self {
             client_id: Guid::random().to_string(),
             object_id: Guid::random().to_string(),
@@ -59,7 +59,7 @@ impl ManagedIdentities {
     }
 
     pub(super) fn assign_system(&self) -> ManagedIdentity {
-        let machine = || ManagedIdentity::at("Microsoft.Compute/virtualMachines/emulator");
+        let machine = || ManagedIdentity::with_provider_path("Microsoft.Compute/virtualMachines/emulator");
         self.lock().system.get_or_insert_with(machine).clone()
     }
 
@@ -72,7 +72,7 @@ impl ManagedIdentities {
     }
 
     /// The identity of which `name` gives this id.
-    pub(super) fn find(&self, name: Name, id: &str) -> Option<ManagedIdentity> {
+    pub(super) fn find(&self, name: IdField, id: &str) -> Option<ManagedIdentity> {
         let assigned = self.lock();
         let mut all = assigned.user.iter().chain(&assigned.system);
         all.find(|identity| name(identity).eq_ignore_ascii_case(id))
@@ -85,8 +85,8 @@ impl ManagedIdentities {
 }
 
 /// Gives one of an identity's three names.
-pub(super) type Name = fn(&ManagedIdentity) -> &str;
+pub(super) type IdField = fn(&ManagedIdentity) -> &str;
 
-pub(super) const CLIENT_ID: Name = |identity| &identity.client_id;
-pub(super) const OBJECT_ID: Name = |identity| &identity.object_id;
-pub(super) const RESOURCE_ID: Name = |identity| &identity.resource_id;
+pub(super) const CLIENT_ID: IdField = |identity| &identity.client_id;
+pub(super) const OBJECT_ID: IdField = |identity| &identity.object_id;
+pub(super) const RESOURCE_ID: IdField = |identity| &identity.resource_id;

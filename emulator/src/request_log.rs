@@ -61,7 +61,7 @@ impl RecordedRequest {
         self.status.get().map(StatusCode::as_u16)
     }
 
-    pub(super) fn answered(&self, status: StatusCode) {
+    pub(super) fn set_status(&self, status: StatusCode) {
         // Each request is answered once.
         let _ = self.status.set(status);
     }
@@ -82,7 +82,7 @@ impl fmt::Debug for RecordedRequest {
             )
         });
         let form = url::form_urlencoded::parse(&self.form).map(|(name, value)| {
-            let shown = SHOWN_FIELDS.contains(&name.as_ref());
+            let shown = VISIBLE_FORM_FIELDS.contains(&name.as_ref());
             (
                 name.into_owned(),
                 if shown {
@@ -127,7 +127,7 @@ impl RequestLog {
             status: Arc::default(),
         };
         let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if requests.len() == KEPT {
+        if requests.len() == MAX_RECORDED_REQUESTS {
             requests.pop_front();
         }
         requests.push_back(recorded.clone());
@@ -150,7 +150,7 @@ pub(super) const IDENTITY_HEADER: &str = "x-identity-header";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// The fields of a token request that are no secrets; every other one is redacted.
-const SHOWN_FIELDS: [&str; 5] = [
+const VISIBLE_FORM_FIELDS: [&str; 5] = [
     "client_assertion_type",
     "client_id",
     "grant_type",
@@ -159,4 +159,4 @@ const SHOWN_FIELDS: [&str; 5] = [
 ];
 
 /// Enough for any test, and a bound for an emulator that runs for days.
-const KEPT: usize = 65_536;
+const MAX_RECORDED_REQUESTS: usize = 65_536;

@@ -134,7 +134,7 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, handler: Arc<Handler
 }
 
 async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin, handler: &Handler) {
-    let service = service_fn(|request| handler.answer(request));
+    let service = service_fn(|request| handler.handle(request));
     // As above.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
@@ -149,15 +149,15 @@ struct Handler {
 
 impl Handler {
     /// An error closes the connection without an answer.
-    async fn answer(
+    async fn handle(
         &self,
         request: http::Request<Incoming>,
-    ) -> Result<http::Response<Either<Full<Bytes>, FirstHalf>>, NoAnswer> {
+    ) -> Result<http::Response<Either<Full<Bytes>, TruncatedBody>>, ConnectionClosed> {
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, MAX_BODY)
             .collect()
             .await
-            .map_err(|_| NoAnswer)?;
+            .map_err(|_| ConnectionClosed)?;
         let request = http::Request::from_parts(parts, body.to_bytes());
         let recorded = self.traffic.log.record(self.endpoint, &request);
         let fault = self.traffic.faults.next(self.endpoint);
@@ -178,24 +178,24 @@ impl Handler {
             }
             Some(FaultKind::Reply(reply)) => reply,
             Some(FaultKind::Hang) => std::future::pending().await,
-            Some(FaultKind::Reset) => return Err(NoAnswer),
+            Some(FaultKind::Reset) => return Err(ConnectionClosed),
         };
-        recorded.answered(response.status());
+        recorded.set_status(response.status());
         Ok(if truncate {
-            cut_short(response)
+            truncated(response)
         } else {
             response.map(|body| Either::Left(Full::new(body)))
         })
     }
 }
 
-fn cut_short(response: http::Response<Bytes>) -> http::Response<Either<Full<Bytes>, FirstHalf>> {
+fn truncated(response: http::Response<Bytes>) -> http::Response<Either<Full<Bytes>, TruncatedBody>> {
     let (mut parts, mut body) = response.into_parts();
     parts.headers.insert(CONTENT_LENGTH, body.len().into());
     body.truncate(body.len() / 2);
     http::Response::from_parts(
         parts,
-        Either::Right(FirstHalf {
+        Either::Right(TruncatedBody {
             body: Some(body),
             flushed: false,
         }),
@@ -203,19 +203,19 @@ fn cut_short(response: http::Response<Bytes>) -> http::Response<Either<Full<Byte
 }
 
 /// A body that breaks off. Between its bytes and the break it lets hyper flush, or nothing would be sent at all.
-struct FirstHalf {
+struct TruncatedBody {
     body: Option<Bytes>,
     flushed: bool,
 }
 
-impl Body for FirstHalf {
+impl Body for TruncatedBody {
     type Data = Bytes;
-    type Error = NoAnswer;
+    type Error = ConnectionClosed;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, NoAnswer>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ConnectionClosed>>> {
         if let Some(body) = self.body.take() {
             return Poll::Ready(Some(Ok(Frame::data(body))));
         }
@@ -223,13 +223,13 @@ impl Body for FirstHalf {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(Some(Err(NoAnswer)))
+        Poll::Ready(Some(Err(ConnectionClosed)))
     }
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the connection was closed on purpose")]
-struct NoAnswer;
+struct ConnectionClosed;
 
 /// Out of file descriptors, the next accept fails at once as well.
 const PAUSE_AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(10);

@@ -33,7 +33,7 @@ pub struct ServiceAccountToken {
     lifetime: Duration,
     pub(super) algorithm: String,
     pub(super) key_id: Option<String>,
-    pub(super) signed_by_stranger: bool,
+    pub(super) has_invalid_signature: bool,
 }
 
 impl ServiceAccountToken {
@@ -51,7 +51,7 @@ impl ServiceAccountToken {
             lifetime: DEFAULT_LIFETIME,
             algorithm: RS256.to_owned(),
             key_id: None,
-            signed_by_stranger: false,
+            has_invalid_signature: false,
         }
     }
 
@@ -109,8 +109,8 @@ impl ServiceAccountToken {
     }
 
     /// Gives it a signature that is not its own, under the issuer's key id.
-    pub fn signed_by_stranger(mut self) -> Self {
-        self.signed_by_stranger = true;
+    pub fn with_invalid_signature(mut self) -> Self {
+        self.has_invalid_signature = true;
         self
     }
 

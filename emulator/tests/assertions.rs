@@ -35,7 +35,7 @@ async fn assertion_is_accepted_within_five_minutes_of_clock_skew() {
         ),
     ];
     for (name, token) in rows {
-        let reply = TokenRequest::of(&pod)
+        let reply = TokenRequest::new(&pod)
             .assertion(&emulator, &token)
             .send(&emulator)
             .await;
@@ -67,18 +67,18 @@ async fn token_of_a_real_cluster_is_accepted_until_it_expires() {
             audience: "api://AzureADTokenExchange".to_owned(),
         },
     );
-    let request = TokenRequest::of(&pod).with("client_assertion", token);
+    let request = TokenRequest::new(&pod).with("client_assertion", token);
     assert_eq!(request.send(&emulator).await.status, 200);
     clock.advance(seconds(60 + 300));
     assert_eq!(request.send(&emulator).await.code(), 700_024);
 }
 
 /// What is changed in the header and in the claims of a good assertion that a client signs itself.
-type Change = fn(&mut Value, &mut Value);
+type AssertionEdit = fn(&mut Value, &mut Value);
 
 #[tokio::test]
 async fn invalid_certificate_assertion_returns_the_code_of_the_failed_check() {
-    let rows: [(&str, Change, u64); 10] = [
+    let rows: [(&str, AssertionEdit, u64); 10] = [
         ("algorithm", |header, _| header["alg"] = json!("HS256"), 5_002_738),
         (
             "another algorithm than it is signed with",
@@ -116,10 +116,10 @@ async fn invalid_certificate_assertion_returns_the_code_of_the_failed_check() {
     ];
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
-    let unregistered = own_assertion(&emulator, &pod, |_, _| {});
-    let request = TokenRequest::of(&pod).with("client_assertion", &unregistered);
+    let unregistered = certificate_assertion(&emulator, &pod, |_, _| {});
+    let request = TokenRequest::new(&pod).with("client_assertion", &unregistered);
     assert_eq!(
-        request.send(&emulator).await.refusal(),
+        request.send(&emulator).await.error(),
         (401, "invalid_client", 700_027)
     );
 
@@ -131,10 +131,10 @@ async fn invalid_certificate_assertion_returns_the_code_of_the_failed_check() {
     assert_eq!(granted.status, 200, "{}", granted.body);
     assert_eq!(parts(granted.text("access_token")).1["appidacr"], "2");
     for (name, change, code) in rows {
-        let assertion = own_assertion(&emulator, &pod, change);
-        let request = TokenRequest::of(&pod).with("client_assertion", &assertion);
+        let assertion = certificate_assertion(&emulator, &pod, change);
+        let request = TokenRequest::new(&pod).with("client_assertion", &assertion);
         assert_eq!(
-            request.send(&emulator).await.refusal(),
+            request.send(&emulator).await.error(),
             (401, "invalid_client", code),
             "{name}"
         );
@@ -148,7 +148,7 @@ async fn invalid_certificate_assertion_returns_the_code_of_the_failed_check() {
 }
 
 /// What an application with a certificate signs, PS256, after `change`.
-fn own_assertion(emulator: &Emulator, pod: &Pod, change: Change) -> String {
+fn certificate_assertion(emulator: &Emulator, pod: &Pod, change: AssertionEdit) -> String {
     use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
     use jsonwebtoken::{Algorithm, EncodingKey};
 

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use entra_workload_emulator::{Endpoint, Fault};
 use futures::TryStreamExt as _;
 
-use support::azure::{Cloud, STORAGE, VAULT, assert_refused, forged, header, text};
+use support::azure::{Cloud, STORAGE, VAULT, assert_error, forged, header, text};
 
 async fn container(cloud: &Cloud, name: &str) -> BlobContainerClient {
     let container = cloud.container(name);
@@ -32,16 +32,16 @@ async fn containers_are_created_listed_and_deleted() {
     container(&cloud, "photos").await;
     assert!(reports.exists().await.unwrap());
     let again = reports.create(None).await;
-    assert_refused(again, StatusCode::Conflict, "ContainerAlreadyExists");
+    assert_error(again, StatusCode::Conflict, "ContainerAlreadyExists");
     let pager = cloud.account().list_containers(None).unwrap();
     let names: Vec<_> = pager.map_ok(|it| it.name.unwrap()).try_collect().await.unwrap();
     assert_eq!(names, ["photos", "reports"]);
     reports.delete(None).await.unwrap();
     assert!(!reports.exists().await.unwrap());
     let gone = reports.delete(None).await;
-    assert_refused(gone, StatusCode::NotFound, "ContainerNotFound");
+    assert_error(gone, StatusCode::NotFound, "ContainerNotFound");
     let misnamed = cloud.container("Re--ports").create(None).await;
-    assert_refused(misnamed, StatusCode::BadRequest, "InvalidResourceName");
+    assert_error(misnamed, StatusCode::BadRequest, "InvalidResourceName");
 }
 
 #[tokio::test]
@@ -167,8 +167,8 @@ async fn range_returns_a_part_and_is_an_error_past_the_end() {
     assert_eq!((place.as_str(), &bytes[..]), ("bytes 2-4/10", &b"234"[..]));
     let (place, bytes) = part(HttpRange::from_offset(8)).await.unwrap();
     assert_eq!((place.as_str(), &bytes[..]), ("bytes 8-9/10", &b"89"[..]));
-    let refused: Result<_> = part(HttpRange::from_offset(10)).await;
-    assert_refused(refused, StatusCode::RequestedRangeNotSatisfiable, "InvalidRange");
+    let error: Result<_> = part(HttpRange::from_offset(10)).await;
+    assert_error(error, StatusCode::RequestedRangeNotSatisfiable, "InvalidRange");
 }
 
 #[tokio::test]
@@ -187,20 +187,20 @@ async fn etag_conditions_guard_reads_and_writes() {
         .etag
         .unwrap();
     let exists = blob.upload(content("two"), Some(create_only())).await;
-    assert_refused(exists, StatusCode::Conflict, "BlobAlreadyExists");
+    assert_error(exists, StatusCode::Conflict, "BlobAlreadyExists");
     let update = || BlobClientUploadOptions {
         if_match: Some(first.clone()),
         ..Default::default()
     };
     blob.upload(content("two"), Some(update())).await.unwrap();
     let changed = blob.upload(content("three"), Some(update())).await;
-    assert_refused(changed, StatusCode::PreconditionFailed, "ConditionNotMet");
+    assert_error(changed, StatusCode::PreconditionFailed, "ConditionNotMet");
     let options = BlobClientDownloadOptions {
         if_match: Some(first),
         ..Default::default()
     };
     let changed = blob.download(Some(options)).await;
-    assert_refused(changed, StatusCode::PreconditionFailed, "ConditionNotMet");
+    assert_error(changed, StatusCode::PreconditionFailed, "ConditionNotMet");
     assert_eq!(download(&container, "july.csv").await.unwrap(), "two");
 }
 
@@ -270,7 +270,7 @@ async fn block_list_accepts_only_staged_and_committed_blocks() {
     };
     stage("1", "one").await.unwrap();
     stage("2", "two").await.unwrap();
-    assert_refused(
+    assert_error(
         download(&container, "july.csv").await,
         StatusCode::NotFound,
         "BlobNotFound",
@@ -280,9 +280,9 @@ async fn block_list_accepts_only_staged_and_committed_blocks() {
     stage("3", "three").await.unwrap();
     commit(&["1", "3"]).await.unwrap();
     assert_eq!(download(&container, "july.csv").await.unwrap(), "onethree");
-    assert_refused(commit(&["2"]).await, StatusCode::BadRequest, "InvalidBlockList");
+    assert_error(commit(&["2"]).await, StatusCode::BadRequest, "InvalidBlockList");
     stage("4", "four").await.unwrap();
-    assert_refused(
+    assert_error(
         stage("five", "five").await,
         StatusCode::BadRequest,
         "InvalidBlobOrBlock",
@@ -294,15 +294,15 @@ async fn missing_container_or_blob_returns_its_error_code() {
     let cloud = Cloud::start().await;
     let nowhere = cloud.container("nowhere");
     let upload = nowhere.blob_client("a").upload(content("a"), None).await;
-    assert_refused(upload, StatusCode::NotFound, "ContainerNotFound");
+    assert_error(upload, StatusCode::NotFound, "ContainerNotFound");
     let container = container(&cloud, "reports").await;
-    assert_refused(
+    assert_error(
         download(&container, "a").await,
         StatusCode::NotFound,
         "BlobNotFound",
     );
     let delete = container.blob_client("a").delete(None).await;
-    assert_refused(delete, StatusCode::NotFound, "BlobNotFound");
+    assert_error(delete, StatusCode::NotFound, "BlobNotFound");
     assert!(!container.blob_client("a").exists().await.unwrap());
     container
         .blob_client("a")
@@ -314,7 +314,7 @@ async fn missing_container_or_blob_returns_its_error_code() {
     assert_eq!(deleted.headers().get_optional_str(&permanent), Some("true"));
     assert!(!container.blob_client("a").exists().await.unwrap());
     let lease = container.acquire_lease(-1, None).await;
-    assert_refused(lease, StatusCode::NotImplemented, "NotImplemented");
+    assert_error(lease, StatusCode::NotImplemented, "NotImplemented");
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ async fn only_the_latest_client_secret_is_accepted_until_it_expires() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let with_secret = |secret| {
-        TokenRequest::of(&pod)
+        TokenRequest::new(&pod)
             .without("client_assertion")
             .with("client_secret", secret)
     };
@@ -28,12 +28,12 @@ async fn only_the_latest_client_secret_is_accepted_until_it_expires() {
     assert_eq!(granted.status, 200, "{}", granted.body);
     assert_eq!(parts(granted.text("access_token")).1["appidacr"], "1");
     assert_eq!(
-        with_secret("hunter1").send(&emulator).await.refusal(),
+        with_secret("hunter1").send(&emulator).await.error(),
         (401, "invalid_client", 7_000_215)
     );
     emulator.entra().expire_client_secret(pod.client_id());
     assert_eq!(
-        with_secret("hunter2").send(&emulator).await.refusal(),
+        with_secret("hunter2").send(&emulator).await.error(),
         (401, "invalid_client", 7_000_222)
     );
     assert_eq!(

@@ -53,14 +53,14 @@ async fn issuer_keys_are_fetched_once_and_again_for_an_unknown_key_id() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let fetches = || emulator.requests_to(Endpoint::Issuer).len();
-    let first = TokenRequest::of(&pod);
+    let first = TokenRequest::new(&pod);
     for _ in 0..2 {
         assert_eq!(first.send(&emulator).await.status, 200);
         assert_eq!(fetches(), 2, "discovery document and keys, once");
     }
     emulator.issuer().rotate_keys().unwrap();
     pod.rotate().unwrap();
-    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
     assert_eq!(fetches(), 4, "once more for the new key");
     assert_eq!(
         first.send(&emulator).await.status,
@@ -70,7 +70,7 @@ async fn issuer_keys_are_fetched_once_and_again_for_an_unknown_key_id() {
 
     emulator.issuer().rotate_keys().unwrap();
     pod.rotate().unwrap();
-    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
     assert_eq!(
         first.send(&emulator).await.code(),
         7_000_272,
@@ -84,18 +84,18 @@ async fn failing_issuer_is_an_error_unless_its_keys_are_cached() {
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.issuer().stop();
     assert_eq!(
-        TokenRequest::of(&pod).send(&emulator).await.refusal(),
+        TokenRequest::new(&pod).send(&emulator).await.error(),
         (400, "invalid_request", 50_166)
     );
     emulator.issuer().start();
     emulator.inject(Endpoint::Issuer, Fault::reset());
     assert_eq!(
-        TokenRequest::of(&pod).send(&emulator).await.refusal(),
+        TokenRequest::new(&pod).send(&emulator).await.error(),
         (400, "invalid_request", 90_061)
     );
-    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
     emulator.issuer().stop();
-    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
 }
 
 #[tokio::test]

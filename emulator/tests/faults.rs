@@ -28,10 +28,10 @@ async fn injected_status_has_the_error_body_of_entra() {
         (503, "temporarily_unavailable", 90_033),
         (400, "invalid_request", 90_023),
     ] {
-        assert_eq!(TokenRequest::of(&pod).send(&emulator).await.refusal(), expected);
+        assert_eq!(TokenRequest::new(&pod).send(&emulator).await.error(), expected);
     }
     assert_eq!(
-        TokenRequest::of(&pod).send(&emulator).await.status,
+        TokenRequest::new(&pod).send(&emulator).await.status,
         200,
         "the faults are used up"
     );
@@ -43,10 +43,10 @@ async fn fault_until_cleared_applies_until_it_is_cleared() {
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.inject(Endpoint::Entra, Fault::status(500).until_cleared());
     for _ in 0..5 {
-        assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 500);
+        assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 500);
     }
     emulator.clear_faults(Endpoint::Entra);
-    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
 }
 
 #[tokio::test]
@@ -54,8 +54,8 @@ async fn throttle_returns_429_with_retry_after() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.inject(Endpoint::Entra, Fault::throttle(seconds(17)));
-    let reply = TokenRequest::of(&pod).send(&emulator).await;
-    assert_eq!(reply.refusal(), (429, "temporarily_unavailable", 90_055));
+    let reply = TokenRequest::new(&pod).send(&emulator).await;
+    assert_eq!(reply.error(), (429, "temporarily_unavailable", 90_055));
     assert_eq!(reply.headers["retry-after"], "17");
 }
 
@@ -69,12 +69,12 @@ async fn custom_reply_is_sent_unchanged() {
         .body(Bytes::from_static(b"<html>bad gateway</html>"))
         .unwrap();
     emulator.inject(Endpoint::Entra, Fault::reply(html));
-    let answer = send(&emulator, TokenRequest::of(&pod).build(&emulator)).await;
+    let response = send(&emulator, TokenRequest::new(&pod).build(&emulator)).await;
     assert_eq!(
-        (answer.status().as_u16(), &answer.body()[..]),
+        (response.status().as_u16(), &response.body()[..]),
         (502, &b"<html>bad gateway</html>"[..])
     );
-    assert_eq!(answer.headers()["content-type"], "text/html");
+    assert_eq!(response.headers()["content-type"], "text/html");
 }
 
 #[tokio::test]
@@ -82,14 +82,14 @@ async fn delayed_request_succeeds() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.inject(Endpoint::Entra, Fault::delay(Duration::from_millis(1)));
-    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
 }
 
 #[tokio::test]
 async fn reset_sends_no_response_and_truncate_sends_half_of_the_body() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
-    let request = || TokenRequest::of(&pod).build(&emulator).try_into().unwrap();
+    let request = || TokenRequest::new(&pod).build(&emulator).try_into().unwrap();
     let recorded_status = || emulator.requests_to(Endpoint::Entra).last().unwrap().status();
 
     emulator.inject(Endpoint::Entra, Fault::reset());
@@ -118,7 +118,7 @@ async fn hanging_request_is_recorded_without_a_status() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.inject(Endpoint::Entra, Fault::hang());
-    let request = TokenRequest::of(&pod).build(&emulator).try_into().unwrap();
+    let request = TokenRequest::new(&pod).build(&emulator).try_into().unwrap();
     let mut tasks = JoinSet::new();
     tasks.spawn(client(&emulator).execute(request));
     let recorded = loop {
@@ -128,7 +128,7 @@ async fn hanging_request_is_recorded_without_a_status() {
         tokio::task::yield_now().await;
     };
     // Another request is answered in the meantime.
-    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
     assert_eq!(recorded.status(), None);
     assert!(tasks.try_join_next().is_none());
 }

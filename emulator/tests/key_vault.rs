@@ -19,7 +19,7 @@ use entra_workload_emulator::Endpoint;
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
-use support::azure::{Cloud, STORAGE, VAULT, assert_refused, forged, header, text};
+use support::azure::{Cloud, STORAGE, VAULT, assert_error, forged, header, text};
 
 #[tokio::test]
 async fn every_version_of_a_secret_is_readable() {
@@ -95,7 +95,7 @@ async fn deleted_secret_keeps_its_name_until_recovered_or_purged() {
         Duration::from_secs(90 * 86_400)
     );
     let not_found = get(&client, "password", None).await;
-    assert_refused(not_found, StatusCode::NotFound, "SecretNotFound");
+    assert_error(not_found, StatusCode::NotFound, "SecretNotFound");
     let parameters = SetSecretParameters {
         value: Some("two".to_owned()),
         ..Default::default()
@@ -103,12 +103,12 @@ async fn deleted_secret_keeps_its_name_until_recovered_or_purged() {
     let conflict = client
         .set_secret("password", parameters.try_into().unwrap(), None)
         .await;
-    assert_refused(conflict, StatusCode::Conflict, "Conflict");
+    assert_error(conflict, StatusCode::Conflict, "Conflict");
 
     client.recover_deleted_secret("password", None).await.unwrap();
     assert_eq!(get(&client, "password", None).await.unwrap(), "one");
     let not_deleted = client.get_deleted_secret("password", None).await;
-    assert_refused(not_deleted, StatusCode::NotFound, "SecretNotFound");
+    assert_error(not_deleted, StatusCode::NotFound, "SecretNotFound");
 
     client.delete_secret("password", None).await.unwrap();
     let pager = client.list_deleted_secret_properties(None).unwrap();
@@ -138,7 +138,7 @@ async fn reading_a_disabled_secret_is_forbidden() {
     let updated = updated.unwrap().into_model().unwrap();
     assert_eq!(updated.tags.unwrap()["team"], "shop");
     let forbidden = get(&client, "password", None).await;
-    assert_refused(forbidden, StatusCode::Forbidden, "Forbidden");
+    assert_error(forbidden, StatusCode::Forbidden, "Forbidden");
 }
 
 #[tokio::test]
@@ -146,12 +146,12 @@ async fn invalid_name_and_missing_secret_or_version_return_their_error_codes() {
     let cloud = Cloud::start().await;
     let client = cloud.secrets();
     let bad_name = get(&client, "under_score", None).await;
-    assert_refused(bad_name, StatusCode::BadRequest, "BadParameter");
+    assert_error(bad_name, StatusCode::BadRequest, "BadParameter");
     let missing = get(&client, "missing", None).await;
-    assert_refused(missing, StatusCode::NotFound, "SecretNotFound");
+    assert_error(missing, StatusCode::NotFound, "SecretNotFound");
     set(&client, "password", "one").await;
     let missing = get(&client, "password", Some("00000000000000000000000000000000")).await;
-    assert_refused(missing, StatusCode::NotFound, "SecretNotFound");
+    assert_error(missing, StatusCode::NotFound, "SecretNotFound");
 }
 
 #[tokio::test]

@@ -73,12 +73,12 @@ async fn identity_is_found_by_each_of_its_ids() {
     emulator.assign_identity(orders.clone());
     emulator.assign_identity(billing.clone());
     for identity in [&orders, &billing] {
-        let shouted = identity.resource_id.to_uppercase();
+        let upper_case = identity.resource_id.to_uppercase();
         for (parameter, id) in [
             ("client_id", &identity.client_id),
             ("object_id", &identity.object_id),
             ("msi_res_id", &identity.resource_id),
-            ("mi_res_id", &shouted),
+            ("mi_res_id", &upper_case),
         ] {
             let (status, body) = imds(&emulator, &[(parameter, id)]).await;
             assert_eq!(status, 200, "{parameter}: {body}");
@@ -308,14 +308,14 @@ mod sdk {
         let emulator = Emulator::start().await.unwrap();
         let identity = ManagedIdentity::named("orders");
         let token = async |id: UserAssignedId| {
-            let detour = Detour {
+            let client = RedirectingClient {
                 client: reqwest::Client::builder().no_proxy().build().unwrap(),
                 to: emulator.imds_url().parse().unwrap(),
             };
             let options = ManagedIdentityCredentialOptions {
                 user_assigned_id: Some(id),
                 client_options: ClientOptions {
-                    transport: Some(Transport::new(Arc::new(detour))),
+                    transport: Some(Transport::new(Arc::new(client))),
                     ..Default::default()
                 },
             };
@@ -324,8 +324,8 @@ mod sdk {
                 .get_token(&["https://vault.azure.net/.default"], None)
                 .await
         };
-        let refused = token(UserAssignedId::ClientId(identity.client_id.clone())).await;
-        refused.unwrap_err();
+        let error = token(UserAssignedId::ClientId(identity.client_id.clone())).await;
+        error.unwrap_err();
         emulator.assign_identity(identity.clone());
         for id in [
             UserAssignedId::ClientId(identity.client_id),
@@ -337,13 +337,13 @@ mod sdk {
     }
 
     #[derive(Debug)]
-    struct Detour {
+    struct RedirectingClient {
         client: reqwest::Client,
         to: Url,
     }
 
     #[async_trait::async_trait]
-    impl HttpClient for Detour {
+    impl HttpClient for RedirectingClient {
         async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
             assert_eq!(request.url().host_str(), Some("169.254.169.254"));
             let mut request = request.clone();

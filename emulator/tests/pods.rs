@@ -17,14 +17,14 @@ use entra_workload::Environment;
 use entra_workload_emulator::Emulator;
 
 use support::token_request::TokenRequest;
-use support::{good_token, read, token_of};
+use support::{good_token, projected_token, read};
 
 #[cfg(unix)]
 #[tokio::test]
 async fn token_file_is_readable_at_any_time_during_rotation() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
-    let first = token_of(&pod);
+    let first = projected_token(&pod);
     let done = Arc::new(AtomicBool::new(false));
     let reader = {
         let (file, done) = (pod.token_file().to_owned(), Arc::clone(&done));
@@ -43,7 +43,7 @@ async fn token_file_is_readable_at_any_time_during_rotation() {
     }
     done.store(true, Ordering::Relaxed);
     assert!(!reader.join().unwrap().is_empty());
-    assert_ne!(token_of(&pod), first);
+    assert_ne!(projected_token(&pod), first);
     let data = std::fs::read_link(pod.token_file()).unwrap();
     assert_eq!(
         data.to_str(),
@@ -57,7 +57,7 @@ async fn projected_token_replaces_the_previous_one() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     pod.project(&good_token().audience("elsewhere")).unwrap();
-    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.code(), 700_212);
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.code(), 700_212);
 }
 
 #[tokio::test]
@@ -87,9 +87,9 @@ async fn pod_has_the_variables_set_by_the_webhook() {
 async fn dropping_the_emulator_frees_ports_and_removes_files() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
-    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
     let (port, certificate) = (
-        port_of(emulator.authority_host()),
+        port(emulator.authority_host()),
         emulator.ca_certificate_file().to_owned(),
     );
     assert_eq!(read(&certificate), emulator.ca_certificate_pem().as_bytes());
@@ -103,6 +103,6 @@ async fn dropping_the_emulator_frees_ports_and_removes_files() {
     }
 }
 
-fn port_of(url: &str) -> u16 {
+fn port(url: &str) -> u16 {
     url::Url::parse(url).unwrap().port().unwrap()
 }

@@ -11,14 +11,14 @@ mod support;
 use bytes::Bytes;
 use entra_workload_emulator::{Emulator, Endpoint, Fault, RecordedRequest};
 
-use support::token_of;
+use support::projected_token;
 use support::token_request::TokenRequest;
 
 #[tokio::test]
 async fn requests_are_recorded_in_order_with_headers_and_form() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
-    let request = TokenRequest::of(&pod);
+    let request = TokenRequest::new(&pod);
     request.header("user-agent", "orders/1.0").send(&emulator).await;
     let endpoints: Vec<_> = emulator
         .requests()
@@ -47,7 +47,7 @@ async fn requests_are_recorded_in_order_with_headers_and_form() {
 async fn debug_output_contains_no_secret() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
-    let request = TokenRequest::of(&pod).header("authorization", "Bearer planted-bearer");
+    let request = TokenRequest::new(&pod).header("authorization", "Bearer planted-bearer");
     let access_token = request.send(&emulator).await.text("access_token").to_owned();
     request
         .without("client_assertion")
@@ -62,7 +62,7 @@ async fn debug_output_contains_no_secret() {
         emulator.entra(),
         Fault::reply(planted)
     );
-    let assertion = token_of(&pod);
+    let assertion = projected_token(&pod);
     for secret in ["planted", signature(&assertion), signature(&access_token)] {
         assert!(!printed.contains(secret), "{secret} in {printed}");
     }

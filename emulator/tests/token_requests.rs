@@ -17,85 +17,85 @@ use serde_json::{Value, json};
 use support::token_request::TokenRequest;
 use support::{SettableClock, emulator_at, get, good_token, now, parts, seconds};
 
-type RequestOf = fn(&Emulator, &Pod) -> TokenRequest;
+type MakeRequest = fn(&Emulator, &Pod) -> TokenRequest;
 
 /// What is wrong, how to ask wrongly, and the status, OAuth error and AADSTS code of the refusal.
-const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
+const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
     (
         "tenant unknown",
-        |_, pod| TokenRequest::of(pod).tenant("00000000-0000-4000-8000-000000000000"),
+        |_, pod| TokenRequest::new(pod).tenant("00000000-0000-4000-8000-000000000000"),
         (400, "invalid_request", 90_002),
     ),
     (
         "tenant a domain that is unknown",
-        |_, pod| TokenRequest::of(pod).tenant("contoso.onmicrosoft.com"),
+        |_, pod| TokenRequest::new(pod).tenant("contoso.onmicrosoft.com"),
         (400, "invalid_request", 90_002),
     ),
     (
         "tenant neither a GUID nor a domain",
-        |_, pod| TokenRequest::of(pod).tenant("contoso"),
+        |_, pod| TokenRequest::new(pod).tenant("contoso"),
         (400, "invalid_request", 900_023),
     ),
     (
         "no grant type",
-        |_, pod| TokenRequest::of(pod).without("grant_type"),
+        |_, pod| TokenRequest::new(pod).without("grant_type"),
         (400, "invalid_request", 900_144),
     ),
     (
         "no client id",
-        |_, pod| TokenRequest::of(pod).without("client_id"),
+        |_, pod| TokenRequest::new(pod).without("client_id"),
         (400, "invalid_request", 900_144),
     ),
     (
         "no scope",
-        |_, pod| TokenRequest::of(pod).without("scope"),
+        |_, pod| TokenRequest::new(pod).without("scope"),
         (400, "invalid_request", 900_144),
     ),
     (
         "scope empty",
-        |_, pod| TokenRequest::of(pod).with("scope", ""),
+        |_, pod| TokenRequest::new(pod).with("scope", ""),
         (400, "invalid_request", 900_144),
     ),
     (
         "grant of another kind",
-        |_, pod| TokenRequest::of(pod).with("grant_type", "authorization_code"),
+        |_, pod| TokenRequest::new(pod).with("grant_type", "authorization_code"),
         (400, "unsupported_grant_type", 70_003),
     ),
     (
         "client unknown",
-        |_, pod| TokenRequest::of(pod).with("client_id", "00000000-0000-4000-8000-000000000000"),
+        |_, pod| TokenRequest::new(pod).with("client_id", "00000000-0000-4000-8000-000000000000"),
         (400, "unauthorized_client", 700_016),
     ),
     (
         "client disabled",
         |emulator, pod| {
             emulator.entra().disable_application(pod.client_id());
-            TokenRequest::of(pod)
+            TokenRequest::new(pod)
         },
         (400, "unauthorized_client", 7_000_112),
     ),
     (
         "no assertion",
-        |_, pod| TokenRequest::of(pod).without("client_assertion"),
+        |_, pod| TokenRequest::new(pod).without("client_assertion"),
         (401, "invalid_client", 7_000_218),
     ),
     (
         "assertion type missing",
-        |_, pod| TokenRequest::of(pod).without("client_assertion_type"),
+        |_, pod| TokenRequest::new(pod).without("client_assertion_type"),
         (401, "invalid_client", 7_000_218),
     ),
     (
         "assertion type wrong",
         |_, pod| {
             let saml = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
-            TokenRequest::of(pod).with("client_assertion_type", saml)
+            TokenRequest::new(pod).with("client_assertion_type", saml)
         },
         (401, "invalid_client", 7_000_218),
     ),
     (
         "a client secret instead",
         |_, pod| {
-            TokenRequest::of(pod)
+            TokenRequest::new(pod)
                 .without("client_assertion")
                 .with("client_secret", "hunter2")
         },
@@ -103,13 +103,13 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
     ),
     (
         "assertion not a JWT",
-        |_, pod| TokenRequest::of(pod).with("client_assertion", "not-a-jwt"),
+        |_, pod| TokenRequest::new(pod).with("client_assertion", "not-a-jwt"),
         (400, "invalid_request", 50_027),
     ),
     (
         "assertion with a newline at its end",
         |_, pod| {
-            let request = TokenRequest::of(pod);
+            let request = TokenRequest::new(pod);
             let assertion = format!("{}\n", request.field("client_assertion"));
             request.with("client_assertion", &assertion)
         },
@@ -119,7 +119,7 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
         "no federated credential at all",
         |emulator, pod| {
             emulator.entra().remove_federated_credentials(pod.client_id());
-            TokenRequest::of(pod)
+            TokenRequest::new(pod)
         },
         (401, "invalid_client", 70_025),
     ),
@@ -127,7 +127,7 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
         "issuer without its slash",
         |emulator, pod| {
             let issuer = emulator.issuer_url().trim_end_matches('/');
-            TokenRequest::of(pod).assertion(emulator, &good_token().issuer(issuer))
+            TokenRequest::new(pod).assertion(emulator, &good_token().issuer(issuer))
         },
         (401, "invalid_client", 700_211),
     ),
@@ -135,7 +135,7 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
         "subject in another case",
         |emulator, pod| {
             let subject = "system:serviceaccount:shop:Orders";
-            TokenRequest::of(pod).assertion(emulator, &good_token().subject(subject))
+            TokenRequest::new(pod).assertion(emulator, &good_token().subject(subject))
         },
         (401, "invalid_client", 700_213),
     ),
@@ -143,7 +143,7 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
         "audience of the API server",
         |emulator, pod| {
             let audience = "https://kubernetes.default.svc";
-            TokenRequest::of(pod).assertion(emulator, &good_token().audience(audience))
+            TokenRequest::new(pod).assertion(emulator, &good_token().audience(audience))
         },
         (401, "invalid_client", 700_212),
     ),
@@ -151,7 +151,7 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
         "audience of an identity binding",
         |emulator, pod| {
             let audience = "api://AKSIdentityBinding";
-            TokenRequest::of(pod).assertion(emulator, &good_token().audience(audience))
+            TokenRequest::new(pod).assertion(emulator, &good_token().audience(audience))
         },
         (401, "invalid_client", 700_212),
     ),
@@ -159,7 +159,7 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
         "two audiences, one of them right",
         |emulator, pod| {
             let audiences = ["api://AzureADTokenExchange", "vault"];
-            TokenRequest::of(pod).assertion(emulator, &good_token().audiences(audiences))
+            TokenRequest::new(pod).assertion(emulator, &good_token().audiences(audiences))
         },
         (401, "invalid_client", 700_212),
     ),
@@ -167,28 +167,28 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
         "issued by Entra itself",
         |emulator, pod| {
             let issuer = format!("https://sts.windows.net/{}/", pod.tenant_id());
-            TokenRequest::of(pod).assertion(emulator, &good_token().issuer(issuer))
+            TokenRequest::new(pod).assertion(emulator, &good_token().issuer(issuer))
         },
         (401, "invalid_client", 700_222),
     ),
     (
         "signed by a stranger",
-        |emulator, pod| TokenRequest::of(pod).assertion(emulator, &good_token().signed_by_stranger()),
+        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &good_token().with_invalid_signature()),
         (401, "invalid_client", 700_027),
     ),
     (
         "signed with a key that nobody published",
-        |emulator, pod| TokenRequest::of(pod).assertion(emulator, &good_token().key_id("unknown")),
+        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &good_token().key_id("unknown")),
         (401, "invalid_client", 7_000_272),
     ),
     (
         "algorithm none",
-        |emulator, pod| TokenRequest::of(pod).assertion(emulator, &good_token().algorithm("none")),
+        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &good_token().algorithm("none")),
         (401, "invalid_client", 700_027),
     ),
     (
         "algorithm with a shared secret",
-        |emulator, pod| TokenRequest::of(pod).assertion(emulator, &good_token().algorithm("HS256")),
+        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &good_token().algorithm("HS256")),
         (401, "invalid_client", 700_027),
     ),
     (
@@ -198,7 +198,7 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
             let ours = emulator.issuer().sign(&good_token());
             let (_, signature) = theirs.rsplit_once('.').unwrap();
             let (message, _) = ours.rsplit_once('.').unwrap();
-            TokenRequest::of(pod).with("client_assertion", &format!("{message}.{signature}"))
+            TokenRequest::new(pod).with("client_assertion", &format!("{message}.{signature}"))
         },
         (401, "invalid_client", 700_027),
     ),
@@ -208,38 +208,38 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
             let token = good_token()
                 .issued_at(now() - seconds(900))
                 .lifetime(seconds(600));
-            TokenRequest::of(pod).assertion(emulator, &token)
+            TokenRequest::new(pod).assertion(emulator, &token)
         },
         (401, "invalid_client", 700_024),
     ),
     (
         "good only after the skew",
         |emulator, pod| {
-            TokenRequest::of(pod).assertion(emulator, &good_token().not_before(now() + seconds(301)))
+            TokenRequest::new(pod).assertion(emulator, &good_token().not_before(now() + seconds(301)))
         },
         (401, "invalid_client", 700_024),
     ),
     (
         "scope without /.default",
-        |_, pod| TokenRequest::of(pod).with("scope", "https://vault.azure.net/user_impersonation"),
+        |_, pod| TokenRequest::new(pod).with("scope", "https://vault.azure.net/user_impersonation"),
         (400, "invalid_scope", 1_002_012),
     ),
     (
         "two resources",
         |_, pod| {
             let scope = "https://vault.azure.net/.default https://storage.azure.com/.default";
-            TokenRequest::of(pod).with("scope", scope)
+            TokenRequest::new(pod).with("scope", scope)
         },
         (400, "invalid_scope", 28_000),
     ),
     (
         "scope of no resource",
-        |_, pod| TokenRequest::of(pod).with("scope", "/.default"),
+        |_, pod| TokenRequest::new(pod).with("scope", "/.default"),
         (400, "invalid_scope", 70_011),
     ),
     (
         "resource unknown",
-        |_, pod| TokenRequest::of(pod).with("scope", "https://example.com/.default"),
+        |_, pod| TokenRequest::new(pod).with("scope", "https://example.com/.default"),
         (400, "invalid_resource", 500_011),
     ),
 ];
@@ -247,12 +247,12 @@ const REFUSALS: &[(&str, RequestOf, (u16, &str, u32))] = &[
 #[tokio::test]
 async fn invalid_token_requests_return_the_status_and_code_of_entra() {
     let emulator = emulator_at(&SettableClock::at(now())).await;
-    for (name, request, expected) in REFUSALS {
+    for (name, request, expected) in ERRORS {
         let pod = emulator.pod("shop", "orders").unwrap();
         let reply = request(&emulator, &pod).send(&emulator).await;
         let (status, error, code) = *expected;
         assert_eq!(
-            reply.refusal(),
+            reply.error(),
             (status, error, u64::from(code)),
             "{name}: {}",
             reply.body
@@ -273,23 +273,27 @@ async fn first_failed_check_determines_the_error_code() {
         ),
         (
             "subject before audience",
-            expired.clone().subject("b").audience("c").signed_by_stranger(),
+            expired
+                .clone()
+                .subject("b")
+                .audience("c")
+                .with_invalid_signature(),
             700_213,
         ),
         (
             "audience before signature",
-            expired.clone().audience("c").signed_by_stranger(),
+            expired.clone().audience("c").with_invalid_signature(),
             700_212,
         ),
         (
             "signature before times",
-            expired.clone().signed_by_stranger(),
+            expired.clone().with_invalid_signature(),
             700_027,
         ),
         ("times before scope", expired, 700_024),
     ];
     for (name, token, code) in rows {
-        let request = TokenRequest::of(&pod)
+        let request = TokenRequest::new(&pod)
             .with("scope", "nonsense")
             .assertion(&emulator, &token);
         assert_eq!(request.send(&emulator).await.code(), code, "{name}");
@@ -300,7 +304,7 @@ async fn first_failed_check_determines_the_error_code() {
 async fn error_response_has_the_fields_of_entra() {
     let emulator = emulator_at(&SettableClock::at(UNIX_EPOCH + seconds(1_795_474_085))).await;
     let pod = emulator.pod("shop", "orders").unwrap();
-    let request = TokenRequest::of(&pod).without("scope");
+    let request = TokenRequest::new(&pod).without("scope");
     let reply = request
         .header("client-request-id", "5f1f4b9c-0e52-4b6e-b7b2-2f6d2b6f9f10")
         .send(&emulator)
@@ -354,7 +358,7 @@ async fn token_endpoint_rejects_get() {
     let emulator = Emulator::start().await.unwrap();
     let path = format!("{}/oauth2/v2.0/token", emulator.entra().tenant_id());
     let reply = get(&emulator, &format!("{}{path}", emulator.authority_host())).await;
-    assert_eq!(reply.refusal(), (400, "invalid_request", 900_561));
+    assert_eq!(reply.error(), (400, "invalid_request", 900_561));
 }
 
 #[tokio::test]
@@ -362,7 +366,7 @@ async fn access_token_has_the_claims_and_signature_of_entra() {
     let start = now();
     let emulator = emulator_at(&SettableClock::at(start)).await;
     let pod = emulator.pod("shop", "orders").unwrap();
-    let reply = TokenRequest::of(&pod).send(&emulator).await;
+    let reply = TokenRequest::new(&pod).send(&emulator).await;
     assert_eq!(reply.status, 200, "{}", reply.body);
     let access_token = reply.text("access_token");
     assert_eq!(
@@ -430,7 +434,7 @@ async fn audience_is_the_scope_without_its_default_suffix() {
         ("api://orders/.default", "api://orders"),
     ];
     for (scope, audience) in rows {
-        let reply = TokenRequest::of(&pod).with("scope", scope).send(&emulator).await;
+        let reply = TokenRequest::new(&pod).with("scope", scope).send(&emulator).await;
         assert_eq!(parts(reply.text("access_token")).1["aud"], audience, "{scope}");
     }
 }
@@ -444,7 +448,7 @@ async fn token_response_has_the_configured_lifetime_and_refresh_in() {
         .await
         .unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
-    let reply = TokenRequest::of(&pod).send(&emulator).await;
+    let reply = TokenRequest::new(&pod).send(&emulator).await;
     assert_eq!(
         (&reply.body["expires_in"], &reply.body["refresh_in"]),
         (&json!(86_399), &json!(43_199))
@@ -452,7 +456,7 @@ async fn token_response_has_the_configured_lifetime_and_refresh_in() {
 
     emulator.entra().set_access_token_lifetime(seconds(60));
     emulator.entra().set_refresh_in(None);
-    let reply = TokenRequest::of(&pod).send(&emulator).await;
+    let reply = TokenRequest::new(&pod).send(&emulator).await;
     assert_eq!(
         (&reply.body["expires_in"], reply.body.get("refresh_in")),
         (&json!(60), None)
@@ -464,7 +468,7 @@ async fn registering_again_enables_a_disabled_application() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.entra().disable_application(pod.client_id());
-    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.code(), 7_000_112);
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.code(), 7_000_112);
     emulator.entra().register_application(pod.client_id());
-    assert_eq!(TokenRequest::of(&pod).send(&emulator).await.status, 200);
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
 }

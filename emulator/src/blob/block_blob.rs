@@ -2,9 +2,9 @@ use bytes::Bytes;
 use http::header::{ACCEPT_RANGES, CONTENT_RANGE};
 use http::{HeaderMap, Method, Response, StatusCode};
 
-use super::call::{Call, md5_of};
+use super::error_response::ErrorResponse;
 use super::header::{self, set};
-use super::refusal::Refusal;
+use super::request::{BlobRequest, md5_base64};
 use super::response::respond;
 
 pub(super) struct Blob {
@@ -38,12 +38,12 @@ impl Blob {
     }
 
     /// The whole blob (200), or the range that was asked for (206).
-    pub(super) fn read(&self, call: &Call<'_>) -> Result<Response<Bytes>, Refusal> {
+    pub(super) fn read(&self, request: &BlobRequest<'_>) -> Result<Response<Bytes>, ErrorResponse> {
         let mut headers = self.headers.clone();
-        let range = if call.method == Method::HEAD {
+        let range = if request.method == Method::HEAD {
             None
         } else {
-            call.range()?
+            request.range()?
         };
         let Some(range) = range else {
             if !self.md5.is_empty() {
@@ -53,9 +53,9 @@ impl Blob {
         };
         let total = self.content.len();
         if range.start >= total {
-            return Err(Refusal {
+            return Err(ErrorResponse {
                 header: Some((CONTENT_RANGE, format!("bytes */{total}"))),
-                ..Refusal::new(
+                ..ErrorResponse::new(
                     StatusCode::RANGE_NOT_SATISFIABLE,
                     "InvalidRange",
                     "The range specified is invalid for the current size of the resource.",
@@ -63,14 +63,14 @@ impl Blob {
             });
         }
         let range = range.start..range.end.min(total);
-        let place = format!("bytes {}-{}/{total}", range.start, range.end.saturating_sub(1));
-        set(&mut headers, CONTENT_RANGE, place);
+        let content_range = format!("bytes {}-{}/{total}", range.start, range.end.saturating_sub(1));
+        set(&mut headers, CONTENT_RANGE, content_range);
         if !self.md5.is_empty() {
             set(&mut headers, header::BLOB_CONTENT_MD5, &self.md5);
         }
         let part = self.content.slice(range);
-        if call.header(header::RANGE_GET_CONTENT_MD5) == Some("true") {
-            set(&mut headers, header::CONTENT_MD5, md5_of(&part));
+        if request.header(header::RANGE_GET_CONTENT_MD5) == Some("true") {
+            set(&mut headers, header::CONTENT_MD5, md5_base64(&part));
         }
         Ok(respond(StatusCode::PARTIAL_CONTENT, headers, part))
     }

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::block_blob::Blob;
-use super::call::Call;
+use super::error_response::ErrorResponse;
 use super::header::{self, set};
 use super::list::{self, Item, LISTED_PROPERTIES, Page};
-use super::refusal::Refusal;
+use super::request::BlobRequest;
 use super::response::respond;
 use super::xml::element;
 
@@ -22,42 +22,46 @@ pub(super) struct Container {
 }
 
 impl Container {
-    pub(super) fn blob(&self, name: &str) -> Result<&Blob, Refusal> {
+    pub(super) fn blob(&self, name: &str) -> Result<&Blob, ErrorResponse> {
         self.blobs
             .get(name)
-            .ok_or_else(|| Refusal::not_found("BlobNotFound", "The specified blob does not exist."))
+            .ok_or_else(|| ErrorResponse::not_found("BlobNotFound", "The specified blob does not exist."))
     }
 
-    pub(super) fn put_block(&mut self, blob: String, call: &Call<'_>) -> Result<Response<Bytes>, Refusal> {
-        let md5 = call.checked_md5(header::CONTENT_MD5)?;
-        let id = call.parameter("blockid").unwrap_or_default();
+    pub(super) fn put_block(
+        &mut self,
+        blob: String,
+        request: &BlobRequest<'_>,
+    ) -> Result<Response<Bytes>, ErrorResponse> {
+        let md5 = request.checked_md5(header::CONTENT_MD5)?;
+        let id = request.parameter("blockid").unwrap_or_default();
         if !BASE64
             .decode(id)
             .is_ok_and(|id| (1..=LONGEST_BLOCK_ID).contains(&id.len()))
         {
-            return Err(Refusal::bad_query("blockid"));
+            return Err(ErrorResponse::bad_query("blockid"));
         }
         let blocks = self.uncommitted.entry(blob).or_default();
         if blocks.keys().any(|known| known.len() != id.len()) {
-            return Err(Refusal::bad_request(
+            return Err(ErrorResponse::bad_request(
                 "InvalidBlobOrBlock",
                 "The specified blob or block content is invalid.",
             ));
         }
-        blocks.insert(id.to_owned(), call.body.clone());
-        let mut answer = HeaderMap::new();
-        set(&mut answer, header::REQUEST_SERVER_ENCRYPTED, "true");
-        set(&mut answer, header::CONTENT_MD5, md5);
-        Ok(respond(StatusCode::CREATED, answer, Bytes::new()))
+        blocks.insert(id.to_owned(), request.body.clone());
+        let mut headers = HeaderMap::new();
+        set(&mut headers, header::REQUEST_SERVER_ENCRYPTED, "true");
+        set(&mut headers, header::CONTENT_MD5, md5);
+        Ok(respond(StatusCode::CREATED, headers, Bytes::new()))
     }
 
     pub(super) fn list(
         &self,
-        call: &Call<'_>,
+        request: &BlobRequest<'_>,
         account: &str,
         name: &str,
-    ) -> Result<Response<Bytes>, Refusal> {
-        let page = Page::of(call, &self.blobs)?;
+    ) -> Result<Response<Bytes>, ErrorResponse> {
+        let page = Page::select(request, &self.blobs)?;
         let blobs: String = page
             .items
             .iter()
@@ -74,11 +78,11 @@ impl Container {
                     list::properties(&blob.headers, LISTED_PROPERTIES),
                     element("Content-Length", &blob.content.len().to_string()),
                     element("Content-MD5", &blob.md5),
-                    list::metadata(call, &blob.headers),
+                    list::metadata(request, &blob.headers),
                 ),
             })
             .collect();
-        Ok(page.to_response(call, account, Some(name), "Blobs", &blobs))
+        Ok(page.to_response(request, account, Some(name), "Blobs", &blobs))
     }
 }
 

@@ -8,9 +8,9 @@ use http::{HeaderMap, Response, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use quick_xml::escape::escape;
 
-use super::call::Call;
+use super::error_response::ErrorResponse;
 use super::header::METADATA_PREFIX;
-use super::refusal::Refusal;
+use super::request::BlobRequest;
 use super::xml::{self, element};
 
 /// One page of a list. Its marker is opaque to clients: Base64 of the name that the next page starts with.
@@ -25,23 +25,26 @@ pub(super) enum Item<'i, T> {
 }
 
 impl<'i, T> Page<'i, T> {
-    /// One page of `items`, narrowed by `prefix` and folded at `delimiter`.
-    pub(super) fn of(call: &Call<'_>, items: &'i BTreeMap<String, T>) -> Result<Self, Refusal> {
-        let size = match call.parameter("maxresults").map(str::parse::<usize>) {
+    /// One page of `items`, narrowed by `prefix` and group at `delimiter`.
+    pub(super) fn select(
+        request: &BlobRequest<'_>,
+        items: &'i BTreeMap<String, T>,
+    ) -> Result<Self, ErrorResponse> {
+        let size = match request.parameter("maxresults").map(str::parse::<usize>) {
             None => LARGEST_PAGE,
             Some(Ok(size)) if size > 0 => size.min(LARGEST_PAGE),
-            Some(_) => return Err(Refusal::bad_query("maxresults")),
+            Some(_) => return Err(ErrorResponse::bad_query("maxresults")),
         };
-        let start = match call.parameter("marker").filter(|marker| !marker.is_empty()) {
+        let start = match request.parameter("marker").filter(|marker| !marker.is_empty()) {
             None => String::new(),
             Some(marker) => BASE64
                 .decode(marker)
                 .ok()
                 .and_then(|name| String::from_utf8(name).ok())
-                .ok_or_else(|| Refusal::bad_query("marker"))?,
+                .ok_or_else(|| ErrorResponse::bad_query("marker"))?,
         };
-        let prefix = call.parameter("prefix").unwrap_or_default();
-        let delimiter = call
+        let prefix = request.parameter("prefix").unwrap_or_default();
+        let delimiter = request
             .parameter("delimiter")
             .filter(|delimiter| !delimiter.is_empty());
         let mut page = Page {
@@ -52,9 +55,9 @@ impl<'i, T> Page<'i, T> {
             let Some(rest) = name.strip_prefix(prefix) else {
                 continue;
             };
-            let folded = delimiter.and_then(|it| Some(format!("{prefix}{}{it}", rest.split_once(it)?.0)));
-            if let (Some(folded), Some(Item::Prefix(last))) = (&folded, page.items.last())
-                && folded == last
+            let group = delimiter.and_then(|it| Some(format!("{prefix}{}{it}", rest.split_once(it)?.0)));
+            if let (Some(group), Some(Item::Prefix(last))) = (&group, page.items.last())
+                && group == last
             {
                 continue;
             }
@@ -63,7 +66,7 @@ impl<'i, T> Page<'i, T> {
                 break;
             }
             page.items
-                .push(folded.map_or(Item::Entry(name, value), Item::Prefix));
+                .push(group.map_or(Item::Entry(name, value), Item::Prefix));
         }
         Ok(page)
     }
@@ -74,25 +77,25 @@ impl<'i, T> Page<'i, T> {
     /// * `list`: the element around `items`, which are written already.
     pub(super) fn to_response(
         &self,
-        call: &Call<'_>,
+        request: &BlobRequest<'_>,
         account: &str,
         container: Option<&str>,
         list: &str,
         items: &str,
     ) -> Response<Bytes> {
-        let host = call.header(HOST).unwrap_or("localhost");
-        let asked: String = [
+        let host = request.header(HOST).unwrap_or("localhost");
+        let echoed: String = [
             ("prefix", "Prefix"),
             ("marker", "Marker"),
             ("maxresults", "MaxResults"),
             ("delimiter", "Delimiter"),
         ]
         .into_iter()
-        .filter_map(|(parameter, name)| Some(element(name, call.parameter(parameter)?)))
+        .filter_map(|(parameter, name)| Some(element(name, request.parameter(parameter)?)))
         .collect();
         let container = container.map(|name| format!(" ContainerName=\"{}\"", escape(name)));
         let root = format!(
-            "<EnumerationResults ServiceEndpoint=\"https://{}/{account}/\"{}>{asked}<{list}>{items}</{list}>{}\
+            "<EnumerationResults ServiceEndpoint=\"https://{}/{account}/\"{}>{echoed}<{list}>{items}</{list}>{}\
              </EnumerationResults>",
             escape(host),
             container.unwrap_or_default(),
@@ -129,9 +132,9 @@ pub(super) fn properties(headers: &HeaderMap, listed: &[(&str, &str)]) -> String
         .collect()
 }
 
-/// The metadata among `headers` as one element, if `call` asks for it.
-pub(super) fn metadata(call: &Call<'_>, headers: &HeaderMap) -> String {
-    if !call.includes("metadata") {
+/// The metadata among `headers` as one element, if `request` asks for it.
+pub(super) fn metadata(request: &BlobRequest<'_>, headers: &HeaderMap) -> String {
+    if !request.includes("metadata") {
         return String::new();
     }
     let pairs: String = headers

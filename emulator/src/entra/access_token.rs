@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::jwt::{RS256, SigningKey};
 
 /// An access token, and its times in seconds since 1970.
-pub(crate) struct Issued {
+pub(crate) struct IssuedToken {
     pub(crate) token: String,
     /// Seconds from now.
     pub(crate) lifetime: u64,
@@ -20,7 +20,7 @@ pub(super) struct Principal<'a> {
     pub(super) client_id: &'a str,
     pub(super) object_id: &'a str,
     /// `appidacr`: 1 for a secret, 2 for an assertion or a certificate.
-    pub(super) proof: &'static str,
+    pub(super) appidacr: &'static str,
     /// Of a managed identity: its resource id.
     pub(super) resource_id: Option<&'a str>,
 }
@@ -37,20 +37,20 @@ impl Principal<'_> {
         key: &SigningKey,
         now: u64,
         lifetime: u64,
-    ) -> Issued {
-        let backdated = now.saturating_sub(BACKDATED.as_secs());
+    ) -> IssuedToken {
+        let not_before = now.saturating_sub(NOT_BEFORE_OFFSET.as_secs());
         let issuer = token_issuer(tenant_id);
         let kid = &key.public().kid;
         let expires_on = now.saturating_add(lifetime);
         let mut claims = json!({
             "aud": resource,
             "iss": issuer,
-            "iat": backdated,
-            "nbf": backdated,
+            "iat": not_before,
+            "nbf": not_before,
             "exp": expires_on,
             "aio": opaque::<36>(),
             "appid": self.client_id,
-            "appidacr": self.proof,
+            "appidacr": self.appidacr,
             "idp": issuer,
             "oid": self.object_id,
             "rh": format!("1.{}.", opaque::<42>()),
@@ -63,10 +63,10 @@ impl Principal<'_> {
             claims.insert("xms_mirid".to_owned(), resource_id.into());
         }
         let header = json!({ "typ": "JWT", "alg": RS256, "x5t": kid, "kid": kid });
-        Issued {
+        IssuedToken {
             token: key.sign(&header, &claims),
             lifetime,
-            not_before: backdated,
+            not_before,
             expires_on,
         }
     }
@@ -85,4 +85,4 @@ fn opaque<const LENGTH: usize>() -> String {
 }
 
 /// Entra dates `iat` and `nbf` back, for services whose clocks are behind.
-const BACKDATED: Duration = Duration::from_secs(300);
+const NOT_BEFORE_OFFSET: Duration = Duration::from_secs(300);

@@ -1,8 +1,8 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use super::error_response::ErrorResponse;
 use super::federated_credential::FederatedCredential;
-use super::refusal::Refusal;
 use crate::guid::Guid;
 use crate::jwt::PublicKey;
 
@@ -38,32 +38,36 @@ impl Directory {
             })
     }
 
-    pub(super) fn enabled_application(&self, client_id: &str, tenant: &str) -> Result<Application, Refusal> {
+    pub(super) fn enabled_application(
+        &self,
+        client_id: &str,
+        tenant: &str,
+    ) -> Result<Application, ErrorResponse> {
         let application = self.applications.get(client_id).cloned();
         let application = application.ok_or_else(|| {
             let text = format!(
                 "Application with identifier '{client_id}' was not found in the directory '{tenant}'."
             );
-            Refusal::new(700_016, text)
+            ErrorResponse::new(700_016, text)
         })?;
         if application.disabled {
             let text = format!("Application '{client_id}' is disabled.");
-            return Err(Refusal::new(7_000_112, text));
+            return Err(ErrorResponse::new(7_000_112, text));
         }
         Ok(application)
     }
 
     pub(super) fn register_resource(&mut self, identifier: &str) {
-        self.resources.insert(without_slash(identifier).to_owned());
+        self.resources.insert(trim_slash(identifier).to_owned());
     }
 
-    pub(super) fn check_resource(&self, resource: &str, tenant: &str) -> Result<(), Refusal> {
-        if self.resources.contains(without_slash(resource)) {
+    pub(super) fn check_resource(&self, resource: &str, tenant: &str) -> Result<(), ErrorResponse> {
+        if self.resources.contains(trim_slash(resource)) {
             return Ok(());
         }
         let text =
             format!("The resource principal named {resource} was not found in the tenant named {tenant}.");
-        Err(Refusal::new(500_011, text))
+        Err(ErrorResponse::new(500_011, text))
     }
 }
 
@@ -99,21 +103,21 @@ impl Application {
         }
     }
 
-    pub(super) fn check_secret(&self, presented: &str) -> Result<(), Refusal> {
+    pub(super) fn check_secret(&self, presented: &str) -> Result<(), ErrorResponse> {
         match &self.client_secret {
             Some(secret) if secret.value == presented => {
                 if secret.expired {
                     let text = "The provided client secret keys for app are expired.";
-                    return Err(Refusal::new(7_000_222, text));
+                    return Err(ErrorResponse::new(7_000_222, text));
                 }
                 Ok(())
             }
-            _ => Err(Refusal::new(7_000_215, "Invalid client secret provided.")),
+            _ => Err(ErrorResponse::new(7_000_215, "Invalid client secret provided.")),
         }
     }
 }
 
-fn without_slash(identifier: &str) -> &str {
+fn trim_slash(identifier: &str) -> &str {
     identifier.strip_suffix('/').unwrap_or(identifier)
 }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::refusal::Refusal;
+use super::error_response::ErrorResponse;
 
 /// One name of the vault with all its versions, the latest last; never without one, except while the first is set.
 #[derive(Default)]
@@ -18,12 +18,12 @@ impl Secret {
         self.versions.last()
     }
 
-    pub(super) fn version(&mut self, name: &str, id: Option<&str>) -> Result<&mut Version, Refusal> {
+    pub(super) fn version(&mut self, name: &str, id: Option<&str>) -> Result<&mut Version, ErrorResponse> {
         match id {
             None => self.versions.last_mut(),
             Some(id) => self.versions.iter_mut().find(|version| version.id == id),
         }
-        .ok_or_else(|| Refusal::not_found(&id.map_or(name.to_owned(), |id| format!("{name}/{id}"))))
+        .ok_or_else(|| ErrorResponse::not_found(&id.map_or(name.to_owned(), |id| format!("{name}/{id}"))))
     }
 }
 
@@ -89,11 +89,11 @@ impl Attributes {
         }
     }
 
-    pub(super) fn with(self, asked: &AskedAttributes, now: u64) -> Self {
+    pub(super) fn updated(self, update: &AttributeUpdate, now: u64) -> Self {
         Self {
-            enabled: asked.enabled.unwrap_or(self.enabled),
-            nbf: asked.nbf.or(self.nbf),
-            exp: asked.exp.or(self.exp),
+            enabled: update.enabled.unwrap_or(self.enabled),
+            nbf: update.nbf.or(self.nbf),
+            exp: update.exp.or(self.exp),
             updated: now,
             ..self
         }
@@ -113,11 +113,11 @@ pub(super) struct Properties {
     pub(super) content_type: Option<String>,
     pub(super) tags: Option<BTreeMap<String, String>>,
     #[serde(default)]
-    pub(super) attributes: AskedAttributes,
+    pub(super) attributes: AttributeUpdate,
 }
 
 #[derive(Default, Deserialize)]
-pub(super) struct AskedAttributes {
+pub(super) struct AttributeUpdate {
     pub(super) enabled: Option<bool>,
     pub(super) nbf: Option<u64>,
     pub(super) exp: Option<u64>,

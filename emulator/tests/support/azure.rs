@@ -139,7 +139,7 @@ pub fn header<'a>(response: &'a http::Response<Bytes>, name: &str) -> &'a str {
 }
 
 #[track_caller]
-pub fn assert_refused<T>(result: Result<T>, status: StatusCode, code: &str) {
+pub fn assert_error<T>(result: Result<T>, status: StatusCode, code: &str) {
     let error = result.err().expect("a refusal");
     let ErrorKind::HttpResponse {
         status: actual,

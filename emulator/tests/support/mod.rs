@@ -67,7 +67,7 @@ pub async fn send(emulator: &Emulator, request: http::Request<Bytes>) -> http::R
 }
 
 pub async fn get(emulator: &Emulator, url: &str) -> Reply {
-    Reply::to(emulator, http::Request::get(url).body(Bytes::new()).unwrap()).await
+    Reply::receive(emulator, http::Request::get(url).body(Bytes::new()).unwrap()).await
 }
 
 pub fn good_token() -> ServiceAccountToken {
@@ -79,7 +79,7 @@ pub fn read(file: &std::path::Path) -> Vec<u8> {
     std::fs::read(file).unwrap()
 }
 
-pub fn token_of(pod: &Pod) -> String {
+pub fn projected_token(pod: &Pod) -> String {
     String::from_utf8(read(pod.token_file())).unwrap()
 }
 

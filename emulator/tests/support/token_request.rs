@@ -2,7 +2,7 @@ use bytes::Bytes;
 use entra_workload_emulator::{Emulator, Pod, ServiceAccountToken};
 use serde_json::Value;
 
-use super::{send, token_of};
+use super::{projected_token, send};
 
 /// One token request, good unless changed.
 #[derive(Clone)]
@@ -13,7 +13,7 @@ pub struct TokenRequest {
 }
 
 impl TokenRequest {
-    pub fn of(pod: &Pod) -> Self {
+    pub fn new(pod: &Pod) -> Self {
         let jwt_bearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
         Self {
             tenant: pod.tenant_id().to_owned(),
@@ -21,7 +21,7 @@ impl TokenRequest {
                 ("grant_type", "client_credentials".to_owned()),
                 ("client_id", pod.client_id().to_owned()),
                 ("client_assertion_type", jwt_bearer.to_owned()),
-                ("client_assertion", token_of(pod)),
+                ("client_assertion", projected_token(pod)),
                 ("scope", "https://vault.azure.net/.default".to_owned()),
             ],
             headers: Vec::new(),
@@ -74,7 +74,7 @@ impl TokenRequest {
     }
 
     pub async fn send(&self, emulator: &Emulator) -> Reply {
-        Reply::to(emulator, self.build(emulator)).await
+        Reply::receive(emulator, self.build(emulator)).await
     }
 }
 
@@ -85,7 +85,7 @@ pub struct Reply {
 }
 
 impl Reply {
-    pub async fn to(emulator: &Emulator, request: http::Request<Bytes>) -> Self {
+    pub async fn receive(emulator: &Emulator, request: http::Request<Bytes>) -> Self {
         let (parts, body) = send(emulator, request).await.into_parts();
         Self {
             status: parts.status.as_u16(),
@@ -95,7 +95,7 @@ impl Reply {
     }
 
     #[track_caller]
-    pub fn refusal(&self) -> (u16, &str, u64) {
+    pub fn error(&self) -> (u16, &str, u64) {
         (self.status, self.text("error"), self.code())
     }
 

@@ -6,7 +6,7 @@ use super::response::respond;
 use super::xml::{self, element};
 
 /// An error of the service: XML for all but `HEAD`, and its code in `x-ms-error-code` for all.
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: &'static str,
@@ -14,7 +14,7 @@ pub(super) struct Refusal {
     pub(super) header: Option<(HeaderName, String)>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
         Self {
             status,

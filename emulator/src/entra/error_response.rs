@@ -9,12 +9,12 @@ use crate::guid::Guid;
 use crate::time::Utc;
 
 /// Why no token is issued: an AADSTS code and its text.
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     code: u32,
     text: Cow<'static, str>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn new(code: u32, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -23,7 +23,7 @@ impl Refusal {
     }
 
     /// What Entra says along with a status that has nothing to do with the request.
-    pub(super) fn of_status(status: StatusCode) -> Self {
+    pub(super) fn from_status(status: StatusCode) -> Self {
         if status == StatusCode::TOO_MANY_REQUESTS {
             Self::new(90_055, "Tenant is throttled, too many requests. Try again later.")
         } else if status.is_server_error() {
@@ -96,7 +96,7 @@ pub(super) struct RequestIds {
 }
 
 impl RequestIds {
-    pub(super) fn of(request: &Request<Bytes>) -> Self {
+    pub(super) fn from_request(request: &Request<Bytes>) -> Self {
         let sent = request
             .headers()
             .get("client-request-id")

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::server;
 
 /// An error of the service: `{"error":{"code","message","innererror":{"code"}?}}`.
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: String,
@@ -14,7 +14,7 @@ pub(super) struct Refusal {
     pub(super) challenge: Option<HeaderValue>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
         Self {
             status,

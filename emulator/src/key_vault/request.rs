@@ -7,12 +7,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::refusal::Refusal;
+use super::error_response::ErrorResponse;
 use super::secret::{Attributes, Properties, RECOVERABLE_DAYS, Secret, SetSecret, Version};
 use crate::server;
 
 /// One request, read.
-pub(super) struct Call<'a> {
+pub(super) struct VaultRequest<'a> {
     method: &'a Method,
     body: &'a Bytes,
     /// Where the client found the vault: `https://{host}`.
@@ -21,8 +21,8 @@ pub(super) struct Call<'a> {
     query: Vec<(String, String)>,
 }
 
-impl<'a> Call<'a> {
-    pub(super) fn of(request: &'a Request<Bytes>) -> Self {
+impl<'a> VaultRequest<'a> {
+    pub(super) fn parse(request: &'a Request<Bytes>) -> Self {
         let uri = request.uri();
         let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
         let host = host
@@ -40,12 +40,12 @@ impl<'a> Call<'a> {
     }
 
     /// What is done under `/secrets`.
-    pub(super) fn answer(
+    pub(super) fn handle_secrets(
         &self,
         secrets: &mut BTreeMap<String, Secret>,
         path: &[&str],
         now: u64,
-    ) -> Result<Response<Bytes>, Refusal> {
+    ) -> Result<Response<Bytes>, ErrorResponse> {
         match (self.method, path) {
             (&Method::GET, []) => {
                 let active = secrets.iter().filter(|(_, secret)| secret.deleted_on.is_none());
@@ -68,7 +68,7 @@ impl<'a> Call<'a> {
             (&Method::GET, [name, version @ ..]) if version.len() < 2 => {
                 let version = active(secrets, name)?.version(name, version.first().copied())?;
                 if !version.attributes.enabled {
-                    return Err(Refusal::disabled());
+                    return Err(ErrorResponse::disabled());
                 }
                 Ok(server::json(
                     StatusCode::OK,
@@ -78,20 +78,20 @@ impl<'a> Call<'a> {
             (&Method::PUT, [name]) => {
                 let set: SetSecret = parse(self.body)?;
                 if set.value.len() > LARGEST_VALUE {
-                    return Err(Refusal::bad_parameter(
+                    return Err(ErrorResponse::bad_parameter(
                         "The secret value size exceeds 25k bytes.".to_owned(),
                     ));
                 }
                 let secret = secrets.entry((*name).to_owned()).or_default();
                 if secret.deleted_on.is_some() {
-                    return Err(Refusal::deleted_but_recoverable(name));
+                    return Err(ErrorResponse::deleted_but_recoverable(name));
                 }
                 let version = Version {
                     id: format!("{:032x}", fastrand::u128(..)),
                     value: set.value,
                     content_type: set.properties.content_type,
                     tags: set.properties.tags,
-                    attributes: Attributes::new(now).with(&set.properties.attributes, now),
+                    attributes: Attributes::new(now).updated(&set.properties.attributes, now),
                 };
                 let bundle = version.bundle(&self.id(name, Some(&version.id)));
                 secret.versions.push(version);
@@ -100,7 +100,7 @@ impl<'a> Call<'a> {
             (&Method::PATCH, [name, version @ ..]) if version.len() < 2 => {
                 let update: Properties = parse(self.body)?;
                 let version = active(secrets, name)?.version(name, version.first().copied())?;
-                version.attributes = version.attributes.with(&update.attributes, now);
+                version.attributes = version.attributes.updated(&update.attributes, now);
                 version.content_type = update.content_type.or(version.content_type.take());
                 version.tags = update.tags.or(version.tags.take());
                 Ok(server::json(
@@ -118,11 +118,11 @@ impl<'a> Call<'a> {
     }
 
     /// What is done under `/deletedsecrets`.
-    pub(super) fn answer_deleted(
+    pub(super) fn handle_deleted_secrets(
         &self,
         secrets: &mut BTreeMap<String, Secret>,
         path: &[&str],
-    ) -> Result<Response<Bytes>, Refusal> {
+    ) -> Result<Response<Bytes>, ErrorResponse> {
         match (self.method, path) {
             (&Method::GET, []) => self.page(secrets.iter().filter_map(|(name, secret)| {
                 Some((name.as_str(), self.deleted(name, secret, secret.deleted_on?)))
@@ -149,8 +149,8 @@ impl<'a> Call<'a> {
         }
     }
 
-    fn not_allowed(&self) -> Refusal {
-        Refusal::new(
+    fn not_allowed(&self) -> ErrorResponse {
+        ErrorResponse::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "MethodNotAllowed",
             format!("HTTP {} is not supported on this resource", self.method),
@@ -190,12 +190,15 @@ impl<'a> Call<'a> {
     }
 
     /// One page of `items`, which come sorted by key; the link to the next page names the last key of this one.
-    fn page<'i>(&self, items: impl Iterator<Item = (&'i str, Value)>) -> Result<Response<Bytes>, Refusal> {
+    fn page<'i>(
+        &self,
+        items: impl Iterator<Item = (&'i str, Value)>,
+    ) -> Result<Response<Bytes>, ErrorResponse> {
         let size = match self.parameter("maxresults").map(str::parse) {
             None => LARGEST_PAGE,
             Some(Ok(size)) if (1..=LARGEST_PAGE).contains(&size) => size,
             Some(_) => {
-                return Err(Refusal::bad_parameter(format!(
+                return Err(ErrorResponse::bad_parameter(format!(
                     "Invalid maxresults; it must be between 1 and {LARGEST_PAGE}."
                 )));
             }
@@ -222,30 +225,33 @@ impl<'a> Call<'a> {
     }
 }
 
-fn active<'a>(secrets: &'a mut BTreeMap<String, Secret>, name: &str) -> Result<&'a mut Secret, Refusal> {
+fn active<'a>(
+    secrets: &'a mut BTreeMap<String, Secret>,
+    name: &str,
+) -> Result<&'a mut Secret, ErrorResponse> {
     secrets
         .get_mut(name)
         .filter(|secret| secret.deleted_on.is_none())
-        .ok_or_else(|| Refusal::not_found(name))
+        .ok_or_else(|| ErrorResponse::not_found(name))
 }
 
 fn deleted<'a>(
     secrets: &'a mut BTreeMap<String, Secret>,
     name: &str,
-) -> Result<(&'a mut Secret, u64), Refusal> {
+) -> Result<(&'a mut Secret, u64), ErrorResponse> {
     secrets
         .get_mut(name)
         .and_then(|secret| secret.deleted_on.map(|on| (secret, on)))
         .ok_or_else(|| {
             let message = format!("Deleted Secret not found: {name}");
-            Refusal::new(StatusCode::NOT_FOUND, "SecretNotFound", message)
+            ErrorResponse::new(StatusCode::NOT_FOUND, "SecretNotFound", message)
         })
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, Refusal> {
+fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, ErrorResponse> {
     // The parser's own message would quote the body, and with it the secret.
     serde_json::from_slice(body).map_err(|_| {
-        Refusal::bad_parameter("The request body is not a valid secret parameter object.".to_owned())
+        ErrorResponse::bad_parameter("The request body is not a valid secret parameter object.".to_owned())
     })
 }
 
