@@ -12,10 +12,10 @@ use super::managed_identity::{CLIENT_ID, IdField, ManagedIdentities, OBJECT_ID, 
 use super::request_log::IDENTITY_HEADER;
 use super::server::{Service, json};
 
-/// What gives an app on App Service its tokens; Functions and Container Apps have the same.
+/// The managed identity endpoint of App Service, Functions and Container Apps.
 ///
-/// Source: "How to use managed identities for App Service and Azure Functions", section "REST endpoint reference"; replies
-/// quoted in public reports where that is silent.
+/// Source: "How to use managed identities for App Service and Azure Functions", section "REST
+/// endpoint reference". Undocumented responses follow public bug reports.
 pub(super) struct AppService {
     identities: Arc<ManagedIdentities>,
     entra: Arc<Entra>,
@@ -23,7 +23,7 @@ pub(super) struct AppService {
 }
 
 impl AppService {
-    /// Where it answers.
+    /// The path of the token endpoint.
     pub(super) const PATH: &str = "/msi/token";
 
     pub(super) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
@@ -34,7 +34,7 @@ impl AppService {
         }
     }
 
-    /// What proves to it that a request comes from the app.
+    /// The value that `X-IDENTITY-HEADER` must have.
     pub(super) fn header(&self) -> &str {
         &self.header
     }
@@ -67,7 +67,7 @@ impl AppService {
         let resource = query
             .get("resource")
             .ok_or_else(|| bad_request("The parameter resource is missing."))?;
-        // Unlike a machine, an app has no default but the system-assigned identity.
+        // Unlike IMDS, App Service only defaults to the system-assigned identity.
         let identity = match query.ids(ID_PARAMETERS).as_slice() {
             [] => self.identities.system(),
             [(name, id)] => self.identities.find(*name, id),
@@ -123,7 +123,7 @@ fn error_response(status: StatusCode, text: &str) -> Response<Bytes> {
     json(status, &body)
 }
 
-/// `object_id` is another word for `principal_id`.
+/// `object_id` is an alias of `principal_id`.
 const ID_PARAMETERS: &[(&str, IdField)] = &[
     ("client_id", CLIENT_ID),
     ("principal_id", OBJECT_ID),

@@ -26,15 +26,15 @@ use super::clock::Clock;
 use super::guid::Guid;
 use super::server::Service;
 
-/// A storage account's containers and block blobs, in memory, at `/{account}` (path style, as Azurite).
+/// The Blob service of a storage account, in memory, at `/{account}` (path style, like Azurite).
 ///
-/// It does what the official client does to upload, download, list and delete: whole blobs and block lists, ranges,
-/// `ETag` and date conditions, MD5 checks, pages of containers and blobs. What it does not do (leases, snapshots,
-/// tags, customer keys, page and append blobs, ..) it refuses with 501 instead of passing over it in silence.
-/// Permissions are not modelled: whoever brings a valid token may do everything. The names of metadata come back in
-/// lower case.
+/// It supports what the official client needs to upload, download, list and delete: Put Blob, block
+/// lists, ranges, `ETag` and date conditions, MD5 checks and paged lists. Everything else (leases,
+/// snapshots, tags, customer-provided keys, page and append blobs) returns 501. Permissions are not
+/// emulated: every valid token may do everything. Metadata names are returned in lower case.
 ///
-/// Source: Blob service REST reference, versions 2017-11-09 (the first with bearer tokens) to 2026-04-06.
+/// Source: Blob service REST reference, versions 2017-11-09 (the first with bearer tokens) to
+/// 2026-04-06.
 pub(super) struct BlobAccount {
     verifier: BearerVerifier,
     clock: Clock,
@@ -43,7 +43,7 @@ pub(super) struct BlobAccount {
 }
 
 impl BlobAccount {
-    /// An empty account that takes the tokens that `verifier` finds right.
+    /// Creates an empty account that accepts the tokens accepted by `verifier`.
     pub(super) fn new(verifier: BearerVerifier, clock: Clock, account: &str) -> Self {
         Self {
             verifier,
@@ -53,7 +53,7 @@ impl BlobAccount {
         }
     }
 
-    /// The answer to one request: the token is looked at before anything else, as by the real service.
+    /// Handles a request; like the real service, it verifies the token first.
     fn route(&self, raw: &Request<Bytes>) -> Result<Response<Bytes>, ErrorResponse> {
         self.authenticate(raw.headers())?;
         let request = BlobRequest::parse(raw);
@@ -86,8 +86,8 @@ impl BlobAccount {
         }
     }
 
-    /// Whether the request brings a right token. Storage reads one only from a request that names a version of the
-    /// service that knows bearer tokens.
+    /// Verifies the token. Storage accepts bearer tokens only from a service version that supports
+    /// them.
     fn authenticate(&self, headers: &HeaderMap) -> Result<(), ErrorResponse> {
         let version = headers
             .get(header::VERSION)
@@ -109,7 +109,7 @@ impl BlobAccount {
             .map_err(|error| self.challenge(error))
     }
 
-    /// The 401 that tells a client whom to ask for a token, and for what.
+    /// Returns the 401 response with the authorization URI and the resource.
     fn challenge(&self, error: BearerError) -> ErrorResponse {
         let detail = match error {
             BearerError::Missing => None,
@@ -138,7 +138,7 @@ impl BlobAccount {
         }
     }
 
-    /// Writes what every answer carries, and takes the body from one to `HEAD`.
+    /// Adds the common headers, and removes the body for `HEAD`.
     fn finish(
         &self,
         request: &Request<Bytes>,
@@ -188,7 +188,8 @@ impl Service for BlobAccount {
     }
 }
 
-/// Three to 63 lower-case letters, digits and single hyphens, none of these at an end; or one of the special ones.
+/// Container names have 3 to 63 lower-case letters, digits and single inner hyphens. Two special
+/// names are allowed.
 fn is_container_name(name: &str) -> bool {
     let plain = (3..=63).contains(&name.len())
         && name
@@ -200,8 +201,8 @@ fn is_container_name(name: &str) -> bool {
     plain || name == "$web" || name == "$root"
 }
 
-/// What a token must be for; the service also takes its own account's URL.
+/// The audience of storage tokens; the service also accepts the URL of the account.
 const RESOURCE: &str = "https://storage.azure.com";
 
-/// Source: "Authorize with Microsoft Entra ID", "requests must use version 2017-11-09 or later".
+/// Source: "Authorize with Microsoft Entra ID": "requests must use version 2017-11-09 or later".
 const FIRST_VERSION_WITH_BEARER: &[u8] = b"2017-11-09";

@@ -31,29 +31,46 @@ use super::managed_identity::ManagedIdentity;
 use super::server::{Service, json};
 use super::time::unix_seconds;
 
-/// A login host with one tenant: it trades federated assertions, assertions signed with a certificate, and client secrets
-/// for access tokens.
+/// Microsoft Entra with one tenant.
 ///
-/// It refuses what Entra refuses, with the same status, OAuth error and AADSTS code. Where several things are wrong,
-/// the first of these decides:
+/// The token endpoint accepts federated assertions, assertions signed with a certificate, and
+/// client secrets. Invalid requests get the status, OAuth error and AADSTS code of the real
+/// service. The first failed check determines the code:
 ///
-/// 1. the tenant (90002, 900023), the grant (900144, 70003), the client (900144, 700016, 7000112);
-/// 2. the secret, if there is one: whether it is the client's (7000215), and still good (7000222);
-/// 3. that there is an assertion (7000218), and that it is a JWT (50027);
-/// 4. of an assertion whose issuer is the client itself: the algorithm, PS256 or RS256 (5002738), the certificate, by its
-///    SHA-256 thumbprint (700027), the signature (700027), the subject (700021), the token endpoint as audience (700023), the times (700024);
-/// 5. of any other, the federated credential: any at all (70025), not a token of Entra itself (700222), issuer (700211), subject
-///    (700213), audience (700212); compared byte for byte;
-/// 6. the key, by its id (7000272), among those that the issuer publishes (90061 if it does not answer, 50166 if what it
-///    answers is no use); they are fetched once, and once more for a key id that is not among them; and the signature (700027);
-/// 7. the times (700024), with five minutes of clock skew;
-/// 8. the scope (900144, 1002012, 28000, 70011) and its resource (500011).
+/// 1. Tenant (90002, 900023), grant type (900144, 70003), client (900144, 700016, 7000112).
+/// 2. Client secret, if present: value (7000215), expiry (7000222).
+/// 3. Client assertion: present (7000218), a JWT (50027).
+/// 4. An assertion issued by the client itself: algorithm PS256 or RS256 (5002738), certificate by
+///    its SHA-256 thumbprint (700027), signature (700027), subject (700021), audience, which is the
+///    token endpoint (700023), validity (700024).
+/// 5. Any other assertion: the application has federated credentials (70025), the assertion is not
+///    a token of Entra (700222), and issuer (700211), subject (700213) and audience (700212) are
+///    equal to those of a federated credential, byte for byte.
+/// 6. Its signing key, by key ID (7000272), and its signature (700027). The keys of the issuer are
+///    fetched once, and again for an unknown key ID. An unreachable issuer is 90061, an invalid
+///    response 50166.
+/// 7. Its validity (700024), with a clock skew of five minutes.
+/// 8. Scope (900144, 1002012, 28000, 70011) and resource (500011).
 ///
-/// Source: Microsoft identity platform, error codes and client credentials flow; replies quoted in public issue
-/// reports where the documents are silent.
+/// Source: Microsoft identity platform, error codes and client credentials flow. Undocumented
+/// responses follow public bug reports.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload_emulator::Emulator;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let emulator = Emulator::start().await?;
+/// let client_id = "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10";
+/// emulator.entra().set_client_secret(client_id, "secret");
+/// emulator.entra().register_resource("api://orders");
+/// emulator.entra().disable_application(client_id); // token requests get AADSTS7000112
+/// # Ok(()) }
+/// ```
 pub struct Entra {
     tenant_id: String,
-    /// Ends with a slash.
+    /// The URL of the server, with a trailing slash.
     authority: String,
     key: SigningKey,
     issuer_keys: IssuerKeys,
@@ -73,19 +90,20 @@ impl Entra {
         }
     }
 
-    /// The one tenant: a GUID in lower case.
+    /// The tenant ID, a GUID in lower case.
     pub fn tenant_id(&self) -> &str {
         &self.tenant_id
     }
 
-    /// Registers an application without credentials; one that is there is left as it is, but enabled again.
+    /// Registers an application without credentials. An existing application keeps its credentials
+    /// and is enabled.
     ///
-    /// * `client_id`: compared without regard to case.
+    /// * `client_id`: case-insensitive.
     pub fn register_application(&self, client_id: &str) {
         self.directory().application(client_id).disabled = false;
     }
 
-    /// Adds a federated credential to an application, which is registered if it is not yet.
+    /// Adds a federated credential to an application. Registers the application if needed.
     pub fn register_federated_credential(&self, client_id: &str, credential: FederatedCredential) {
         let mut directory = self.directory();
         directory
@@ -94,7 +112,7 @@ impl Entra {
             .push(credential);
     }
 
-    /// Removes every federated credential of an application.
+    /// Removes all federated credentials of an application.
     pub fn remove_federated_credentials(&self, client_id: &str) {
         self.directory()
             .application(client_id)
@@ -102,59 +120,61 @@ impl Entra {
             .clear();
     }
 
-    /// Gives an application this client secret in place of the one before; it is registered if it is not yet.
+    /// Sets the client secret of an application; the previous secret becomes invalid. Registers the
+    /// application if needed.
     pub fn set_client_secret(&self, client_id: &str, secret: impl Into<String>) {
         let secret = secret.into();
         self.directory().application(client_id).set_client_secret(secret);
     }
 
-    /// Refuses the client secret that an application has, if it has one, from now on (7000222).
+    /// Expires the client secret of an application: token requests with it get AADSTS7000222.
     pub fn expire_client_secret(&self, client_id: &str) {
         self.directory().application(client_id).expire_client_secret();
     }
 
-    /// Adds a certificate to an application, which is registered if it is not yet.
+    /// Adds a certificate to an application. Registers the application if needed.
     ///
-    /// * `pem`: the first `CERTIFICATE` block counts. When it expires does not matter here.
+    /// * `pem`: the first `CERTIFICATE` block is used. Its expiry is ignored.
     ///
     /// # Errors
     ///
-    /// If there is no certificate of an RSA key in `pem`.
+    /// Returns an error if `pem` has no certificate with an RSA key.
     pub fn register_certificate(&self, client_id: &str, pem: impl AsRef<[u8]>) -> io::Result<()> {
         let key = PublicKey::from_certificate(pem.as_ref())?;
         self.directory().application(client_id).certificates.push(key);
         Ok(())
     }
 
-    /// Removes every certificate of an application.
+    /// Removes all certificates of an application.
     pub fn remove_certificates(&self, client_id: &str) {
         self.directory().application(client_id).certificates.clear();
     }
 
-    /// Refuses an application from now on (7000112) until it is registered again; its tokens stay good.
+    /// Disables an application: token requests get AADSTS7000112 until it is registered again.
+    /// Access tokens that were already issued stay valid.
     pub fn disable_application(&self, client_id: &str) {
         self.directory().application(client_id).disabled = true;
     }
 
-    /// Registers a resource that tokens may be asked for, besides Key Vault, Storage and Resource Manager.
+    /// Adds a resource. Key Vault, Storage and Azure Resource Manager are built in.
     ///
-    /// * `identifier`: a scope without its `/.default`.
+    /// * `identifier`: the scope without `/.default`.
     pub fn register_resource(&self, identifier: &str) {
         self.directory().register_resource(identifier);
     }
 
-    /// Sets `expires_in` of the tokens issued from now on; whole seconds.
+    /// Sets `expires_in` of tokens that are issued later, in whole seconds.
     pub fn set_access_token_lifetime(&self, lifetime: Duration) {
         self.directory().access_token_lifetime = lifetime;
     }
 
-    /// Sets `refresh_in` of the tokens issued from now on, in whole seconds; `None` leaves the field out, as Entra does
-    /// for tokens of an hour.
+    /// Sets `refresh_in` of tokens that are issued later, in whole seconds. `None` omits the field,
+    /// as Entra does for one-hour tokens.
     pub fn set_refresh_in(&self, refresh_in: impl Into<Option<Duration>>) {
         self.directory().refresh_in = refresh_in.into();
     }
 
-    /// Checks the access tokens issued here.
+    /// Returns a verifier of the access tokens issued here.
     pub(super) fn verifier(&self) -> BearerVerifier {
         BearerVerifier::new(
             self.key.public().clone(),
@@ -237,7 +257,7 @@ impl Entra {
         assertion.check_times(now)
     }
 
-    /// A token for an identity that needs no proof; or what Entra says against the resource.
+    /// Issues a token for a managed identity, or returns the error body for the resource.
     pub(super) fn issue_to_managed_identity(
         &self,
         identity: &ManagedIdentity,
@@ -314,7 +334,7 @@ impl Entra {
         })
     }
 
-    /// The status and body of the answer.
+    /// Returns the status and the body of the response.
     async fn route(&self, request: &Request<Bytes>, ids: &RequestIds) -> (StatusCode, Value) {
         let (tenant, endpoint) = split_path(request.uri().path());
         let result = match (request.method(), endpoint) {
@@ -381,7 +401,7 @@ fn respond(status: StatusCode, body: &Value, ids: &RequestIds) -> Response<Bytes
     response
 }
 
-/// The first segment of the path, and the rest without the slash between them.
+/// Splits a path into its first segment and the rest.
 fn split_path(path: &str) -> (&str, &str) {
     path.trim_start_matches('/').split_once('/').unwrap_or_default()
 }

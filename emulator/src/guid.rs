@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A random GUID (version 4), printed in lower case as Entra prints it.
+/// A random GUID (version 4), in lower case as Entra writes it.
 #[derive(Clone, Copy)]
 pub(super) struct Guid(u128);
 

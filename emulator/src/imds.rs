@@ -12,10 +12,10 @@ use super::managed_identity::{
 };
 use super::server::{Service, json};
 
-/// The metadata endpoint of a virtual machine, as far as it gives tokens.
+/// The token endpoint of the instance metadata service (IMDS).
 ///
-/// Source: "How to use managed identities for Azure resources on an Azure VM to acquire an access token" and "Azure Instance
-/// Metadata Service"; replies quoted in public reports where these are silent.
+/// Source: "How to use managed identities for Azure resources on an Azure VM to acquire an access
+/// token" and "Azure Instance Metadata Service". Undocumented responses follow public bug reports.
 pub(super) struct Imds {
     identities: Arc<ManagedIdentities>,
     entra: Arc<Entra>,
@@ -37,7 +37,7 @@ impl Imds {
                 text,
             ));
         }
-        // Whoever came through a proxy may not be of this machine.
+        // A proxied request may come from another machine.
         if headers.contains_key("x-forwarded-for") {
             return Err(invalid("Requests with the header X-Forwarded-For are not served"));
         }
@@ -93,7 +93,7 @@ impl Imds {
         }))
     }
 
-    /// The system-assigned identity, or the only user-assigned one.
+    /// Returns the system-assigned identity, or the only user-assigned one.
     fn default_identity(&self) -> Result<ManagedIdentity, ErrorResponse> {
         if let Some(identity) = self.identities.system() {
             return Ok(identity);
@@ -151,7 +151,7 @@ fn not_found() -> ErrorResponse {
     ErrorResponse::new(StatusCode::BAD_REQUEST, "invalid_request", "Identity not found")
 }
 
-/// Whether this is a date, and none before the first version with tokens.
+/// Returns whether `text` is a date, not before the first version with tokens.
 fn is_version(text: &str) -> bool {
     let is_date = text.len() == 10
         && text.bytes().enumerate().all(|(index, byte)| match index {
@@ -163,7 +163,7 @@ fn is_version(text: &str) -> bool {
 
 const PATH: &str = "/metadata/identity/oauth2/token";
 
-/// `mi_res_id` is what newer clients say.
+/// `mi_res_id` is the newer name of `msi_res_id`.
 const ID_PARAMETERS: &[(&str, IdField)] = &[
     ("client_id", CLIENT_ID),
     ("object_id", OBJECT_ID),

@@ -14,10 +14,24 @@ use super::jwt::{RS256, SigningKey, key_set};
 use super::server::{Service, json};
 use super::service_account_token::ServiceAccountToken;
 
-/// The OIDC issuer of a cluster: it signs service-account tokens and publishes the keys to check them with.
+/// The OIDC issuer of a cluster. It signs service-account tokens and publishes the keys to verify
+/// them.
 ///
-/// Its discovery document and keys are where a Kubernetes API server has them: `.well-known/openid-configuration` and
-/// `openid/v1/jwks` under [`Emulator::issuer_url`](crate::Emulator::issuer_url).
+/// The discovery document is at `.well-known/openid-configuration` and the keys are at
+/// `openid/v1/jwks`, as on a Kubernetes API server.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload_emulator::{Emulator, ServiceAccountToken};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let emulator = Emulator::start().await?;
+/// let token = emulator.issuer().sign(&ServiceAccountToken::new("shop", "orders"));
+/// assert_eq!(token.split('.').count(), 3);
+/// emulator.issuer().rotate_keys()?;
+/// # Ok(()) }
+/// ```
 pub struct ClusterIssuer {
     url: String,
     keys: RwLock<Keys>,
@@ -44,12 +58,13 @@ impl ClusterIssuer {
         }
     }
 
-    /// The `iss` of its tokens; ends with a slash, as on AKS.
+    /// The `iss` of its tokens. It ends with a slash, as on AKS.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Signs a token as the API server would, and also those it never would: see [`ServiceAccountToken`].
+    /// Signs a token. [`ServiceAccountToken`] also describes tokens that a real API server would
+    /// not issue.
     pub fn sign(&self, token: &ServiceAccountToken) -> String {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let kid = token.key_id.as_deref().unwrap_or(&keys.current.public().kid);
@@ -59,18 +74,18 @@ impl ClusterIssuer {
         if !token.has_invalid_signature {
             return signed;
         }
-        // The signature of something else: right in length and form, and as wrong as one of another key.
+        // The signature of other claims has the right length and format but does not match.
         let other = keys.current.sign(&header, &Value::Null);
         let message = signed.rsplit_once('.').map_or("", |(message, _)| message);
         let signature = other.rsplit_once('.').map_or("", |(_, signature)| signature);
         format!("{message}.{signature}")
     }
 
-    /// Signs with a new key from now on. The key before stays published beside it, as on AKS; one before that does not.
+    /// Replaces the signing key. The previous key stays published, as on AKS; older keys do not.
     ///
     /// # Errors
     ///
-    /// If no key could be made.
+    /// Returns an error if generating the key fails.
     pub fn rotate_keys(&self) -> io::Result<()> {
         let new = SigningKey::generate()?;
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
@@ -78,12 +93,12 @@ impl ClusterIssuer {
         Ok(())
     }
 
-    /// Answers every discovery request with 503 from now on. Who has the keys already does not notice.
+    /// Makes discovery requests fail with 503. Cached keys stay valid.
     pub fn stop(&self) {
         self.serving.store(false, Ordering::Relaxed);
     }
 
-    /// Undoes [`stop`](Self::stop).
+    /// Makes discovery requests succeed again after [`stop`](Self::stop).
     pub fn start(&self) {
         self.serving.store(true, Ordering::Relaxed);
     }

@@ -18,13 +18,14 @@ use super::guid::Guid;
 use super::server::Service;
 use super::time::unix_seconds;
 
-/// The secrets of one vault, in memory: set, get, list, update, delete, recover and purge.
+/// The secrets of a vault, in memory: set, get, list, update, delete, recover and purge.
 ///
-/// It answers as the real service does, from the bare challenge that a client's first request meets to the errors
-/// of a name that is deleted but not purged. Soft delete is on, as in every vault since 2025; permissions are not
-/// modelled: whoever brings a valid token may do everything.
+/// It returns the responses of the real service, including the challenge to a request without a
+/// token. Soft delete is enabled, as in every vault since 2025. Permissions are not emulated: every
+/// valid token may do everything.
 ///
-/// Source: Key Vault REST reference (secrets, 7.4 to 2025-07-01) and "Authentication, requests and responses".
+/// Source: Key Vault REST reference (secrets, 7.4 to 2025-07-01) and "Authentication, requests and
+/// responses".
 pub(super) struct KeyVault {
     verifier: BearerVerifier,
     clock: Clock,
@@ -32,7 +33,7 @@ pub(super) struct KeyVault {
 }
 
 impl KeyVault {
-    /// An empty vault that takes the tokens that `verifier` finds right.
+    /// Creates an empty vault that accepts the tokens accepted by `verifier`.
     pub(super) fn new(verifier: BearerVerifier, clock: Clock) -> Self {
         Self {
             verifier,
@@ -41,7 +42,8 @@ impl KeyVault {
         }
     }
 
-    /// The answer to one request, in the service's order: the token, then `api-version`, then the name, then the rest.
+    /// Handles a request. Like the real service, it checks the token, `api-version` and name in
+    /// this order.
     fn route(&self, raw: &Request<Bytes>) -> Result<Response<Bytes>, ErrorResponse> {
         self.verifier
             .verify(raw.headers(), &[RESOURCE])
@@ -77,9 +79,9 @@ impl KeyVault {
         }
     }
 
-    /// The 401 with which the service tells a client whom to ask for a token, and for what.
+    /// Returns the 401 response with the authorization URI and the resource.
     ///
-    /// The texts with an `AKV` number are the service's own; it takes the others from the library that reads the token.
+    /// Messages with an `AKV` number are from Key Vault, the others from its token library.
     fn challenge(&self, error: BearerError) -> ErrorResponse {
         let message = match error {
             BearerError::Missing => "AKV10000: Request is missing a Bearer or PoP token.",
@@ -130,11 +132,12 @@ fn is_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
-/// What a token must be for, and what the challenge names.
+/// The audience of Key Vault tokens, and the resource of the challenge.
 const RESOURCE: &str = "https://vault.azure.net";
 
-/// "The name must be a 1-127 character string, starting with a letter and containing only 0-9, a-z, A-Z, and -";
-/// the service itself takes a digit in front too. Source: Set Secret, `^[0-9a-zA-Z-]+$`.
+/// Source: Set Secret, "The name must be a 1-127 character string, starting with a letter and
+/// containing only 0-9, a-z, A-Z, and -". The service also accepts a leading digit:
+/// `^[0-9a-zA-Z-]+$`.
 const LONGEST_NAME: usize = 127;
 
 const REGION: HeaderName = HeaderName::from_static("x-ms-keyvault-region");

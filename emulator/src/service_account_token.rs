@@ -6,10 +6,10 @@ use super::guid::Guid;
 use super::jwt::RS256;
 use super::time::unix_seconds;
 
-/// What a projected service-account token says; by default what Entra wants to see.
+/// The contents of a projected service-account token. By default, Entra accepts it.
 ///
-/// Source: a token of Kubernetes 1.20 (`tests/fixtures/kubernetes-1.20`), and the claims `jti` and `node` that newer
-/// servers add.
+/// Source: a token of Kubernetes 1.20 (`tests/fixtures/kubernetes-1.20`), and the claims `jti` and
+/// `node` of newer servers.
 ///
 /// # Examples
 ///
@@ -17,8 +17,10 @@ use super::time::unix_seconds;
 /// use std::time::Duration;
 /// use entra_workload_emulator::ServiceAccountToken;
 ///
-/// let wrong_audience = ServiceAccountToken::new("shop", "orders").audience("https://kubernetes.default.svc");
-/// let short = ServiceAccountToken::new("shop", "orders").lifetime(Duration::from_secs(600));
+/// let wrong_audience = ServiceAccountToken::new("shop", "orders")
+///     .audience("https://kubernetes.default.svc");
+/// let short_lived = ServiceAccountToken::new("shop", "orders")
+///     .lifetime(Duration::from_secs(600));
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
@@ -37,8 +39,8 @@ pub struct ServiceAccountToken {
 }
 
 impl ServiceAccountToken {
-    /// A token of this service account for the audience `api://AzureADTokenExchange`, good for one hour from the
-    /// moment it is signed.
+    /// Creates a token for the audience `api://AzureADTokenExchange`, valid for one hour after
+    /// signing.
     pub fn new(namespace: impl Into<String>, service_account: impl Into<String>) -> Self {
         Self {
             namespace: namespace.into(),
@@ -55,60 +57,60 @@ impl ServiceAccountToken {
         }
     }
 
-    /// Sets the one `aud`.
+    /// Sets `aud` to one audience.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.audiences([audience])
     }
 
-    /// Sets the whole list `aud`.
+    /// Sets `aud` to a list of audiences.
     pub fn audiences(mut self, audiences: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.audiences = audiences.into_iter().map(Into::into).collect();
         self
     }
 
-    /// Sets `iss`; the default is the URL of the issuer that signs.
+    /// Sets `iss`. The default is the URL of the signing issuer.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// Sets `sub`; the default is `system:serviceaccount:{namespace}:{service account}`.
+    /// Sets `sub`. The default is `system:serviceaccount:{namespace}:{service account}`.
     pub fn subject(mut self, subject: impl Into<String>) -> Self {
         self.subject = Some(subject.into());
         self
     }
 
-    /// Sets `exp`, counted from `iat`; whole seconds.
+    /// Sets `exp`, in whole seconds after `iat`.
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// Sets `iat`; the default is the moment of signing.
+    /// Sets `iat`. The default is the time of signing.
     pub fn issued_at(mut self, issued_at: SystemTime) -> Self {
         self.issued_at = Some(issued_at);
         self
     }
 
-    /// Sets `nbf`; the default is `iat`.
+    /// Sets `nbf`. The default is `iat`.
     pub fn not_before(mut self, not_before: SystemTime) -> Self {
         self.not_before = Some(not_before);
         self
     }
 
-    /// Sets what the header says about the algorithm; the signature is RS256 all the same.
+    /// Sets `alg` in the header. The signature is always RS256.
     pub fn algorithm(mut self, algorithm: impl Into<String>) -> Self {
         self.algorithm = algorithm.into();
         self
     }
 
-    /// Sets what the header says about the key; it is signed with the issuer's all the same.
+    /// Sets `kid` in the header. The signing key does not change.
     pub fn key_id(mut self, key_id: impl Into<String>) -> Self {
         self.key_id = Some(key_id.into());
         self
     }
 
-    /// Gives it a signature that is not its own, under the issuer's key id.
+    /// Makes the signature invalid. The key ID does not change.
     pub fn with_invalid_signature(mut self) -> Self {
         self.has_invalid_signature = true;
         self
@@ -151,8 +153,8 @@ impl ServiceAccountToken {
     }
 }
 
-/// What the webhook projects tokens for, and what a federated credential names by default.
+/// The audience of the tokens projected by the webhook, and the default of federated credentials.
 pub(super) const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
 
-/// The webhook's default (`azure.workload.identity/service-account-token-expiration`).
+/// The default of the webhook (`azure.workload.identity/service-account-token-expiration`).
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);

@@ -1,4 +1,5 @@
-//! Client assertions: of a service account, of a real cluster, and signed by the client itself.
+//! Client assertions: service-account tokens, tokens of a real cluster, and assertions signed with
+//! a certificate.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -24,13 +25,13 @@ async fn assertion_is_accepted_within_five_minutes_of_clock_skew() {
     let pod = emulator.pod("shop", "orders").unwrap();
     let rows = [
         (
-            "expired a second less than the skew ago",
+            "expired one second before the end of the skew",
             good_token()
                 .issued_at(now() - seconds(899))
                 .lifetime(seconds(600)),
         ),
         (
-            "good when the skew is over",
+            "valid at the end of the skew",
             good_token().not_before(now() + seconds(300)),
         ),
     ];
@@ -73,7 +74,7 @@ async fn token_of_a_real_cluster_is_accepted_until_it_expires() {
     assert_eq!(request.send(&emulator).await.code(), 700_024);
 }
 
-/// What is changed in the header and in the claims of a good assertion that a client signs itself.
+/// Edits the header and the claims of a valid assertion.
 type AssertionEdit = fn(&mut Value, &mut Value);
 
 #[tokio::test]
@@ -81,7 +82,7 @@ async fn invalid_certificate_assertion_returns_the_code_of_the_failed_check() {
     let rows: [(&str, AssertionEdit, u64); 10] = [
         ("algorithm", |header, _| header["alg"] = json!("HS256"), 5_002_738),
         (
-            "another algorithm than it is signed with",
+            "algorithm other than that of the signature",
             |header, _| header["alg"] = json!("RS256"),
             700_027,
         ),
@@ -107,9 +108,13 @@ async fn invalid_certificate_assertion_returns_the_code_of_the_failed_check() {
             700_023,
         ),
         ("expired", |_, claims| claims["exp"] = json!(0), 700_024),
-        ("to come", |_, claims| claims["nbf"] = json!(u64::MAX), 700_024),
         (
-            "of another issuer",
+            "not yet valid",
+            |_, claims| claims["nbf"] = json!(u64::MAX),
+            700_024,
+        ),
+        (
+            "another issuer",
             |_, claims| claims["iss"] = json!("https://a/"),
             700_211,
         ),
@@ -147,8 +152,8 @@ async fn invalid_certificate_assertion_returns_the_code_of_the_failed_check() {
         .unwrap_err();
 }
 
-/// What an application with a certificate signs, PS256, after `change`.
-fn certificate_assertion(emulator: &Emulator, pod: &Pod, change: AssertionEdit) -> String {
+/// Returns an assertion signed with a certificate and PS256, after `edit`.
+fn certificate_assertion(emulator: &Emulator, pod: &Pod, edit: AssertionEdit) -> String {
     use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
     use jsonwebtoken::{Algorithm, EncodingKey};
 
@@ -162,7 +167,7 @@ fn certificate_assertion(emulator: &Emulator, pod: &Pod, change: AssertionEdit) 
         "nbf": now,
         "sub": pod.client_id(),
     });
-    change(&mut header, &mut claims);
+    edit(&mut header, &mut claims);
     let encoded = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let message = format!("{}.{}", encoded(header), encoded(claims));
     let pem = String::from_utf8(read(&certificate("pkcs1.pem"))).unwrap();
@@ -173,7 +178,7 @@ fn certificate_assertion(emulator: &Emulator, pod: &Pod, change: AssertionEdit) 
     format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// A file of `tests/fixtures/certificate`.
+/// Returns the path of a file in `tests/fixtures/certificate`.
 fn certificate(name: &str) -> std::path::PathBuf {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../tests/fixtures/certificate")

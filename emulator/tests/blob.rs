@@ -1,4 +1,5 @@
-//! The emulated Blob account, through Azure's own client and, where that is too polite, by hand.
+//! The Blob account, tested with the client of the Azure SDK and, for invalid requests, with raw
+//! HTTP.
 #![cfg(feature = "azure-core")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
@@ -48,7 +49,8 @@ async fn containers_are_created_listed_and_deleted() {
 async fn upload_and_download_round_trip_at_any_size() {
     let cloud = Cloud::start().await;
     let container = container(&cloud, "reports").await;
-    // Up to 4 MiB the client sends one request, above that blocks; it downloads in parts of that size too.
+    // The client uploads up to 4 MiB in one request and larger blobs in blocks. It downloads in
+    // parts of the same size.
     for size in [0, 1, 4 << 20, (4 << 20) + 1, 9 << 20] {
         let name = format!("dir/{size} ä+%.bin");
         let blob = container.blob_client(&name);
@@ -405,7 +407,7 @@ fn content(bytes: impl Into<Bytes>) -> RequestContent<Bytes, azure_core::http::N
     Body::Bytes(bytes.into()).into()
 }
 
-/// Bytes of which no two parts are alike.
+/// Returns bytes without repeating parts.
 fn pattern(length: usize) -> Bytes {
     (0..length)
         .map(|i| ((i / 251 + i) % 256).try_into().unwrap_or(0))

@@ -39,6 +39,6 @@ async fn only_the_latest_client_secret_is_accepted_until_it_expires() {
     assert_eq!(
         with_secret("hunter1").send(&emulator).await.code(),
         7_000_215,
-        "wrong goes before expired"
+        "a wrong secret is reported before an expired one"
     );
 }

@@ -1,4 +1,4 @@
-//! The keys of the cluster issuer: published by the issuer, fetched by Entra.
+//! The keys of the cluster issuer: published by the issuer and fetched by Entra.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -30,7 +30,7 @@ async fn signed_token_has_the_claims_of_a_real_cluster() {
     let (real_header, mut real) = parts(include_str!("fixtures/kubernetes-1.20/token.jwt").trim());
     let (header, claims) = parts(&emulator.issuer().sign(&good_token()));
     assert_eq!(names(&header), names(&real_header));
-    // What servers after 1.20 add.
+    // Claims added after Kubernetes 1.20.
     real["jti"] = json!("");
     real["kubernetes.io"]["node"] = json!({ "name": "", "uid": "" });
     assert_eq!(names(&claims), names(&real));
@@ -56,16 +56,16 @@ async fn issuer_keys_are_fetched_once_and_again_for_an_unknown_key_id() {
     let first = TokenRequest::new(&pod);
     for _ in 0..2 {
         assert_eq!(first.send(&emulator).await.status, 200);
-        assert_eq!(fetches(), 2, "discovery document and keys, once");
+        assert_eq!(fetches(), 2, "one discovery document and one key set");
     }
     emulator.issuer().rotate_keys().unwrap();
     pod.rotate().unwrap();
     assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
-    assert_eq!(fetches(), 4, "once more for the new key");
+    assert_eq!(fetches(), 4, "fetched again for the new key");
     assert_eq!(
         first.send(&emulator).await.status,
         200,
-        "the key before stays published"
+        "the previous key stays published"
     );
 
     emulator.issuer().rotate_keys().unwrap();
@@ -74,7 +74,7 @@ async fn issuer_keys_are_fetched_once_and_again_for_an_unknown_key_id() {
     assert_eq!(
         first.send(&emulator).await.code(),
         7_000_272,
-        "the key before that does not"
+        "older keys are removed"
     );
 }
 
@@ -105,7 +105,7 @@ async fn start_fails_for_an_invalid_jwk_set_or_certificate() {
         .start()
         .await
         .unwrap_err();
-    assert_eq!(error.to_string(), "the issuer's keys are not a JWK set");
+    assert_eq!(error.to_string(), "the keys of the issuer are not a JWK set");
     let broken = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
     Emulator::builder()
         .trust_issuer_ca(broken)

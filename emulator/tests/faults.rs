@@ -1,4 +1,4 @@
-//! Faults do what they say.
+//! Injected faults.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -33,7 +33,7 @@ async fn injected_status_has_the_error_body_of_entra() {
     assert_eq!(
         TokenRequest::new(&pod).send(&emulator).await.status,
         200,
-        "the faults are used up"
+        "all faults have been applied"
     );
 }
 
@@ -127,7 +127,7 @@ async fn hanging_request_is_recorded_without_a_status() {
         }
         tokio::task::yield_now().await;
     };
-    // Another request is answered in the meantime.
+    // Other requests get responses in the meantime.
     assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
     assert_eq!(recorded.status(), None);
     assert!(tasks.try_join_next().is_none());

@@ -1,4 +1,4 @@
-//! The emulated Key Vault, through Azure's own client and, where that is too polite, by hand.
+//! The Key Vault, tested with the client of the Azure SDK and, for invalid requests, with raw HTTP.
 #![cfg(feature = "azure-core")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 

@@ -1,4 +1,4 @@
-//! The emulator's metadata endpoint and App Service give tokens as the real ones do, and refuse as they do.
+//! The managed identity endpoints: IMDS and App Service.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -24,7 +24,11 @@ const VAULT: &str = "https://vault.azure.net";
 async fn imds_token_is_accepted_by_key_vault() {
     let emulator = Emulator::start().await.unwrap();
     let identity = emulator.assign_system_identity();
-    assert_eq!(emulator.assign_system_identity(), identity, "there is only one");
+    assert_eq!(
+        emulator.assign_system_identity(),
+        identity,
+        "every call returns the same identity"
+    );
     let (status, body) = imds(&emulator, &[]).await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(body["client_id"], identity.client_id);
@@ -40,7 +44,7 @@ async fn imds_token_is_accepted_by_key_vault() {
     assert_eq!(
         claims["exp"].to_string(),
         body["expires_on"].as_str().unwrap(),
-        "seconds, as text"
+        "seconds, as a string"
     );
     assert_eq!(claims["nbf"].to_string(), body["not_before"].as_str().unwrap());
     assert_eq!(
@@ -120,7 +124,7 @@ async fn default_identity_is_the_system_assigned_or_on_imds_the_only_one() {
     assert_eq!(
         (status, &body["statusCode"]),
         (400, &json!(400)),
-        "an app has no such default"
+        "App Service has no default user-assigned identity"
     );
     assert_eq!(
         body["message"],
@@ -255,7 +259,11 @@ async fn app_service_requires_its_identity_header() {
                 claims(&body)["exp"].to_string(),
                 body["expires_on"].as_str().unwrap()
             );
-            assert_eq!(body["expires_in"], Value::Null, "it says the time alone");
+            assert_eq!(
+                body["expires_in"],
+                Value::Null,
+                "App Service only returns expires_on"
+            );
         }
     }
 }
@@ -281,7 +289,7 @@ async fn faults_and_request_log_cover_managed_identities() {
         .collect();
     assert_eq!(statuses, [Some(410), Some(429), Some(200)]);
     let [request] = &emulator.requests_to(Endpoint::AppService)[..] else {
-        panic!("one request")
+        panic!("expected one request")
     };
     assert_eq!(request.path(), "/msi/token");
     assert_eq!(
@@ -293,7 +301,8 @@ async fn faults_and_request_log_cover_managed_identities() {
     assert!(printed.contains(emulator.imds_url()), "{printed}");
 }
 
-/// The SDK's own client of the metadata endpoint, which always goes to 169.254.169.254: only its requests are sent elsewhere.
+/// The managed identity credential of the Azure SDK, whose requests to 169.254.169.254 are sent to
+/// the emulator.
 mod sdk {
     use std::sync::Arc;
 
@@ -354,14 +363,14 @@ mod sdk {
     }
 }
 
-/// Asks the metadata endpoint for a token for the vault.
+/// Requests a Key Vault token from IMDS.
 async fn imds(emulator: &Emulator, ids: &[(&str, &str)]) -> (u16, Value) {
     let url = format!("{}/metadata/identity/oauth2/token", emulator.imds_url());
     let url = query(&url, "2019-08-01", ids);
     send(emulator, "GET", &url, &[("metadata", "true")]).await
 }
 
-/// The same, of App Service.
+/// Requests a Key Vault token from App Service.
 async fn app_service(emulator: &Emulator, ids: &[(&str, &str)]) -> (u16, Value) {
     let url = query(emulator.app_service_url(), "2019-08-01", ids);
     send(

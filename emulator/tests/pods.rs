@@ -1,4 +1,4 @@
-//! Pods have the variables and the files of a real one.
+//! The environment variables and files of pods.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -32,7 +32,7 @@ async fn token_file_is_readable_at_any_time_during_rotation() {
             let mut seen = BTreeSet::new();
             while !done.load(Ordering::Relaxed) {
                 let token = String::from_utf8(read(&file)).unwrap();
-                assert_eq!(token.split('.').count(), 3, "a whole token");
+                assert_eq!(token.split('.').count(), 3, "a complete token");
                 seen.insert(token);
             }
             seen
@@ -97,7 +97,7 @@ async fn dropping_the_emulator_frees_ports_and_removes_files() {
     drop(emulator);
     assert!(!certificate.exists());
     assert!(!pod.token_file().exists());
-    // The runtime drops the aborted tasks when it comes to them.
+    // The runtime drops aborted tasks later.
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! What is recorded of requests, and what `Debug` shows.
+//! Recorded requests, and secrets in `Debug` output.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -28,7 +28,7 @@ async fn requests_are_recorded_in_order_with_headers_and_form() {
     assert_eq!(endpoints, [Endpoint::Entra, Endpoint::Issuer, Endpoint::Issuer]);
 
     let [recorded] = &emulator.requests_to(Endpoint::Entra)[..] else {
-        panic!("one request")
+        panic!("expected one request")
     };
     assert_eq!(recorded.method(), "POST");
     assert_eq!(recorded.path(), format!("/{}/oauth2/v2.0/token", pod.tenant_id()));
@@ -68,7 +68,7 @@ async fn debug_output_contains_no_secret() {
     }
     assert!(
         printed.contains("client_credentials"),
-        "what is no secret is shown: {printed}"
+        "public fields are shown: {printed}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! The token endpoint is as strict as the real one: what it refuses, in which order, and what it grants.
+//! The token endpoint: error codes, their precedence, and issued tokens.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -19,20 +19,20 @@ use support::{SettableClock, emulator_at, get, good_token, now, parts, seconds};
 
 type MakeRequest = fn(&Emulator, &Pod) -> TokenRequest;
 
-/// What is wrong, how to ask wrongly, and the status, OAuth error and AADSTS code of the refusal.
+/// Name, invalid request, and its status, OAuth error and AADSTS code.
 const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
     (
-        "tenant unknown",
+        "unknown tenant ID",
         |_, pod| TokenRequest::new(pod).tenant("00000000-0000-4000-8000-000000000000"),
         (400, "invalid_request", 90_002),
     ),
     (
-        "tenant a domain that is unknown",
+        "unknown tenant domain",
         |_, pod| TokenRequest::new(pod).tenant("contoso.onmicrosoft.com"),
         (400, "invalid_request", 90_002),
     ),
     (
-        "tenant neither a GUID nor a domain",
+        "invalid tenant",
         |_, pod| TokenRequest::new(pod).tenant("contoso"),
         (400, "invalid_request", 900_023),
     ),
@@ -52,22 +52,22 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (400, "invalid_request", 900_144),
     ),
     (
-        "scope empty",
+        "empty scope",
         |_, pod| TokenRequest::new(pod).with("scope", ""),
         (400, "invalid_request", 900_144),
     ),
     (
-        "grant of another kind",
+        "unsupported grant type",
         |_, pod| TokenRequest::new(pod).with("grant_type", "authorization_code"),
         (400, "unsupported_grant_type", 70_003),
     ),
     (
-        "client unknown",
+        "unknown client",
         |_, pod| TokenRequest::new(pod).with("client_id", "00000000-0000-4000-8000-000000000000"),
         (400, "unauthorized_client", 700_016),
     ),
     (
-        "client disabled",
+        "disabled client",
         |emulator, pod| {
             emulator.entra().disable_application(pod.client_id());
             TokenRequest::new(pod)
@@ -80,12 +80,12 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (401, "invalid_client", 7_000_218),
     ),
     (
-        "assertion type missing",
+        "no assertion type",
         |_, pod| TokenRequest::new(pod).without("client_assertion_type"),
         (401, "invalid_client", 7_000_218),
     ),
     (
-        "assertion type wrong",
+        "wrong assertion type",
         |_, pod| {
             let saml = "urn:ietf:params:oauth:client-assertion-type:saml2-bearer";
             TokenRequest::new(pod).with("client_assertion_type", saml)
@@ -93,7 +93,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (401, "invalid_client", 7_000_218),
     ),
     (
-        "a client secret instead",
+        "wrong client secret",
         |_, pod| {
             TokenRequest::new(pod)
                 .without("client_assertion")
@@ -116,7 +116,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (400, "invalid_request", 50_027),
     ),
     (
-        "no federated credential at all",
+        "no federated credential",
         |emulator, pod| {
             emulator.entra().remove_federated_credentials(pod.client_id());
             TokenRequest::new(pod)
@@ -124,7 +124,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (401, "invalid_client", 70_025),
     ),
     (
-        "issuer without its slash",
+        "issuer without trailing slash",
         |emulator, pod| {
             let issuer = emulator.issuer_url().trim_end_matches('/');
             TokenRequest::new(pod).assertion(emulator, &good_token().issuer(issuer))
@@ -156,7 +156,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (401, "invalid_client", 700_212),
     ),
     (
-        "two audiences, one of them right",
+        "two audiences, one of them valid",
         |emulator, pod| {
             let audiences = ["api://AzureADTokenExchange", "vault"];
             TokenRequest::new(pod).assertion(emulator, &good_token().audiences(audiences))
@@ -172,12 +172,12 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (401, "invalid_client", 700_222),
     ),
     (
-        "signed by a stranger",
+        "invalid signature",
         |emulator, pod| TokenRequest::new(pod).assertion(emulator, &good_token().with_invalid_signature()),
         (401, "invalid_client", 700_027),
     ),
     (
-        "signed with a key that nobody published",
+        "unknown key ID",
         |emulator, pod| TokenRequest::new(pod).assertion(emulator, &good_token().key_id("unknown")),
         (401, "invalid_client", 7_000_272),
     ),
@@ -187,12 +187,12 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (401, "invalid_client", 700_027),
     ),
     (
-        "algorithm with a shared secret",
+        "symmetric algorithm",
         |emulator, pod| TokenRequest::new(pod).assertion(emulator, &good_token().algorithm("HS256")),
         (401, "invalid_client", 700_027),
     ),
     (
-        "claims changed after the signature",
+        "signature of another token",
         |emulator, pod| {
             let theirs = emulator.issuer().sign(&ServiceAccountToken::new("shop", "admin"));
             let ours = emulator.issuer().sign(&good_token());
@@ -203,7 +203,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (401, "invalid_client", 700_027),
     ),
     (
-        "expired for as long as the skew",
+        "expired before the clock skew",
         |emulator, pod| {
             let token = good_token()
                 .issued_at(now() - seconds(900))
@@ -213,7 +213,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (401, "invalid_client", 700_024),
     ),
     (
-        "good only after the skew",
+        "valid only after the clock skew",
         |emulator, pod| {
             TokenRequest::new(pod).assertion(emulator, &good_token().not_before(now() + seconds(301)))
         },
@@ -233,12 +233,12 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (400, "invalid_scope", 28_000),
     ),
     (
-        "scope of no resource",
+        "scope without a resource",
         |_, pod| TokenRequest::new(pod).with("scope", "/.default"),
         (400, "invalid_scope", 70_011),
     ),
     (
-        "resource unknown",
+        "unknown resource",
         |_, pod| TokenRequest::new(pod).with("scope", "https://example.com/.default"),
         (400, "invalid_resource", 500_011),
     ),

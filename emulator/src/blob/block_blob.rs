@@ -9,11 +9,11 @@ use super::response::respond;
 
 pub(super) struct Blob {
     pub(super) content: Bytes,
-    /// The committed blocks in order, by id; none after a Put Blob.
+    /// The committed blocks and their IDs, in order. Empty after Put Blob.
     pub(super) blocks: Vec<(String, Bytes)>,
-    /// Base64 of the digest of the content; empty if nobody said it.
+    /// The base64 MD5 of the content; empty if unknown.
     pub(super) md5: String,
-    /// What every read of it answers: times, `ETag`, content settings, metadata.
+    /// The headers of every read: times, `ETag`, content settings, metadata.
     pub(super) headers: HeaderMap,
 }
 
@@ -37,7 +37,7 @@ impl Blob {
         }
     }
 
-    /// The whole blob (200), or the range that was asked for (206).
+    /// Returns the blob (200) or the requested range (206).
     pub(super) fn read(&self, request: &BlobRequest<'_>) -> Result<Response<Bytes>, ErrorResponse> {
         let mut headers = self.headers.clone();
         let range = if request.method == Method::HEAD {

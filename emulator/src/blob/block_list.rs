@@ -3,14 +3,14 @@ use quick_xml::events::Event;
 
 use super::error_response::ErrorResponse;
 
-/// Where a block list wants a block taken from.
+/// Where the block of a block list comes from.
 pub(super) enum BlockSource {
     Committed,
     Uncommitted,
     Latest,
 }
 
-/// The places and ids in the body of a Put Block List.
+/// Parses the body of Put Block List.
 pub(super) fn block_list(body: &[u8]) -> Result<Vec<(BlockSource, String)>, ErrorResponse> {
     let invalid =
         || ErrorResponse::bad_request("InvalidXmlDocument", "XML specified is not syntactically valid.");

@@ -14,10 +14,10 @@ use super::response::respond;
 use super::xml::element;
 
 pub(super) struct Container {
-    /// What a `GET` of its properties answers, metadata and all.
+    /// The headers of Get Container Properties, including metadata.
     pub(super) headers: HeaderMap,
     pub(super) blobs: BTreeMap<String, Blob>,
-    /// Blob name to block id to content.
+    /// The uncommitted blocks, by blob name and block ID.
     pub(super) uncommitted: BTreeMap<String, BTreeMap<String, Bytes>>,
 }
 
@@ -86,5 +86,5 @@ impl Container {
     }
 }
 
-/// Bytes, decoded. Source: Put Block, `blockid`.
+/// In decoded bytes. Source: Put Block, `blockid`.
 const LONGEST_BLOCK_ID: usize = 64;

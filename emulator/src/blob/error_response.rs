@@ -5,7 +5,7 @@ use super::header;
 use super::response::respond;
 use super::xml::{self, element};
 
-/// An error of the service: XML for all but `HEAD`, and its code in `x-ms-error-code` for all.
+/// An error response of the Blob service: an XML body, and the code in `x-ms-error-code`.
 pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,

@@ -13,7 +13,8 @@ use super::header::METADATA_PREFIX;
 use super::request::BlobRequest;
 use super::xml::{self, element};
 
-/// One page of a list. Its marker is opaque to clients: Base64 of the name that the next page starts with.
+/// A page of a list. The marker, opaque to clients, is the base64 of the first name of the next
+/// page.
 pub(super) struct Page<'i, T> {
     pub(super) items: Vec<Item<'i, T>>,
     next_marker: String,
@@ -25,7 +26,8 @@ pub(super) enum Item<'i, T> {
 }
 
 impl<'i, T> Page<'i, T> {
-    /// One page of `items`, narrowed by `prefix` and group at `delimiter`.
+    /// Selects a page of `items` by the parameters `marker`, `maxresults`, `prefix` and
+    /// `delimiter`.
     pub(super) fn select(
         request: &BlobRequest<'_>,
         items: &'i BTreeMap<String, T>,
@@ -71,10 +73,11 @@ impl<'i, T> Page<'i, T> {
         Ok(page)
     }
 
-    /// The whole answer.
+    /// Returns the response.
     ///
-    /// * `container`: the one whose blobs these are; none for a list of containers.
-    /// * `list`: the element around `items`, which are written already.
+    /// * `container`: the container of the blobs; `None` for a list of containers.
+    /// * `list`: the name of the element around `items`.
+    /// * `items`: XML elements.
     pub(super) fn to_response(
         &self,
         request: &BlobRequest<'_>,
@@ -105,7 +108,8 @@ impl<'i, T> Page<'i, T> {
     }
 }
 
-/// A blob's name as an element; one that XML cannot hold is percent-encoded, and says so.
+/// Returns the name of a blob as an element. A name with characters that are invalid in XML is
+/// percent-encoded and marked as encoded.
 pub(super) fn blob_name(name: &str) -> String {
     if name
         .chars()
@@ -119,7 +123,7 @@ pub(super) fn blob_name(name: &str) -> String {
     element("Name", name)
 }
 
-/// The `listed` ones of `headers`, as elements.
+/// Returns the `listed` headers as elements.
 pub(super) fn properties(headers: &HeaderMap, listed: &[(&str, &str)]) -> String {
     listed
         .iter()
@@ -132,7 +136,7 @@ pub(super) fn properties(headers: &HeaderMap, listed: &[(&str, &str)]) -> String
         .collect()
 }
 
-/// The metadata among `headers` as one element, if `request` asks for it.
+/// Returns the metadata headers as one element, if `request` includes metadata.
 pub(super) fn metadata(request: &BlobRequest<'_>, headers: &HeaderMap) -> String {
     if !request.includes("metadata") {
         return String::new();
@@ -149,10 +153,11 @@ pub(super) fn metadata(request: &BlobRequest<'_>, headers: &HeaderMap) -> String
     format!("<Metadata>{pairs}</Metadata>")
 }
 
-/// Source: List Blobs and List Containers, `maxresults`: "The server will return up to 5,000 items."
+/// Source: List Blobs and List Containers, `maxresults`: "The server will return up to 5,000
+/// items."
 const LARGEST_PAGE: usize = 5000;
 
-/// The headers of a blob that a list shows, and their names there.
+/// The headers in the properties of a list, and the names of their elements.
 pub(super) const LISTED_PROPERTIES: &[(&str, &str)] = &[
     ("x-ms-creation-time", "Creation-Time"),
     ("last-modified", "Last-Modified"),

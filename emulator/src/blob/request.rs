@@ -14,7 +14,7 @@ use url::form_urlencoded;
 use super::error_response::ErrorResponse;
 use super::header::{self, METADATA_PREFIX};
 
-/// One request, read.
+/// A parsed request.
 pub(super) struct BlobRequest<'a> {
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
@@ -49,7 +49,7 @@ impl<'a> BlobRequest<'a> {
             .is_some_and(|include| include.split(',').any(|it| it == what))
     }
 
-    /// A header or parameter that changes what the request means, and that is not understood here.
+    /// Rejects headers and parameters that change the meaning of a request and are not supported.
     pub(super) fn reject_unsupported(&self) -> Result<(), ErrorResponse> {
         let header = UNSUPPORTED_HEADERS
             .iter()
@@ -71,8 +71,9 @@ impl<'a> BlobRequest<'a> {
             .collect()
     }
 
-    /// Metadata and content settings for a new blob. The plain headers (`Content-Type`, ..) speak of the blob only
-    /// where the body is its content.
+    /// Returns the metadata and content settings of a new blob.
+    ///
+    /// * `body_is_content`: whether the standard headers (`Content-Type`) describe the blob too.
     pub(super) fn blob_headers(&self, body_is_content: bool) -> HeaderMap {
         let mut headers = self.metadata();
         for (blob_header, plain) in CONTENT_SETTINGS {
@@ -90,7 +91,7 @@ impl<'a> BlobRequest<'a> {
         headers
     }
 
-    /// Base64 of the body's digest, which must be the one in header `name`, if that is there.
+    /// Returns the base64 MD5 of the body, after comparing it with the header `name` if present.
     pub(super) fn checked_md5(&self, name: &str) -> Result<String, ErrorResponse> {
         let digest = md5_base64(self.body);
         match self.header(name) {
@@ -109,9 +110,10 @@ impl<'a> BlobRequest<'a> {
         }
     }
 
-    /// `If-Match`, `If-None-Match` and their date forms; a read that need not be repeated is a 304, all else a 412.
+    /// Checks `If-Match`, `If-None-Match` and the date conditions. The error is 304 for reads of an
+    /// unchanged blob, and otherwise 412 or 409.
     ///
-    /// * `headers`: those of the blob as it is, if it is.
+    /// * `headers`: the headers of the existing blob, if any.
     pub(super) fn check_conditions(&self, headers: Option<&HeaderMap>) -> Result<(), ErrorResponse> {
         let reads = matches!(*self.method, Method::GET | Method::HEAD);
         let own = |name| headers?.get(name)?.to_str().ok();
@@ -164,8 +166,8 @@ impl<'a> BlobRequest<'a> {
         Ok(())
     }
 
-    /// The bytes asked for; the end may lie past the blob's. `x-ms-range` wins over `Range`, and a `Range` of another
-    /// form than `bytes=a-[b]` is passed over, as HTTP has it.
+    /// Returns the requested range; its end may be past the end of the blob. `x-ms-range` overrides
+    /// `Range`. As in HTTP, an invalid or unsupported `Range` is ignored.
     pub(super) fn range(&self) -> Result<Option<Range<usize>>, ErrorResponse> {
         let parse = |text: &str| {
             let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
@@ -193,12 +195,12 @@ fn unquoted(etag: &str) -> &str {
     etag.trim_start_matches("W/").trim_matches('"')
 }
 
-/// Base64 of the digest.
+/// Returns the base64 MD5 of `content`.
 pub(super) fn md5_base64(content: &[u8]) -> String {
     BASE64.encode(Md5::digest(content))
 }
 
-/// They change what a request means, and are not understood here.
+/// Headers that change the meaning of a request and are not supported.
 const UNSUPPORTED_HEADERS: &[&str] = &[
     "x-ms-blob-public-access",
     "x-ms-content-crc64",
@@ -216,7 +218,7 @@ const UNSUPPORTED_HEADERS: &[&str] = &[
 ];
 const UNSUPPORTED_PARAMETERS: &[&str] = &["snapshot", "startFrom", "versionid"];
 
-/// What may be said of a blob's content when it is written, and the plain header that says it when it is read.
+/// The content settings of a write, and the standard headers that return them in a read.
 const CONTENT_SETTINGS: &[(&str, &str)] = &[
     ("x-ms-blob-content-type", "content-type"),
     ("x-ms-blob-content-encoding", "content-encoding"),

@@ -18,7 +18,7 @@ use super::xml::element;
 #[derive(Default)]
 pub(super) struct State {
     containers: BTreeMap<String, Container>,
-    /// Counts every write, so that no two states of anything share an `ETag` even while the clock stands still.
+    /// The number of writes, which makes every `ETag` unique even if the clock stands still.
     writes: u64,
 }
 
@@ -78,7 +78,7 @@ impl State {
                 request.check_conditions(Some(&container.blob(&name)?.headers))?;
                 container.blobs.remove(&name);
                 let mut headers = HeaderMap::new();
-                // There is no soft delete. Source: Delete Blob, "Version 2017-07-29 and later".
+                // No soft delete. Source: Delete Blob, "Version 2017-07-29 and later".
                 header::set(&mut headers, header::DELETE_TYPE_PERMANENT, "true");
                 Ok(respond(StatusCode::ACCEPTED, headers, Bytes::new()))
             }
@@ -160,7 +160,7 @@ impl State {
         request.checked_md5(header::BLOB_CONTENT_MD5)?;
         let blob = Blob::new(request.body.clone(), Vec::new(), md5, request.blob_headers(true));
         let mut headers = self.store(container, name, blob, now)?;
-        // Not for Put Block List: there it would be the digest of the list, which a client could take for the blob's.
+        // Put Block List omits it: the MD5 of the list could be mistaken for the MD5 of the blob.
         set(&mut headers, header::CONTENT_MD5, md5_base64(request.body));
         Ok(respond(StatusCode::CREATED, headers, Bytes::new()))
     }
@@ -206,7 +206,7 @@ impl State {
         Ok(respond(StatusCode::CREATED, headers, Bytes::new()))
     }
 
-    /// Puts a blob in the place of what was there, also of the blocks that wait to be committed.
+    /// Stores a blob. Replaces the previous blob and its uncommitted blocks.
     fn store(
         &mut self,
         container: &str,
@@ -228,7 +228,7 @@ impl State {
         Ok(stamp)
     }
 
-    /// The `ETag` and `Last-Modified` of a new write.
+    /// Returns the `ETag` and `Last-Modified` of a new write.
     fn stamp(&mut self, now: SystemTime) -> HeaderMap {
         self.writes += 1;
         let mut stamp = HeaderMap::new();
@@ -238,5 +238,5 @@ impl State {
     }
 }
 
-/// Looks like the service's `ETag`s, which count ticks of 100 ns.
+/// Resembles the `ETag`s of the real service, which count ticks of 100 ns.
 const FIRST_ETAG: u64 = 0x08DE_0000_0000_0000;

@@ -6,30 +6,30 @@ use serde_json::json;
 
 use crate::jwt::{RS256, SigningKey};
 
-/// An access token, and its times in seconds since 1970.
+/// An access token and its times, in seconds since the Unix epoch.
 pub(crate) struct IssuedToken {
     pub(crate) token: String,
-    /// Seconds from now.
+    /// In seconds from now.
     pub(crate) lifetime: u64,
     pub(crate) not_before: u64,
     pub(crate) expires_on: u64,
 }
 
-/// Who a token is for, and how it proved that.
+/// The client of a token, and how it authenticated.
 pub(super) struct Principal<'a> {
     pub(super) client_id: &'a str,
     pub(super) object_id: &'a str,
-    /// `appidacr`: 1 for a secret, 2 for an assertion or a certificate.
+    /// The client authentication: 1 for a secret, 2 for an assertion or a certificate.
     pub(super) appidacr: &'static str,
-    /// Of a managed identity: its resource id.
+    /// The resource ID of a managed identity.
     pub(super) resource_id: Option<&'a str>,
 }
 
 impl Principal<'_> {
-    /// Signs a token of this principal.
+    /// Signs a token for this principal.
     ///
-    /// * `now`: seconds since 1970.
-    /// * `lifetime`: seconds.
+    /// * `now`: in seconds since the Unix epoch.
+    /// * `lifetime`: in seconds.
     pub(super) fn issue(
         &self,
         tenant_id: &str,
@@ -72,17 +72,17 @@ impl Principal<'_> {
     }
 }
 
-/// The `iss` of access tokens: Entra's version 1, which Key Vault and Storage get.
+/// Returns the `iss` of access tokens, in the version 1.0 format that Key Vault and Storage use.
 pub(super) fn token_issuer(tenant_id: &str) -> String {
     format!("https://sts.windows.net/{tenant_id}/")
 }
 
-/// Random bytes in base64url: what clients must not look into.
+/// Returns the base64url of random bytes, for claims that are opaque to clients.
 fn opaque<const LENGTH: usize>() -> String {
     let mut bytes = [0; LENGTH];
     fastrand::fill(&mut bytes);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Entra dates `iat` and `nbf` back, for services whose clocks are behind.
+/// Entra backdates `iat` and `nbf`, for services whose clocks are late.
 const NOT_BEFORE_OFFSET: Duration = Duration::from_secs(300);

@@ -6,10 +6,10 @@ use super::federated_credential::FederatedCredential;
 use crate::guid::Guid;
 use crate::jwt::PublicKey;
 
-/// The applications and resources of the tenant, and the times of its tokens.
+/// The applications and resources of the tenant, and the lifetime of its tokens.
 pub(super) struct Directory {
     applications: HashMap<String, Application>,
-    /// Identifiers without a trailing slash.
+    /// The identifiers, without a trailing slash.
     resources: HashSet<String>,
     pub(super) access_token_lifetime: Duration,
     pub(super) refresh_in: Option<Duration>,
@@ -25,7 +25,7 @@ impl Directory {
         }
     }
 
-    /// The application of this id, which is registered if it is not yet.
+    /// Returns the application with this ID. Registers it if needed.
     pub(super) fn application(&mut self, client_id: &str) -> &mut Application {
         self.applications
             .entry(client_id.to_lowercase())
@@ -73,16 +73,16 @@ impl Directory {
 
 #[derive(Clone)]
 pub(super) struct Application {
-    /// The service principal's, which is also the `sub` of its tokens.
+    /// The object ID of the service principal: the `oid` and `sub` of its tokens.
     pub(super) object_id: String,
     pub(super) disabled: bool,
     pub(super) federated_credentials: Vec<FederatedCredential>,
     client_secret: Option<ClientSecret>,
-    /// Their keys, by SHA-256 thumbprint.
+    /// The keys of the certificates. Their key ID is the SHA-256 thumbprint.
     pub(super) certificates: Vec<PublicKey>,
 }
 
-/// Not `Debug`, so that the secret is never shown.
+/// Does not implement `Debug`, so that the secret is never shown.
 #[derive(Clone)]
 struct ClientSecret {
     value: String,
@@ -121,12 +121,12 @@ fn trim_slash(identifier: &str) -> &str {
     identifier.strip_suffix('/').unwrap_or(identifier)
 }
 
-/// What every tenant has a service principal for, as far as this crate's users care.
+/// The resources that exist in every tenant and that workloads use most.
 const RESOURCES: [&str; 3] = [
     "https://vault.azure.net",
     "https://storage.azure.com",
     "https://management.azure.com",
 ];
 
-/// Entra's own default is a random 60 to 90 minutes; a test wants one number, and this is the one most often seen.
+/// The most common value. The default of Entra is random, 60 to 90 minutes.
 const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(3599);

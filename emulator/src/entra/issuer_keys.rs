@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::error_response::ErrorResponse;
 use crate::jwt::{PublicKey, parse_key_set};
 
-/// The keys of the issuers that federated credentials name, fetched by OIDC discovery and kept.
+/// The keys of token issuers, fetched by OIDC discovery and cached.
 pub(crate) struct IssuerKeys {
     client: reqwest::Client,
     given: HashMap<String, Vec<PublicKey>>,
@@ -18,8 +18,8 @@ pub(crate) struct IssuerKeys {
 }
 
 impl IssuerKeys {
-    /// * `roots`: PEM; only these are trusted.
-    /// * `given`: keys of issuers that are never asked.
+    /// * `roots`: the trusted root certificates, in PEM.
+    /// * `given`: issuers with known keys, which are not fetched.
     pub(crate) fn new(roots: &[u8], given: HashMap<String, Vec<PublicKey>>) -> io::Result<Self> {
         let roots = reqwest::Certificate::from_pem_bundle(roots).map_err(io::Error::other)?;
         let client = reqwest::Client::builder()
@@ -38,7 +38,7 @@ impl IssuerKeys {
         })
     }
 
-    /// The issuer's key of this id; it is asked again if no known key has it.
+    /// Returns the key with this ID. Fetches the keys if the ID is not cached.
     pub(super) async fn find(&self, issuer: &str, kid: &str) -> Result<Option<PublicKey>, ErrorResponse> {
         let with_id = |keys: &Vec<PublicKey>| keys.iter().find(|key| key.kid == kid).cloned();
         if let Some(keys) = self.given.get(issuer) {
@@ -109,11 +109,11 @@ fn invalid_issuer_response() -> ErrorResponse {
     ErrorResponse::new(50_166, REQUEST_FAILED)
 }
 
-/// The text of both codes; Microsoft does not document what tells them apart.
+/// The text of both codes. Microsoft does not document their difference.
 const REQUEST_FAILED: &str = "Request to External OIDC endpoint failed.";
 
-/// Less than a client's patience with a token request, so that it sees the code and not a time-out.
+/// Shorter than the timeout of a token request, so that clients see the error code.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Key sets of clusters are some kilobytes; a bound keeps a mistake from eating the machine's memory.
+/// Far above the key set of a cluster, a few kilobytes; bounds the memory of a faulty issuer.
 const MAX_BODY: usize = 256 * 1024;

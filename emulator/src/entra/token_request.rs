@@ -9,7 +9,7 @@ use super::issuer_keys::IssuerKeys;
 use crate::jwt::{Jwt, PS256, PublicKey, RS256};
 use crate::time::unix_seconds;
 
-/// The fields of the form that a client sent.
+/// The form fields of a token request.
 pub(super) struct Form(HashMap<String, String>);
 
 impl Form {
@@ -17,7 +17,7 @@ impl Form {
         Self(url::form_urlencoded::parse(body).into_owned().collect())
     }
 
-    /// A field that must be there and not be empty.
+    /// Returns a required field, or an error if it is missing or empty.
     pub(super) fn required(&self, name: &'static str) -> Result<&str, ErrorResponse> {
         self.field(name).ok_or_else(|| {
             ErrorResponse::new(
@@ -35,7 +35,7 @@ impl Form {
     }
 }
 
-/// A token that stands for a client: a service account's, or one that the client signed itself.
+/// A client assertion: a token of an issuer, or one that the client signed with its certificate.
 pub(super) struct Assertion(Jwt<Claims>);
 
 #[derive(Deserialize)]
@@ -45,7 +45,7 @@ pub(super) struct Claims {
     #[serde(deserialize_with = "string_or_list")]
     aud: Vec<String>,
     exp: u64,
-    /// Optional in RFC 7519; Kubernetes always sets it.
+    /// Optional in RFC 7519. Kubernetes always sets it.
     #[serde(default)]
     nbf: u64,
 }
@@ -66,7 +66,7 @@ impl Assertion {
         &self.0.claims
     }
 
-    /// Whether one of the credentials means this token; if none does, how far the closest one goes.
+    /// Checks that a federated credential matches. The error names the first claim without a match.
     pub(super) fn check_match(&self, credentials: &[FederatedCredential]) -> Result<(), ErrorResponse> {
         let Claims { iss, sub, aud, .. } = self.claims();
         let mut with_issuer = credentials
@@ -82,7 +82,7 @@ impl Assertion {
         if with_subject.peek().is_none() {
             return Err(no_match(700_213, "subject", sub));
         }
-        // Of several audiences none is the token's, even if one of them is right.
+        // Entra rejects a token with several audiences, even if one of them matches.
         if with_subject.any(|credential| *aud == [credential.audience.as_str()]) {
             return Ok(());
         }
@@ -104,9 +104,9 @@ impl Assertion {
         Err(invalid_signature())
     }
 
-    /// Whether the client signed this itself, with one of its certificates, for this endpoint.
+    /// Checks an assertion that the client signed with one of its certificates.
     ///
-    /// * `certificates`: their keys, by thumbprint.
+    /// * `certificates`: the keys; their key ID is the thumbprint.
     pub(super) fn check_certificate(
         &self,
         certificates: &[PublicKey],
@@ -158,8 +158,8 @@ impl Assertion {
     }
 }
 
-/// The resource that a scope names: everything before its last `/.default`. One that ends in a slash keeps it, so
-/// `https://a//.default` is `https://a/`.
+/// Returns the resource of a scope: the part before the last `/.default`. A trailing slash is kept:
+/// the resource of `https://a//.default` is `https://a/`.
 pub(super) fn resource_from_scope(scope: &str) -> Result<String, ErrorResponse> {
     let mut resources = Vec::new();
     for scope in scope.split_whitespace() {
@@ -200,7 +200,7 @@ fn no_match(code: u32, claim: &str, presented: &str) -> ErrorResponse {
     ErrorResponse::new(code, text)
 }
 
-/// RFC 7519, 4.1.3: an audience alone may stand without its list.
+/// RFC 7519, 4.1.3: a single audience may be a string.
 fn string_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -217,5 +217,5 @@ fn string_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Stri
 /// RFC 7523, 2.2.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// What Microsoft's token libraries grant by default (`TokenValidationParameters.ClockSkew`).
+/// The default of Microsoft's token libraries (`TokenValidationParameters.ClockSkew`).
 const CLOCK_SKEW: Duration = Duration::from_secs(300);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::server;
 
-/// An error of the service: `{"error":{"code","message","innererror":{"code"}?}}`.
+/// An error response of Key Vault: `{"error":{"code","message","innererror":{"code"}}}`.
 pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,

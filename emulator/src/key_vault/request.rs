@@ -11,11 +11,11 @@ use super::error_response::ErrorResponse;
 use super::secret::{Attributes, Properties, RECOVERABLE_DAYS, Secret, SetSecret, Version};
 use crate::server;
 
-/// One request, read.
+/// A parsed request.
 pub(super) struct VaultRequest<'a> {
     method: &'a Method,
     body: &'a Bytes,
-    /// Where the client found the vault: `https://{host}`.
+    /// The URL of the vault as seen by the client: `https://{host}`.
     vault: String,
     path: String,
     query: Vec<(String, String)>,
@@ -39,7 +39,7 @@ impl<'a> VaultRequest<'a> {
         }
     }
 
-    /// What is done under `/secrets`.
+    /// Handles requests below `/secrets`.
     pub(super) fn handle_secrets(
         &self,
         secrets: &mut BTreeMap<String, Secret>,
@@ -117,7 +117,7 @@ impl<'a> VaultRequest<'a> {
         }
     }
 
-    /// What is done under `/deletedsecrets`.
+    /// Handles requests below `/deletedsecrets`.
     pub(super) fn handle_deleted_secrets(
         &self,
         secrets: &mut BTreeMap<String, Secret>,
@@ -164,7 +164,7 @@ impl<'a> VaultRequest<'a> {
             .map(|(_, value)| value.as_str())
     }
 
-    /// The identifier of a secret, or of one of its versions.
+    /// Returns the identifier of a secret or of one of its versions.
     fn id(&self, name: &str, version: Option<&str>) -> String {
         let version = version.map(|version| format!("/{version}")).unwrap_or_default();
         format!("{}/secrets/{name}{version}", self.vault)
@@ -189,7 +189,9 @@ impl<'a> VaultRequest<'a> {
         properties
     }
 
-    /// One page of `items`, which come sorted by key; the link to the next page names the last key of this one.
+    /// Returns a page of `items`. The link to the next page has the last key of this page.
+    ///
+    /// * `items`: sorted by key.
     fn page<'i>(
         &self,
         items: impl Iterator<Item = (&'i str, Value)>,
@@ -249,7 +251,7 @@ fn deleted<'a>(
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, ErrorResponse> {
-    // The parser's own message would quote the body, and with it the secret.
+    // The error of the parser may quote the body, which contains the secret.
     serde_json::from_slice(body).map_err(|_| {
         ErrorResponse::bad_parameter("The request body is not a valid secret parameter object.".to_owned())
     })
@@ -261,7 +263,7 @@ fn empty(status: StatusCode) -> Response<Bytes> {
     response
 }
 
-/// Source: "Azure Key Vault secrets", 25 KB a value.
+/// Source: "Azure Key Vault secrets": 25 KB.
 const LARGEST_VALUE: usize = 25 * 1024;
 
 /// Source: Get Secrets, `maxresults`: "If not specified the service will return up to 25 results."

@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 
 use super::error_response::ErrorResponse;
 
-/// One name of the vault with all its versions, the latest last; never without one, except while the first is set.
+/// A secret with all its versions, the latest last. It always has a version once it is stored.
 #[derive(Default)]
 pub(super) struct Secret {
     pub(super) versions: Vec<Version>,
-    /// Seconds since 1970; a name that has it lives on under `/deletedsecrets` only.
+    /// In seconds since the Unix epoch. A deleted secret is only visible below `/deletedsecrets`.
     pub(super) deleted_on: Option<u64>,
 }
 
@@ -27,7 +27,7 @@ impl Secret {
     }
 }
 
-/// One version of a secret. No `Debug`: it holds the value.
+/// A version of a secret. Does not implement `Debug`, so that the value is never shown.
 pub(super) struct Version {
     pub(super) id: String,
     pub(super) value: String,
@@ -37,7 +37,7 @@ pub(super) struct Version {
 }
 
 impl Version {
-    /// What lists show: everything but the value.
+    /// Returns everything except the value, as in lists.
     pub(super) fn properties(&self, id: &str) -> Value {
         let mut properties = json!({ "id": id, "attributes": self.attributes });
         if let Value::Object(fields) = &mut properties {
@@ -51,7 +51,7 @@ impl Version {
         properties
     }
 
-    /// What `get` and `set` answer: the properties and the value.
+    /// Returns the properties and the value, the response of get and set.
     pub(super) fn bundle(&self, id: &str) -> Value {
         let mut bundle = self.properties(id);
         if let Value::Object(fields) = &mut bundle {
@@ -61,7 +61,7 @@ impl Version {
     }
 }
 
-/// The attributes of a version; times are seconds since 1970.
+/// The attributes of a version. Times are in seconds since the Unix epoch.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Attributes {
@@ -123,5 +123,5 @@ pub(super) struct AttributeUpdate {
     pub(super) exp: Option<u64>,
 }
 
-/// How long a deleted secret can be recovered in a vault that was made with the defaults.
+/// The default number of days in which a deleted secret can be recovered.
 pub(super) const RECOVERABLE_DAYS: u64 = 90;

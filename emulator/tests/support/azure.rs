@@ -1,4 +1,4 @@
-//! Azure's own clients, and requests by hand where those are too polite.
+//! An emulator with clients of the Azure SDK, and raw requests.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use super::{SettableClock, now, send};
 pub const VAULT: &str = "https://vault.azure.net/.default";
 pub const STORAGE: &str = "https://storage.azure.com/.default";
 
-/// An emulator with one pod, and the time on a clock that the test moves.
+/// An emulator with a pod and a settable clock.
 pub struct Cloud {
     pub emulator: Emulator,
     credential: Arc<WorkloadIdentityCredential>,
@@ -53,7 +53,7 @@ impl Cloud {
     pub fn secrets(&self) -> SecretClient {
         let options = SecretClientOptions {
             client_options: self.client_options(),
-            // Loopback is not under vault.azure.net.
+            // 127.0.0.1 is not a subdomain of vault.azure.net.
             verify_challenge_resource: Some(false),
             ..Default::default()
         };
@@ -87,7 +87,7 @@ impl Cloud {
         self.credential.token(&[scope]).await.unwrap().secret().to_owned()
     }
 
-    /// One request by hand, with the headers given and no others.
+    /// Sends a request with the given headers.
     pub async fn send(&self, method: &str, url: &str, headers: &[(&str, &str)]) -> http::Response<Bytes> {
         self.send_with_body(method, url, headers, "").await
     }
@@ -140,7 +140,7 @@ pub fn header<'a>(response: &'a http::Response<Bytes>, name: &str) -> &'a str {
 
 #[track_caller]
 pub fn assert_error<T>(result: Result<T>, status: StatusCode, code: &str) {
-    let error = result.err().expect("a refusal");
+    let error = result.err().expect("expected an error");
     let ErrorKind::HttpResponse {
         status: actual,
         error_code,
@@ -152,7 +152,7 @@ pub fn assert_error<T>(result: Result<T>, status: StatusCode, code: &str) {
     assert_eq!((*actual, error_code.as_deref()), (status, Some(code)), "{error}");
 }
 
-/// A token with another last character of its signature.
+/// Returns the token with a changed signature.
 pub fn forged(token: &str) -> String {
     let (rest, signature) = token.rsplit_once('.').unwrap();
     let flipped = if signature.starts_with('A') { 'B' } else { 'A' };

@@ -1,4 +1,4 @@
-//! What the emulator's tests share: a clock, a transport, token requests.
+//! Shared by the tests: a settable clock, an HTTP client, token requests.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 #![allow(
     clippy::expect_used,
@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use token_request::Reply;
 
-/// Wall time that stands still unless it is advanced.
+/// A wall clock that moves only when it is advanced.
 #[derive(Clone, Debug)]
 pub struct SettableClock(Arc<Mutex<SystemTime>>);
 
@@ -46,14 +46,14 @@ pub async fn emulator_at(clock: &SettableClock) -> Emulator {
     Emulator::builder().clock(clock.source()).start().await.unwrap()
 }
 
-/// An HTTP client that trusts the emulator's certificates, and no others.
+/// Returns an HTTP client that trusts only the CA certificate of the emulator.
 pub fn client(emulator: &Emulator) -> reqwest::Client {
     let root = reqwest::Certificate::from_pem(emulator.ca_certificate_pem().as_bytes()).unwrap();
     let client = reqwest::Client::builder().tls_certs_only([root]).no_proxy();
     client.build().unwrap()
 }
 
-/// Sends `request` and reads the response to its end.
+/// Sends a request and reads the response.
 pub async fn send(emulator: &Emulator, request: http::Request<Bytes>) -> http::Response<Bytes> {
     let mut response = client(emulator)
         .execute(request.try_into().unwrap())
@@ -74,7 +74,7 @@ pub fn good_token() -> ServiceAccountToken {
     ServiceAccountToken::new("shop", "orders")
 }
 
-#[expect(clippy::disallowed_methods, reason = "a small file, in a test")]
+#[expect(clippy::disallowed_methods, reason = "small files")]
 pub fn read(file: &std::path::Path) -> Vec<u8> {
     std::fs::read(file).unwrap()
 }
@@ -83,15 +83,15 @@ pub fn projected_token(pod: &Pod) -> String {
     String::from_utf8(read(pod.token_file())).unwrap()
 }
 
-/// Header and claims.
+/// Returns the header and the claims of a JWT.
 pub fn parts(jwt: &str) -> (Value, Value) {
     let mut parts = jwt.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
     let mut json = || serde_json::from_slice(&parts.next().unwrap()).unwrap();
     (json(), json())
 }
 
-/// The moment at which this process's tests take place, the same at every call.
-#[expect(clippy::disallowed_methods, reason = "a test, which has no clock of its own")]
+/// The time at which the tests of this process run. Every call returns the same time.
+#[expect(clippy::disallowed_methods, reason = "the start time of the tests")]
 pub fn now() -> SystemTime {
     static NOW: LazyLock<SystemTime> = LazyLock::new(SystemTime::now);
     *NOW

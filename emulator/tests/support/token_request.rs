@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{projected_token, send};
 
-/// One token request, good unless changed.
+/// A token request, valid unless changed.
 #[derive(Clone)]
 pub struct TokenRequest {
     tenant: String,
