@@ -69,7 +69,7 @@ impl BearerVerifier {
         }
         if !audiences
             .iter()
-            .any(|right| trim_slash(right) == trim_slash(&aud))
+            .any(|accepted| trim_slash(accepted) == trim_slash(&aud))
         {
             return Err(BearerError::Audience);
         }

@@ -229,7 +229,7 @@ impl Entra {
             appidacr,
             resource_id: None,
         };
-        Ok(self.reply(&self.issue(&principal, &resource)))
+        Ok(self.token_response(&self.issue(&principal, &resource)))
     }
 
     async fn check_assertion(
@@ -300,18 +300,18 @@ impl Entra {
         principal.issue(&self.tenant_id, resource, &self.key, now, lifetime)
     }
 
-    fn reply(&self, issued: &IssuedToken) -> Value {
-        let mut reply = json!({
+    fn token_response(&self, issued: &IssuedToken) -> Value {
+        let mut response = json!({
             "token_type": "Bearer",
             "expires_in": issued.lifetime,
             "ext_expires_in": issued.lifetime,
             "access_token": issued.token,
         });
         let refresh_in = self.directory().refresh_in;
-        if let (Some(refresh_in), Some(reply)) = (refresh_in, reply.as_object_mut()) {
-            reply.insert("refresh_in".to_owned(), refresh_in.as_secs().into());
+        if let (Some(refresh_in), Some(response)) = (refresh_in, response.as_object_mut()) {
+            response.insert("refresh_in".to_owned(), refresh_in.as_secs().into());
         }
-        reply
+        response
     }
 
     fn discovery_issuer(&self) -> String {

@@ -17,7 +17,7 @@ use entra_workload_emulator::{Emulator, FederatedCredential, Pod};
 use serde_json::{Value, json};
 
 use support::token_request::TokenRequest;
-use support::{SettableClock, emulator_at, good_token, now, parts, read, seconds};
+use support::{SettableClock, emulator_at, now, parts, read, seconds, valid_token};
 
 #[tokio::test]
 async fn assertion_is_accepted_within_five_minutes_of_clock_skew() {
@@ -26,21 +26,21 @@ async fn assertion_is_accepted_within_five_minutes_of_clock_skew() {
     let rows = [
         (
             "expired one second before the end of the skew",
-            good_token()
+            valid_token()
                 .issued_at(now() - seconds(899))
                 .lifetime(seconds(600)),
         ),
         (
             "valid at the end of the skew",
-            good_token().not_before(now() + seconds(300)),
+            valid_token().not_before(now() + seconds(300)),
         ),
     ];
     for (name, token) in rows {
-        let reply = TokenRequest::new(&pod)
+        let response = TokenRequest::new(&pod)
             .assertion(&emulator, &token)
             .send(&emulator)
             .await;
-        assert_eq!(reply.status, 200, "{name}: {}", reply.body);
+        assert_eq!(response.status, 200, "{name}: {}", response.body);
     }
 }
 
@@ -132,9 +132,9 @@ async fn invalid_certificate_assertion_returns_the_code_of_the_failed_check() {
         .entra()
         .register_certificate(pod.client_id(), read(&certificate("pkcs1.pem")))
         .unwrap();
-    let granted = request.send(&emulator).await;
-    assert_eq!(granted.status, 200, "{}", granted.body);
-    assert_eq!(parts(granted.text("access_token")).1["appidacr"], "2");
+    let response = request.send(&emulator).await;
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert_eq!(parts(response.text("access_token")).1["appidacr"], "2");
     for (name, change, code) in rows {
         let assertion = certificate_assertion(&emulator, &pod, change);
         let request = TokenRequest::new(&pod).with("client_assertion", &assertion);

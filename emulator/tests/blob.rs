@@ -18,7 +18,7 @@ use bytes::Bytes;
 use entra_workload_emulator::{Endpoint, Fault};
 use futures::TryStreamExt as _;
 
-use support::azure::{Cloud, STORAGE, VAULT, assert_error, forged, header, text};
+use support::azure::{Cloud, STORAGE, VAULT, assert_error, header, text, with_changed_signature};
 
 async fn container(cloud: &Cloud, name: &str) -> BlobContainerClient {
     let container = cloud.container(name);
@@ -41,8 +41,8 @@ async fn containers_are_created_listed_and_deleted() {
     assert!(!reports.exists().await.unwrap());
     let gone = reports.delete(None).await;
     assert_error(gone, StatusCode::NotFound, "ContainerNotFound");
-    let misnamed = cloud.container("Re--ports").create(None).await;
-    assert_error(misnamed, StatusCode::BadRequest, "InvalidResourceName");
+    let invalid_name = cloud.container("Re--ports").create(None).await;
+    assert_error(invalid_name, StatusCode::BadRequest, "InvalidResourceName");
 }
 
 #[tokio::test]
@@ -349,17 +349,17 @@ async fn invalid_token_returns_a_challenge_with_the_reason() {
     );
     assert_eq!(header(&response, "www-authenticate"), challenge);
 
-    let good = cloud.token(STORAGE).await;
+    let valid = cloud.token(STORAGE).await;
     assert_eq!(
         cloud
-            .get_blob_with(Some(&format!("Bearer {good}")))
+            .get_blob_with(Some(&format!("Bearer {valid}")))
             .await
             .status(),
         404
     );
     let faults = [
         ("garbage".to_owned(), "not well formed"),
-        (forged(&good), "Signature validation failed"),
+        (with_changed_signature(&valid), "Signature validation failed"),
         (cloud.token(VAULT).await, "Audience validation failed"),
     ];
     for (token, detail) in faults {
@@ -370,7 +370,7 @@ async fn invalid_token_returns_a_challenge_with_the_reason() {
         assert!(text(&response).contains(detail), "{}", text(&response));
     }
     cloud.clock.advance(Duration::from_secs(7200));
-    let response = cloud.get_blob_with(Some(&format!("Bearer {good}"))).await;
+    let response = cloud.get_blob_with(Some(&format!("Bearer {valid}"))).await;
     assert_eq!(response.status(), 401);
     assert!(
         text(&response).contains("The token is expired"),

@@ -24,9 +24,9 @@ async fn only_the_latest_client_secret_is_accepted_until_it_expires() {
     };
     emulator.entra().set_client_secret(pod.client_id(), "hunter1");
     emulator.entra().set_client_secret(pod.client_id(), "hunter2");
-    let granted = with_secret("hunter2").send(&emulator).await;
-    assert_eq!(granted.status, 200, "{}", granted.body);
-    assert_eq!(parts(granted.text("access_token")).1["appidacr"], "1");
+    let response = with_secret("hunter2").send(&emulator).await;
+    assert_eq!(response.status, 200, "{}", response.body);
+    assert_eq!(parts(response.text("access_token")).1["appidacr"], "1");
     assert_eq!(
         with_secret("hunter1").send(&emulator).await.error(),
         (401, "invalid_client", 7_000_215)

@@ -14,7 +14,7 @@ use entra_workload_emulator::{Emulator, Endpoint, Fault};
 use serde_json::{Value, json};
 
 use support::token_request::TokenRequest;
-use support::{good_token, parts};
+use support::{parts, valid_token};
 
 #[tokio::test]
 async fn signed_token_has_the_claims_of_a_real_cluster() {
@@ -28,7 +28,7 @@ async fn signed_token_has_the_claims_of_a_real_cluster() {
             .collect::<BTreeSet<_>>()
     };
     let (real_header, mut real) = parts(include_str!("fixtures/kubernetes-1.20/token.jwt").trim());
-    let (header, claims) = parts(&emulator.issuer().sign(&good_token()));
+    let (header, claims) = parts(&emulator.issuer().sign(&valid_token()));
     assert_eq!(names(&header), names(&real_header));
     // Claims added after Kubernetes 1.20.
     real["jti"] = json!("");

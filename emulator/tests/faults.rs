@@ -54,9 +54,9 @@ async fn throttle_returns_429_with_retry_after() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.inject(Endpoint::Entra, Fault::throttle(seconds(17)));
-    let reply = TokenRequest::new(&pod).send(&emulator).await;
-    assert_eq!(reply.error(), (429, "temporarily_unavailable", 90_055));
-    assert_eq!(reply.headers["retry-after"], "17");
+    let response = TokenRequest::new(&pod).send(&emulator).await;
+    assert_eq!(response.error(), (429, "temporarily_unavailable", 90_055));
+    assert_eq!(response.headers["retry-after"], "17");
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use entra_workload_emulator::Endpoint;
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
-use support::azure::{Cloud, STORAGE, VAULT, assert_error, forged, header, text};
+use support::azure::{Cloud, STORAGE, VAULT, assert_error, header, text, with_changed_signature};
 
 #[tokio::test]
 async fn every_version_of_a_secret_is_readable() {
@@ -196,17 +196,17 @@ async fn missing_token_returns_a_challenge_without_an_error() {
 #[tokio::test]
 async fn invalid_token_is_explained_in_the_challenge() {
     let cloud = Cloud::start().await;
-    let good = cloud.token(VAULT).await;
+    let valid = cloud.token(VAULT).await;
     assert_eq!(
         cloud
-            .get_secret_with(Some(&format!("Bearer {good}")))
+            .get_secret_with(Some(&format!("Bearer {valid}")))
             .await
             .status(),
         404
     );
     let faults = [
         ("garbage".to_owned(), "IDX12741"),
-        (forged(&good), "AKV10046"),
+        (with_changed_signature(&valid), "AKV10046"),
         (cloud.token(STORAGE).await, "AKV10022"),
     ];
     for (token, message) in faults {
@@ -217,7 +217,7 @@ async fn invalid_token_is_explained_in_the_challenge() {
         assert!(challenge.contains(message), "{challenge}");
     }
     cloud.clock.advance(Duration::from_secs(7200));
-    let response = cloud.get_secret_with(Some(&format!("Bearer {good}"))).await;
+    let response = cloud.get_secret_with(Some(&format!("Bearer {valid}"))).await;
     assert_eq!(response.status(), 401);
     assert!(header(&response, "www-authenticate").contains("IDX10223"));
 }

@@ -156,23 +156,23 @@ async fn imds_rejects_invalid_requests() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
     let path = "/metadata/identity/oauth2/token";
-    let good = format!("{path}?api-version=2018-02-01&resource={VAULT}");
+    let valid = format!("{path}?api-version=2018-02-01&resource={VAULT}");
     let metadata = ("metadata", "true");
     let no_header = (400, "bad_request_102");
     let invalid = (400, "invalid_request");
     for (method, target, headers, expected) in [
         ("GET", path, &[][..], no_header),
         ("GET", "/", &[], no_header),
-        ("GET", &good, &[], no_header),
-        ("GET", &good, &[("metadata", "false")], no_header),
+        ("GET", &valid, &[], no_header),
+        ("GET", &valid, &[("metadata", "false")], no_header),
         (
             "GET",
-            &good,
+            &valid,
             &[metadata, ("x-forwarded-for", "10.0.0.1")],
             invalid,
         ),
         ("GET", "/", &[metadata], (404, "not_found")),
-        ("POST", &good, &[metadata], (405, "method_not_allowed")),
+        ("POST", &valid, &[metadata], (405, "method_not_allowed")),
         ("GET", &format!("{path}?resource={VAULT}"), &[metadata], invalid),
         (
             "GET",
@@ -222,7 +222,7 @@ async fn imds_rejects_invalid_requests() {
         send(
             &emulator,
             "GET",
-            &format!("{}{good}", emulator.imds_url()),
+            &format!("{}{valid}", emulator.imds_url()),
             &[metadata]
         )
         .await
@@ -236,21 +236,21 @@ async fn app_service_requires_its_identity_header() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
     let url = emulator.app_service_url();
-    let good = format!("{url}?api-version=2019-08-01&resource={VAULT}");
+    let valid = format!("{url}?api-version=2019-08-01&resource={VAULT}");
     let header = ("x-identity-header", emulator.app_service_header());
     for (target, headers, expected) in [
-        (good.clone(), &[][..], 401),
-        (good.clone(), &[("x-identity-header", "guessed")], 401),
-        (good.replace("/msi/token", "/other"), &[header], 404),
-        (good.replace("2019-08-01", "2017-09-01"), &[header], 400),
+        (valid.clone(), &[][..], 401),
+        (valid.clone(), &[("x-identity-header", "guessed")], 401),
+        (valid.replace("/msi/token", "/other"), &[header], 404),
+        (valid.replace("2019-08-01", "2017-09-01"), &[header], 400),
         (format!("{url}?api-version=2019-08-01"), &[header], 400),
         (
             format!("{url}?api-version=2019-08-01&resource=https://unknown"),
             &[header],
             400,
         ),
-        (good.replace("/msi/token", "/msi/token/"), &[header], 200),
-        (good, &[header], 200),
+        (valid.replace("/msi/token", "/msi/token/"), &[header], 200),
+        (valid, &[header], 200),
     ] {
         let (status, body) = send(&emulator, "GET", &target, headers).await;
         assert_eq!(status, expected, "{target}: {body}");

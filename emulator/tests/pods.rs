@@ -17,7 +17,7 @@ use entra_workload::Environment;
 use entra_workload_emulator::Emulator;
 
 use support::token_request::TokenRequest;
-use support::{good_token, projected_token, read};
+use support::{projected_token, read, valid_token};
 
 #[cfg(unix)]
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn token_file_is_readable_at_any_time_during_rotation() {
 async fn projected_token_replaces_the_previous_one() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
-    pod.project(&good_token().audience("elsewhere")).unwrap();
+    pod.project(&valid_token().audience("elsewhere")).unwrap();
     assert_eq!(TokenRequest::new(&pod).send(&emulator).await.code(), 700_212);
 }
 

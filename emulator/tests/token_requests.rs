@@ -15,7 +15,7 @@ use entra_workload_emulator::{Emulator, Pod, ServiceAccountToken};
 use serde_json::{Value, json};
 
 use support::token_request::TokenRequest;
-use support::{SettableClock, emulator_at, get, good_token, now, parts, seconds};
+use support::{SettableClock, emulator_at, get, now, parts, seconds, valid_token};
 
 type MakeRequest = fn(&Emulator, &Pod) -> TokenRequest;
 
@@ -127,7 +127,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         "issuer without trailing slash",
         |emulator, pod| {
             let issuer = emulator.issuer_url().trim_end_matches('/');
-            TokenRequest::new(pod).assertion(emulator, &good_token().issuer(issuer))
+            TokenRequest::new(pod).assertion(emulator, &valid_token().issuer(issuer))
         },
         (401, "invalid_client", 700_211),
     ),
@@ -135,7 +135,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         "subject in another case",
         |emulator, pod| {
             let subject = "system:serviceaccount:shop:Orders";
-            TokenRequest::new(pod).assertion(emulator, &good_token().subject(subject))
+            TokenRequest::new(pod).assertion(emulator, &valid_token().subject(subject))
         },
         (401, "invalid_client", 700_213),
     ),
@@ -143,7 +143,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         "audience of the API server",
         |emulator, pod| {
             let audience = "https://kubernetes.default.svc";
-            TokenRequest::new(pod).assertion(emulator, &good_token().audience(audience))
+            TokenRequest::new(pod).assertion(emulator, &valid_token().audience(audience))
         },
         (401, "invalid_client", 700_212),
     ),
@@ -151,7 +151,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         "audience of an identity binding",
         |emulator, pod| {
             let audience = "api://AKSIdentityBinding";
-            TokenRequest::new(pod).assertion(emulator, &good_token().audience(audience))
+            TokenRequest::new(pod).assertion(emulator, &valid_token().audience(audience))
         },
         (401, "invalid_client", 700_212),
     ),
@@ -159,7 +159,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         "two audiences, one of them valid",
         |emulator, pod| {
             let audiences = ["api://AzureADTokenExchange", "vault"];
-            TokenRequest::new(pod).assertion(emulator, &good_token().audiences(audiences))
+            TokenRequest::new(pod).assertion(emulator, &valid_token().audiences(audiences))
         },
         (401, "invalid_client", 700_212),
     ),
@@ -167,37 +167,37 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         "issued by Entra itself",
         |emulator, pod| {
             let issuer = format!("https://sts.windows.net/{}/", pod.tenant_id());
-            TokenRequest::new(pod).assertion(emulator, &good_token().issuer(issuer))
+            TokenRequest::new(pod).assertion(emulator, &valid_token().issuer(issuer))
         },
         (401, "invalid_client", 700_222),
     ),
     (
         "invalid signature",
-        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &good_token().with_invalid_signature()),
+        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &valid_token().with_invalid_signature()),
         (401, "invalid_client", 700_027),
     ),
     (
         "unknown key ID",
-        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &good_token().key_id("unknown")),
+        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &valid_token().key_id("unknown")),
         (401, "invalid_client", 7_000_272),
     ),
     (
         "algorithm none",
-        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &good_token().algorithm("none")),
+        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &valid_token().algorithm("none")),
         (401, "invalid_client", 700_027),
     ),
     (
         "symmetric algorithm",
-        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &good_token().algorithm("HS256")),
+        |emulator, pod| TokenRequest::new(pod).assertion(emulator, &valid_token().algorithm("HS256")),
         (401, "invalid_client", 700_027),
     ),
     (
         "signature of another token",
         |emulator, pod| {
-            let theirs = emulator.issuer().sign(&ServiceAccountToken::new("shop", "admin"));
-            let ours = emulator.issuer().sign(&good_token());
-            let (_, signature) = theirs.rsplit_once('.').unwrap();
-            let (message, _) = ours.rsplit_once('.').unwrap();
+            let other = emulator.issuer().sign(&ServiceAccountToken::new("shop", "admin"));
+            let token = emulator.issuer().sign(&valid_token());
+            let (_, signature) = other.rsplit_once('.').unwrap();
+            let (message, _) = token.rsplit_once('.').unwrap();
             TokenRequest::new(pod).with("client_assertion", &format!("{message}.{signature}"))
         },
         (401, "invalid_client", 700_027),
@@ -205,7 +205,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
     (
         "expired before the clock skew",
         |emulator, pod| {
-            let token = good_token()
+            let token = valid_token()
                 .issued_at(now() - seconds(900))
                 .lifetime(seconds(600));
             TokenRequest::new(pod).assertion(emulator, &token)
@@ -215,7 +215,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
     (
         "valid only after the clock skew",
         |emulator, pod| {
-            TokenRequest::new(pod).assertion(emulator, &good_token().not_before(now() + seconds(301)))
+            TokenRequest::new(pod).assertion(emulator, &valid_token().not_before(now() + seconds(301)))
         },
         (401, "invalid_client", 700_024),
     ),
@@ -249,13 +249,13 @@ async fn invalid_token_requests_return_the_status_and_code_of_entra() {
     let emulator = emulator_at(&SettableClock::at(now())).await;
     for (name, request, expected) in ERRORS {
         let pod = emulator.pod("shop", "orders").unwrap();
-        let reply = request(&emulator, &pod).send(&emulator).await;
+        let response = request(&emulator, &pod).send(&emulator).await;
         let (status, error, code) = *expected;
         assert_eq!(
-            reply.error(),
+            response.error(),
             (status, error, u64::from(code)),
             "{name}: {}",
-            reply.body
+            response.body
         );
     }
 }
@@ -264,7 +264,7 @@ async fn invalid_token_requests_return_the_status_and_code_of_entra() {
 async fn first_failed_check_determines_the_error_code() {
     let emulator = emulator_at(&SettableClock::at(now())).await;
     let pod = emulator.pod("shop", "orders").unwrap();
-    let expired = good_token().issued_at(now() - seconds(7200));
+    let expired = valid_token().issued_at(now() - seconds(7200));
     let rows = [
         (
             "issuer before subject",
@@ -305,12 +305,12 @@ async fn error_response_has_the_fields_of_entra() {
     let emulator = emulator_at(&SettableClock::at(UNIX_EPOCH + seconds(1_795_474_085))).await;
     let pod = emulator.pod("shop", "orders").unwrap();
     let request = TokenRequest::new(&pod).without("scope");
-    let reply = request
+    let response = request
         .header("client-request-id", "5f1f4b9c-0e52-4b6e-b7b2-2f6d2b6f9f10")
         .send(&emulator)
         .await;
 
-    let keys: BTreeSet<_> = reply
+    let keys: BTreeSet<_> = response
         .body
         .as_object()
         .unwrap()
@@ -327,38 +327,41 @@ async fn error_response_has_the_fields_of_entra() {
         "error_uri",
     ];
     assert_eq!(keys, BTreeSet::from(expected));
-    let trace_id = reply.text("trace_id");
-    assert_eq!(reply.text("timestamp"), "2026-11-23 22:48:05Z");
+    let trace_id = response.text("trace_id");
+    assert_eq!(response.text("timestamp"), "2026-11-23 22:48:05Z");
     assert_eq!(
-        reply.text("correlation_id"),
+        response.text("correlation_id"),
         "5f1f4b9c-0e52-4b6e-b7b2-2f6d2b6f9f10"
     );
     assert_eq!(
-        reply.text("error_uri"),
+        response.text("error_uri"),
         format!("{}error?code=900144", emulator.authority_host())
     );
     assert_eq!(
-        reply.text("error_description"),
+        response.text("error_description"),
         format!(
             "AADSTS900144: The request body must contain the following parameter: 'scope'. Trace ID: {trace_id} \
              Correlation ID: 5f1f4b9c-0e52-4b6e-b7b2-2f6d2b6f9f10 Timestamp: 2026-11-23 22:48:05Z"
         )
     );
-    assert_eq!(reply.headers["x-ms-request-id"], trace_id);
+    assert_eq!(response.headers["x-ms-request-id"], trace_id);
     assert_eq!(
-        reply.headers["client-request-id"],
+        response.headers["client-request-id"],
         "5f1f4b9c-0e52-4b6e-b7b2-2f6d2b6f9f10"
     );
-    assert_eq!(reply.headers["content-type"], "application/json; charset=utf-8");
-    assert_eq!(reply.headers["cache-control"], "no-store, no-cache");
+    assert_eq!(
+        response.headers["content-type"],
+        "application/json; charset=utf-8"
+    );
+    assert_eq!(response.headers["cache-control"], "no-store, no-cache");
 }
 
 #[tokio::test]
 async fn token_endpoint_rejects_get() {
     let emulator = Emulator::start().await.unwrap();
     let path = format!("{}/oauth2/v2.0/token", emulator.entra().tenant_id());
-    let reply = get(&emulator, &format!("{}{path}", emulator.authority_host())).await;
-    assert_eq!(reply.error(), (400, "invalid_request", 900_561));
+    let response = get(&emulator, &format!("{}{path}", emulator.authority_host())).await;
+    assert_eq!(response.error(), (400, "invalid_request", 900_561));
 }
 
 #[tokio::test]
@@ -366,11 +369,11 @@ async fn access_token_has_the_claims_and_signature_of_entra() {
     let start = now();
     let emulator = emulator_at(&SettableClock::at(start)).await;
     let pod = emulator.pod("shop", "orders").unwrap();
-    let reply = TokenRequest::new(&pod).send(&emulator).await;
-    assert_eq!(reply.status, 200, "{}", reply.body);
-    let access_token = reply.text("access_token");
+    let response = TokenRequest::new(&pod).send(&emulator).await;
+    assert_eq!(response.status, 200, "{}", response.body);
+    let access_token = response.text("access_token");
     assert_eq!(
-        reply.body,
+        response.body,
         json!({ "token_type": "Bearer", "expires_in": 3599, "ext_expires_in": 3599, "access_token": access_token })
     );
 
@@ -434,8 +437,8 @@ async fn audience_is_the_scope_without_its_default_suffix() {
         ("api://orders/.default", "api://orders"),
     ];
     for (scope, audience) in rows {
-        let reply = TokenRequest::new(&pod).with("scope", scope).send(&emulator).await;
-        assert_eq!(parts(reply.text("access_token")).1["aud"], audience, "{scope}");
+        let response = TokenRequest::new(&pod).with("scope", scope).send(&emulator).await;
+        assert_eq!(parts(response.text("access_token")).1["aud"], audience, "{scope}");
     }
 }
 
@@ -448,17 +451,17 @@ async fn token_response_has_the_configured_lifetime_and_refresh_in() {
         .await
         .unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
-    let reply = TokenRequest::new(&pod).send(&emulator).await;
+    let response = TokenRequest::new(&pod).send(&emulator).await;
     assert_eq!(
-        (&reply.body["expires_in"], &reply.body["refresh_in"]),
+        (&response.body["expires_in"], &response.body["refresh_in"]),
         (&json!(86_399), &json!(43_199))
     );
 
     emulator.entra().set_access_token_lifetime(seconds(60));
     emulator.entra().set_refresh_in(None);
-    let reply = TokenRequest::new(&pod).send(&emulator).await;
+    let response = TokenRequest::new(&pod).send(&emulator).await;
     assert_eq!(
-        (&reply.body["expires_in"], reply.body.get("refresh_in")),
+        (&response.body["expires_in"], response.body.get("refresh_in")),
         (&json!(60), None)
     );
 }

@@ -153,7 +153,7 @@ pub fn assert_error<T>(result: Result<T>, status: StatusCode, code: &str) {
 }
 
 /// Returns the token with a changed signature.
-pub fn forged(token: &str) -> String {
+pub fn with_changed_signature(token: &str) -> String {
     let (rest, signature) = token.rsplit_once('.').unwrap();
     let flipped = if signature.starts_with('A') { 'B' } else { 'A' };
     format!("{rest}.{flipped}{}", &signature[1..])

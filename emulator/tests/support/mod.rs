@@ -20,7 +20,7 @@ use bytes::Bytes;
 use entra_workload_emulator::{Emulator, Pod, ServiceAccountToken};
 use serde_json::Value;
 
-use token_request::Reply;
+use token_request::TokenResponse;
 
 /// A wall clock that moves only when it is advanced.
 #[derive(Clone, Debug)]
@@ -66,11 +66,11 @@ pub async fn send(emulator: &Emulator, request: http::Request<Bytes>) -> http::R
     read
 }
 
-pub async fn get(emulator: &Emulator, url: &str) -> Reply {
-    Reply::receive(emulator, http::Request::get(url).body(Bytes::new()).unwrap()).await
+pub async fn get(emulator: &Emulator, url: &str) -> TokenResponse {
+    TokenResponse::receive(emulator, http::Request::get(url).body(Bytes::new()).unwrap()).await
 }
 
-pub fn good_token() -> ServiceAccountToken {
+pub fn valid_token() -> ServiceAccountToken {
     ServiceAccountToken::new("shop", "orders")
 }
 

@@ -73,18 +73,18 @@ impl TokenRequest {
         request.body(Bytes::from(form)).unwrap()
     }
 
-    pub async fn send(&self, emulator: &Emulator) -> Reply {
-        Reply::receive(emulator, self.build(emulator)).await
+    pub async fn send(&self, emulator: &Emulator) -> TokenResponse {
+        TokenResponse::receive(emulator, self.build(emulator)).await
     }
 }
 
-pub struct Reply {
+pub struct TokenResponse {
     pub status: u16,
     pub headers: http::HeaderMap,
     pub body: Value,
 }
 
-impl Reply {
+impl TokenResponse {
     pub async fn receive(emulator: &Emulator, request: http::Request<Bytes>) -> Self {
         let (parts, body) = send(emulator, request).await.into_parts();
         Self {
