@@ -65,16 +65,29 @@ impl Chain {
     ///
     /// Concurrent callers with the same request walk the chain once and share its error.
     #[inline]
-    pub(crate) async fn token(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        match self.cached(request) {
+    pub(crate) async fn token<T>(
+        &self,
+        request: &TokenRequest<'_>,
+        read: impl Fn(&AccessToken) -> T,
+    ) -> Result<T, Error> {
+        match self.cached(request, &read) {
             Some(token) => Ok(token),
             // Boxed, so that the future of a cached read stays small.
-            None => Box::pin(self.fetch(request)).await,
+            None => Box::pin(self.fetch(request)).await.map(|token| read(&token)),
         }
     }
 
-    pub(crate) fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
-        self.selected_credential()?.cached(request)
+    #[inline]
+    pub(crate) fn cached<T>(
+        &self,
+        request: &TokenRequest<'_>,
+        read: impl FnOnce(&AccessToken) -> T,
+    ) -> Option<T> {
+        let (mut read, mut token) = (Some(read), None);
+        self.selected_credential()?.read_cached(request, &mut |cached| {
+            token = read.take().map(|read| read(cached));
+        });
+        token
     }
 
     pub(crate) fn invalidate(&self, token: &AccessToken) {

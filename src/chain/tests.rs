@@ -284,7 +284,10 @@ fn dropped_callers_leave_no_walk_behind() {
     for scope in 0..100 {
         let scope = [&*scope.to_string()];
         let request = TokenRequest::new(&scope);
-        let mut callers = [Box::pin(chain.token(&request)), Box::pin(chain.token(&request))];
+        let mut callers = [
+            Box::pin(chain.token(&request, Clone::clone)),
+            Box::pin(chain.token(&request, Clone::clone)),
+        ];
         for caller in &mut callers {
             assert!(caller.now_or_never().is_none());
         }

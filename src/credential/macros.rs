@@ -26,7 +26,9 @@ macro_rules! credential {
             /// own, and its token is cached for the next caller.
             #[doc(alias = "get_token")]
             pub async fn token(&self, scopes: &[&str]) -> Result<$crate::AccessToken, $crate::Error> {
-                self.0.token(&$crate::TokenRequest::new(scopes)).await
+                self.0
+                    .token(&$crate::TokenRequest::new(scopes), Clone::clone)
+                    .await
             }
 
             /// Returns a token for a request with a tenant or claims of its own; otherwise like
@@ -43,7 +45,7 @@ macro_rules! credential {
                 &self,
                 request: &$crate::TokenRequest<'_>,
             ) -> Result<$crate::AccessToken, $crate::Error> {
-                self.0.token(request).await
+                self.0.token(request, Clone::clone).await
             }
 
             /// Removes this token from the cache, for example because a service rejected it; the
@@ -60,11 +62,19 @@ macro_rules! credential {
                 &self,
                 request: &$crate::TokenRequest<'_>,
             ) -> Result<$crate::AccessToken, $crate::Error> {
-                self.0.token(request).await
+                self.0.token(request, Clone::clone).await
             }
 
             fn cached(&self, request: &$crate::TokenRequest<'_>) -> Option<$crate::AccessToken> {
-                self.0.cached(request)
+                self.0.cached(request, Clone::clone)
+            }
+
+            fn read_cached(
+                &self,
+                request: &$crate::TokenRequest<'_>,
+                read: &mut dyn FnMut(&$crate::AccessToken),
+            ) {
+                self.0.cached(request, read);
             }
 
             fn invalidate(&self, token: &$crate::AccessToken) {
@@ -91,8 +101,9 @@ macro_rules! credential {
                 scopes: &[&str],
                 _options: Option<azure_core::credentials::TokenRequestOptions<'_>>,
             ) -> azure_core::Result<azure_core::credentials::AccessToken> {
-                match self.0.token(&$crate::TokenRequest::new(scopes)).await {
-                    Ok(token) => Ok($crate::sdk::token::to_sdk(&token)),
+                let request = $crate::TokenRequest::new(scopes);
+                match self.0.token(&request, $crate::sdk::token::to_sdk).await {
+                    Ok(token) => Ok(token),
                     Err(error) => Err($crate::sdk::error::to_sdk(error)),
                 }
             }
@@ -110,10 +121,11 @@ macro_rules! credential {
                 &self,
                 scopes: &[&str],
             ) -> azure_core_021::Result<azure_core_021::auth::AccessToken> {
-                match self.0.token(&$crate::TokenRequest::new(scopes)).await {
-                    Ok(token) => Ok($crate::sdk::azure_core_021::to_sdk_token(&token)),
-                    Err(error) => Err($crate::sdk::azure_core_021::to_sdk_error(error)),
-                }
+                let request = $crate::TokenRequest::new(scopes);
+                self.0
+                    .token(&request, $crate::sdk::azure_core_021::to_sdk_token)
+                    .await
+                    .map_err($crate::sdk::azure_core_021::to_sdk_error)
             }
 
             async fn clear_cache(&self) -> azure_core_021::Result<()> {
@@ -198,6 +210,15 @@ macro_rules! client_options {
             #[must_use]
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.options.timeout = Some(timeout);
+                self
+            }
+
+            /// Sets how many tokens are cached, one per combination of tenant, scopes and claims. Default:
+            /// 10,000. A token takes about 4 kB. At the limit expired tokens are evicted first, then others
+            /// at random, with a log line at `warn`. Zero counts as one.
+            #[must_use]
+            pub fn max_cached_tokens(mut self, max_cached_tokens: usize) -> Self {
+                self.options.max_cached_tokens = Some(max_cached_tokens);
                 self
             }
         }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authority::{Authority, TenantId};
-use crate::cache::Cache;
+use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID, Environment};
 use crate::error::Error;
@@ -20,6 +20,7 @@ pub(crate) struct ClientOptions {
     pub(crate) transport: Option<Arc<dyn Transport>>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) max_cached_tokens: Option<usize>,
 }
 
 impl ClientOptions {
@@ -76,7 +77,12 @@ impl ClientOptions {
             clock: clock.clone(),
             timeout,
         };
-        Ok(Cache::new(Arc::new(exchange), clock, timeout + GRACE_PERIOD))
+        Ok(Cache::new(
+            Arc::new(exchange),
+            clock,
+            timeout + GRACE_PERIOD,
+            self.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS),
+        ))
     }
 }
 

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 
 use super::credential;
-use crate::cache::Cache;
+use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::exchange::{Grant, TokenSource, Urgency};
@@ -43,7 +43,12 @@ impl SdkCredential {
             credential,
             clock: clock.clone(),
         };
-        Arc::new(Self(Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT)))
+        Arc::new(Self(Cache::new(
+            Arc::new(source),
+            clock,
+            SDK_FETCH_TIMEOUT,
+            DEFAULT_MAX_SLOTS,
+        )))
     }
 }
 

@@ -100,7 +100,9 @@ fn run(
     mut ended: impl FnMut(&Result<String, Error>),
 ) -> [Result<String, Error>; 2] {
     let requests = SCOPES.map(TokenRequest::new);
-    let mut walks = requests.each_ref().map(|request| Box::pin(chain.token(request)));
+    let mut walks = requests
+        .each_ref()
+        .map(|request| Box::pin(chain.token(request, |token| token.secret().to_owned())));
     let mut results = [const { None }; 2];
     for poll in 0..4 * POLLS {
         let walk = if poll < 2 * POLLS {
@@ -111,7 +113,6 @@ fn run(
         if results[walk].is_none()
             && let Poll::Ready(result) = walks[walk].as_mut().poll(&mut Context::from_waker(Waker::noop()))
         {
-            let result = result.map(|token| token.secret().to_owned());
             ended(&result);
             results[walk] = Some(result);
         }
