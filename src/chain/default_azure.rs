@@ -77,6 +77,20 @@ credential!(DefaultAzureCredential);
 
 /// Builds a [`DefaultAzureCredential`].
 ///
+/// An option applies to the links that have it:
+///
+/// | option | environment, workload identity | managed identity | Azure CLI, Azure Developer CLI |
+/// | --- | --- | --- | --- |
+/// | `environment`, `clock` | yes | yes | yes |
+/// | `transport` | yes | yes | no: they run a program |
+/// | `tenant_id` | yes | no: an identity has one tenant | yes |
+/// | `authority_host` | yes | no: the host has its endpoint | no: the tool chooses the cloud |
+/// | `additionally_allowed_tenants` | yes | no: an identity has one tenant | no: they allow all |
+/// | `timeout` | yes | no: 3 min, with retries | no: 30 s |
+/// | `max_cached_tokens` | yes | no: 10,000 | no: 10,000 |
+///
+/// For other options of a link, build its credential and [`replace`](Self::replace) the link.
+///
 /// # Examples
 ///
 /// ```
@@ -195,7 +209,6 @@ impl DefaultAzureCredentialBuilder {
     ) -> Result<Arc<dyn Credential>, Error> {
         let mut options = self.options.clone();
         options.environment = Some(environment.clone());
-        let clock = options.clock();
         Ok(match link {
             DefaultAzureLink::Environment => {
                 let mut builder = EnvironmentCredential::builder();
@@ -220,7 +233,10 @@ impl DefaultAzureCredentialBuilder {
                 };
                 let mut builder = ManagedIdentityCredential::builder()
                     .environment(environment.clone())
-                    .shared_clock(clock);
+                    .shared_clock(options.clock());
+                if let Some(transport) = options.transport {
+                    builder = builder.shared_transport(transport);
+                }
                 if let Some(id) = id {
                     builder = builder.id(id);
                 }
@@ -230,9 +246,9 @@ impl DefaultAzureCredentialBuilder {
                 }
                 builder.build()?
             }
-            DefaultAzureLink::AzureCli => AzureCliCredential::with(environment, Some(clock)),
+            DefaultAzureLink::AzureCli => AzureCliCredential::with_options(environment, &options),
             DefaultAzureLink::AzureDeveloperCli => {
-                AzureDeveloperCliCredential::with(environment, Some(clock))
+                AzureDeveloperCliCredential::with_options(environment, &options)
             }
         })
     }

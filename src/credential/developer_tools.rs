@@ -9,10 +9,10 @@ use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptions, Executor};
 
-use super::credential;
 use super::sdk::SDK_FETCH_TIMEOUT;
+use super::{ClientOptions, credential};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
@@ -57,24 +57,24 @@ pub struct AzureDeveloperCliCredential(Cache);
 impl AzureCliCredential {
     /// Creates a credential that runs the `az` on the `PATH` of this process.
     pub fn new() -> Arc<Self> {
-        Self::with(&Environment::from_process(), None)
+        Self::with_options(&Environment::from_process(), &ClientOptions::default())
     }
 
     /// Creates a credential that runs the `az` on the `PATH` of `environment`.
-    pub(crate) fn with(environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
-        Arc::new(Self(DeveloperTool::cache(Tool::Az, environment, clock)))
+    pub(crate) fn with_options(environment: &Environment, options: &ClientOptions) -> Arc<Self> {
+        Arc::new(Self(DeveloperTool::cache(Tool::Az, environment, options)))
     }
 }
 
 impl AzureDeveloperCliCredential {
     /// Creates a credential that runs the `azd` on the `PATH` of this process.
     pub fn new() -> Arc<Self> {
-        Self::with(&Environment::from_process(), None)
+        Self::with_options(&Environment::from_process(), &ClientOptions::default())
     }
 
     /// Creates a credential that runs the `azd` on the `PATH` of `environment`.
-    pub(crate) fn with(environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
-        Arc::new(Self(DeveloperTool::cache(Tool::Azd, environment, clock)))
+    pub(crate) fn with_options(environment: &Environment, options: &ClientOptions) -> Arc<Self> {
+        Arc::new(Self(DeveloperTool::cache(Tool::Azd, environment, options)))
     }
 }
 
@@ -115,16 +115,18 @@ impl Tool {
 #[derive(Debug)]
 struct DeveloperTool {
     tool: Tool,
+    tenant_id: Option<String>,
     path: Option<OsString>,
     folders: Vec<PathBuf>,
     clock: Arc<dyn Clock>,
 }
 
 impl DeveloperTool {
-    fn cache(tool: Tool, environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Cache {
-        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+    fn cache(tool: Tool, environment: &Environment, options: &ClientOptions) -> Cache {
+        let clock = options.clock();
         let source = Self {
             tool,
+            tenant_id: options.tenant_id.clone(),
             path: environment.path().map(OsStr::to_owned),
             folders: environment.program_folders(),
             clock: clock.clone(),
@@ -190,9 +192,11 @@ impl TokenSource for DeveloperTool {
         if !self.is_on_path() {
             return Err(Error::unavailable(format!("{program} is not on the PATH")));
         }
-        let credential = self.credential(request.requested_tenant_id()).map_err(|error| {
-            Error::configuration(format!("invalid arguments for `{program}`")).with_source(error)
-        })?;
+        let credential = self
+            .credential(request.requested_tenant_id().or(self.tenant_id.as_deref()))
+            .map_err(|error| {
+                Error::configuration(format!("invalid arguments for `{program}`")).with_source(error)
+            })?;
         let requested_at = self.clock.now();
         let token = credential
             .get_token(request.scopes(), None)

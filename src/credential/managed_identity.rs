@@ -150,8 +150,12 @@ impl ManagedIdentityCredentialBuilder {
     /// Sets the transport of the requests. Default: [`HttpTransport`], which uses no proxy for
     /// plain `http`.
     #[must_use]
-    pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.transport = Some(Arc::new(transport));
+    pub fn transport(self, transport: impl Transport) -> Self {
+        self.shared_transport(Arc::new(transport))
+    }
+
+    pub(crate) fn shared_transport(mut self, transport: Arc<dyn Transport>) -> Self {
+        self.transport = Some(transport);
         self
     }
 
