@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cache::Key;
-use crate::credential::Credential;
+use crate::credential::{Credential, Identify, Identity};
 use crate::error::{Attempt, Error};
 use crate::token::{AccessToken, TokenRequest};
 use walks::Walks;
@@ -227,6 +227,18 @@ impl Chain {
 
     fn credentials(&self) -> impl Iterator<Item = &Arc<dyn Credential>> {
         self.links.iter().filter_map(|link| link.credential.as_ref().ok())
+    }
+}
+
+impl Identify for Chain {
+    fn identity(&self, credential: &'static str) -> Identity {
+        let link = self.links.get(self.selected.load(Ordering::Acquire));
+        let client_id = link.and_then(|link| link.credential.as_ref().ok()?.client_id());
+        Identity {
+            credential: link.map_or(credential, |link| &*link.name).to_owned(),
+            client_id: client_id.map(str::to_owned),
+            skipped: self.skipped(),
+        }
     }
 }
 

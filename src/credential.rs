@@ -12,6 +12,7 @@ mod client_secret;
 mod developer_tools;
 #[cfg(feature = "client-certificate")]
 mod environment;
+mod identity;
 #[cfg(feature = "default-credential")]
 mod managed_identity;
 #[cfg(feature = "azure-core")]
@@ -33,6 +34,8 @@ pub use client_secret::{ClientSecretCredential, ClientSecretCredentialBuilder};
 pub use developer_tools::{AzureCliCredential, AzureDeveloperCliCredential};
 #[cfg(feature = "client-certificate")]
 pub use environment::{EnvironmentCredential, EnvironmentCredentialBuilder};
+pub(crate) use identity::Identify;
+pub use identity::Identity;
 pub(crate) use macros::{client_options, credential};
 #[cfg(feature = "default-credential")]
 pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId};

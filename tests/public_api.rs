@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use entra_workload::{
     AccessToken, AssertionRequest, Attempt, ChainedTokenCredential, ChainedTokenCredentialBuilder,
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Clock, Credential, Environment, Error, ErrorKind, HttpTransport, Moment,
-    ProjectedTokenFile, Secret, SystemClock, TokenRequest, Transport, WorkloadIdentityCredential,
+    ClientSecretCredentialBuilder, Clock, Credential, Environment, Error, ErrorKind, HttpTransport, Identity,
+    Moment, ProjectedTokenFile, Secret, SystemClock, TokenRequest, Transport, WorkloadIdentityCredential,
     WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "default-credential")]
@@ -67,6 +67,7 @@ macro_rules! futures {
         fn check<T: Send>(_future: T) {}
         $(let _ = |credential: &$name| {
             check(credential.token(&["scope"]));
+            check(credential.check(&["scope"]));
             check(credential.token_for(&TokenRequest::new(&["scope"])));
         };)*
     }};
@@ -88,6 +89,7 @@ fn every_public_item_can_be_shared_kept_and_shown() {
         Error,
         ErrorKind,
         HttpTransport,
+        Identity,
         Moment,
         ProjectedTokenFile,
         Secret,

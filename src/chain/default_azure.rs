@@ -165,7 +165,8 @@ impl DefaultAzureCredentialBuilder {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the value of
     /// `AZURE_TOKEN_CREDENTIALS` is unknown, if it is required and not set, or if the chain has no
-    /// links. A link that cannot be built fails at the first call.
+    /// links. A link that cannot be built fails at the first call; `build` logs it at `warn` if it
+    /// will stop the chain. To fail at start-up, call [`check`](DefaultAzureCredential::check).
     pub fn build(mut self) -> Result<Arc<DefaultAzureCredential>, Error> {
         let environment = self.options.take_environment();
         if self.options.additionally_allowed_tenants.is_empty() {
@@ -185,7 +186,7 @@ impl DefaultAzureCredentialBuilder {
             Some((_, Some(_))) => None,
             _ => missing_workload_identity(&environment),
         };
-        let chain = links
+        let links: Vec<Link> = links
             .iter()
             .filter_map(|link| {
                 let credential = match replaced(*link) {
@@ -198,7 +199,8 @@ impl DefaultAzureCredentialBuilder {
                 })
             })
             .collect();
-        Ok(Arc::new(DefaultAzureCredential(Chain::new(chain, hint, true)?)))
+        warn_if_misconfigured(&links);
+        Ok(Arc::new(DefaultAzureCredential(Chain::new(links, hint, true)?)))
     }
 
     fn credential(
@@ -255,6 +257,17 @@ impl DefaultAzureCredentialBuilder {
 }
 
 client_options!(DefaultAzureCredentialBuilder);
+
+/// Warns at start-up about the first link that will stop the chain.
+fn warn_if_misconfigured(links: &[Link]) {
+    let misconfigured = links.iter().find_map(|link| {
+        let error = link.credential.as_ref().err()?;
+        (!error.is_unavailable()).then_some((&link.name, error))
+    });
+    if let Some((name, error)) = misconfigured {
+        tracing::warn!(credential = %name, %error, "credential misconfigured");
+    }
+}
 
 #[cfg(test)]
 mod tests {

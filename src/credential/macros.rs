@@ -48,6 +48,29 @@ macro_rules! credential {
                 self.0.token(request, Clone::clone).await
             }
 
+            /// Gets a token for `scopes` and returns the identity it is for: for start-up and
+            /// readiness probes. A cached token counts, so a probe costs a cached read, and
+            /// succeeds during an outage of Entra as long as the token is usable.
+            ///
+            /// See [`Identity`](crate::Identity) for an example.
+            ///
+            /// # Errors
+            ///
+            /// As [`token`](Self::token).
+            ///
+            /// # Cancel safety
+            ///
+            /// As [`token`](Self::token).
+            pub async fn check(&self, scopes: &[&str]) -> Result<$crate::Identity, $crate::Error> {
+                self.0
+                    .token(&$crate::TokenRequest::new(scopes), |_| ())
+                    .await?;
+                Ok($crate::credential::Identify::identity(
+                    &self.0,
+                    stringify!($credential),
+                ))
+            }
+
             /// Removes this token from the cache, for example because a service rejected it; the
             /// next call gets another. Does nothing if a newer token has replaced it, so many
             /// callers may report the same token.
@@ -213,9 +236,9 @@ macro_rules! client_options {
                 self
             }
 
-            /// Sets how many tokens are cached, one per combination of tenant, scopes and claims. Default:
-            /// 10,000. A token takes about 4 kB. At the limit expired tokens are evicted first, then others
-            /// at random, with a log line at `warn`. Zero counts as one.
+            /// Sets how many tokens are cached, one per combination of tenant, scopes and claims.
+            /// Default: 10,000. A token takes about 4 kB. At the limit expired tokens are evicted
+            /// first, then others at random, with a log line at `warn`. Zero counts as one.
             #[must_use]
             pub fn max_cached_tokens(mut self, max_cached_tokens: usize) -> Self {
                 self.options.max_cached_tokens = Some(max_cached_tokens);
