@@ -169,8 +169,7 @@ impl Chain {
         if let Some(credential) = self.selected_credential() {
             return credential.token_for(request).await;
         }
-        let hint = self.hint_beyond(&attempts);
-        Err(Error::of_chain(attempts, hint))
+        Err(Error::of_chain(attempts, self.hint.as_deref()))
     }
 
     /// Selects a link that returned a token and logs it if it was not selected before. Returns

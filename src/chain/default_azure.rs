@@ -358,6 +358,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn error_in_a_pod_begins_with_the_fault_of_workload_identity() {
+        let pod = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+        let token_file = ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token");
+        for (variables, start) in [
+            (
+                &[pod][..],
+                "no credential of the chain is available: workload identity: AZURE_FEDERATED_TOKEN_FILE is",
+            ),
+            (
+                &[pod, token_file],
+                "workload identity: AZURE_CLIENT_ID is not set",
+            ),
+        ] {
+            let credential = DefaultAzureCredential::builder()
+                .environment(variables.iter().copied().collect())
+                .without(DefaultAzureLink::ManagedIdentity)
+                .build()
+                .unwrap();
+            let error = credential.token(&["s"]).await.unwrap_err();
+            assert!(error.to_string().starts_with(start), "{error}");
+            let table = format!("{error:#}");
+            assert_eq!(table.lines().count(), 1 + error.attempts().len(), "{table}");
+        }
+    }
+
+    #[tokio::test]
     async fn missing_workload_identity_is_reported_once_whichever_link_stops_the_chain() {
         let replacement = WorkloadIdentityCredential::builder()
             .environment(Environment::default())
@@ -389,6 +415,7 @@ mod tests {
             let environment = variables.iter().copied().collect();
             let credential = builder.environment(environment).build().unwrap();
             let text = credential.token(&["s"]).await.unwrap_err().to_string();
+            assert!(!text.contains('\n'), "{text}");
             let hints = text
                 .matches("this pod has no workload identity; add the label")
                 .count();

@@ -101,9 +101,10 @@ fn walk_continues_past_unavailable_links_only() {
         let chain = chain([&first, &second, &third]).build().unwrap();
         let error = call(&chain).unwrap_err();
         assert_eq!(error.kind(), kind);
+        assert_eq!(error.to_string(), format!("b: {kind:?} here"));
         assert_eq!(
-            error.to_string(),
-            format!("the chain stopped at b\n  a: Unavailable here\n  b: {kind:?} here")
+            format!("{error:#}"),
+            format!("b: {kind:?} here\n  a: Unavailable here\n  b: {kind:?} here")
         );
         assert_eq!(third.calls(), 0, "{kind:?} stops the chain");
         second.set_error(ErrorKind::Unavailable);
@@ -116,14 +117,16 @@ fn walk_continues_past_unavailable_links_only() {
 }
 
 #[test]
-fn error_has_a_line_for_each_link() {
+fn error_is_one_line_and_has_all_links_in_its_alternate_form() {
     let links = [0; 3].map(|_| FakeLink::failing(ErrorKind::Unavailable));
     let chain = chain([&links[0], &links[1], &links[2]]).build().unwrap();
     let error = call(&chain).unwrap_err();
     assert!(error.is_unavailable());
+    let line = "no credential of the chain is available: a: Unavailable here; b: Unavailable here; c: Unavailable here";
+    assert_eq!(error.to_string(), line);
     assert_eq!(
-        error.to_string(),
-        "no credential of the chain is available here\n  a: Unavailable here\n  b: Unavailable here\n  c: Unavailable here"
+        format!("{error:#}"),
+        format!("{line}\n  a: Unavailable here\n  b: Unavailable here\n  c: Unavailable here")
     );
     let names: Vec<&str> = error.attempts().iter().map(Attempt::name).collect();
     assert_eq!(names, ["a", "b", "c"]);
@@ -132,6 +135,24 @@ fn error_has_a_line_for_each_link() {
             .attempts()
             .iter()
             .all(|attempt| attempt.error().is_unavailable())
+    );
+}
+
+#[test]
+fn error_of_a_nested_chain_is_one_line_and_an_indented_table() {
+    let inner = ChainedTokenCredential::builder()
+        .then("inner", FakeLink::failing(ErrorKind::Rejected))
+        .build()
+        .unwrap();
+    let outer = ChainedTokenCredential::builder()
+        .then("outer", inner)
+        .build()
+        .unwrap();
+    let error = call(&outer).unwrap_err();
+    assert_eq!(error.to_string(), "outer: inner: Rejected here");
+    assert_eq!(
+        format!("{error:#}"),
+        "outer: inner: Rejected here\n  outer: inner: Rejected here\n    inner: Rejected here"
     );
 }
 
