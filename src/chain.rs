@@ -95,6 +95,11 @@ impl Chain {
             .for_each(|credential| credential.invalidate(token));
     }
 
+    pub(crate) fn invalidate_secret(&self, secret: &str) {
+        self.credentials()
+            .for_each(|credential| credential.invalidate_secret(secret));
+    }
+
     pub(crate) fn clear(&self) {
         self.credentials().for_each(|credential| credential.clear());
     }

@@ -73,9 +73,23 @@ macro_rules! credential {
 
             /// Removes this token from the cache, for example because a service rejected it; the
             /// next call gets another. Does nothing if a newer token has replaced it, so many
-            /// callers may report the same token.
+            /// callers may report the same token. For the same scopes it takes effect at most once
+            /// in 30 s, since a service can reject a token for reasons that no new token changes.
             pub fn invalidate(&self, token: &$crate::AccessToken) {
                 self.0.invalidate(token);
+            }
+
+            /// Removes the token with this text from the cache; otherwise like
+            /// [`invalidate`](Self::invalidate). For users of an SDK, which passes on the text of a
+            /// token only. The text is not logged.
+            pub fn invalidate_secret(&self, secret: &str) {
+                self.0.invalidate_secret(secret);
+            }
+
+            /// Removes all tokens from the cache, for example because the permissions of the
+            /// identity have changed. A token request in flight continues.
+            pub fn clear(&self) {
+                self.0.clear();
             }
         }
 
@@ -102,6 +116,10 @@ macro_rules! credential {
 
             fn invalidate(&self, token: &$crate::AccessToken) {
                 self.0.invalidate(token);
+            }
+
+            fn invalidate_secret(&self, secret: &str) {
+                self.0.invalidate_secret(secret);
             }
 
             fn clear(&self) {
