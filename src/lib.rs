@@ -10,7 +10,9 @@ mod token;
 mod uuid;
 
 mod clock;
+mod crypto;
 mod env;
+
 mod transport;
 
 mod authority;
