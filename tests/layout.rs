@@ -26,7 +26,7 @@ const ROOMS: [&[&str]; 10] = [
     &["sdk"],
     &["credential"],
     &["chain"],
-    &["fuzz"],
+    &["_documentation", "fuzz"],
 ];
 
 #[test]
