@@ -27,7 +27,7 @@ const ROOMS: [&[&str]; 11] = [
     &["sdk"],
     &["credential"],
     &["chain"],
-    &["fuzz"],
+    &["_documentation", "fuzz"],
 ];
 
 #[test]
