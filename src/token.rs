@@ -74,6 +74,14 @@ impl AccessToken {
         (self.0.expires_on, self.0.refresh_on)
     }
 
+    /// Returns the same token with a count of references of its own.
+    pub(crate) fn unshared(&self) -> Self {
+        Self(Arc::new(Terms {
+            secret: self.0.secret.clone(),
+            ..*self.0
+        }))
+    }
+
     /// Returns whether both are the same issued token, by identity.
     pub(crate) fn is_same_token(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0.secret, &other.0.secret)
@@ -200,6 +208,10 @@ impl<'a> TokenRequest<'a> {
 
 /// A token and its times, as durations since the Unix epoch. When only the times change, the token
 /// is shared.
+///
+/// Aligned to a cache line, so that cores which count references of different clones do not share
+/// one.
+#[repr(align(64))]
 struct Terms {
     secret: Arc<Secret>,
     expires_on: Duration,

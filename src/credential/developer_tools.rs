@@ -11,7 +11,7 @@ use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptio
 
 use super::credential;
 use super::sdk::SDK_FETCH_TIMEOUT;
-use crate::cache::Cache;
+use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
@@ -129,7 +129,7 @@ impl DeveloperTool {
             folders: environment.program_folders(),
             clock: clock.clone(),
         };
-        Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT)
+        Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT, DEFAULT_MAX_SLOTS)
     }
 
     /// Returns whether the program exists. Blocks on the file system, for microseconds.

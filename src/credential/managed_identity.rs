@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::credential;
 use super::sdk::SDK_FETCH_TIMEOUT;
-use crate::cache::Cache;
+use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment};
 use crate::error::{Error, ErrorKind};
@@ -198,6 +198,7 @@ impl ManagedIdentityCredentialBuilder {
             Arc::new(source),
             clock,
             SDK_FETCH_TIMEOUT,
+            DEFAULT_MAX_SLOTS,
         ))))
     }
 }
