@@ -1,3 +1,4 @@
+mod bad_request;
 mod metadata_client;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::exchange::{Grant, TokenSource, Urgency};
 use crate::sdk;
 use crate::token::TokenRequest;
 use crate::transport::{HttpTransport, Transport};
+use bad_request::BadRequest;
 use metadata_client::MetadataClient;
 
 /// Gets tokens for a managed identity of the virtual machine, node, App Service, Function or
@@ -276,38 +278,27 @@ impl ManagedIdentity {
     }
 
     fn convert_error(&self, error: azure_core::Error) -> Error {
+        if let Some(reason) = sdk::error::causes(&error).find_map(|cause| cause.downcast_ref()) {
+            return self.convert_bad_request(reason);
+        }
         let status = sdk_causes(&error).find_map(azure_core::Error::http_status);
-        let converted = match (status, &self.id) {
-            (Some(StatusCode::BadRequest), None) if self.is_optional => Error::unavailable(
-                "this machine has no system-assigned identity; set the ID of a user-assigned one to use that",
-            ),
-            (Some(StatusCode::BadRequest), id) => {
-                let identity = id
-                    .as_ref()
-                    .map_or("system-assigned identity".to_owned(), |id| format!("{id:?}"));
-                Error::new(
-                    ErrorKind::Rejected,
-                    format!("{identity} is not assigned to this machine"),
-                )
-            }
+        let converted = match status {
             // The response of Docker Desktop's proxy for an unreachable address.
-            (Some(StatusCode::Forbidden), _)
-                if self.is_optional && error.to_string().contains("unreachable") =>
-            {
+            Some(StatusCode::Forbidden) if self.is_optional && error.to_string().contains("unreachable") => {
                 Error::unavailable("the metadata service cannot be reached from here")
             }
-            (Some(_), _) => Error::new(
+            Some(_) => Error::new(
                 ErrorKind::Rejected,
                 "the managed identity endpoint rejected the request",
             ),
             // Without the source, which quotes the response: it may contain a token.
-            (None, _) if is_not_json(&error) && self.is_optional => {
+            None if is_not_json(&error) && self.is_optional => {
                 return Error::unavailable("the response is not from the Azure metadata service");
             }
-            (None, _) if is_not_json(&error) => {
+            None if is_not_json(&error) => {
                 return Error::protocol("the response of the managed identity endpoint is not JSON");
             }
-            (None, _) => Error::transport("the managed identity endpoint did not respond"),
+            None => Error::transport("the managed identity endpoint did not respond"),
         };
         let status = status.and_then(|status| http::StatusCode::from_u16(status.into()).ok());
         let converted = match status {
@@ -315,6 +306,23 @@ impl ManagedIdentity {
             None => converted,
         };
         converted.with_source(error)
+    }
+
+    /// Only a machine without an identity lets a chain continue. Any other reason concerns this
+    /// request, so the identity of another link must not replace this one.
+    fn convert_bad_request(&self, reason: &BadRequest) -> Error {
+        if !reason.is_identity_not_found() {
+            return reason.rejected();
+        }
+        let missing = "no managed identity is assigned to this machine";
+        reason.explain(match &self.id {
+            None if self.is_optional => Error::unavailable(missing),
+            None => Error::new(ErrorKind::Rejected, missing),
+            Some(id) => Error::new(
+                ErrorKind::Rejected,
+                format!("{id:?} is not assigned to this machine"),
+            ),
+        })
     }
 }
 
