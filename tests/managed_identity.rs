@@ -144,3 +144,27 @@ async fn other_bad_request_is_rejected_with_the_reason_of_the_service() {
         }
     }
 }
+
+#[tokio::test]
+async fn response_that_is_not_json_is_unavailable_only_after_a_probe() {
+    for body in ["<html>please log in</html>", ""] {
+        let optional = error(None, true, 200, body).await;
+        assert_eq!(optional.kind(), ErrorKind::Unavailable, "{optional}");
+        let required = error(None, false, 200, body).await;
+        assert_eq!(required.kind(), ErrorKind::Protocol, "{required}");
+    }
+}
+
+#[tokio::test]
+async fn json_without_a_usable_token_is_a_protocol_error_even_after_a_probe() {
+    for body in [
+        "{}",
+        r#"{"access_token":"planted","expires_on":4102444800,"resource":"r","token_type":"Bearer"}"#,
+        r#"{"access_token":7,"expires_on":"planted","resource":"r","token_type":"Bearer"}"#,
+    ] {
+        for probe_first in [true, false] {
+            let error = error(None, probe_first, 200, body).await;
+            assert_eq!(error.kind(), ErrorKind::Protocol, "{body}: {error}");
+        }
+    }
+}

@@ -292,6 +292,9 @@ impl ManagedIdentity {
                 "the managed identity endpoint rejected the request",
             ),
             // Without the source, which quotes the response: it may contain a token.
+            None if is_unexpected_json(&error) => {
+                return Error::protocol("the response of the managed identity endpoint has no usable token");
+            }
             None if is_not_json(&error) && self.is_optional => {
                 return Error::unavailable("the response is not from the Azure metadata service");
             }
@@ -326,9 +329,18 @@ impl ManagedIdentity {
     }
 }
 
+/// Returns whether a response is JSON, but without a member or with one of another type.
+fn is_unexpected_json(error: &azure_core::Error) -> bool {
+    json_errors(error).any(serde_json::Error::is_data)
+}
+
 fn is_not_json(error: &azure_core::Error) -> bool {
     sdk_causes(error).any(|cause| *cause.kind() == SdkErrorKind::DataConversion)
-        || sdk::error::causes(error).any(<dyn std::error::Error>::is::<serde_json::Error>)
+        || json_errors(error).next().is_some()
+}
+
+fn json_errors(error: &azure_core::Error) -> impl Iterator<Item = &serde_json::Error> {
+    sdk::error::causes(error).filter_map(|cause| cause.downcast_ref())
 }
 
 fn sdk_causes(error: &azure_core::Error) -> impl Iterator<Item = &azure_core::Error> {
