@@ -1,7 +1,9 @@
+mod process_group;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,13 +23,16 @@ use crate::token::TokenRequest;
 
 /// Gets tokens for the user or service principal that is logged in to the Azure CLI (`az login`).
 ///
-/// It adds this crate's cache to `azure_identity`'s credential, so `az` runs once for each token.
+/// It adds this crate's cache to `azure_identity`'s credential, so `az` runs once for each token. At
+/// the time limit, and when the runtime shuts down, `az` is killed with all processes that it has
+/// started.
 ///
 /// # Errors
 ///
 /// * [`ErrorKind::Unavailable`] if `az` is not on the `PATH`, or if nobody is logged in.
 /// * [`ErrorKind::Rejected`] if `az` fails.
 /// * [`ErrorKind::Transport`] if `az` does not end within 30 s.
+/// * [`ErrorKind::Protocol`] if `az` writes more than 1 MiB.
 ///
 /// # Examples
 ///
@@ -167,14 +172,15 @@ impl DeveloperTool {
             return Error::unavailable(format!("nobody is logged in to {program}; run `{login}`"))
                 .with_source(error);
         }
-        let is_timeout = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
-        if sdk::error::causes(&error)
-            .filter_map(|cause| cause.downcast_ref())
-            .any(is_timeout)
-        {
-            return Error::transport(format!("{program} did not end within {TIMEOUT:?}")).with_source(error);
-        }
-        Error::new(ErrorKind::Rejected, format!("{program} returned no token")).with_source(error)
+        let io_error = sdk::error::causes(&error).find_map(|cause| cause.downcast_ref());
+        let converted = match io_error.map(io::Error::kind) {
+            Some(io::ErrorKind::TimedOut) => {
+                Error::transport(format!("{program} did not end within {TIMEOUT:?}"))
+            }
+            Some(io::ErrorKind::FileTooLarge) => Error::protocol(format!("{program} wrote more than 1 MiB")),
+            _ => Error::new(ErrorKind::Rejected, format!("{program} returned no token")),
+        };
+        converted.with_source(error)
     }
 }
 
@@ -202,7 +208,8 @@ impl TokenSource for DeveloperTool {
     }
 }
 
-/// Runs a tool with the `PATH` of an [`Environment`], without a terminal and with a time limit.
+/// Runs a tool with the `PATH` of an [`Environment`], without input, and with limits of its time and
+/// its output.
 #[derive(Debug)]
 struct Shell {
     path: Option<OsString>,
@@ -212,11 +219,11 @@ struct Shell {
 impl Executor for Shell {
     async fn run(&self, program: &OsStr, args: &[&OsStr]) -> io::Result<Output> {
         let mut command = tokio::process::Command::new(program);
-        command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+        command.args(args);
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
-        tokio::time::timeout(TIMEOUT, command.output())
+        tokio::time::timeout(TIMEOUT, process_group::output(&mut command, MAX_OUTPUT))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -232,3 +239,6 @@ const PROGRAM_SUFFIXES: [&str; 1] = [""];
 /// A cold start of `az` on a slow laptop takes ten seconds, which is the whole limit of the SDKs for
 /// Go and Python.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A token with its metadata has a few kilobytes.
+const MAX_OUTPUT: u64 = 1024 * 1024;
