@@ -168,3 +168,28 @@ async fn json_without_a_usable_token_is_a_protocol_error_even_after_a_probe() {
         }
     }
 }
+
+/// A major version of `azure_identity` must not be a major version of this crate.
+#[test]
+fn managed_identity_id_has_no_public_conversion_to_the_sdk() {
+    struct Converts<T>(std::marker::PhantomData<T>);
+
+    #[allow(dead_code, reason = "used if there is no conversion")]
+    trait Fallback {
+        const INTO_SDK: bool = false;
+    }
+
+    impl<T> Fallback for Converts<T> {}
+
+    // The inherent constant has precedence if its bounds hold.
+    #[allow(dead_code, reason = "used if there is a conversion")]
+    impl<T> Converts<T>
+    where
+        for<'a> &'a T: Into<azure_identity::UserAssignedId>,
+    {
+        const INTO_SDK: bool = true;
+    }
+
+    let converts = Converts::<ManagedIdentityId>::INTO_SDK;
+    assert!(!converts);
+}

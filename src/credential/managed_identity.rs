@@ -88,12 +88,12 @@ pub enum ManagedIdentityId {
     ResourceId(String),
 }
 
-impl From<&ManagedIdentityId> for UserAssignedId {
-    fn from(id: &ManagedIdentityId) -> Self {
-        match id.clone() {
-            ManagedIdentityId::ClientId(id) => Self::ClientId(id),
-            ManagedIdentityId::ObjectId(id) => Self::ObjectId(id),
-            ManagedIdentityId::ResourceId(id) => Self::ResourceId(id),
+impl ManagedIdentityId {
+    fn to_sdk(&self) -> UserAssignedId {
+        match self.clone() {
+            Self::ClientId(id) => UserAssignedId::ClientId(id),
+            Self::ObjectId(id) => UserAssignedId::ObjectId(id),
+            Self::ResourceId(id) => UserAssignedId::ResourceId(id),
         }
     }
 }
@@ -233,7 +233,7 @@ impl TokenSource for ManagedIdentity {
         // the expiry.
         let credential =
             azure_identity::ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
-                user_assigned_id: self.id.as_ref().map(Into::into),
+                user_assigned_id: self.id.as_ref().map(ManagedIdentityId::to_sdk),
                 client_options: ClientOptions {
                     transport: Some(azure_core::http::Transport::new(self.client.clone())),
                     ..ClientOptions::default()
