@@ -16,7 +16,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use entra_workload::{DefaultAzureCredential, Environment, ErrorKind};
+use entra_workload::{
+    DefaultAzureCredential, DefaultAzureCredentialBuilder, Environment, ErrorKind, TokenRequest,
+};
 use tempfile::TempDir;
 
 const SCOPES: [&str; 1] = ["https://vault.azure.net/.default"];
@@ -33,15 +35,16 @@ impl Tool {
         Self(folder)
     }
 
-    fn credential(&self) -> Arc<DefaultAzureCredential> {
+    fn builder(&self) -> DefaultAzureCredentialBuilder {
         let environment = Environment::from_iter([
             ("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential".as_ref()),
             ("PATH", self.0.path().as_os_str()),
         ]);
-        DefaultAzureCredential::builder()
-            .environment(environment)
-            .build()
-            .unwrap()
+        DefaultAzureCredential::builder().environment(environment)
+    }
+
+    fn credential(&self) -> Arc<DefaultAzureCredential> {
+        self.builder().build().unwrap()
     }
 }
 
@@ -137,5 +140,68 @@ async fn tool_that_writes_more_than_a_mebibyte_is_a_protocol_error() {
             .unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol, "{commands}: {error}");
         assert!(error.to_string().contains("az wrote more than 1 MiB"), "{error}");
+    }
+}
+
+const OWN: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+const ALLOWED: &str = "allowed.example.com";
+const OTHER: &str = "other.example.com";
+
+/// Returns the tenant that `az` is called with, or the kind of the error if it is not called.
+async fn requested_tenant(
+    own: Option<&str>,
+    allowed: &[&str],
+    requested: Option<&str>,
+) -> Result<Option<String>, ErrorKind> {
+    let token = r#"{"accessToken":"a-token","expires_on":4102444800,"tokenType":"Bearer"}"#;
+    let tool = Tool::new(&format!("echo \"$*\" > \"$PATH/arguments\"\necho '{token}'"));
+    let mut builder = tool.builder().additionally_allowed_tenants(allowed.to_vec());
+    if let Some(own) = own {
+        builder = builder.tenant_id(own);
+    }
+    let mut request = TokenRequest::new(&SCOPES);
+    if let Some(requested) = requested {
+        request = request.tenant_id(requested);
+    }
+    let result = builder.build().unwrap().token_for(&request).await;
+    let arguments = fs::read_to_string(tool.0.path().join("arguments"));
+    match result {
+        Ok(_) => {
+            let arguments = arguments.unwrap();
+            let mut words = arguments.split_whitespace();
+            let tenant = words.find(|word| *word == "--tenant").and_then(|_| words.next());
+            Ok(tenant.map(str::to_owned))
+        }
+        Err(error) => {
+            assert!(arguments.is_err(), "az ran for a tenant that is not allowed");
+            Err(error.kind())
+        }
+    }
+}
+
+#[tokio::test]
+async fn tool_is_called_only_for_its_own_and_for_allowed_tenants() {
+    let refused = Err(ErrorKind::Configuration);
+    let tenant = |tenant: &str| Ok(Some(tenant.to_owned()));
+    for (own, allowed, requested, expected) in [
+        (None, &[][..], None, Ok(None)),
+        (None, &[], Some(OTHER), refused.clone()),
+        (None, &[ALLOWED], Some(ALLOWED), tenant(ALLOWED)),
+        (
+            None,
+            &[ALLOWED],
+            Some("ALLOWED.example.com"),
+            tenant("ALLOWED.example.com"),
+        ),
+        (None, &[ALLOWED], Some(OTHER), refused.clone()),
+        (None, &["*"], Some(OTHER), tenant(OTHER)),
+        (None, &["*"], Some("other --debug"), refused.clone()),
+        (Some(OWN), &[], None, tenant(OWN)),
+        (Some(OWN), &[], Some(OWN), tenant(OWN)),
+        (Some(OWN), &[], Some(OTHER), refused.clone()),
+        (Some(OWN), &[ALLOWED], Some(ALLOWED), tenant(ALLOWED)),
+    ] {
+        let result = requested_tenant(own, allowed, requested).await;
+        assert_eq!(result, expected, "{own:?} {allowed:?} {requested:?}");
     }
 }

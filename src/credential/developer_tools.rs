@@ -11,10 +11,11 @@ use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptions, Executor};
 
-use super::credential;
 use super::sdk::SDK_FETCH_TIMEOUT;
+use super::{ClientOptions, credential};
+use crate::authority::{AllowedTenants, TenantId};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
@@ -62,24 +63,38 @@ pub struct AzureDeveloperCliCredential(Cache);
 impl AzureCliCredential {
     /// Creates a credential that runs the `az` on the `PATH` of this process.
     pub fn new() -> Arc<Self> {
-        Self::with(&Environment::from_process(), None)
+        let options = ClientOptions::default();
+        let cache = DeveloperTool::cache(Tool::Az, None, &Environment::from_process(), &options);
+        Arc::new(Self(cache))
     }
 
     /// Creates a credential that runs the `az` on the `PATH` of `environment`.
-    pub(crate) fn with(environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
-        Arc::new(Self(DeveloperTool::cache(Tool::Az, environment, clock)))
+    pub(crate) fn with_options(
+        environment: &Environment,
+        options: &ClientOptions,
+    ) -> Result<Arc<Self>, Error> {
+        let tenant_id = options.parse_tenant_id()?;
+        let cache = DeveloperTool::cache(Tool::Az, tenant_id, environment, options);
+        Ok(Arc::new(Self(cache)))
     }
 }
 
 impl AzureDeveloperCliCredential {
     /// Creates a credential that runs the `azd` on the `PATH` of this process.
     pub fn new() -> Arc<Self> {
-        Self::with(&Environment::from_process(), None)
+        let options = ClientOptions::default();
+        let cache = DeveloperTool::cache(Tool::Azd, None, &Environment::from_process(), &options);
+        Arc::new(Self(cache))
     }
 
     /// Creates a credential that runs the `azd` on the `PATH` of `environment`.
-    pub(crate) fn with(environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
-        Arc::new(Self(DeveloperTool::cache(Tool::Azd, environment, clock)))
+    pub(crate) fn with_options(
+        environment: &Environment,
+        options: &ClientOptions,
+    ) -> Result<Arc<Self>, Error> {
+        let tenant_id = options.parse_tenant_id()?;
+        let cache = DeveloperTool::cache(Tool::Azd, tenant_id, environment, options);
+        Ok(Arc::new(Self(cache)))
     }
 }
 
@@ -122,19 +137,40 @@ struct DeveloperTool {
     tool: Tool,
     path: Option<OsString>,
     folders: Vec<PathBuf>,
+    /// The tenant of requests that name none. Default: that of the login.
+    tenant_id: Option<TenantId>,
+    allowed_tenants: AllowedTenants,
     clock: Arc<dyn Clock>,
 }
 
 impl DeveloperTool {
-    fn cache(tool: Tool, environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Cache {
-        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+    fn cache(
+        tool: Tool,
+        tenant_id: Option<TenantId>,
+        environment: &Environment,
+        options: &ClientOptions,
+    ) -> Cache {
+        let clock = options.clock();
         let source = Self {
             tool,
             path: environment.path().map(OsStr::to_owned),
             folders: environment.program_folders(),
+            tenant_id,
+            allowed_tenants: AllowedTenants::new(options.additionally_allowed_tenants.clone()),
             clock: clock.clone(),
         };
-        Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT, DEFAULT_MAX_SLOTS)
+        let max_slots = options.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS);
+        Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT, max_slots)
+    }
+
+    fn tenant(&self, requested: Option<&str>) -> Result<Option<TenantId>, Error> {
+        match requested {
+            Some(requested) => {
+                let tenant = self.allowed_tenants.check(requested, self.tenant_id.as_ref())?;
+                Ok(Some(tenant))
+            }
+            None => Ok(self.tenant_id.clone()),
+        }
     }
 
     /// Returns whether the program exists. Blocks on the file system, for microseconds.
@@ -145,11 +181,11 @@ impl DeveloperTool {
             .any(|folder| names.iter().any(|name| folder.join(name).is_file()))
     }
 
-    fn credential(&self, tenant_id: Option<&str>) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    fn credential(&self, tenant_id: Option<TenantId>) -> azure_core::Result<Arc<dyn TokenCredential>> {
         let executor: Option<Arc<dyn Executor>> = Some(Arc::new(Shell {
             path: self.path.clone(),
         }));
-        let tenant_id = tenant_id.map(str::to_owned);
+        let tenant_id = tenant_id.map(|tenant_id| tenant_id.as_str().to_owned());
         Ok(match self.tool {
             Tool::Az => azure_identity::AzureCliCredential::new(Some(AzureCliCredentialOptions {
                 executor,
@@ -193,10 +229,11 @@ impl TokenSource for DeveloperTool {
                 "{program} supports exactly one scope and no claims"
             )));
         }
+        let tenant_id = self.tenant(request.requested_tenant_id())?;
         if !self.is_on_path() {
             return Err(Error::unavailable(format!("{program} is not on the PATH")));
         }
-        let credential = self.credential(request.requested_tenant_id()).map_err(|error| {
+        let credential = self.credential(tenant_id).map_err(|error| {
             Error::configuration(format!("invalid arguments for `{program}`")).with_source(error)
         })?;
         let requested_at = self.clock.now();
