@@ -5,7 +5,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use entra_workload::{DefaultAzureCredential, Environment, ErrorKind};
+use async_trait::async_trait;
+use bytes::Bytes;
+use entra_workload::{DefaultAzureCredential, Environment, Error, ErrorKind, Transport};
 use entra_workload_emulator::Emulator;
 
 #[tokio::test]
@@ -40,4 +42,39 @@ async fn chain_stops_at_the_managed_identity_when_the_resource_is_misspelt() {
         .unwrap();
     assert_ne!(token.secret(), "another-identity");
     assert_eq!(credential.answered_by(), Some("managed identity"));
+}
+
+/// Refuses to send.
+#[derive(Debug)]
+struct NoTransport;
+
+#[async_trait]
+impl Transport for NoTransport {
+    async fn send(&self, _request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+        Err(Error::new(ErrorKind::Transport, "not sent"))
+    }
+}
+
+#[tokio::test]
+async fn transport_of_the_chain_is_that_of_the_managed_identity() {
+    let emulator = Emulator::start().await.unwrap();
+    emulator.assign_system_identity();
+    let credential = DefaultAzureCredential::builder()
+        .environment(Environment::from_iter([(
+            "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+            emulator.imds_url(),
+        )]))
+        .transport(NoTransport)
+        .build()
+        .unwrap();
+    let error = credential
+        .token(&["https://vault.azure.net/.default"])
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(
+        error.to_string().contains("there is no metadata service"),
+        "{error}"
+    );
+    assert!(emulator.requests().is_empty());
 }

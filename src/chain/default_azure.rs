@@ -217,9 +217,8 @@ impl DefaultAzureCredentialBuilder {
                     Some(id) => Some(id.clone()),
                     None => from_environment()?,
                 };
-                let mut builder = ManagedIdentityCredential::builder()
-                    .environment(environment.clone())
-                    .shared_clock(options.clock());
+                let mut builder = ManagedIdentityCredential::builder();
+                builder.options = options;
                 if let Some(id) = id {
                     builder = builder.id(id);
                 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind as SdkErrorKind;
-use azure_core::http::{ClientOptions, StatusCode, Url};
+use azure_core::http::{ClientOptions as SdkClientOptions, StatusCode, Url};
 use azure_identity::{ManagedIdentityCredentialOptions, UserAssignedId};
 use bytes::Bytes;
 
-use super::credential;
 use super::sdk::SDK_FETCH_TIMEOUT;
+use super::{ClientOptions, credential};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::env::{AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
@@ -117,9 +117,8 @@ impl ManagedIdentityId {
 pub struct ManagedIdentityCredentialBuilder {
     id: Option<ManagedIdentityId>,
     probe_first: bool,
-    environment: Option<Environment>,
-    transport: Option<Arc<dyn Transport>>,
-    clock: Option<Arc<dyn Clock>>,
+    /// Those without a method here have no effect, apart from `max_cached_tokens`.
+    pub(crate) options: ClientOptions,
 }
 
 impl ManagedIdentityCredentialBuilder {
@@ -145,7 +144,7 @@ impl ManagedIdentityCredentialBuilder {
     /// called.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
-        self.environment = Some(environment);
+        self.options.environment = Some(environment);
         self
     }
 
@@ -153,18 +152,14 @@ impl ManagedIdentityCredentialBuilder {
     /// plain `http`.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.transport = Some(Arc::new(transport));
+        self.options.transport = Some(Arc::new(transport));
         self
     }
 
-    /// Sets the clock. Default: [`SystemClock`].
+    /// Sets the clock. Default: [`SystemClock`](crate::SystemClock).
     #[must_use]
-    pub fn clock(self, clock: impl Clock) -> Self {
-        self.shared_clock(Arc::new(clock))
-    }
-
-    pub(crate) fn shared_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.options.clock = Some(Arc::new(clock));
         self
     }
 
@@ -173,8 +168,8 @@ impl ManagedIdentityCredentialBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL.
-    pub fn build(self) -> Result<Arc<ManagedIdentityCredential>, Error> {
-        let environment = self.environment.unwrap_or_else(Environment::from_process);
+    pub fn build(mut self) -> Result<Arc<ManagedIdentityCredential>, Error> {
+        let environment = self.options.take_environment();
         let metadata_host = environment
             .metadata_host()?
             .map(|host| Url::parse(&host))
@@ -185,13 +180,14 @@ impl ManagedIdentityCredentialBuilder {
                 ))
                 .with_source(error)
             })?;
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let clock = self.options.clock();
+        let transport = self.options.transport;
         let source = ManagedIdentity {
             id: self.id,
             is_optional: self.probe_first && !environment.hosts_managed_identity(),
             has_responded: AtomicBool::new(false),
             client: Arc::new(MetadataClient {
-                transport: self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
+                transport: transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
                 metadata_host,
             }),
             clock: clock.clone(),
@@ -200,7 +196,7 @@ impl ManagedIdentityCredentialBuilder {
             Arc::new(source),
             clock,
             SDK_FETCH_TIMEOUT,
-            DEFAULT_MAX_SLOTS,
+            self.options.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS),
         ))))
     }
 }
@@ -234,9 +230,9 @@ impl TokenSource for ManagedIdentity {
         let credential =
             azure_identity::ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
                 user_assigned_id: self.id.as_ref().map(ManagedIdentityId::to_sdk),
-                client_options: ClientOptions {
+                client_options: SdkClientOptions {
                     transport: Some(azure_core::http::Transport::new(self.client.clone())),
-                    ..ClientOptions::default()
+                    ..SdkClientOptions::default()
                 },
             }))
             .map_err(|error| {
