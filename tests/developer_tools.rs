@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::disallowed_methods,
     reason = "tests"
 )]
@@ -17,7 +18,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use entra_workload::{
-    DefaultAzureCredential, DefaultAzureCredentialBuilder, Environment, ErrorKind, TokenRequest,
+    AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential, DefaultAzureCredential,
+    Environment, ErrorKind, TokenRequest,
 };
 use tempfile::TempDir;
 
@@ -35,15 +37,11 @@ impl Tool {
         Self(folder)
     }
 
-    fn builder(&self) -> DefaultAzureCredentialBuilder {
-        let environment = Environment::from_iter([
-            ("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential".as_ref()),
-            ("PATH", self.0.path().as_os_str()),
-        ]);
-        DefaultAzureCredential::builder().environment(environment)
+    fn builder(&self) -> AzureCliCredentialBuilder {
+        AzureCliCredential::builder().environment(Environment::from_iter([("PATH", self.0.path())]))
     }
 
-    fn credential(&self) -> Arc<DefaultAzureCredential> {
+    fn credential(&self) -> Arc<AzureCliCredential> {
         self.builder().build().unwrap()
     }
 }
@@ -203,5 +201,51 @@ async fn tool_is_called_only_for_its_own_and_for_allowed_tenants() {
     ] {
         let result = requested_tenant(own, allowed, requested).await;
         assert_eq!(result, expected, "{own:?} {allowed:?} {requested:?}");
+    }
+}
+
+#[test]
+fn builder_rejects_an_invalid_tenant_id() {
+    let error = AzureCliCredential::builder()
+        .tenant_id("a b")
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    let error = AzureDeveloperCliCredential::builder()
+        .tenant_id("a b")
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+}
+
+#[tokio::test]
+async fn options_of_the_default_chain_reach_the_developer_tools() {
+    let az = r#"{"accessToken":"a-token","expires_on":4102444800,"tokenType":"Bearer"}"#;
+    let azd = r#"{"token":"a-token","expiresOn":"2100-01-01T00:00:00Z"}"#;
+    for (name, token) in [("AzureCliCredential", az), ("AzureDeveloperCliCredential", azd)] {
+        let tool = Tool::new(&format!("echo \"$*\" >> \"$PATH/arguments\"\necho '{token}'"));
+        let path = tool.0.path();
+        fs::copy(path.join("az"), path.join("azd")).unwrap();
+        let credential = DefaultAzureCredential::builder()
+            .environment(Environment::from_iter([
+                ("AZURE_TOKEN_CREDENTIALS", name.as_ref()),
+                ("PATH", path.as_os_str()),
+            ]))
+            .tenant_id(OWN)
+            .additionally_allowed_tenants([ALLOWED])
+            .build()
+            .unwrap();
+        credential.token(&SCOPES).await.unwrap();
+        let request = TokenRequest::new(&SCOPES);
+        credential.token_for(&request.tenant_id(ALLOWED)).await.unwrap();
+        let error = credential.token_for(&request.tenant_id(OTHER)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{name}: {error}");
+        let arguments = fs::read_to_string(path.join("arguments")).unwrap();
+        let calls: Vec<&str> = arguments.lines().collect();
+        assert_eq!(calls.len(), 2, "{name}: {arguments}");
+        assert!(
+            calls[0].contains(OWN) && calls[1].contains(ALLOWED),
+            "{name}: {arguments}"
+        );
     }
 }

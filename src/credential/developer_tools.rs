@@ -24,9 +24,9 @@ use crate::token::TokenRequest;
 
 /// Gets tokens for the user or service principal that is logged in to the Azure CLI (`az login`).
 ///
-/// It adds this crate's cache to `azure_identity`'s credential, so `az` runs once for each token. At
-/// the time limit, and when the runtime shuts down, `az` is killed with all processes that it has
-/// started.
+/// It adds this crate's cache to `azure_identity`'s credential, so `az` runs once for each token.
+/// At the time limit, and when the runtime shuts down, `az` is killed with all processes that it
+/// has started.
 ///
 /// # Errors
 ///
@@ -60,46 +60,130 @@ pub struct AzureCliCredential(Cache);
 #[derive(Debug)]
 pub struct AzureDeveloperCliCredential(Cache);
 
-impl AzureCliCredential {
-    /// Creates a credential that runs the `az` on the `PATH` of this process.
-    pub fn new() -> Arc<Self> {
-        let options = ClientOptions::default();
-        let cache = DeveloperTool::cache(Tool::Az, None, &Environment::from_process(), &options);
-        Arc::new(Self(cache))
-    }
-
-    /// Creates a credential that runs the `az` on the `PATH` of `environment`.
-    pub(crate) fn with_options(
-        environment: &Environment,
-        options: &ClientOptions,
-    ) -> Result<Arc<Self>, Error> {
-        let tenant_id = options.parse_tenant_id()?;
-        let cache = DeveloperTool::cache(Tool::Az, tenant_id, environment, options);
-        Ok(Arc::new(Self(cache)))
-    }
+/// Builds an [`AzureCliCredential`].
+///
+/// # Examples
+///
+/// ```
+/// # fn f() -> Result<(), entra_workload::Error> {
+/// let credential = entra_workload::AzureCliCredential::builder()
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
+///     .additionally_allowed_tenants(["contoso.com"])
+///     .build()?;
+/// # Ok(()) }
+/// # f().unwrap();
+/// ```
+#[derive(Debug, Default)]
+pub struct AzureCliCredentialBuilder {
+    options: ClientOptions,
 }
 
-impl AzureDeveloperCliCredential {
-    /// Creates a credential that runs the `azd` on the `PATH` of this process.
-    pub fn new() -> Arc<Self> {
-        let options = ClientOptions::default();
-        let cache = DeveloperTool::cache(Tool::Azd, None, &Environment::from_process(), &options);
-        Arc::new(Self(cache))
-    }
-
-    /// Creates a credential that runs the `azd` on the `PATH` of `environment`.
-    pub(crate) fn with_options(
-        environment: &Environment,
-        options: &ClientOptions,
-    ) -> Result<Arc<Self>, Error> {
-        let tenant_id = options.parse_tenant_id()?;
-        let cache = DeveloperTool::cache(Tool::Azd, tenant_id, environment, options);
-        Ok(Arc::new(Self(cache)))
-    }
+/// Builds an [`AzureDeveloperCliCredential`].
+///
+/// # Examples
+///
+/// ```
+/// # fn f() -> Result<(), entra_workload::Error> {
+/// let credential = entra_workload::AzureDeveloperCliCredential::builder()
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
+///     .build()?;
+/// # Ok(()) }
+/// # f().unwrap();
+/// ```
+#[derive(Debug, Default)]
+pub struct AzureDeveloperCliCredentialBuilder {
+    options: ClientOptions,
 }
 
-credential!(AzureCliCredential);
-credential!(AzureDeveloperCliCredential);
+/// Implements a credential and its builder for a tool.
+macro_rules! developer_tool {
+    ($credential:ident, $builder:ident, $tool:expr) => {
+        credential!($credential);
+
+        impl $credential {
+            /// Creates a credential that runs the tool on the `PATH` of this process, in the tenant
+            /// of its login.
+            pub fn new() -> Arc<Self> {
+                let environment = Environment::from_process();
+                let options = ClientOptions::default();
+                Arc::new(Self(DeveloperTool::cache(
+                    $tool,
+                    None,
+                    &environment,
+                    &options,
+                )))
+            }
+
+            /// Returns a builder; all options are optional.
+            pub fn builder() -> $builder {
+                $builder::default()
+            }
+
+            /// Creates a credential that runs the tool on the `PATH` of `environment`.
+            pub(crate) fn with_options(
+                environment: &Environment,
+                options: &ClientOptions,
+            ) -> Result<Arc<Self>, Error> {
+                let tenant_id = options.parse_tenant_id()?;
+                let cache = DeveloperTool::cache($tool, tenant_id, environment, options);
+                Ok(Arc::new(Self(cache)))
+            }
+        }
+
+        impl $builder {
+            /// Sets the tenant: a GUID or a domain name. Default: the tenant of the tool's login.
+            #[must_use]
+            pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
+                self.options.tenant_id = Some(tenant_id.into());
+                self
+            }
+
+            /// Sets the other tenants that a [`TokenRequest`] may name; `"*"` allows all. Default:
+            /// none.
+            #[must_use]
+            pub fn additionally_allowed_tenants(
+                mut self,
+                tenants: impl IntoIterator<Item = impl Into<String>>,
+            ) -> Self {
+                self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
+                self
+            }
+
+            /// Sets the environment that `PATH` is read from. Default: that of the process at the
+            /// time [`build`](Self::build) is called.
+            #[must_use]
+            pub fn environment(mut self, environment: Environment) -> Self {
+                self.options.environment = Some(environment);
+                self
+            }
+
+            /// Sets the clock that decides whether a token is expired or due for refresh. Default:
+            /// [`SystemClock`](crate::SystemClock).
+            #[must_use]
+            pub fn clock(mut self, clock: impl Clock) -> Self {
+                self.options.clock = Some(Arc::new(clock));
+                self
+            }
+
+            /// Builds the credential. Does no I/O.
+            ///
+            /// # Errors
+            ///
+            /// [`ErrorKind::Configuration`] if the tenant ID is invalid.
+            pub fn build(mut self) -> Result<Arc<$credential>, Error> {
+                let environment = self.options.take_environment();
+                $credential::with_options(&environment, &self.options)
+            }
+        }
+    };
+}
+
+developer_tool!(AzureCliCredential, AzureCliCredentialBuilder, Tool::Az);
+developer_tool!(
+    AzureDeveloperCliCredential,
+    AzureDeveloperCliCredentialBuilder,
+    Tool::Azd
+);
 
 #[derive(Clone, Copy, Debug)]
 enum Tool {
@@ -245,8 +329,8 @@ impl TokenSource for DeveloperTool {
     }
 }
 
-/// Runs a tool with the `PATH` of an [`Environment`], without input, and with limits of its time and
-/// its output.
+/// Runs a tool with the `PATH` of an [`Environment`], without input, and with limits of its time
+/// and its output.
 #[derive(Debug)]
 struct Shell {
     path: Option<OsString>,
@@ -273,8 +357,8 @@ const PROGRAM_SUFFIXES: [&str; 3] = [".cmd", ".exe", ".bat"];
 #[cfg(not(windows))]
 const PROGRAM_SUFFIXES: [&str; 1] = [""];
 
-/// A cold start of `az` on a slow laptop takes ten seconds, which is the whole limit of the SDKs for
-/// Go and Python.
+/// A cold start of `az` on a slow laptop takes ten seconds, which is the whole limit of the SDKs
+/// for Go and Python.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A token with its metadata has a few kilobytes.
