@@ -49,8 +49,9 @@ pub use clock::{Clock, Moment, SystemClock};
 pub use credential::SdkCredential;
 #[cfg(feature = "default-credential")]
 pub use credential::{
-    AzureCliCredential, AzureDeveloperCliCredential, ManagedIdentityCredential,
-    ManagedIdentityCredentialBuilder, ManagedIdentityId,
+    AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential,
+    AzureDeveloperCliCredentialBuilder, ManagedIdentityCredential, ManagedIdentityCredentialBuilder,
+    ManagedIdentityId,
 };
 pub use credential::{
     ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,

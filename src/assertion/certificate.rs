@@ -145,14 +145,14 @@ impl Source {
     fn certificate(&self) -> Result<Arc<SigningCertificate>, Error> {
         // Held while the file is taken apart: a password's many rounds of hashing are gone through once, whoever asks.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match (self.read(last.as_ref()), last.as_ref()) {
-            (Ok(read), _) => Ok(Arc::clone(&last.insert(read).certificate)),
-            (Err(error), Some(last)) => {
-                tracing::warn!(%error, "using the client certificate that was read before");
-                Ok(Arc::clone(&last.certificate))
-            }
-            (Err(error), None) => Err(error),
-        }
+        let (certificate, error) = match (self.read(last.as_ref()), last.as_ref()) {
+            (Ok(read), _) => return Ok(Arc::clone(&last.insert(read).certificate)),
+            (Err(error), Some(last)) => (Arc::clone(&last.certificate), error),
+            (Err(error), None) => return Err(error),
+        };
+        drop(last);
+        tracing::warn!(%error, "using the client certificate that was read before");
+        Ok(certificate)
     }
 
     fn read(&self, last: Option<&Read>) -> Result<Read, Error> {

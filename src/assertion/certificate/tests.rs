@@ -228,6 +228,29 @@ fn a_renewed_file_is_used_at_once_and_a_spoilt_one_never() {
     assert_eq!(has_chain(&source), 1);
 }
 
+/// A subscriber may block, or request a token itself.
+#[test]
+fn log_line_is_written_without_the_lock_when_the_file_is_unusable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.pem");
+    std::fs::write(&path, fixture("pkcs1.pem")).unwrap();
+    let source = Arc::new(source(&path, None));
+    source.certificate().unwrap();
+    std::fs::remove_file(&path).unwrap();
+
+    let was_locked = Arc::new(Mutex::new(Vec::new()));
+    let writer = {
+        let (source, was_locked) = (Arc::clone(&source), Arc::clone(&was_locked));
+        move || {
+            was_locked.lock().unwrap().push(source.last.try_lock().is_err());
+            io::sink()
+        }
+    };
+    let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+    tracing::subscriber::with_default(subscriber, || source.certificate().unwrap());
+    assert_eq!(*was_locked.lock().unwrap(), [false]);
+}
+
 #[test]
 fn an_unchanged_file_is_taken_apart_once() {
     let source = in_memory("chain.pem", false);
