@@ -17,7 +17,8 @@ use entra_workload::{
 };
 use futures::FutureExt;
 use http::Request;
-use support::{BLOB, CLIENT_ID, Endpoint, MovableClock, Pod, TENANT_ID, VAULT, pair};
+use support::clock::TestClock;
+use support::{BLOB, CLIENT_ID, Endpoint, Pod, TENANT_ID, VAULT, pair};
 use tokio::runtime::{Builder, Runtime};
 
 #[tokio::test]
@@ -49,7 +50,7 @@ async fn a_cached_token_is_read_without_an_allocation() {
 fn exchanges_leave_nothing_behind() {
     let runtime = current_thread();
     let (transport, mut endpoint) = pair();
-    let clock = MovableClock::new();
+    let clock = TestClock::stopped();
     let credential = ClientAssertionCredential::builder()
         .tenant_id(TENANT_ID)
         .client_id(CLIENT_ID)
@@ -70,7 +71,7 @@ fn exchanges_leave_nothing_behind() {
 }
 
 /// A cold call that fails, one that brings a token, a refresh that fails, one that does not, and an invalidation.
-async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut Endpoint, clock: &MovableClock) {
+async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut Endpoint, clock: &TestClock) {
     let secret = "t".repeat(1800);
     let call = || async { credential.token(&[VAULT]).await };
     let (outcome, ()) = futures::join!(call(), async {

@@ -27,7 +27,8 @@ use entra_workload_emulator::{Emulator, Endpoint};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use serde_json::Value;
 
-use support::{CLIENT_ID, MovableClock, VAULT, is_safe, watch_for_secrets};
+use support::clock::TestClock;
+use support::{CLIENT_ID, VAULT, is_safe, watch_for_secrets};
 
 #[tokio::test]
 async fn every_form_of_a_certificate_gets_a_token() {
@@ -273,8 +274,8 @@ fn transport(emulator: &Emulator) -> HttpTransport {
     HttpTransport::with_root_certificates(emulator.ca_certificate_pem().as_bytes()).unwrap()
 }
 
-fn late() -> MovableClock {
-    let clock = MovableClock::new();
+fn late() -> TestClock {
+    let clock = TestClock::stopped();
     clock.advance(Duration::from_secs(7200));
     clock
 }

@@ -18,9 +18,8 @@ use entra_workload::{
     AssertionRequest, ClientAssertionCredential, Error, ErrorKind, Secret, TokenRequest,
     WorkloadIdentityCredential,
 };
-use support::{
-    CLIENT_ID, Endpoint, Pod, RuntimeClock, TENANT_ID, VAULT, is_safe, pair, service_account_token,
-};
+use support::clock::TestClock;
+use support::{CLIENT_ID, Endpoint, Pod, TENANT_ID, VAULT, is_safe, pair, service_account_token};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -29,7 +28,7 @@ fn credential(pod: &Pod) -> (Arc<WorkloadIdentityCredential>, Endpoint) {
     let credential = WorkloadIdentityCredential::builder()
         .environment(pod.environment())
         .transport(transport)
-        .clock(RuntimeClock::new())
+        .clock(TestClock::new())
         .build()
         .unwrap();
     (credential, endpoint)
@@ -257,7 +256,7 @@ async fn the_total_time_out_can_be_set() {
         .environment(pod.environment())
         .transport(transport);
     let credential = builder
-        .clock(RuntimeClock::new())
+        .clock(TestClock::new())
         .timeout(Duration::from_secs(3))
         .build()
         .unwrap();

@@ -27,7 +27,8 @@ use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
-use support::{MovableClock, Pod, VAULT, is_safe, watch_for_secrets};
+use support::clock::TestClock;
+use support::{Pod, VAULT, is_safe, watch_for_secrets};
 
 #[tokio::test]
 async fn every_failure_has_its_kind_and_passes_with_its_cause() {
@@ -283,7 +284,7 @@ async fn a_certificate_of_a_known_authority_must_be_for_this_host_and_this_day()
 /// A credential of a pod, and the clock that it cools down by.
 struct Subject {
     credential: Arc<WorkloadIdentityCredential>,
-    clock: MovableClock,
+    clock: TestClock,
     _pod: Pod,
 }
 
@@ -293,7 +294,7 @@ impl Subject {
         configure: impl FnOnce(WorkloadIdentityCredentialBuilder) -> WorkloadIdentityCredentialBuilder,
     ) -> Self {
         watch_for_secrets();
-        let (pod, clock) = (Pod::new(), MovableClock::new());
+        let (pod, clock) = (Pod::new(), TestClock::stopped());
         let builder = WorkloadIdentityCredential::builder()
             .environment(pod.environment())
             .authority_host(authority_host)

@@ -38,7 +38,8 @@ use http::Response;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 
 use sample::Sample;
-use support::{CLIENT_ID, MovableClock, VAULT};
+use support::clock::TestClock;
+use support::{CLIENT_ID, VAULT};
 
 #[tokio::test]
 async fn no_piece_of_a_secret_is_logged_or_shown() {
@@ -94,7 +95,7 @@ async fn no_piece_of_a_secret_is_logged_or_shown() {
 struct Life {
     emulator: Emulator,
     pod: Pod,
-    clock: MovableClock,
+    clock: TestClock,
     credential: Arc<WorkloadIdentityCredential>,
     /// Access tokens, keys and what else is found on the way.
     known_secrets: RefCell<BTreeSet<String>>,
@@ -103,7 +104,7 @@ struct Life {
 
 impl Life {
     async fn begin() -> Self {
-        let clock = MovableClock::new();
+        let clock = TestClock::stopped();
         let emulator = Emulator::builder().clock(clock.wall_time());
         let mut shown = vec![format!("{emulator:?}")];
         let emulator = emulator.start().await.unwrap();
@@ -581,7 +582,7 @@ impl Life {
     }
 }
 
-fn builder(emulator: &Emulator, pod: &Pod, clock: &MovableClock) -> WorkloadIdentityCredentialBuilder {
+fn builder(emulator: &Emulator, pod: &Pod, clock: &TestClock) -> WorkloadIdentityCredentialBuilder {
     WorkloadIdentityCredential::builder()
         .environment(Environment::from_iter(pod.variables()))
         .transport(transport(emulator))

@@ -22,7 +22,8 @@ use entra_workload::{
     Credential, Environment, Error, ErrorKind, Secret, WorkloadIdentityCredential,
 };
 
-use support::{BLOB, CLIENT_ID, Endpoint, MovableClock, TENANT_ID, VAULT, is_safe, pair};
+use support::clock::TestClock;
+use support::{BLOB, CLIENT_ID, Endpoint, TENANT_ID, VAULT, is_safe, pair};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_asks_for_every_request_makes_one_exchange() {
@@ -107,13 +108,13 @@ async fn both_sdks_share_one_cache() {
 struct Subject {
     credential: Arc<ClientAssertionCredential>,
     endpoint: Endpoint,
-    clock: MovableClock,
+    clock: TestClock,
 }
 
 impl Subject {
     fn new() -> Self {
         let (transport, endpoint) = pair();
-        let clock = MovableClock::new();
+        let clock = TestClock::stopped();
         let credential = ClientAssertionCredential::builder()
             .environment(Environment::default())
             .tenant_id(TENANT_ID)

@@ -29,8 +29,9 @@ use entra_workload::{
 use futures::{StreamExt as _, stream};
 use http::{Request, Response};
 
+use support::clock::TestClock;
 use support::sdk::SdkClient;
-use support::{CLIENT_ID, MovableClock, TENANT_ID, VAULT, is_safe, pair};
+use support::{CLIENT_ID, TENANT_ID, VAULT, is_safe, pair};
 
 #[tokio::test]
 async fn a_client_comes_back_when_a_refresh_is_due_and_waits_for_nobody() {
@@ -245,12 +246,12 @@ async fn send(answer: azure_core::Result<AsyncRawResponse>) -> Result<Response<B
 struct Subject {
     credential: Arc<ClientAssertionCredential>,
     client: Arc<SdkClient>,
-    clock: MovableClock,
+    clock: TestClock,
 }
 
 impl Subject {
     fn new() -> Self {
-        let (client, clock) = (SdkClient::new(), MovableClock::new());
+        let (client, clock) = (SdkClient::new(), TestClock::stopped());
         Self {
             credential: credential(SdkTransport::new(client.clone()), &clock),
             client,
@@ -282,7 +283,7 @@ impl Subject {
 }
 
 /// Its assertions come from memory: a file is read in a thread of its own, which comes to rest nobody knows when.
-fn credential(transport: impl Transport, clock: &MovableClock) -> Arc<ClientAssertionCredential> {
+fn credential(transport: impl Transport, clock: &TestClock) -> Arc<ClientAssertionCredential> {
     ClientAssertionCredential::builder()
         .environment(Environment::default())
         .tenant_id(TENANT_ID)

@@ -22,7 +22,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_workload::{AccessToken, Error, ErrorKind, WorkloadIdentityCredential};
 
-use support::{Endpoint, MovableClock, VAULT, environment, is_safe, pair, service_account_token};
+use support::clock::TestClock;
+use support::{Endpoint, VAULT, environment, is_safe, pair, service_account_token};
 
 #[tokio::test]
 async fn content_that_is_no_token_is_refused() {
@@ -254,7 +255,7 @@ struct Subject {
     folder: tempfile::TempDir,
     path: PathBuf,
     credential: Arc<WorkloadIdentityCredential>,
-    clock: MovableClock,
+    clock: TestClock,
     endpoint: Endpoint,
 }
 
@@ -262,7 +263,7 @@ impl Subject {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("volume").join("azure-identity-token");
-        let ((transport, endpoint), clock) = (pair(), MovableClock::new());
+        let ((transport, endpoint), clock) = (pair(), TestClock::stopped());
         let credential = WorkloadIdentityCredential::builder()
             .environment(environment(&path))
             .transport(transport)

@@ -1,9 +1,6 @@
 //! Flows through the cache, with a paused clock and a source that each test answers by hand.
 #![allow(clippy::disallowed_methods, reason = "tests start tasks")]
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::SystemTime;
-
 use async_trait::async_trait;
 use futures::future::join_all;
 use tokio::sync::{mpsc, oneshot};
@@ -13,56 +10,18 @@ mod model;
 mod runtimes;
 
 use super::*;
+use crate::clock::test_clock::TestClock;
 use crate::clock::{Moment, SystemClock};
 use crate::error::ErrorKind;
 use crate::exchange::{Grant, Urgency};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// The clock of the paused runtime; its wall clock can be moved apart from it.
-#[derive(Debug)]
-struct PausedClock {
-    wall: SystemTime,
-    start: tokio::time::Instant,
-    moved_seconds: AtomicI64,
-}
-
-impl PausedClock {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            wall: SystemClock::new().now().system_time,
-            start: tokio::time::Instant::now(),
-            moved_seconds: AtomicI64::new(0),
-        })
-    }
-
-    fn move_wall(&self, seconds: i64) {
-        self.moved_seconds.fetch_add(seconds, Ordering::SeqCst);
-    }
-}
-
-impl Clock for PausedClock {
-    fn now(&self) -> Moment {
-        let now = tokio::time::Instant::now();
-        let moved = self.moved_seconds.load(Ordering::SeqCst);
-        let distance = Duration::from_secs(moved.unsigned_abs());
-        let wall = self.wall + (now - self.start);
-        Moment {
-            instant: now.into_std(),
-            system_time: if moved < 0 {
-                wall - distance
-            } else {
-                wall + distance
-            },
-        }
-    }
-}
-
 /// A source whose every fetch waits for the test's answer.
 #[derive(Debug)]
 struct FakeSource {
     retries_when_awaited: bool,
-    clock: Arc<PausedClock>,
+    clock: TestClock,
     fetches: mpsc::UnboundedSender<Fetch>,
 }
 
@@ -111,7 +70,7 @@ impl Fetch {
 
 struct Stage {
     cache: Arc<Cache>,
-    clock: Arc<PausedClock>,
+    clock: TestClock,
     fetches: mpsc::UnboundedReceiver<Fetch>,
 }
 
@@ -122,14 +81,14 @@ impl Stage {
 
     fn of_a_source(retries_when_awaited: bool) -> Self {
         let (sender, fetches) = mpsc::unbounded_channel();
-        let clock = PausedClock::new();
+        let clock = TestClock::new();
         let cache = Cache::new(
             Arc::new(FakeSource {
                 retries_when_awaited,
                 clock: clock.clone(),
                 fetches: sender,
             }),
-            clock.clone(),
+            Arc::new(clock.clone()),
             Duration::from_secs(25),
         );
         Self {

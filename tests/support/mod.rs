@@ -1,21 +1,22 @@
-//! What the tests of this folder share: an endpoint that a test answers by hand, a clock that follows the paused runtime,
-//! service-account tokens, and a watch over all log lines for secrets.
+//! What the tests of this folder share: a clock, an endpoint that a test answers by hand, service-account tokens,
+//! and a watch over all log lines for secrets.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod clock;
 #[cfg(feature = "azure-core")]
 pub mod sdk;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::Once;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use entra_workload::{Clock, Environment, Error, Moment, SystemClock, Transport};
+use entra_workload::{Clock, Environment, Error, SystemClock, Transport};
 use http::{HeaderMap, Request, Response};
 use tokio::sync::{mpsc, oneshot};
 
@@ -116,59 +117,6 @@ impl Exchange {
 
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
-    }
-}
-
-/// Follows the time of the (paused) runtime.
-#[derive(Debug)]
-pub struct RuntimeClock {
-    wall: SystemTime,
-    start: tokio::time::Instant,
-}
-
-impl RuntimeClock {
-    pub fn new() -> Self {
-        Self {
-            wall: SystemClock::new().now().system_time,
-            start: tokio::time::Instant::now(),
-        }
-    }
-}
-
-impl Clock for RuntimeClock {
-    fn now(&self) -> Moment {
-        let now = tokio::time::Instant::now();
-        Moment {
-            instant: now.into_std(),
-            system_time: self.wall + (now - self.start),
-        }
-    }
-}
-
-/// Stands still, but for the test that moves it.
-#[derive(Clone, Debug)]
-pub struct MovableClock(Arc<Mutex<Moment>>);
-
-impl MovableClock {
-    pub fn new() -> Self {
-        Self(Arc::new(Mutex::new(SystemClock::new().now())))
-    }
-
-    pub fn advance(&self, by: Duration) {
-        let mut now = self.0.lock().unwrap();
-        *now = *now + by;
-    }
-
-    /// Gives the wall time to an emulator.
-    pub fn wall_time(&self) -> impl Fn() -> SystemTime + Send + Sync + 'static {
-        let clock = self.clone();
-        move || clock.now().system_time
-    }
-}
-
-impl Clock for MovableClock {
-    fn now(&self) -> Moment {
-        *self.0.lock().unwrap()
     }
 }
 
