@@ -18,8 +18,10 @@ use entra_workload::{
 use futures::FutureExt;
 use http::Request;
 use support::clock::TestClock;
-use support::{BLOB, CLIENT_ID, Endpoint, Pod, TENANT_ID, VAULT, pair};
-use tokio::runtime::{Builder, Runtime};
+use support::identifiers::{BLOB, CLIENT_ID, TENANT_ID, VAULT};
+use support::pod::Pod;
+use support::runtime::current_thread;
+use support::transport::{Endpoint, pair};
 
 #[tokio::test]
 async fn a_cached_token_is_read_without_an_allocation() {
@@ -136,8 +138,4 @@ fn endless(begins: &'static str, goes_on: &'static str) -> String {
         while stream.write_all(much.as_bytes()).is_ok() {}
     });
     url
-}
-
-fn current_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
 }

@@ -25,11 +25,13 @@ use entra_workload::{
 use futures::FutureExt;
 use futures::future::join_all;
 use http::{Request, Response};
-use tokio::runtime::{Builder, Runtime};
 use tokio::time::advance;
 
 use support::clock::TestClock;
-use support::{CLIENT_ID, Endpoint, Exchange, TENANT_ID, VAULT, is_safe, pair};
+use support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
+use support::log::{is_safe, watch_for_secrets};
+use support::runtime::{current_thread, multi_thread, settle};
+use support::transport::{Endpoint, Exchange, pair};
 
 /// What happens around a call that is dropped after any of these.
 #[derive(Clone, Copy, PartialEq)]
@@ -394,25 +396,6 @@ fn at_once(credential: &ClientAssertionCredential) -> entra_workload::AccessToke
         .unwrap()
 }
 
-/// Lets all tasks run until they wait.
-async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
-fn multi_thread() -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-fn current_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
 /// Answers every request at once with a token that is the scope.
 #[derive(Debug)]
 struct Echo(Arc<AtomicUsize>);
@@ -439,7 +422,7 @@ struct Call(TcpStream);
 
 impl Server {
     fn start() -> Self {
-        support::watch_for_secrets();
+        watch_for_secrets();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (sender, requests) = mpsc::channel();

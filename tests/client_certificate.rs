@@ -28,7 +28,8 @@ use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use serde_json::Value;
 
 use support::clock::TestClock;
-use support::{CLIENT_ID, VAULT, is_safe, watch_for_secrets};
+use support::identifiers::{CLIENT_ID, VAULT};
+use support::log::{is_safe, watch_for_secrets};
 
 #[tokio::test]
 async fn every_form_of_a_certificate_gets_a_token() {

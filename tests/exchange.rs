@@ -19,7 +19,10 @@ use entra_workload::{
     WorkloadIdentityCredential,
 };
 use support::clock::TestClock;
-use support::{CLIENT_ID, Endpoint, Pod, TENANT_ID, VAULT, is_safe, pair, service_account_token};
+use support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
+use support::log::is_safe;
+use support::pod::{Pod, service_account_token};
+use support::transport::{Endpoint, pair};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 

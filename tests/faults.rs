@@ -28,7 +28,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
 use support::clock::TestClock;
-use support::{Pod, VAULT, is_safe, watch_for_secrets};
+use support::identifiers::VAULT;
+use support::log::{is_safe, watch_for_secrets};
+use support::pod::Pod;
 
 #[tokio::test]
 async fn every_failure_has_its_kind_and_passes_with_its_cause() {

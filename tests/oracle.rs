@@ -25,8 +25,10 @@ use entra_workload::{
     self as ours, AssertionRequest, Clock as _, Environment, ErrorKind, SdkTransport, Secret, SystemClock,
 };
 
+use support::identifiers::{BLOB, CLIENT_ID, TENANT_ID, VAULT};
+use support::log::is_safe;
+use support::pod::service_account_token;
 use support::sdk::{SdkClient, Sent};
-use support::{BLOB, CLIENT_ID, TENANT_ID, VAULT, is_safe, service_account_token};
 
 #[tokio::test]
 async fn the_same_settings_send_the_same_request() {
@@ -312,7 +314,7 @@ struct Pod {
     authority_host: &'static str,
     tenant_id: &'static str,
     client_id: &'static str,
-    volume: support::Pod,
+    volume: support::pod::Pod,
 }
 
 impl Pod {
@@ -321,7 +323,7 @@ impl Pod {
             authority_host: LOGIN,
             tenant_id: TENANT_ID,
             client_id: CLIENT_ID,
-            volume: support::Pod::new(),
+            volume: support::pod::Pod::new(),
         }
     }
 

@@ -11,7 +11,6 @@
     reason = "tests"
 )]
 
-mod sample;
 mod support;
 
 use std::cell::RefCell;
@@ -37,9 +36,9 @@ use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod, ServiceAccountToke
 use http::Response;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 
-use sample::Sample;
 use support::clock::TestClock;
-use support::{CLIENT_ID, VAULT};
+use support::identifiers::{CLIENT_ID, VAULT};
+use support::sample::{Sample, example};
 
 #[tokio::test]
 async fn no_piece_of_a_secret_is_logged_or_shown() {
@@ -414,7 +413,7 @@ impl Life {
         self.knows(header);
         let folder = tempfile::tempdir().unwrap();
         let sample = Sample::bare(
-            sample::example("default_credential"),
+            example("default_credential"),
             self.emulator.ca_certificate_file(),
             folder.path(),
         )

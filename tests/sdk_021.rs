@@ -23,7 +23,10 @@ use entra_workload::{
 };
 
 use support::clock::TestClock;
-use support::{BLOB, CLIENT_ID, Endpoint, TENANT_ID, VAULT, is_safe, pair};
+use support::identifiers::{BLOB, CLIENT_ID, TENANT_ID, VAULT};
+use support::log::is_safe;
+use support::runtime::settle;
+use support::transport::{Endpoint, pair};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_asks_for_every_request_makes_one_exchange() {
@@ -50,7 +53,7 @@ async fn a_refreshed_token_reaches_a_client_with_its_next_request() {
         .request()
         .await
         .grant("planted-2", LIFE.as_secs());
-    subject.settle().await;
+    settle().await;
     assert_eq!(subject.token(BLOB).await.0, "planted-2");
     subject.endpoint.is_idle().await;
 }
@@ -154,13 +157,6 @@ impl Subject {
         assert_eq!(request.form["scope"], scope);
         request.grant(secret, LIFE.as_secs());
         call.await.unwrap().unwrap()
-    }
-
-    /// Lets all tasks come to rest.
-    async fn settle(&self) {
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
     }
 }
 

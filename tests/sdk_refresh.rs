@@ -30,8 +30,11 @@ use futures::{StreamExt as _, stream};
 use http::{Request, Response};
 
 use support::clock::TestClock;
+use support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
+use support::log::is_safe;
+use support::runtime::settle;
 use support::sdk::SdkClient;
-use support::{CLIENT_ID, TENANT_ID, VAULT, is_safe, pair};
+use support::transport::pair;
 
 #[tokio::test]
 async fn a_client_comes_back_when_a_refresh_is_due_and_waits_for_nobody() {
@@ -275,9 +278,7 @@ impl Subject {
 
     /// How many requests there are once all tasks have come to rest.
     async fn requests(&self) -> usize {
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
         self.client.requests().len()
     }
 }

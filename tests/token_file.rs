@@ -23,7 +23,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_workload::{AccessToken, Error, ErrorKind, WorkloadIdentityCredential};
 
 use support::clock::TestClock;
-use support::{Endpoint, VAULT, environment, is_safe, pair, service_account_token};
+use support::identifiers::VAULT;
+use support::log::is_safe;
+use support::pod::{environment, service_account_token};
+use support::transport::{Endpoint, pair};
 
 #[tokio::test]
 async fn content_that_is_no_token_is_refused() {

@@ -8,9 +8,6 @@
     reason = "a test that fails may panic, and a test's module is nobody's API"
 )]
 
-#[path = "../../tests/sdk/mod.rs"]
-mod sdk;
-
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
@@ -812,5 +809,38 @@ mod blob {
             assert_eq!(response.status(), 403);
             assert_eq!(header(&response, "x-ms-error-code"), "AuthenticationFailed");
         }
+    }
+}
+
+/// Azure's own clients, made to talk to an emulator.
+mod sdk {
+    use std::sync::Arc;
+
+    use azure_core::http::{ClientOptions, Transport};
+    use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
+    use entra_workload_emulator::{Emulator, Pod};
+
+    /// Client options with a transport that trusts only `ca_certificate`.
+    pub(super) fn client_options(ca_certificate: &str) -> ClientOptions {
+        let root = reqwest::Certificate::from_pem(ca_certificate.as_bytes()).unwrap();
+        let client = reqwest::Client::builder()
+            .tls_certs_only([root])
+            .no_proxy()
+            .build()
+            .unwrap();
+        ClientOptions {
+            transport: Some(Transport::new(Arc::new(client))),
+            ..Default::default()
+        }
+    }
+
+    /// The credential that the SDK's clients would make from the pod's environment.
+    pub(super) fn credential(emulator: &Emulator, pod: &Pod) -> Arc<WorkloadIdentityCredential> {
+        let roots = emulator.ca_certificate_pem().as_bytes();
+        WorkloadIdentityCredential::builder()
+            .environment(Environment::from_iter(pod.variables()))
+            .transport(HttpTransport::with_root_certificates(roots).unwrap())
+            .build()
+            .unwrap()
     }
 }

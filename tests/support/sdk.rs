@@ -1,11 +1,13 @@
-//! The SDK's HTTP client, in-process: its answers are those that a test lists.
+//! HTTP clients of the SDK: one in the process of the test, whose answers a test lists, and one for real servers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use azure_core::http::headers::Headers;
-use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
+use azure_core::http::{AsyncRawResponse, Body, ClientOptions, HttpClient, Request, Transport};
+
+use super::log::watch_for_secrets;
 
 #[derive(Debug, Default)]
 pub struct SdkClient {
@@ -24,7 +26,7 @@ pub struct Sent {
 
 impl SdkClient {
     pub fn new() -> Arc<Self> {
-        super::watch_for_secrets();
+        watch_for_secrets();
         Arc::default()
     }
 
@@ -78,5 +80,19 @@ impl HttpClient for SdkClient {
         });
         let answer = self.answers.lock().unwrap().pop_front();
         answer.expect("the test lists no further answer")
+    }
+}
+
+/// Client options with a transport that trusts only `ca_certificate`.
+pub fn client_options(ca_certificate: &str) -> ClientOptions {
+    let root = reqwest::Certificate::from_pem(ca_certificate.as_bytes()).unwrap();
+    let client = reqwest::Client::builder()
+        .tls_certs_only([root])
+        .no_proxy()
+        .build()
+        .unwrap();
+    ClientOptions {
+        transport: Some(Transport::new(Arc::new(client))),
+        ..Default::default()
     }
 }
