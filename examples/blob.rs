@@ -1,7 +1,8 @@
-//! Uploads, downloads, lists and deletes the blobs of one container, as the pod that it runs in.
+//! Uploads, downloads, lists and deletes the blobs of one container with the identity of its pod.
 //!
 //! ```text
-//! export AZURE_STORAGE_ACCOUNT_URL=https://ACCOUNT.blob.core.windows.net AZURE_STORAGE_CONTAINER=reports
+//! export AZURE_STORAGE_ACCOUNT_URL=https://ACCOUNT.blob.core.windows.net
+//! export AZURE_STORAGE_CONTAINER=reports
 //! blob upload july.csv
 //! blob list
 //! blob download july.csv --output -
@@ -36,17 +37,18 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 /// Uploads, downloads, lists and deletes the blobs of one container.
 ///
 /// The identity is that of the pod (AKS workload identity: `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`,
-/// `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_AUTHORITY_HOST`); it needs the role "Storage Blob Data Contributor".
+/// `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_AUTHORITY_HOST`). It needs the role "Storage Blob Data
+/// Contributor".
 #[derive(Parser)]
 #[command(name = "blob")]
 struct Cli {
-    /// The storage account, as `https://ACCOUNT.blob.core.windows.net`; the address of a Data Lake Storage Gen2
-    /// account (`https://ACCOUNT.dfs.core.windows.net`) is turned into that of its blob endpoint, which holds the
-    /// same files
+    /// URL of the storage account: `https://ACCOUNT.blob.core.windows.net`, or
+    /// `https://ACCOUNT.dfs.core.windows.net` for Data Lake Storage Gen2, which is replaced by the
+    /// account's blob endpoint
     #[arg(long, env = "AZURE_STORAGE_ACCOUNT_URL", value_name = "URL", global = true)]
     account_url: Option<String>,
 
-    /// The container
+    /// Name of the container
     #[arg(long, env = "AZURE_STORAGE_CONTAINER", value_name = "NAME", global = true)]
     container: Option<String>,
 
@@ -56,23 +58,23 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Uploads a file and prints the blob's URL; a blob of that name is replaced
+    /// Uploads a file and prints the blob's URL; replaces an existing blob
     Upload {
         file: PathBuf,
-        /// The blob's name; the file's own if left out
+        /// Name of the blob; default: the name of the file
         #[arg(long)]
         name: Option<String>,
     },
     /// Downloads a blob
     Download {
         name: String,
-        /// Where to; `-` is stdout. The last part of NAME, in the current directory, if left out
+        /// File to write, `-` for stdout; default: the last part of NAME, in the current directory
         #[arg(long, value_name = "PATH")]
         output: Option<PathBuf>,
     },
-    /// Prints size, time and name of every blob
+    /// Prints size, time of the last change and name of each blob
     List {
-        /// Only names that begin with this
+        /// Lists only names with this prefix
         #[arg(long)]
         prefix: Option<String>,
     },
@@ -84,18 +86,19 @@ enum Command {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     support::log_to_stderr();
-    support::exit_code(run(cli).await.map_err(in_words))
+    support::exit_code(run(cli).await.map_err(with_storage_message))
 }
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let (Some(account_url), Some(name)) = (cli.account_url, cli.container) else {
         usage(
-            "both --account-url (or AZURE_STORAGE_ACCOUNT_URL) and --container (or AZURE_STORAGE_CONTAINER) are needed",
+            "--account-url (or AZURE_STORAGE_ACCOUNT_URL) and --container (or AZURE_STORAGE_CONTAINER) \
+             are required",
         );
     };
     let mut url = match account_url::parse(&account_url) {
         Ok(url) => url,
-        Err(error) => usage(&format!("{account_url:?} is no account URL: {error}")),
+        Err(error) => usage(&format!("{account_url:?} is not an account URL: {error}")),
     };
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().push(&name);
@@ -121,14 +124,14 @@ async fn upload(
     let name = match (name, path.file_name()) {
         (Some(name), _) => name,
         (None, Some(name)) => name.to_string_lossy().into_owned(),
-        (None, None) => return Err(format!("{} names no file", path.display()).into()),
+        (None, None) => return Err(format!("{} has no file name; use --name", path.display()).into()),
     };
     let file = File::open(path)
         .await
         .map_err(|error| format!("cannot open {}: {error}", path.display()))?;
     let file = FileStream::builder(file).build().await?;
     let bar = progress_bar(file.len());
-    let content = Body::from(Counted {
+    let content = Body::from(FileWithProgress {
         file,
         bar: bar.clone(),
     });
@@ -149,8 +152,8 @@ async fn download(
     }
     let path = output
         .or_else(|| Path::new(name).file_name().map(PathBuf::from))
-        .ok_or("the blob's name gives no file name; say --output PATH")?;
-    // What is there already is replaced only by a whole blob.
+        .ok_or("the blob's name does not end in a file name; use --output")?;
+    // An existing file is replaced only by a complete blob.
     let mut partial = path.clone().into_os_string();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
@@ -158,7 +161,7 @@ async fn download(
         .await
         .map_err(|error| format!("cannot create {}: {error}", partial.display()))?;
     if let Err(error) = copy(&blob, &mut file).await {
-        // The download's error is the one to report.
+        // The error of the download matters more.
         let _ = fs::remove_file(&partial).await;
         return Err(error);
     }
@@ -168,7 +171,8 @@ async fn download(
     Ok(())
 }
 
-/// Writes the blob as it arrives: the client fetches a few parts of 4 `MiB` ahead, and no more is in memory.
+/// Writes the blob while it arrives. The client downloads a few parts of 4 `MiB` ahead; no more is
+/// in memory.
 async fn copy(blob: &BlobClient, to: &mut (impl AsyncWrite + Unpin)) -> Result<(), Box<dyn Error>> {
     let bar = progress_bar(None);
     show_if_slow(&bar, async {
@@ -209,8 +213,8 @@ async fn list(container: &BlobContainerClient, prefix: Option<String>) -> Result
     Ok(())
 }
 
-/// Storage's own words for a refusal, which the client's error holds as XML.
-fn in_words(error: Box<dyn Error>) -> Box<dyn Error> {
+/// Replaces an error response of Storage, which the client shows as XML, by its message.
+fn with_storage_message(error: Box<dyn Error>) -> Box<dyn Error> {
     let error = match error.downcast::<azure_core::Error>() {
         Ok(error) if error.http_status().is_some() => error,
         Ok(error) => return error,
@@ -231,10 +235,10 @@ fn in_words(error: Box<dyn Error>) -> Box<dyn Error> {
     format!("{status_code} {code}: {message}{detail}").into()
 }
 
-/// Ends the program as `clap` does: with a usage line and exit code 2.
-fn usage(what: &str) -> ! {
+/// Exits as `clap` does, with a usage line and exit code 2.
+fn usage(message: &str) -> ! {
     Cli::command()
-        .error(ErrorKind::MissingRequiredArgument, what)
+        .error(ErrorKind::MissingRequiredArgument, message)
         .exit()
 }
 
@@ -247,33 +251,33 @@ fn progress_bar(size: Option<u64>) -> ProgressBar {
     bar
 }
 
-/// Awaits `work`; the bar shows once that has taken a second, and only on a terminal.
+/// Awaits `work`, and shows the bar on a terminal if that takes longer than a second.
 async fn show_if_slow<T>(bar: &ProgressBar, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     tokio::select! {
-        done = &mut work => return done,
+        output = &mut work => return output,
         () = tokio::time::sleep(Duration::from_secs(1)) => bar.set_draw_target(ProgressDrawTarget::stderr()),
     }
-    let done = work.await;
+    let output = work.await;
     bar.finish_and_clear();
-    done
+    output
 }
 
-/// A file that tells the bar how far it has been read.
+/// A file that advances the bar while it is read.
 #[derive(Clone, Debug)]
-struct Counted {
+struct FileWithProgress {
     file: FileStream,
     bar: ProgressBar,
 }
 
-impl From<Counted> for Body {
-    fn from(file: Counted) -> Self {
+impl From<FileWithProgress> for Body {
+    fn from(file: FileWithProgress) -> Self {
         Self::SeekableStream(Box::new(file))
     }
 }
 
 #[async_trait::async_trait]
-impl SeekableStream for Counted {
+impl SeekableStream for FileWithProgress {
     async fn reset(&mut self) -> azure_core::Result<()> {
         self.bar.set_position(0);
         self.file.reset().await
@@ -288,7 +292,7 @@ impl SeekableStream for Counted {
     }
 }
 
-impl AsyncRead for Counted {
+impl AsyncRead for FileWithProgress {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -1,12 +1,10 @@
-//! Who am I here? Prints which link of `DefaultAzureCredential` answers, what the others said, and whom the token is for.
+//! Shows which link of `DefaultAzureCredential` returns a token, for which identity, and why the
+//! links before it returned none.
 //!
 //! ```text
 //! cargo run --example default_credential [SCOPE]
 //! ```
-#![allow(
-    clippy::print_stdout,
-    reason = "it prints what it finds; the token itself it never prints"
-)]
+#![allow(clippy::print_stdout, reason = "prints the result, but never the token")]
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -20,16 +18,18 @@ use serde_json::Value;
 #[path = "support/mod.rs"]
 mod support;
 
+/// Shows which link of `DefaultAzureCredential` returns a token, and for which identity.
 #[derive(Parser)]
-struct Arguments {
-    /// The scope of the token.
+#[command(name = "default_credential")]
+struct Cli {
+    /// Scope of the token
     #[arg(default_value = "https://storage.azure.com/.default")]
     scope: String,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Arguments { scope } = Arguments::parse();
+    let Cli { scope } = Cli::parse();
     support::log_to_stderr();
     support::exit_code(run(&scope).await)
 }
@@ -60,7 +60,7 @@ fn print_attempt(attempt: &Attempt) {
     println!("{:<20} {kind:<13} {}", attempt.name(), attempt.error());
 }
 
-/// A client must not rely on the inside of a token; a human may look.
+/// For people only: programs must not depend on the content of an access token.
 fn claims(token: &str) -> Option<Value> {
     let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
     serde_json::from_slice(&claims).ok()

@@ -1,4 +1,4 @@
-//! Sets, gets, lists and deletes the secrets of one vault, as the pod that it runs in.
+//! Sets, gets, lists and deletes the secrets of one vault with the identity of its pod.
 //!
 //! ```text
 //! export AZURE_KEYVAULT_URL=https://VAULT.vault.azure.net
@@ -26,17 +26,17 @@ use tokio::io::AsyncReadExt as _;
 /// Sets, gets, lists and deletes the secrets of one vault.
 ///
 /// The identity is that of the pod (AKS workload identity: `AZURE_CLIENT_ID`, `AZURE_TENANT_ID`,
-/// `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_AUTHORITY_HOST`); it needs the role "Key Vault Secrets Officer", or "Key Vault
-/// Secrets User" to get and list.
+/// `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_AUTHORITY_HOST`). It needs the role "Key Vault Secrets
+/// Officer", or "Key Vault Secrets User" to get and list.
 #[derive(Parser)]
 #[command(name = "keyvault")]
 struct Cli {
-    /// The vault, as `https://VAULT.vault.azure.net`
+    /// URL of the vault: `https://VAULT.vault.azure.net`
     #[arg(long, env = "AZURE_KEYVAULT_URL", value_name = "URL", global = true)]
     vault_url: Option<String>,
 
-    /// Takes a challenge also from a host that is no Key Vault, such as an emulator on loopback; anybody who answers
-    /// there can then ask this program for a token of any resource
+    /// Accepts challenges of hosts outside Key Vault's domains, such as an emulator on loopback;
+    /// that host can then request a token for any resource
     #[arg(long, global = true)]
     disable_challenge_resource_verification: bool,
 
@@ -46,18 +46,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Sets a secret to what stdin holds, less one newline at its end, and prints the new version's id
+    /// Sets a secret to the content of stdin without a final newline, and prints the new version's
+    /// ID
     Set { name: String },
     /// Prints a secret's value
     Get {
         name: String,
-        /// The latest if left out
+        /// Version of the secret; default: the latest
         #[arg(long)]
         version: Option<String>,
     },
     /// Prints the names of all secrets
     List,
-    /// Deletes a secret; the vault keeps it recoverable for a while
+    /// Deletes a secret; it stays recoverable for the vault's retention period
     Delete { name: String },
 }
 
@@ -70,13 +71,13 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let Some(vault_url) = cli.vault_url else {
-        usage("--vault-url (or AZURE_KEYVAULT_URL) is needed");
+        usage("--vault-url (or AZURE_KEYVAULT_URL) is required");
     };
     if let Err(error) = Url::parse(&vault_url) {
-        usage(&format!("{vault_url:?} is no vault URL: {error}"));
+        usage(&format!("{vault_url:?} is not a vault URL: {error}"));
     }
     if matches!(cli.command, Command::Set { .. }) && io::stdin().is_terminal() {
-        usage("the value is read from stdin, which must not be a terminal: it would show the secret");
+        usage("stdin is a terminal, which would show the secret; use a pipe or a file");
     }
     let options = SecretClientOptions {
         verify_challenge_resource: Some(!cli.disable_challenge_resource_verification),
@@ -137,9 +138,9 @@ async fn list(client: &SecretClient) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Ends the program as `clap` does: with a usage line and exit code 2.
-fn usage(what: &str) -> ! {
+/// Exits as `clap` does, with a usage line and exit code 2.
+fn usage(message: &str) -> ! {
     Cli::command()
-        .error(ErrorKind::MissingRequiredArgument, what)
+        .error(ErrorKind::MissingRequiredArgument, message)
         .exit()
 }

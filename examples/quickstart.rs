@@ -1,5 +1,6 @@
-//! The whole path on one machine, without a cloud: an emulated cluster, Entra, Key Vault and Blob account; the official
-//! clients; and then what makes this crate worth having, with tokens that live six seconds instead of an hour.
+//! Everything on one machine, without a cloud: an emulated cluster, Entra, Key Vault and Blob
+//! account, and the official clients. Tokens live six seconds instead of an hour, so that rotation,
+//! background refresh and an outage can be seen.
 //!
 //! ```text
 //! cargo run --example quickstart
@@ -7,7 +8,7 @@
 #![allow(
     clippy::print_stdout,
     clippy::disallowed_methods,
-    reason = "a program that shows and times its steps"
+    reason = "prints and times its steps"
 )]
 
 use std::error::Error;
@@ -32,7 +33,7 @@ async fn main() -> ExitCode {
     eprintln!("quickstart: {error}");
     let mut source = error.source();
     while let Some(cause) = source {
-        eprintln!("  because: {cause}");
+        eprintln!("  caused by: {cause}");
         source = cause.source();
     }
     ExitCode::FAILURE
@@ -48,15 +49,15 @@ async fn run() -> Result<(), Box<dyn Error>> {
         .await?;
     steps.done(
         "emulator",
-        "a cluster issuer, an Entra, a Key Vault and a Blob account listen on loopback",
+        "a cluster issuer, Entra, Key Vault and a Blob account listen on loopback",
     );
     let pod = emulator.pod("shop", "orders")?;
     steps.done(
         "pod",
-        "its service-account token is projected, its AZURE_* variables are set",
+        "the service-account token is projected and the AZURE_* variables are set",
     );
 
-    // In a real pod this is all: WorkloadIdentityCredential::from_env()?
+    // In a real pod: WorkloadIdentityCredential::from_env()?
     let credential = WorkloadIdentityCredential::builder()
         .environment(Environment::from_iter(pod.variables()))
         .transport(HttpTransport::with_root_certificates(
@@ -66,7 +67,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     credential.token(&[STORAGE]).await?;
     steps.done(
         "exchange",
-        "Entra took the pod's token and gave an access token for Storage",
+        "Entra exchanged the pod's token for an access token for Storage",
     );
 
     let sdk = ClientOptions {
@@ -82,10 +83,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
         }),
     )?;
     let container = blobs.blob_container_client("orders");
-    store_and_fetch(&container).await?;
+    upload_and_download(&container).await?;
     steps.done(
         "blob",
-        "container made, blob uploaded, listed, downloaded and compared",
+        "container created, blob uploaded, listed, downloaded and compared",
     );
 
     let secrets = SecretClient::new(
@@ -98,35 +99,37 @@ async fn run() -> Result<(), Box<dyn Error>> {
             ..SecretClientOptions::default()
         }),
     )?;
-    keep_a_secret(&secrets).await?;
-    steps.done("key vault", "secret set, fetched and compared");
+    set_and_get_secret(&secrets).await?;
+    steps.done("key vault", "secret set, read and compared");
 
     rotate(&emulator, &pod, &credential).await?;
     steps.done(
         "rotation",
-        "the service-account token was replaced, and the next exchange sent the new one",
+        "the service-account token was replaced, and the next token request sent the new one",
     );
 
     let (calls, refreshes) = refresh_under_load(&emulator, &credential).await?;
     steps.done(
         "refresh",
-        &format!("{calls} calls while {refreshes} exchanges of 300 ms each ran behind them; no call waited"),
+        &format!("{calls} calls during {refreshes} background refreshes of 300 ms; no call waited"),
     );
 
     let (calls, requests, failed) = outage(&emulator, &credential, &container).await?;
     steps.done(
         "outage",
-        &format!("{failed} exchanges failed; {calls} calls and {requests} downloads meanwhile: none failed, no call waited"),
+        &format!(
+            "{failed} token requests failed; {calls} calls and {requests} downloads succeeded without waiting"
+        ),
     );
 
-    let exchanges = exchanges(&emulator);
+    let before = token_requests(&emulator);
     credential.token(&[STORAGE]).await?;
-    until(|| self::exchanges(&emulator) > exchanges, &credential).await?;
+    call_until(|| token_requests(&emulator) > before, &credential).await?;
     steps.done("recovery", "Entra is back, and the token is fresh again");
     Ok(())
 }
 
-async fn store_and_fetch(container: &BlobContainerClient) -> Result<(), Box<dyn Error>> {
+async fn upload_and_download(container: &BlobContainerClient) -> Result<(), Box<dyn Error>> {
     container.create(None).await?;
     let blob = container.blob_client(BLOB);
     blob.upload(RequestContent::from(CONTENT.to_vec()), None).await?;
@@ -136,10 +139,10 @@ async fn store_and_fetch(container: &BlobContainerClient) -> Result<(), Box<dyn 
         .try_collect()
         .await?;
     check(names == [Some(BLOB.to_owned())], "the blob is not in the list")?;
-    fetch(container).await
+    download(container).await
 }
 
-async fn fetch(container: &BlobContainerClient) -> Result<(), Box<dyn Error>> {
+async fn download(container: &BlobContainerClient) -> Result<(), Box<dyn Error>> {
     let content = container
         .blob_client(BLOB)
         .download(None)
@@ -147,10 +150,10 @@ async fn fetch(container: &BlobContainerClient) -> Result<(), Box<dyn Error>> {
         .body
         .collect()
         .await?;
-    check(content == CONTENT, "the blob came back changed")
+    check(content == CONTENT, "the downloaded blob differs")
 }
 
-async fn keep_a_secret(secrets: &SecretClient) -> Result<(), Box<dyn Error>> {
+async fn set_and_get_secret(secrets: &SecretClient) -> Result<(), Box<dyn Error>> {
     let parameters = SetSecretParameters {
         value: Some("correct horse battery staple".to_owned()),
         ..SetSecretParameters::default()
@@ -159,7 +162,7 @@ async fn keep_a_secret(secrets: &SecretClient) -> Result<(), Box<dyn Error>> {
         .set_secret("database", parameters.clone().try_into()?, None)
         .await?;
     let secret = secrets.get_secret("database", None).await?.into_model()?;
-    check(secret.value == parameters.value, "the secret came back changed")
+    check(secret.value == parameters.value, "the secret differs")
 }
 
 async fn rotate(
@@ -169,7 +172,7 @@ async fn rotate(
 ) -> Result<(), Box<dyn Error>> {
     pod.rotate()?;
     let rotated = std::fs::read_to_string(pod.token_file())?;
-    let sent_it = || {
+    let rotated_was_sent = || {
         let requests = emulator.requests_to(Endpoint::Entra);
         requests
             .last()
@@ -177,10 +180,10 @@ async fn rotate(
             .as_ref()
             == Some(&rotated)
     };
-    until(sent_it, credential).await
+    call_until(rotated_was_sent, credential).await
 }
 
-/// Calls without a pause while exchanges are slow; gives the number of calls and of exchanges.
+/// Makes token requests slow and keeps calling; returns the numbers of calls and of token requests.
 async fn refresh_under_load(
     emulator: &Emulator,
     credential: &WorkloadIdentityCredential,
@@ -189,64 +192,68 @@ async fn refresh_under_load(
         Endpoint::Entra,
         Fault::delay(Duration::from_millis(300)).until_cleared(),
     );
-    let before = exchanges(emulator);
+    let before = token_requests(emulator);
     let mut calls = 0;
-    while exchanges(emulator) < before + 2 {
+    while token_requests(emulator) < before + 2 {
         call_without_waiting(credential)?;
         calls += 1;
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     emulator.clear_faults(Endpoint::Entra);
-    Ok((calls, exchanges(emulator) - before))
+    Ok((calls, token_requests(emulator) - before))
 }
 
-/// Takes Entra down for half a token's life; gives the number of calls, of downloads, and of exchanges that failed.
+/// Makes token requests fail for half the lifetime of a token; returns the numbers of calls, of
+/// downloads and of failed token requests.
 async fn outage(
     emulator: &Emulator,
     credential: &WorkloadIdentityCredential,
     container: &BlobContainerClient,
 ) -> Result<(usize, usize, usize), Box<dyn Error>> {
     emulator.inject(Endpoint::Entra, Fault::status(503).until_cleared());
-    let before = exchanges(emulator);
+    let before = token_requests(emulator);
     let end = Instant::now() + TOKEN_LIFETIME / 2;
     let (mut calls, mut downloads) = (0, 0);
     while Instant::now() < end {
         call_without_waiting(credential)?;
         calls += 1;
-        fetch(container).await?;
+        download(container).await?;
         downloads += 1;
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let failed = exchanges(emulator) - before;
-    check(failed > 0, "no refresh was tried in the outage")?;
+    let failed = token_requests(emulator) - before;
+    check(failed > 0, "no refresh was started in the outage")?;
     emulator.clear_faults(Endpoint::Entra);
     Ok((calls, downloads, failed))
 }
 
-/// A call whose answer must be there at the first look.
+/// Gets a token, which must be ready at the first poll.
 fn call_without_waiting(credential: &WorkloadIdentityCredential) -> Result<(), Box<dyn Error>> {
     credential
         .token(&[STORAGE])
         .now_or_never()
-        .ok_or("a call had to wait")??;
+        .ok_or("a call waited")??;
     Ok(())
 }
 
-/// Keeps asking for tokens until `done`.
-async fn until(
-    done: impl Fn() -> bool,
+/// Gets tokens until `is_done`.
+async fn call_until(
+    is_done: impl Fn() -> bool,
     credential: &WorkloadIdentityCredential,
 ) -> Result<(), Box<dyn Error>> {
     let deadline = Instant::now() + TOKEN_LIFETIME;
-    while !done() {
-        check(Instant::now() < deadline, "no refresh within the life of a token")?;
+    while !is_done() {
+        check(
+            Instant::now() < deadline,
+            "no refresh within the lifetime of a token",
+        )?;
         call_without_waiting(credential)?;
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     Ok(())
 }
 
-fn exchanges(emulator: &Emulator) -> usize {
+fn token_requests(emulator: &Emulator) -> usize {
     emulator
         .requests_to(Endpoint::Entra)
         .iter()
@@ -254,16 +261,16 @@ fn exchanges(emulator: &Emulator) -> usize {
         .count()
 }
 
-fn check(right: bool, what: &str) -> Result<(), Box<dyn Error>> {
-    if right { Ok(()) } else { Err(what.into()) }
+fn check(condition: bool, message: &str) -> Result<(), Box<dyn Error>> {
+    if condition { Ok(()) } else { Err(message.into()) }
 }
 
-/// Prints a line for each step, with the time it took.
+/// Prints a line for each step, with its duration.
 struct Steps(Instant);
 
 impl Steps {
-    fn done(&mut self, step: &str, what: &str) {
-        println!("{:>6} ms  {step:<10} {what}", self.0.elapsed().as_millis());
+    fn done(&mut self, step: &str, result: &str) {
+        println!("{:>6} ms  {step:<10} {result}", self.0.elapsed().as_millis());
         self.0 = Instant::now();
     }
 }
@@ -274,7 +281,7 @@ const BLOB: &str = "2026/11/first.txt";
 
 const CONTENT: &[u8] = b"one order of everything";
 
-/// An hour in six seconds; refreshes are due after one.
+/// Six seconds stand for an hour; a refresh is due after one.
 const TOKEN_LIFETIME: Duration = Duration::from_secs(6);
 
 const REFRESH_IN: Duration = Duration::from_secs(1);

@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-/// Why there is no token.
+/// The reason why there is no token.
 ///
-/// One word wide and cheap to clone, so that all who waited for one exchange get the same error.
+/// One word wide and cheap to clone: all waiters of one fetch get the same error.
 ///
-/// * [`kind()`](Self::kind) says what sort of thing went wrong, and so who can mend it.
-/// * `Display` is one stable line that names the thing and the way out (of a chain: one more for each link, and one for what none
-///   of them says). It carries no timestamp, no request id and no text of its source: a controller can put it into a status
-///   field and will not see it change.
-/// * [`source()`](StdError::source) holds the cause, if there is one: the I/O error, or what the server wrote.
-/// * No part of it, `Debug` included, ever holds a token, an assertion or a client secret.
+/// * [`kind()`](Self::kind) says what failed, and so who can fix it.
+/// * `Display` is one stable line: what failed, and what to do about it. The error of a chain adds
+///   one line for each link, and may add a hint. The text contains no timestamp, no request ID and
+///   no text of its source, so a controller can put it into a status field without causing updates.
+/// * [`source()`](StdError::source) is the cause, if there is one: the I/O error, or the server's
+///   error text.
+/// * No part of it, including `Debug`, contains a token, a client assertion or a client secret.
 ///
 /// # Examples
 ///
@@ -23,7 +24,10 @@ use http::StatusCode;
 /// use entra_workload::{Environment, ErrorKind, WorkloadIdentityCredential};
 ///
 /// let outside_a_pod = Environment::default();
-/// let error = WorkloadIdentityCredential::builder().environment(outside_a_pod).build().unwrap_err();
+/// let error = WorkloadIdentityCredential::builder()
+///     .environment(outside_a_pod)
+///     .build()
+///     .unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Unavailable);
 /// assert!(!error.is_transient());
 /// println!("{error}");
@@ -31,32 +35,53 @@ use http::StatusCode;
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
-/// What sort of thing went wrong.
+/// The kind of an [`Error`]: what failed.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{Error, ErrorKind};
+///
+/// /// Who has to act on the error.
+/// fn owner(error: &Error) -> &'static str {
+///     match error.kind() {
+///         ErrorKind::Unavailable | ErrorKind::Configuration => "deployment",
+///         ErrorKind::Transport => "network",
+///         _ if error.is_transient() => "nobody: it is retried",
+///         _ => "tenant administrator",
+///     }
+/// }
+/// assert_eq!(owner(&Error::new(ErrorKind::Transport, "connection reset")), "network");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// This credential is not set up here, for instance because `AZURE_FEDERATED_TOKEN_FILE` is not set. A chain goes
-    /// on to its next link.
+    /// The credential is not set up in this environment, for example because
+    /// `AZURE_FEDERATED_TOKEN_FILE` is not set. A chain tries its next link.
     Unavailable,
-    /// It is set up, and wrong: a missing client id, an authority that is not `https`, a scope with a space. A human
-    /// must act; the message says how.
+    /// The credential is set up incorrectly, for example with a missing client ID, an authority
+    /// that is not `https`, or a scope that contains a space. Somebody must change the
+    /// configuration; the message says how.
     Configuration,
-    /// There is no usable assertion: the token file is missing, empty, too big, not a JWT, or expired. The message
-    /// has the path, never the content. The next call reads the file again.
+    /// There is no usable client assertion: the token file is missing, empty, too large, not a JWT,
+    /// or expired. The message contains the path, never the content. The next call reads the file
+    /// again.
     Assertion,
-    /// No whole answer came: name resolution, connection, TLS, a reset, a time-out.
+    /// No complete response arrived: name resolution, connection, TLS, a reset or a timeout.
     Transport,
-    /// The server answered and refused. See [`Error::status`], [`Error::oauth_error`] and [`Error::aadsts_codes`].
+    /// The server returned an OAuth error. See [`Error::status`], [`Error::oauth_error`] and
+    /// [`Error::aadsts_codes`].
     Rejected,
-    /// An answer came that is not the protocol: HTML, no `access_token`, a body of 10 MB. See [`Error::status`].
+    /// The response does not follow the protocol: HTML, no `access_token`, a body of 10 MB. See
+    /// [`Error::status`].
     Protocol,
 }
 
 impl Error {
-    /// Makes an error of a kind; for sources of assertions and transports written outside this crate.
+    /// Creates an error, for assertion sources and transports outside this crate.
     ///
-    /// * `message`: one line, lower case, no full stop; names the thing and the way out; holds no secret, no time
-    ///   stamp and no request id.
+    /// * `message`: one line, lower case, no full stop; says what failed and what to do. It must
+    ///   not contain a secret, a timestamp or a request ID.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             kind,
@@ -72,27 +97,27 @@ impl Error {
         }))
     }
 
-    /// The same error with its cause, which must hold no secret either.
+    /// Returns the error with a cause. The cause must not contain a secret.
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.map(|inner| inner.source = Some(Arc::from(source.into())))
     }
 
-    /// What sort of thing went wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether this credential is not set up here, so that a chain may try another.
+    /// Whether the credential is not set up in this environment; a chain then tries its next link.
     pub fn is_unavailable(&self) -> bool {
         self.kind() == ErrorKind::Unavailable
     }
 
-    /// Whether the same call may succeed later with nothing changed by a human.
+    /// Whether the same call may succeed later without a change by a human.
     ///
-    /// True when no whole answer came, when the status was 408, 429 or 5xx, and when the OAuth error was
-    /// `temporarily_unavailable`. AADSTS codes have no say: Microsoft's list of them says that programs must not depend
-    /// on their numbers.
+    /// True if no complete response arrived, if the status is 408, 429 or 5xx, and if the OAuth
+    /// error is `temporarily_unavailable`. AADSTS codes are not considered: according to
+    /// Microsoft's list of them, programs must not depend on the numbers.
     pub fn is_transient(&self) -> bool {
         match self.status() {
             None => self.kind() == ErrorKind::Transport,
@@ -106,47 +131,48 @@ impl Error {
         }
     }
 
-    /// The HTTP status of the answer, if there was one.
+    /// Returns the HTTP status of the response, if there was one.
     pub fn status(&self) -> Option<StatusCode> {
         self.0.status
     }
 
-    /// The OAuth error of a refusal, such as `invalid_client` (RFC 6749, section 5.2).
+    /// Returns the OAuth error code, such as `invalid_client` (RFC 6749, section 5.2).
     pub fn oauth_error(&self) -> Option<&str> {
         self.0.oauth_error.as_deref()
     }
 
-    /// The AADSTS numbers of a refusal, such as `[700213]`; empty when there were none. For people: branch on
-    /// [`kind()`](Self::kind) and [`is_transient()`](Self::is_transient) instead.
+    /// Returns the AADSTS codes, such as `[700213]`; empty if the server sent none. They are for
+    /// people: programs should branch on [`kind()`](Self::kind) and
+    /// [`is_transient()`](Self::is_transient).
     pub fn aadsts_codes(&self) -> &[u32] {
         &self.0.aadsts_codes
     }
 
-    /// The id of the request, as this crate sent it in `client-request-id` or as the server gave it back: what
-    /// Microsoft's support asks for first.
+    /// Returns the correlation ID of the token request, which Microsoft's support asks for: the one
+    /// that the server returned, or the `client-request-id` that this crate sent.
     pub fn correlation_id(&self) -> Option<&str> {
         self.0.correlation_id.as_deref()
     }
 
-    /// The server's own id of the request.
+    /// Returns the server's own ID of the request.
     pub fn trace_id(&self) -> Option<&str> {
         self.0.trace_id.as_deref()
     }
 
-    /// How long the server asked to wait before another request.
+    /// Returns how long the server asked to wait before the next request.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
-    /// What each link of a chain said, in order; empty if the error is not of a chain.
+    /// Returns the error of each link of a chain, in order; empty if the error is not from a chain.
     pub fn attempts(&self) -> &[Attempt] {
         &self.0.attempts
     }
 
-    /// The error of a chain of which no link gave a token. The last attempt decides what kind it is: either it stopped the chain,
-    /// or all were unavailable.
+    /// Creates the error of a chain in which no link returned a token. It has the kind of the last
+    /// attempt, which either stopped the chain or was unavailable like all others.
     ///
-    /// * `hint`: a last line of what the links do not say.
+    /// * `hint`: a last line, for what the links do not say.
     pub(crate) fn of_chain(attempts: Vec<Attempt>, hint: Option<&str>) -> Self {
         let Some(last) = attempts.last() else {
             return Self::configuration("the chain has no links");
@@ -156,7 +182,7 @@ impl Error {
         } else {
             format!("the chain stopped at {}", last.name)
         };
-        // A chain within a chain keeps its own block, one step further in.
+        // The lines of a chain within a chain are indented one step further.
         let reason = |attempt: &Attempt| attempt.error.to_string().replace('\n', "\n  ");
         let lines = attempts
             .iter()
@@ -227,7 +253,23 @@ impl Error {
     }
 }
 
-/// What one link of a chain said.
+/// The error of one link of a chain.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{ChainedTokenCredential, Error};
+///
+/// async fn log_attempts(credential: &ChainedTokenCredential) -> Result<(), Error> {
+///     if let Err(error) = credential.token(&["https://vault.azure.net/.default"]).await {
+///         for attempt in error.attempts() {
+///             println!("{}: {:?}", attempt.name(), attempt.error().kind());
+///         }
+///         return Err(error);
+///     }
+///     Ok(())
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Attempt {
     name: Cow<'static, str>,
@@ -239,12 +281,12 @@ impl Attempt {
         Self { name, error }
     }
 
-    /// The name of the link.
+    /// Returns the name of the link.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Why it gave no token.
+    /// Returns the reason why the link returned no token.
     pub fn error(&self) -> &Error {
         &self.error
     }
@@ -287,12 +329,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_one_word_wide() {
+    fn error_is_one_word_wide() {
         assert_eq!(size_of::<Result<(), Error>>(), size_of::<usize>());
     }
 
     #[test]
-    fn display_has_no_text_of_the_source() {
+    fn display_omits_the_text_of_the_source() {
         let error =
             Error::assertion("the token file /x is missing").with_source(std::io::Error::other("deep"));
         assert_eq!(error.to_string(), "the token file /x is missing");
@@ -300,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn transience_follows_the_status_once_there_is_one() {
+    fn is_transient_follows_the_status_if_there_is_one() {
         for (error, transient) in [
             (Error::transport("reset"), true),
             (Error::assertion("missing"), false),
@@ -336,13 +378,13 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_not_set_up_here_lets_a_chain_go_on() {
+    fn is_unavailable_only_for_that_kind() {
         assert!(Error::new(ErrorKind::Unavailable, "no variables").is_unavailable());
         assert!(!Error::configuration("no tenant").is_unavailable());
     }
 
     #[test]
-    fn debug_shows_what_there_is_to_know() {
+    fn debug_contains_kind_message_and_status() {
         let error = Error::transport("the host is down").with_status(StatusCode::BAD_GATEWAY);
         let shown = format!("{error:?}");
         for part in ["Transport", "the host is down", "502"] {

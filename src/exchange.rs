@@ -1,4 +1,5 @@
-//! Token requests: the form that is sent, the reply that is read, and the only retry loop of the crate.
+//! Token requests: the form that is sent, the reply that is parsed, and the only retry loop of the
+//! crate.
 
 mod aadsts;
 mod backoff;
@@ -53,10 +54,10 @@ pub(crate) trait TokenSource: fmt::Debug + Send + Sync + 'static {
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) token: AccessToken,
-    /// When the request that brought it was sent; the lifetime counts from here.
+    /// When its token request was sent; the lifetime counts from here.
     pub(crate) requested_at: Moment,
     pub(crate) lifetime: Duration,
-    /// When the server wants it refreshed, if it says so; less than `lifetime`.
+    /// After how long the server wants it refreshed, if the server says so; less than `lifetime`.
     pub(crate) refresh_in: Option<Duration>,
 }
 
@@ -93,19 +94,20 @@ impl TokenSource for Exchange {
         };
         let mut attempts = 0;
         let mut secret = call.secret().await?;
-        let mut has_read_again = false;
+        let mut has_reread_assertion = false;
         loop {
             attempts += 1;
             let error = match call.attempt(&secret, attempts).await {
                 Ok(grant) => return Ok(grant),
                 Err(error) => error,
             };
-            // At once, even in the background: this is Entra's answer to the assertion, not an outage.
-            if !has_read_again
+            // Without a pause, even in the background: the assertion was rejected, Entra is
+            // healthy.
+            if !has_reread_assertion
                 && attempts < Urgency::Awaited.attempts()
                 && error.aadsts_codes().contains(&ASSERTION_OUTSIDE_VALIDITY)
             {
-                has_read_again = true;
+                has_reread_assertion = true;
                 match call.secret().await {
                     Ok(fresh) if fresh != secret => secret = fresh,
                     _ => return Err(error),
@@ -120,8 +122,8 @@ impl TokenSource for Exchange {
                 return Err(error);
             };
             tokio::time::sleep(pause).await;
-            // The kubelet may have replaced the assertion. If it cannot be read now, the error of the last
-            // attempt says more.
+            // The kubelet may have replaced the token file. If it cannot be read now, the error of
+            // the last attempt says more.
             secret = call.secret().await.map_err(|_| error)?;
         }
     }
@@ -163,7 +165,7 @@ impl fmt::Debug for Exchange {
     }
 }
 
-/// One fetch: what all its attempts have in common.
+/// What all attempts of one fetch have in common.
 struct TokenCall<'a> {
     exchange: &'a Exchange,
     request: &'a TokenRequest<'a>,
@@ -173,7 +175,8 @@ struct TokenCall<'a> {
 }
 
 impl TokenCall<'_> {
-    /// Returns the client secret, or a client assertion from its source, which is asked for each attempt.
+    /// Returns the client secret, or a client assertion. The assertion source is called for each
+    /// attempt.
     async fn secret(&self) -> Result<Secret, Error> {
         let source = match &self.exchange.authentication {
             ClientAuthentication::Secret(secret) => return Ok(secret.clone()),
@@ -184,7 +187,7 @@ impl TokenCall<'_> {
             .await
             .unwrap_or_else(|_| {
                 Err(Error::assertion(format!(
-                    "the source of client assertions did not answer within {:?}",
+                    "the source of client assertions did not respond within {:?}",
                     self.exchange.timeout
                 )))
             })
@@ -192,7 +195,7 @@ impl TokenCall<'_> {
 
     /// Sends one token request.
     ///
-    /// * `number`: of this attempt, from 1; for the log.
+    /// * `number`: the number of this attempt, from 1, for the log.
     async fn attempt(&self, secret: &Secret, number: u32) -> Result<Grant, Error> {
         let request_id = uuid::random();
         let requested_at = self.exchange.clock.now();
@@ -241,9 +244,9 @@ impl TokenCall<'_> {
         result
     }
 
-    /// The request of the client credentials flow; the parameters and their order are those of the
-    /// official SDK. Source: Microsoft identity platform, "OAuth 2.0 client credentials flow", first and
-    /// third case.
+    /// Builds the request of the client credentials flow. Parameters and their order are those of
+    /// the official SDK. Source: Microsoft identity platform, "OAuth 2.0 client credentials flow",
+    /// first and third case.
     fn form(&self, secret: &Secret, request_id: &str) -> Result<Request<Bytes>, Error> {
         let mut form = form_urlencoded::Serializer::new(String::with_capacity(secret.expose().len() + 512));
         match &self.exchange.authentication {
@@ -277,7 +280,7 @@ impl TokenCall<'_> {
     }
 }
 
-/// Whether another attempt may succeed with nothing changed by a human.
+/// Whether another attempt may succeed without a change by a human.
 fn is_retryable(error: &Error) -> bool {
     error.is_transient()
         || error.kind() == ErrorKind::Rejected
@@ -290,18 +293,18 @@ fn is_retryable(error: &Error) -> bool {
 /// RFC 7523, section 2.2.
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Entra responds within a second; after ten the connection is dead, and half of the default total is
-/// left.
+/// Entra responds within a second. After ten seconds the connection is dead, and half of the
+/// default time limit is left for another attempt.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// AADSTS700024: the assertion is expired or not yet valid. The file may hold a newer one by now.
 const ASSERTION_OUTSIDE_VALIDITY: u32 = 700_024;
 
-/// Refusals that were seen to pass without a change: 90033 (a part of Entra is unavailable), 50166 and
-/// 90061 (the issuer's keys could not be fetched), and the lookups of a federated credential that is
-/// still propagating through Entra: 70021, 700211, 700212, 700213, 700027. Source: Microsoft's list of
-/// AADSTS error codes, and "Workload identity federation considerations", section "Propagation delay".
-/// The numbers may change, so they only add a bounded retry.
+/// Errors that can disappear without a change: 90033 (a part of Entra is unavailable), 50166 and
+/// 90061 (the issuer's keys could not be fetched), and the errors while a new federated credential
+/// is still propagating through Entra: 70021, 700211, 700212, 700213, 700027. Source: Microsoft's
+/// list of AADSTS error codes, and "Workload identity federation considerations", section
+/// "Propagation delay". The numbers may change, so they only add a bounded retry.
 const RETRYABLE_AADSTS_CODES: [u32; 8] = [90_033, 50_166, 90_061, 70_021, 700_211, 700_212, 700_213, 700_027];
 
 #[cfg(test)]
@@ -311,15 +314,18 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever a server sends along with a token or instead of one, none of it is a secret in an error.
+        /// A server may send any members beside a token, or in place of one.
         #[test]
-        fn no_reply_brings_the_token_or_the_assertion_into_an_error(
+        fn error_never_contains_the_token_or_the_assertion_for_any_reply(
             status in 200u16..600,
             members in proptest::collection::btree_map(
                 proptest::sample::select(vec![
-                    "error", "error_description", "error_codes", "trace_id", "correlation_id", "token_type", "expires_in", "x",
+                    "error", "error_description", "error_codes", "trace_id", "correlation_id",
+                    "token_type", "expires_in", "x",
                 ]),
-                proptest::sample::select(vec!["\"\"", "\"a b\"", "7", "[7]", "null", "{}", "\"ASSERTION\"", "[\"ASSERTION\"]"]),
+                proptest::sample::select(vec![
+                    r#""""#, r#""a b""#, "7", "[7]", "null", "{}", r#""ASSERTION""#, r#"["ASSERTION"]"#,
+                ]),
                 0..8,
             ),
             request_id in "[ -~]{0,30}",
@@ -346,8 +352,8 @@ mod tests {
             };
             let error = refusal.into_error(&presented, "id");
             let source = std::error::Error::source(&error).map(|source| format!("{source} {source:?}"));
-            let shown = format!("{error} {error:?} {source:?}");
-            prop_assert!(!shown.contains("planted"), "{}", shown);
+            let printed = format!("{error} {error:?} {source:?}");
+            prop_assert!(!printed.contains("planted"), "{}", printed);
         }
     }
 }

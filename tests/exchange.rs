@@ -1,4 +1,4 @@
-//! The token request on its way: what is sent, what is tried again, and when it is given up. Paused clock, in-process
+//! Token requests: what is sent, what is retried, and when a fetch fails. Paused clock, in-process
 //! transport.
 #![allow(
     clippy::unwrap_used,
@@ -48,7 +48,7 @@ fn call(credential: &Arc<WorkloadIdentityCredential>) -> JoinHandle<Result<Strin
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_request_is_the_form_of_the_client_credentials_flow() {
+async fn token_request_is_the_form_of_the_client_credentials_flow() {
     let pod = Pod::new();
     pod.project(format!(
         "\u{feff}{}\n",
@@ -78,7 +78,7 @@ async fn the_request_is_the_form_of_the_client_credentials_flow() {
         "{id} is a version 4 UUID"
     );
     let assertion = service_account_token("first", Duration::from_secs(3600));
-    let wanted = [
+    let expected = [
         ("client_assertion", assertion.as_str()),
         (
             "client_assertion_type",
@@ -93,7 +93,7 @@ async fn the_request_is_the_form_of_the_client_credentials_flow() {
             .form
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_str()))
-            .eq(wanted)
+            .eq(expected)
     );
 
     request.grant("planted-token", 3600);
@@ -101,7 +101,7 @@ async fn the_request_is_the_form_of_the_client_credentials_flow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tenant_claims_and_several_scopes_go_into_the_request() {
+async fn tenant_claims_and_sorted_scopes_are_sent_in_the_token_request() {
     let pod = Pod::new();
     let (transport, mut endpoint) = pair();
     let credential = WorkloadIdentityCredential::builder()
@@ -137,7 +137,7 @@ async fn tenant_claims_and_several_scopes_go_into_the_request() {
     endpoint.is_idle().await;
 }
 
-/// Status, OAuth error, AADSTS code, and whether it is tried again: every code of the list in the documentation.
+/// Status, OAuth error, AADSTS code and whether it is retried, for every code in the documentation.
 const REFUSALS: [(u16, &str, u32, bool); 46] = [
     (400, "invalid_request", 70_021, true),
     (401, "invalid_client", 700_211, true),
@@ -188,12 +188,12 @@ const REFUSALS: [(u16, &str, u32, bool); 46] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn every_refusal_keeps_its_codes_and_is_tried_again_only_if_it_heals_by_itself() {
-    for (status, oauth_error, code, again) in REFUSALS {
+async fn refusal_keeps_its_codes_and_is_retried_only_if_retryable() {
+    for (status, oauth_error, code, is_retried) in REFUSALS {
         let pod = Pod::new();
         let (credential, mut endpoint) = credential(&pod);
         let call = call(&credential);
-        let attempts = if again { 4 } else { 1 };
+        let attempts = if is_retried { 4 } else { 1 };
         for _ in 0..attempts {
             endpoint.request().await.refuse(status, oauth_error, code);
         }
@@ -211,7 +211,7 @@ async fn every_refusal_keeps_its_codes_and_is_tried_again_only_if_it_heals_by_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_succeeds_makes_up_for_those_that_failed() {
+async fn token_is_returned_after_three_failed_attempts() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
@@ -227,19 +227,19 @@ async fn an_attempt_that_succeeds_makes_up_for_those_that_failed() {
     assert_ne!(
         fourth.header("client-request-id"),
         id,
-        "each request has an id of its own"
+        "each request has its own ID"
     );
     fourth.grant("planted-token", 3600);
     assert_eq!(call.await.unwrap().unwrap(), "planted-token");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_never_answers_costs_a_caller_twenty_seconds() {
+async fn call_fails_within_20_s_if_the_endpoint_never_responds() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
     let start = Instant::now();
     let call = call(&credential);
-    let _black_hole = [endpoint.request().await, endpoint.request().await];
+    let _unanswered = [endpoint.request().await, endpoint.request().await];
     let error = call.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Transport);
     assert!(error.is_transient());
@@ -252,7 +252,7 @@ async fn an_endpoint_that_never_answers_costs_a_caller_twenty_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_total_time_out_can_be_set() {
+async fn timeout_option_limits_the_fetch() {
     let pod = Pod::new();
     let (transport, mut endpoint) = pair();
     let builder = WorkloadIdentityCredential::builder()
@@ -265,13 +265,13 @@ async fn the_total_time_out_can_be_set() {
         .unwrap();
     let start = Instant::now();
     let call = call(&credential);
-    let _black_hole = endpoint.request().await;
+    let _unanswered = endpoint.request().await;
     call.await.unwrap().unwrap_err();
     assert_eq!(start.elapsed().as_secs(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_after_is_obeyed() {
+async fn retry_after_delays_the_next_attempt() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
@@ -289,7 +289,7 @@ async fn retry_after_is_obeyed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_after_beyond_the_time_left_fails_at_once_and_holds_the_next_exchange_back() {
+async fn retry_after_beyond_the_deadline_fails_at_once_and_delays_the_next_fetch() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
     let start = Instant::now();
@@ -312,7 +312,7 @@ async fn a_retry_after_beyond_the_time_left_fails_at_once_and_holds_the_next_exc
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_assertion_outside_its_time_is_read_again_once_if_the_file_has_changed() {
+async fn expired_assertion_is_replaced_once_if_the_file_has_changed() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
     let caller = call(&credential);
@@ -332,7 +332,7 @@ async fn an_assertion_outside_its_time_is_read_again_once_if_the_file_has_change
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_nobody_waits_for_sends_a_rotated_assertion_at_once_too() {
+async fn background_refresh_replaces_an_expired_assertion_without_a_pause() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
     let caller = call(&credential);
@@ -353,7 +353,7 @@ async fn a_refresh_that_nobody_waits_for_sends_a_rotated_assertion_at_once_too()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_told_though_the_file_has_gone_since() {
+async fn refusal_is_returned_if_the_file_disappears_after_the_request() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
@@ -364,7 +364,7 @@ async fn a_refusal_is_told_though_the_file_has_gone_since() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_assertion_outside_its_time_is_not_sent_again_unchanged() {
+async fn expired_assertion_is_not_sent_again_if_the_file_is_unchanged() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
@@ -374,7 +374,7 @@ async fn an_assertion_outside_its_time_is_not_sent_again_unchanged() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_assertion_outside_its_time_is_not_read_again_after_the_last_attempt() {
+async fn expired_assertion_is_not_replaced_after_the_last_attempt() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
@@ -389,7 +389,7 @@ async fn an_assertion_outside_its_time_is_not_read_again_after_the_last_attempt(
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_attempt_sends_what_the_file_holds_by_then() {
+async fn each_attempt_sends_the_current_content_of_the_file() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
@@ -404,7 +404,7 @@ async fn each_attempt_sends_what_the_file_holds_by_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_file_that_appears_later_is_found_by_the_next_call() {
+async fn next_call_reads_a_file_that_was_missing() {
     let pod = Pod::new();
     std::fs::remove_file(pod.token_file()).unwrap();
     let (credential, mut endpoint) = credential(&pod);
@@ -424,7 +424,7 @@ async fn a_file_that_appears_later_is_found_by_the_next_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_never_answers_costs_a_caller_the_time_out() {
+async fn call_fails_at_the_timeout_if_the_assertion_source_never_responds() {
     let (transport, mut endpoint) = pair();
     let credential = ClientAssertionCredential::builder()
         .environment(Pod::new().environment())
@@ -440,7 +440,7 @@ async fn a_source_that_never_answers_costs_a_caller_the_time_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callback_is_told_whom_its_assertion_is_for() {
+async fn assertion_callback_gets_the_client_id_and_the_token_endpoint() {
     let (transport, mut endpoint) = pair();
     let credential = ClientAssertionCredential::builder()
         .environment(Pod::new().environment())
@@ -465,7 +465,7 @@ async fn a_callback_is_told_whom_its_assertion_is_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_redirect_is_never_followed() {
+async fn redirect_is_not_followed() {
     let pod = Pod::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);

@@ -1,5 +1,6 @@
-//! Everything that a token endpoint can do wrong, over real sockets on loopback: the error has the right kind, and the next
-//! call works as soon as the cause is gone. Real time passes only in the pauses between attempts.
+//! Faults of a token endpoint, over real sockets on loopback: each has its error kind, and the next
+//! call succeeds as soon as the fault is gone. Real time passes only in the pauses between
+//! attempts.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,9 +34,9 @@ use support::log::{is_safe, watch_for_secrets};
 use support::pod::Pod;
 
 #[tokio::test]
-async fn every_failure_has_its_kind_and_passes_with_its_cause() {
+async fn each_fault_has_its_error_kind_and_the_next_call_succeeds_once_it_is_gone() {
+    use After::{Close, Flood, Reset, Stall};
     use ErrorKind::{Protocol, Rejected};
-    use Then::{Close, Flood, Reset, Stall};
 
     let whole = reply(200, "", GRANT);
     let half_the_head = whole[..20].to_vec();
@@ -44,20 +45,21 @@ async fn every_failure_has_its_kind_and_passes_with_its_cause() {
     let html = "<html>planted</html>";
     let error = r#"{"error":"temporarily_unavailable","error_description":"AADSTS90055: Later."}"#;
     let escapes = r#"{"error":"invalid_client","error_description":"AADSTS7: \u0027x\u0027 \"y\"\r\nTrace ID: planted"}"#;
-    let says = |status, body: &str| (reply(status, "", body), Close);
-    let grants = |body: &str| says(200, body);
-    let life_and_token = |life, token| grants(&format!(r#"{{"expires_in":{life},"access_token":{token}}}"#));
+    let replies = |status, body: &str| (reply(status, "", body), Close);
+    let grants = |body: &str| replies(200, body);
+    let lifetime_and_token =
+        |lifetime, token| grants(&format!(r#"{{"expires_in":{lifetime},"access_token":{token}}}"#));
 
-    // The kind of the error, its status, and whether it is transient.
+    // Kind of the error, status, and whether it is transient.
     let lost = (ErrorKind::Transport, None, true);
-    let odd = |status| (Protocol, Some(status), false);
+    let invalid = |status| (Protocol, Some(status), false);
     let down = |status| (Protocol, Some(status), true);
     let refused = |status| (Rejected, Some(status), false);
-    let busy = |status| (Rejected, Some(status), true);
+    let transient = |status| (Rejected, Some(status), true);
 
-    // What the endpoint does, the error, and how many requests were made.
+    // Fault, behavior of the endpoint, error, and number of requests.
     let rows = [
-        ("black hole", (vec![], Stall), lost, 1),
+        ("no response", (vec![], Stall), lost, 1),
         ("stall in the head", (half_the_head.clone(), Stall), lost, 1),
         ("stall in the body", (half_the_body.clone(), Stall), lost, 1),
         ("reset", (vec![], Reset), lost, 4),
@@ -66,66 +68,83 @@ async fn every_failure_has_its_kind_and_passes_with_its_cause() {
         ("closed in the head", (half_the_head, Close), lost, 4),
         ("closed in the body", (half_the_body, Close), lost, 4),
         ("no HTTP", (b"SSH-2.0-planted\r\n".to_vec(), Close), lost, 4),
-        ("10 MB", says(200, &ten_megabytes), odd(200), 1),
+        ("10 MB", replies(200, &ten_megabytes), invalid(200), 1),
         (
             "endless",
             (b"HTTP/1.1 200 OK\r\n\r\n".to_vec(), Flood),
-            odd(200),
+            invalid(200),
             1,
         ),
-        ("10 MB with 503", says(503, &ten_megabytes), down(503), 4),
-        ("HTML 403", says(403, html), odd(403), 1),
-        ("HTML 408", says(408, html), down(408), 4),
-        ("HTML 503", says(503, html), down(503), 4),
-        ("empty 500", says(500, ""), down(500), 4),
-        ("500", says(500, error), busy(500), 4),
-        ("503", says(503, error), busy(503), 4),
-        ("429", says(429, error), busy(429), 4),
-        ("401 with escapes", says(401, escapes), refused(401), 1),
-        ("empty 200", says(200, ""), odd(200), 1),
-        ("empty 204", says(204, ""), odd(204), 1),
-        ("token with 201", says(201, GRANT), odd(201), 1),
+        ("10 MB with 503", replies(503, &ten_megabytes), down(503), 4),
+        ("HTML 403", replies(403, html), invalid(403), 1),
+        ("HTML 408", replies(408, html), down(408), 4),
+        ("HTML 503", replies(503, html), down(503), 4),
+        ("empty 500", replies(500, ""), down(500), 4),
+        ("500", replies(500, error), transient(500), 4),
+        ("503", replies(503, error), transient(503), 4),
+        ("429", replies(429, error), transient(429), 4),
+        ("401 with escapes", replies(401, escapes), refused(401), 1),
+        ("empty 200", replies(200, ""), invalid(200), 1),
+        ("empty 204", replies(204, ""), invalid(204), 1),
+        ("token with 201", replies(201, GRANT), invalid(201), 1),
         ("200 with an error", grants(r#"{"error":"e"}"#), refused(200), 1),
-        ("no token", grants(r#"{"expires_in":9}"#), odd(200), 1),
-        ("no life", grants(r#"{"access_token":"t"}"#), odd(200), 1),
-        ("token a list", life_and_token("9", r#"["t"]"#), odd(200), 1),
-        ("life a list", life_and_token("[9]", r#""t""#), odd(200), 1),
-        ("life of zero", life_and_token("0", r#""t""#), odd(200), 1),
-        ("life below zero", life_and_token("-1", r#""t""#), odd(200), 1),
+        ("no token", grants(r#"{"expires_in":9}"#), invalid(200), 1),
+        ("no lifetime", grants(r#"{"access_token":"t"}"#), invalid(200), 1),
+        (
+            "token a list",
+            lifetime_and_token("9", r#"["t"]"#),
+            invalid(200),
+            1,
+        ),
+        (
+            "lifetime a list",
+            lifetime_and_token("[9]", r#""t""#),
+            invalid(200),
+            1,
+        ),
+        (
+            "lifetime of zero",
+            lifetime_and_token("0", r#""t""#),
+            invalid(200),
+            1,
+        ),
+        (
+            "negative lifetime",
+            lifetime_and_token("-1", r#""t""#),
+            invalid(200),
+            1,
+        ),
     ];
-    // Each client that is made reads the system's root certificates; what stalls is not to spend its time on that.
+    // Building a client reads the system's root certificates, which must not count against the
+    // short timeouts below.
     let transport = warm_transport().await;
-    join_all(rows.map(async |(name, (bytes, then), wanted, requests)| {
+    join_all(rows.map(async |(name, (bytes, then), expected, requests)| {
         let server = Server::start(bytes, then);
         let subject = Subject::new(&server.url(), |builder| {
             let timeout = Duration::from_secs(if then == Stall { 3 } else { 20 });
             builder.transport(transport.clone()).timeout(timeout)
         });
-        let error = subject.fails().await;
+        let error = subject.error().await;
         let status = error.status().map(|status| status.as_u16());
         assert_eq!(
             (error.kind(), status, error.is_transient()),
-            wanted,
+            expected,
             "{name}: {error:?}"
         );
         assert!(error.to_string().contains("127.0.0.1"), "{name}: {error}");
-        assert_eq!(subject.fails().await.to_string(), error.to_string(), "{name}");
-        assert_eq!(
-            server.requests(),
-            requests,
-            "{name}: and none while it cools down"
-        );
+        assert_eq!(subject.error().await.to_string(), error.to_string(), "{name}");
+        assert_eq!(server.requests(), requests, "{name}: none during the cooldown");
 
-        server.mend();
-        subject.works_after(COOL_DOWN, name).await;
+        server.repair();
+        subject.recovers_after(COOLDOWN, name).await;
         assert_eq!(server.requests(), requests + 1, "{name}");
     }))
     .await;
 }
 
-/// Every form of `Retry-After`, all of one minute: no attempt that would come too late, and none by the next callers.
+/// Each form of `Retry-After`, all of one minute, which is longer than the timeout of a fetch.
 #[tokio::test]
-async fn a_server_that_asks_for_a_minute_gets_it() {
+async fn retry_after_of_a_minute_delays_the_next_request() {
     let rows = [
         ("seconds", "Retry-After: 60\r\n"),
         ("milliseconds", "retry-after-ms: 60000\r\n"),
@@ -137,32 +156,32 @@ async fn a_server_that_asks_for_a_minute_gets_it() {
     ];
     join_all(rows.map(async |(name, headers)| {
         for status in [429, 503] {
-            let server = Server::start(reply(status, headers, r#"{"error":"slow_down"}"#), Then::Close);
+            let server = Server::start(reply(status, headers, r#"{"error":"slow_down"}"#), After::Close);
             let subject = Subject::new(&server.url(), |builder| builder);
-            let error = subject.fails().await;
+            let error = subject.error().await;
             assert_eq!(error.retry_after(), Some(MINUTE), "{name}: {error:?}");
-            server.mend();
+            server.repair();
             subject.clock.advance(MINUTE / 60 * 59);
-            subject.fails().await;
+            subject.error().await;
             assert_eq!(server.requests(), 1, "{name}");
-            subject.works_after(MINUTE / 60, name).await;
+            subject.recovers_after(MINUTE / 60, name).await;
         }
     }))
     .await;
 }
 
 #[tokio::test]
-async fn no_redirect_is_followed() {
+async fn redirects_are_not_followed() {
     let target = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     target.set_nonblocking(true).unwrap();
     let location = format!("Location: http://{}/\r\n", target.local_addr().unwrap());
     for (status, body) in [(301, ""), (302, "<html>"), (303, ""), (307, ""), (308, "{}")] {
         for (name, transport) in transports() {
-            let server = Server::start(reply(status, &location, body), Then::Close);
+            let server = Server::start(reply(status, &location, body), After::Close);
             let subject = Subject::new(&server.url(), |builder| {
                 builder.transport(Replaceable::new(transport))
             });
-            let error = subject.fails().await;
+            let error = subject.error().await;
             assert_eq!(
                 (
                     error.kind(),
@@ -173,26 +192,26 @@ async fn no_redirect_is_followed() {
                 "{name}: {error:?}"
             );
             assert_eq!(server.requests(), 1, "{name} {status}");
-            // A connection would wait here to be accepted, even one that was given up.
+            // A connection would wait here to be accepted, even if the client has closed it.
             assert_eq!(
                 target.accept().unwrap_err().kind(),
                 io::ErrorKind::WouldBlock,
                 "{name} {status}"
             );
-            server.mend();
-            subject.works_after(COOL_DOWN, name).await;
+            server.repair();
+            subject.recovers_after(COOLDOWN, name).await;
         }
     }
 }
 
 #[tokio::test]
-async fn a_refused_connection_is_a_failure_of_the_transport() {
-    // Bound, so that nobody else takes the port, but not listening yet.
+async fn refused_connection_is_a_transport_error() {
+    // Bound, so that no other process takes the port, but not listening yet.
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
     let url = format!("http://{}", socket.local_addr().unwrap());
     let subject = Subject::new(&url, |builder| builder);
-    let error = subject.fails().await;
+    let error = subject.error().await;
     assert_eq!(
         (error.kind(), error.status()),
         (ErrorKind::Transport, None),
@@ -201,23 +220,23 @@ async fn a_refused_connection_is_a_failure_of_the_transport() {
     assert!(error.is_transient());
     assert!(causes(&error).contains("refused"), "{error:?}");
 
-    let server = Server::listen(socket.listen(1).unwrap(), vec![], Then::Close);
-    server.mend();
-    subject.works_after(COOL_DOWN, "refused").await;
+    let server = Server::listen(socket.listen(1).unwrap(), vec![], After::Close);
+    server.repair();
+    subject.recovers_after(COOLDOWN, "refused").await;
     assert_eq!(server.requests(), 1);
 }
 
 #[tokio::test]
-async fn a_host_without_an_address_is_a_failure_of_the_transport() {
-    let server = Server::start(vec![], Then::Close);
+async fn unresolvable_host_is_a_transport_error() {
+    let server = Server::start(vec![], After::Close);
     let transport = Replaceable::new(Arc::new(HttpTransport::new()));
     let subject = Subject::new("https://login.invalid", |builder| {
-        // Without a name server a look-up may hang.
+        // Without a name server, the lookup may hang.
         builder
             .timeout(Duration::from_secs(2))
             .transport(transport.clone())
     });
-    let error = subject.fails().await;
+    let error = subject.error().await;
     assert_eq!(
         (error.kind(), error.status()),
         (ErrorKind::Transport, None),
@@ -226,21 +245,21 @@ async fn a_host_without_an_address_is_a_failure_of_the_transport() {
     assert!(error.is_transient());
     assert!(error.to_string().contains("login.invalid"), "{error}");
 
-    server.mend();
-    transport.replace(Detour(server.address));
-    subject.works_after(COOL_DOWN, "the name resolves now").await;
+    server.repair();
+    transport.replace(ResolvesTo(server.address));
+    subject.recovers_after(COOLDOWN, "the name resolves now").await;
 }
 
 #[tokio::test]
-async fn a_certificate_of_an_unknown_authority_is_named_as_the_cause() {
+async fn unknown_certificate_authority_is_reported_as_the_cause() {
     let authority = tls::Authority::new();
-    let server = Server::start(vec![], Then::Close);
-    server.mend();
-    let front = tls::Front::start(authority.certify("127.0.0.1", 2100), server.address).await;
+    let server = Server::start(vec![], After::Close);
+    server.repair();
+    let proxy = tls::TlsProxy::start(authority.certify("127.0.0.1", 2100), server.address).await;
     let transport = Replaceable::new(Arc::new(HttpTransport::new()));
-    let url = format!("https://{}", front.address);
+    let url = format!("https://{}", proxy.address);
     let subject = Subject::new(&url, |builder| builder.transport(transport.clone()));
-    let error = subject.fails().await;
+    let error = subject.error().await;
     assert_eq!(
         (error.kind(), error.status()),
         (ErrorKind::Transport, None),
@@ -251,24 +270,24 @@ async fn a_certificate_of_an_unknown_authority_is_named_as_the_cause() {
     assert_eq!(server.requests(), 0);
 
     transport.replace(HttpTransport::with_root_certificates(authority.pem().as_bytes()).unwrap());
-    subject.works_after(COOL_DOWN, "the authority is trusted").await;
+    subject.recovers_after(COOLDOWN, "the authority is trusted").await;
 }
 
 #[tokio::test]
-async fn a_certificate_of_a_known_authority_must_be_for_this_host_and_this_day() {
+async fn certificate_for_another_host_or_an_expired_one_is_rejected() {
     let authority = tls::Authority::new();
     let rows = [
         ("another host", authority.certify("login.example.com", 2100)),
         ("expired", authority.certify("127.0.0.1", 2020)),
     ];
     join_all(rows.map(async |(name, acceptor)| {
-        let server = Server::start(vec![], Then::Close);
-        server.mend();
-        let front = tls::Front::start(acceptor, server.address).await;
+        let server = Server::start(vec![], After::Close);
+        server.repair();
+        let proxy = tls::TlsProxy::start(acceptor, server.address).await;
         let transport = HttpTransport::with_root_certificates(authority.pem().as_bytes()).unwrap();
-        let url = format!("https://{}", front.address);
+        let url = format!("https://{}", proxy.address);
         let subject = Subject::new(&url, |builder| builder.transport(transport));
-        let error = subject.fails().await;
+        let error = subject.error().await;
         assert_eq!(
             (error.kind(), error.status()),
             (ErrorKind::Transport, None),
@@ -277,13 +296,13 @@ async fn a_certificate_of_a_known_authority_must_be_for_this_host_and_this_day()
         assert!(causes(&error).contains("certificate"), "{name}: {error:?}");
         assert_eq!(server.requests(), 0, "{name}");
 
-        *front.certificate.lock().unwrap() = authority.certify("127.0.0.1", 2100);
-        subject.works_after(COOL_DOWN, name).await;
+        *proxy.certificate.lock().unwrap() = authority.certify("127.0.0.1", 2100);
+        subject.recovers_after(COOLDOWN, name).await;
     }))
     .await;
 }
 
-/// A credential of a pod, and the clock that it cools down by.
+/// A credential of a pod, and its clock.
 struct Subject {
     credential: Arc<WorkloadIdentityCredential>,
     clock: TestClock,
@@ -308,73 +327,73 @@ impl Subject {
         }
     }
 
-    /// The error of the next call, which must come.
-    async fn fails(&self) -> Error {
+    /// Returns the error of the next call, which must not hang.
+    async fn error(&self) -> Error {
         let error = tokio::time::timeout(Duration::from_secs(60), self.credential.token(&[VAULT]));
         let error = error.await.expect("the call hangs").unwrap_err();
         is_safe(&error);
         error
     }
 
-    async fn works_after(&self, wait: Duration, name: &str) {
+    async fn recovers_after(&self, wait: Duration, name: &str) {
         self.clock.advance(wait);
         let token = self.credential.token(&[VAULT]).await;
         assert_eq!(token.expect(name).secret(), "planted-token", "{name}");
     }
 }
 
-/// An endpoint that does the same to every request, until it is mended; then it grants a token.
+/// An endpoint with the same fault for each request until it is repaired; then it grants tokens.
 struct Server {
     address: SocketAddr,
-    behaviour: Arc<Behaviour>,
+    behavior: Arc<Behavior>,
 }
 
-struct Behaviour {
+struct Behavior {
     bytes: Vec<u8>,
-    then: Then,
-    is_mended: AtomicBool,
+    then: After,
+    is_repaired: AtomicBool,
     requests: AtomicUsize,
 }
 
-/// What follows once the bytes are sent.
+/// What the endpoint does after the bytes.
 #[derive(Clone, Copy, PartialEq)]
-enum Then {
+enum After {
     Close,
     Reset,
     Stall,
-    /// More and more, for as long as anybody reads it.
+    /// Sends data as long as the client reads it.
     Flood,
 }
 
 impl Server {
-    fn start(bytes: Vec<u8>, then: Then) -> Self {
+    fn start(bytes: Vec<u8>, then: After) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         Self::listen(TcpListener::from_std(listener).unwrap(), bytes, then)
     }
 
-    fn listen(listener: TcpListener, bytes: Vec<u8>, then: Then) -> Self {
+    fn listen(listener: TcpListener, bytes: Vec<u8>, then: After) -> Self {
         let address = listener.local_addr().unwrap();
-        let behaviour = Arc::new(Behaviour {
+        let behavior = Arc::new(Behavior {
             bytes,
             then,
-            is_mended: AtomicBool::new(false),
+            is_repaired: AtomicBool::new(false),
             requests: AtomicUsize::new(0),
         });
-        let served = behaviour.clone();
+        let served = behavior.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let behaviour = served.clone();
+                let behavior = served.clone();
                 tokio::spawn(async move {
-                    if behaviour.then == Then::Reset && !behaviour.is_mended() {
+                    if behavior.then == After::Reset && !behavior.is_repaired() {
                         stream.set_zero_linger().unwrap();
                     }
-                    behaviour.answer(stream).await;
+                    behavior.respond(stream).await;
                 });
             }
         });
-        Self { address, behaviour }
+        Self { address, behavior }
     }
 
     fn url(&self) -> String {
@@ -382,30 +401,30 @@ impl Server {
     }
 
     fn requests(&self) -> usize {
-        self.behaviour.requests.load(Ordering::SeqCst)
+        self.behavior.requests.load(Ordering::SeqCst)
     }
 
-    fn mend(&self) {
-        self.behaviour.is_mended.store(true, Ordering::SeqCst);
+    fn repair(&self) {
+        self.behavior.is_repaired.store(true, Ordering::SeqCst);
     }
 }
 
-impl Behaviour {
-    fn is_mended(&self) -> bool {
-        self.is_mended.load(Ordering::SeqCst)
+impl Behavior {
+    fn is_repaired(&self) -> bool {
+        self.is_repaired.load(Ordering::SeqCst)
     }
 
-    async fn answer(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    async fn respond(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
         read_request(&mut stream).await;
         self.requests.fetch_add(1, Ordering::SeqCst);
         let granted = reply(200, "", GRANT);
-        let bytes = if self.is_mended() { &granted } else { &self.bytes };
-        // A client that has seen enough hangs up.
-        let _hung_up = stream.write_all(bytes).await;
-        let _hung_up = stream.flush().await;
+        let bytes = if self.is_repaired() { &granted } else { &self.bytes };
+        // The client may close the connection early.
+        let _disconnected = stream.write_all(bytes).await;
+        let _disconnected = stream.flush().await;
         match self.then {
-            Then::Stall if !self.is_mended() => std::future::pending().await,
-            Then::Flood if !self.is_mended() => while stream.write_all(&[b'x'; 1024]).await.is_ok() {},
+            After::Stall if !self.is_repaired() => std::future::pending().await,
+            After::Flood if !self.is_repaired() => while stream.write_all(&[b'x'; 1024]).await.is_ok() {},
             _ => {}
         }
     }
@@ -423,7 +442,11 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) {
                 return;
             }
         }
-        assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0, "half a request");
+        assert_ne!(
+            stream.read_buf(&mut request).await.unwrap(),
+            0,
+            "incomplete request"
+        );
     }
 }
 
@@ -433,16 +456,16 @@ fn reply(status: u16, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status} Status\r\n{headers}Content-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
-/// The default transport, with its client made.
+/// Returns the default transport with its client built.
 async fn warm_transport() -> HttpTransport {
-    let server = Server::start(vec![], Then::Close);
+    let server = Server::start(vec![], After::Close);
     let (transport, request) = (HttpTransport::new(), Request::post(server.url()));
     let request = request.header("content-length", 0).body(Bytes::new()).unwrap();
     transport.send(request).await.unwrap_err();
     transport
 }
 
-/// The default transport, and the SDK's.
+/// Returns the default transport and that of the SDK.
 fn transports() -> Vec<(&'static str, Arc<dyn Transport>)> {
     vec![
         ("default", Arc::new(HttpTransport::new())),
@@ -456,7 +479,7 @@ fn transports() -> Vec<(&'static str, Arc<dyn Transport>)> {
     ]
 }
 
-/// A transport in whose place another can be put.
+/// A transport that can be replaced by another.
 #[derive(Clone, Debug)]
 struct Replaceable(Arc<Mutex<Arc<dyn Transport>>>);
 
@@ -478,12 +501,12 @@ impl Transport for Replaceable {
     }
 }
 
-/// Sends everything here, as if the host's name resolved to it.
+/// Sends every request to this address, as if the host name resolved to it.
 #[derive(Debug)]
-struct Detour(SocketAddr);
+struct ResolvesTo(SocketAddr);
 
 #[async_trait]
-impl Transport for Detour {
+impl Transport for ResolvesTo {
     async fn send(&self, mut request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         let path = request.uri().path();
         *request.uri_mut() = format!("http://{}{path}", self.0).parse().unwrap();
@@ -514,7 +537,7 @@ mod tls {
             self.0.pem()
         }
 
-        /// What a server for `host` shows, good until the first day of a year.
+        /// Issues a certificate for `host` that expires on the first day of `year`.
         pub(super) fn certify(&self, host: &str, year: i32) -> TlsAcceptor {
             let key = KeyPair::generate().unwrap();
             let mut params = CertificateParams::new([host.to_owned()]).unwrap();
@@ -532,37 +555,37 @@ mod tls {
         }
     }
 
-    /// Takes the TLS off what is meant for `server`.
-    pub(super) struct Front {
+    /// Terminates TLS in front of `server`.
+    pub(super) struct TlsProxy {
         pub(super) address: SocketAddr,
         pub(super) certificate: Arc<Mutex<TlsAcceptor>>,
     }
 
-    impl Front {
+    impl TlsProxy {
         pub(super) async fn start(certificate: TlsAcceptor, server: SocketAddr) -> Self {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-            let front = Self {
+            let proxy = Self {
                 address: listener.local_addr().unwrap(),
                 certificate: Arc::new(Mutex::new(certificate)),
             };
-            let certificate = front.certificate.clone();
+            let certificate = proxy.certificate.clone();
             tokio::spawn(async move {
                 loop {
                     let (stream, _) = listener.accept().await.unwrap();
                     let acceptor = certificate.lock().unwrap().clone();
-                    // A client that does not like the certificate hangs up.
+                    // A client that rejects the certificate closes the connection.
                     if let Ok(mut stream) = acceptor.accept(stream).await {
                         let mut server = TcpStream::connect(server).await.unwrap();
-                        let _hung_up = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
+                        let _disconnected = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
                     }
                 }
             });
-            front
+            proxy
         }
     }
 }
 
-/// What lies under an error, outermost first.
+/// Returns the texts of all sources of an error, outermost first.
 fn causes(error: &Error) -> String {
     let sources = std::iter::successors(std::error::Error::source(error), |error| error.source());
     sources.map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -570,7 +593,7 @@ fn causes(error: &Error) -> String {
 
 const GRANT: &str = r#"{"token_type":"Bearer","expires_in":3599,"access_token":"planted-token"}"#;
 
-/// For how long a first failure is given again.
-const COOL_DOWN: Duration = Duration::from_secs(1);
+/// The cooldown after a first failure.
+const COOLDOWN: Duration = Duration::from_secs(1);
 
 const MINUTE: Duration = Duration::from_secs(60);

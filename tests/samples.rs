@@ -1,10 +1,10 @@
-//! The sample programs as a pod would run them, against the emulator, over TLS.
+//! The sample programs in the environment of a pod, against the emulator, over TLS.
 #![cfg(feature = "azure-core")]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     unreachable_pub,
-    reason = "a test that fails may panic, and a test's module is nobody's API"
+    reason = "tests may panic, and their modules are not an API"
 )]
 
 #[path = "../examples/support/account_url.rs"]
@@ -19,7 +19,7 @@ use tokio::fs;
 
 use support::sample::{Sample, example};
 
-/// An emulator, a pod in it, and a directory to work in.
+/// An emulator, a pod in it, and a working directory.
 struct Cluster {
     emulator: Emulator,
     pod: Pod,
@@ -49,21 +49,21 @@ impl Cluster {
         .variables(self.pod.variables())
     }
 
-    /// The blob program with account and container in its environment.
+    /// Returns the blob program with account and container in its environment.
     fn blob(&self) -> Sample {
         self.sample("blob")
             .variable("AZURE_STORAGE_ACCOUNT_URL", self.emulator.blob_account_url())
             .variable("AZURE_STORAGE_CONTAINER", "reports")
     }
 
-    /// The Key Vault program with the vault in its environment.
+    /// Returns the Key Vault program with the vault in its environment.
     fn keyvault(&self) -> Sample {
         self.sample("keyvault")
             .variable("AZURE_KEYVAULT_URL", self.emulator.key_vault_url())
     }
 }
 
-/// Creates the container, as the owner of the account would do beforehand.
+/// Creates the container, which the sample expects to exist.
 async fn create_container(cluster: &Cluster) {
     use entra_workload::{Environment, HttpTransport, Transport as _, WorkloadIdentityCredential};
 
@@ -90,7 +90,7 @@ async fn create_container(cluster: &Cluster) {
     assert_eq!(response.status(), 201);
 }
 
-/// Nothing that is or begins like a token.
+/// Checks that `text` contains nothing that starts like a JWT.
 #[track_caller]
 fn assert_no_token(text: &str) {
     assert!(!text.contains("eyJ"), "{text}");
@@ -110,7 +110,7 @@ mod blob {
     use super::*;
 
     #[tokio::test]
-    async fn a_large_file_goes_up_and_comes_down_again() {
+    async fn large_file_is_unchanged_after_upload_and_download() {
         let cluster = Cluster::start().await;
         create_container(&cluster).await;
         let content: Vec<u8> = (0..9 << 20)
@@ -138,7 +138,7 @@ mod blob {
     }
 
     #[tokio::test]
-    async fn names_and_places_can_be_chosen() {
+    async fn blob_name_prefix_and_output_path_are_options() {
         let cluster = Cluster::start().await;
         create_container(&cluster).await;
         fs::write(cluster.path("july.csv"), "a,b").await.unwrap();
@@ -168,7 +168,7 @@ mod blob {
     }
 
     #[tokio::test]
-    async fn a_wrong_call_prints_the_usage_and_exits_with_2() {
+    async fn invalid_arguments_print_the_usage_and_exit_with_2() {
         let cluster = Cluster::start().await;
         let bare = cluster.sample("blob");
         let account_only = bare
@@ -193,7 +193,7 @@ mod blob {
     }
 
     #[tokio::test]
-    async fn a_blob_that_is_missing_leaves_no_file_behind() {
+    async fn failed_download_keeps_the_existing_file() {
         let cluster = Cluster::start().await;
         create_container(&cluster).await;
         fs::write(cluster.path("july.csv"), "old").await.unwrap();
@@ -208,7 +208,7 @@ mod blob {
     }
 
     #[tokio::test]
-    async fn a_failure_is_told_with_all_its_causes() {
+    async fn failure_prints_each_cause_once() {
         let cluster = Cluster::start().await;
         let output = cluster.blob().run(["upload", "missing.csv"]).await;
         assert!(output.failure().contains("missing.csv"), "{}", output.stderr);
@@ -226,7 +226,7 @@ mod blob {
     }
 
     #[tokio::test]
-    async fn no_token_shows_even_in_the_most_talkative_log() {
+    async fn trace_log_contains_no_token() {
         let cluster = Cluster::start().await;
         create_container(&cluster).await;
         let output = cluster.blob().variable("RUST_LOG", "trace").run(["list"]).await;
@@ -237,8 +237,8 @@ mod blob {
 }
 
 #[test]
-fn a_data_lake_address_becomes_that_of_the_blob_endpoint() {
-    for (given, wanted) in [
+fn data_lake_url_becomes_the_blob_endpoint() {
+    for (url, expected) in [
         (
             "https://acme.dfs.core.windows.net",
             "https://acme.blob.core.windows.net/",
@@ -256,7 +256,7 @@ fn a_data_lake_address_becomes_that_of_the_blob_endpoint() {
             "https://127.0.0.1:10000/devaccount",
         ),
     ] {
-        assert_eq!(account_url::parse(given).unwrap().as_str(), wanted);
+        assert_eq!(account_url::parse(url).unwrap().as_str(), expected);
     }
     assert!(account_url::parse("acme").is_err() && account_url::parse("mailto:acme").is_err());
 }
@@ -264,46 +264,46 @@ fn a_data_lake_address_becomes_that_of_the_blob_endpoint() {
 mod keyvault {
     use super::*;
 
-    const ANYWHERE: &str = "--disable-challenge-resource-verification";
+    const ANY_HOST: &str = "--disable-challenge-resource-verification";
 
     #[tokio::test]
-    async fn a_secret_is_set_got_listed_and_deleted() {
+    async fn secret_is_set_read_listed_and_deleted() {
         let cluster = Cluster::start().await;
         let keyvault = cluster.keyvault();
         let set = keyvault
-            .run_with(["set", "password", ANYWHERE], "hunter2\n")
+            .run_with(["set", "password", ANY_HOST], "hunter2\n")
             .await;
         let id = format!("{}/secrets/password/", cluster.emulator.key_vault_url());
         assert!(set.printed().starts_with(&id), "{}", set.printed());
         assert!(!set.printed().contains("hunter2"));
         assert_eq!(
-            keyvault.run([ANYWHERE, "get", "password"]).await.printed(),
+            keyvault.run([ANY_HOST, "get", "password"]).await.printed(),
             "hunter2\n"
         );
-        assert_eq!(keyvault.run([ANYWHERE, "list"]).await.printed(), "password\n");
-        assert_eq!(keyvault.run([ANYWHERE, "delete", "password"]).await.printed(), "");
-        assert_eq!(keyvault.run([ANYWHERE, "list"]).await.printed(), "");
+        assert_eq!(keyvault.run([ANY_HOST, "list"]).await.printed(), "password\n");
+        assert_eq!(keyvault.run([ANY_HOST, "delete", "password"]).await.printed(), "");
+        assert_eq!(keyvault.run([ANY_HOST, "list"]).await.printed(), "");
     }
 
     #[tokio::test]
-    async fn exactly_one_newline_is_dropped_and_the_version_can_be_chosen() {
+    async fn one_final_newline_is_removed_and_the_version_is_an_option() {
         let cluster = Cluster::start().await;
         let keyvault = cluster.keyvault();
         let first = keyvault
-            .run_with(["set", "key", ANYWHERE], " two\nlines\n\n")
+            .run_with(["set", "key", ANY_HOST], " two\nlines\n\n")
             .await;
         keyvault
-            .run_with(["set", "key", ANYWHERE], "none")
+            .run_with(["set", "key", ANY_HOST], "none")
             .await
             .printed();
-        assert_eq!(keyvault.run([ANYWHERE, "get", "key"]).await.printed(), "none\n");
+        assert_eq!(keyvault.run([ANY_HOST, "get", "key"]).await.printed(), "none\n");
         let version = first.printed().trim_end().rsplit('/').next().unwrap();
-        let first = keyvault.run([ANYWHERE, "get", "key", "--version", version]).await;
+        let first = keyvault.run([ANY_HOST, "get", "key", "--version", version]).await;
         assert_eq!(first.printed(), " two\nlines\n\n");
     }
 
     #[tokio::test]
-    async fn a_vault_elsewhere_is_trusted_only_when_told_so() {
+    async fn vault_in_another_domain_requires_the_option() {
         let cluster = Cluster::start().await;
         let output = cluster.keyvault().run_with(["set", "password"], "hunter2").await;
         assert!(
@@ -314,7 +314,7 @@ mod keyvault {
     }
 
     #[tokio::test]
-    async fn a_wrong_call_prints_the_usage_and_exits_with_2() {
+    async fn invalid_arguments_print_the_usage_and_exit_with_2() {
         let cluster = Cluster::start().await;
         let bare = cluster.sample("keyvault");
         for (output, what) in [
@@ -329,17 +329,17 @@ mod keyvault {
     }
 
     #[tokio::test]
-    async fn a_failure_is_told_and_shows_no_secret() {
+    async fn failure_is_printed_without_a_secret() {
         let cluster = Cluster::start().await;
         let keyvault = cluster.keyvault();
-        let output = keyvault.run([ANYWHERE, "get", "missing"]).await;
+        let output = keyvault.run([ANY_HOST, "get", "missing"]).await;
         assert!(
             output.failure().contains("missing was not found"),
             "{}",
             output.stderr
         );
         let output = keyvault
-            .run_with([ANYWHERE, "set", "under_score"], "hunter2")
+            .run_with([ANY_HOST, "set", "under_score"], "hunter2")
             .await;
         assert!(
             output.failure().contains("invalid name: under_score"),
@@ -348,17 +348,17 @@ mod keyvault {
         );
         assert!(!output.stderr.contains("hunter2"));
         fs::remove_file(cluster.pod.token_file()).await.unwrap();
-        let output = keyvault.run([ANYWHERE, "get", "missing"]).await;
+        let output = keyvault.run([ANY_HOST, "get", "missing"]).await;
         let file = cluster.pod.token_file().to_str().unwrap();
         assert!(output.failure().contains(file), "{}", output.stderr);
     }
 
     #[tokio::test]
-    async fn neither_secret_nor_token_shows_even_in_the_most_talkative_log() {
+    async fn trace_log_contains_neither_secret_nor_token() {
         let cluster = Cluster::start().await;
         let keyvault = cluster.keyvault().variable("RUST_LOG", "trace");
-        let set = keyvault.run_with([ANYWHERE, "set", "password"], "hunter2").await;
-        let get = keyvault.run([ANYWHERE, "get", "password"]).await;
+        let set = keyvault.run_with([ANY_HOST, "set", "password"], "hunter2").await;
+        let get = keyvault.run([ANY_HOST, "get", "password"]).await;
         assert_eq!((set.code, get.stdout.as_slice()), (Some(0), &b"hunter2\n"[..]));
         for output in [set, get] {
             assert!(

@@ -1,4 +1,4 @@
-//! What both sample programs do alike: log to stderr, and tell why they failed.
+//! What the sample programs have in common: logs on stderr, and one line for a failure.
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// Warnings go to stderr; `RUST_LOG` asks for more or less.
+/// Logs warnings to stderr; `RUST_LOG` changes the filter.
 pub(crate) fn log_to_stderr() {
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::WARN.into())
@@ -18,17 +18,17 @@ pub(crate) fn log_to_stderr() {
         .init();
 }
 
-/// Exit code 0, or 1 after one line with the failure and all its causes.
+/// Returns exit code 0, or prints the error with its causes on one line and returns 1.
 pub(crate) fn exit_code(result: Result<(), Box<dyn Error>>) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
-    // Nobody is left to tell if stderr is closed.
+    // If stderr is closed, the error cannot be reported.
     let _ = writeln!(io::stderr(), "error: {}", chain(error.as_ref()));
     ExitCode::FAILURE
 }
 
-/// `a: b: c` on one line, without the causes that the text before them repeats.
+/// Returns `a: b: c` on one line, without causes whose text is already there.
 fn chain(error: &dyn Error) -> String {
     let mut text = one_line(error);
     let mut cause = error.source();

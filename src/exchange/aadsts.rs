@@ -1,76 +1,77 @@
 use super::refusal::Presented;
 use crate::assertion::jwt::Claims;
 
-/// The usual cause of an AADSTS code, and the way out. Source: Microsoft's list of AADSTS error codes, and "Workload identity
-/// federation considerations".
+/// Returns the usual cause of an AADSTS code and what to do about it. Source: Microsoft's list of
+/// AADSTS error codes, and "Workload identity federation considerations".
 pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
     let claims = Claims::read(presented.secret.expose()).unwrap_or_default();
     let issuer = claims.issuer.unwrap_or_default();
     let subject = claims.subject.unwrap_or_default();
     let audience = claims.audiences.join(" ");
-    // An assertion that the application signed itself, with a certificate, is no cluster's.
-    let is_own = issuer == presented.client_id;
+    // With a certificate, the application signs its assertions itself.
+    let is_self_signed = issuer == presented.client_id;
     let text = match code {
-        700_024 | 500_133 if is_own => {
-            "the assertion is outside its time; check this machine's clock".to_owned()
+        700_024 | 500_133 if is_self_signed => {
+            "the assertion is expired or not yet valid; check this machine's clock".to_owned()
         }
-        700_027 if is_own => "the certificate is not registered with this application, or has expired; upload it under \
-                              \"Certificates & secrets\", and wait a few minutes if it is new"
+        700_027 if is_self_signed => "the certificate is not registered with this application or has \
+            expired; upload it under \"Certificates & secrets\", and wait a few minutes if it is new"
             .to_owned(),
         70_021 | 70_025 | 700_025 => format!(
-            "this client has no federated credential that fits; add one with issuer {issuer:?}, subject {subject:?} and \
-             audience {audience:?}, and wait a few minutes if it is new"
+            "no federated credential of this client matches the token; add one with issuer {issuer:?}, \
+             subject {subject:?} and audience {audience:?}, and wait a few minutes if it is new"
         ),
         700_211 => format!(
-            "no federated credential of this client has the token's issuer, {issuer:?}; it must be equal to the letter, a \
-             trailing slash included, and may take a few minutes to spread"
+            "no federated credential of this client has the token's issuer, {issuer:?}; it must match \
+             exactly, including a trailing slash, and a change takes a few minutes to propagate"
         ),
         700_212 if audience == IDENTITY_BINDING_AUDIENCE => {
-            "the token is meant for an AKS identity binding, not for Entra itself; remove the pod's annotation \
-             azure.workload.identity/use-identity-binding, or go through the cluster's token proxy"
+            "the token is for an AKS identity binding, which Entra does not accept; remove the pod \
+             annotation azure.workload.identity/use-identity-binding, or use the cluster's token proxy"
                 .to_owned()
         }
         700_212 => format!(
-            "no federated credential of this client has the token's audience, {audience:?}; it is usually \
-             \"api://AzureADTokenExchange\""
+            "no federated credential of this client has the token's audience, {audience:?}; it is \
+             usually \"api://AzureADTokenExchange\""
         ),
         700_213 => format!(
-            "no federated credential of this client has the token's subject, {subject:?}; it must be equal to the letter \
-             (namespace and service account), and may take a few minutes to spread"
+            "no federated credential of this client has the token's subject, {subject:?}; it must match \
+             exactly (namespace and service account), and a change takes a few minutes to propagate"
         ),
         700_024 | 500_133 => {
-            "the assertion is outside its time; check this machine's clock, and that the token file is a projected volume \
-             without subPath"
+            "the assertion is expired or not yet valid; check this machine's clock, and that the token \
+             file is a projected volume mounted without subPath"
                 .to_owned()
         }
         700_027 => format!(
-            "the assertion's signature does not fit the keys that {issuer:?} publishes; after the cluster's signing keys were \
-             rotated this heals within minutes"
+            "the assertion's signature does not match the keys that {issuer:?} publishes; after a \
+             rotation of the cluster's signing keys this resolves within minutes"
         ),
         90_061 | 50_166 => format!(
-            "Entra could not fetch the keys of {issuer:?}; its discovery document must be reachable from the internet"
+            "Entra could not fetch the keys of {issuer:?}; its discovery document must be reachable from \
+             the internet"
         ),
-        700_016 => "there is no such application in this tenant; check AZURE_CLIENT_ID and AZURE_TENANT_ID, and whether the \
-                    managed identity was deleted and made anew"
+        700_016 => "the application does not exist in this tenant; check AZURE_CLIENT_ID and \
+            AZURE_TENANT_ID, and whether the managed identity was deleted and recreated"
             .to_owned(),
-        90_002 | 900_023 => {
-            "there is no such tenant in this cloud; check AZURE_TENANT_ID and AZURE_AUTHORITY_HOST".to_owned()
-        }
-        500_011 => "the resource of the scope is unknown in this tenant; check the scope's spelling, and whether the \
-                    resource has a service principal here"
+        90_002 | 900_023 => "the tenant does not exist in this cloud; check AZURE_TENANT_ID and \
+            AZURE_AUTHORITY_HOST"
             .to_owned(),
-        70_011 | 1_002_012 => "a scope is a resource followed by /.default".to_owned(),
-        700_222 | 700_231 => {
-            "an assertion that Entra itself issued is not accepted here; use the cluster's service-account token".to_owned()
-        }
+        500_011 => "the resource of the scope is unknown in this tenant; check the scope's spelling, and \
+            whether the resource has a service principal in the tenant"
+            .to_owned(),
+        70_011 | 1_002_012 => "a scope must be a resource followed by /.default".to_owned(),
+        700_222 | 700_231 => "an assertion issued by Entra is not accepted; use the cluster's \
+            service-account token"
+            .to_owned(),
         700_223 | 700_238 | 7_002_381 => {
             "a policy of the tenant forbids this federation; ask its administrator".to_owned()
         }
         7_000_112 => "the application is disabled; ask the tenant's administrator".to_owned(),
         53_003 | 50_105 => {
-            "a policy forbids this workload the resource; ask the tenant's administrator".to_owned()
+            "a policy forbids this workload to access the resource; ask the tenant's administrator".to_owned()
         }
-        7_000_215 => "the client secret is wrong; use its value, not its id".to_owned(),
+        7_000_215 => "the client secret is wrong; use its value, not its ID".to_owned(),
         7_000_222 => "the client secret has expired".to_owned(),
         90_033 | 90_055 | 50_196 => "Entra asks for fewer requests, later".to_owned(),
         _ => return None,
@@ -78,5 +79,6 @@ pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
     Some(text)
 }
 
-/// The audience of service-account tokens in pods with an AKS identity binding. Source: AKS, "Identity bindings concepts".
+/// The audience of service-account tokens in pods with an AKS identity binding. Source: AKS,
+/// "Identity bindings concepts".
 const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";

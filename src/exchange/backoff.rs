@@ -1,14 +1,14 @@
-//! Whether and when a failed attempt is followed by another: pure, but for the dice.
+//! Whether and when a failed attempt is retried. Pure, except for the random jitter.
 
 use std::time::Duration;
 
-/// Whether somebody waits for the token.
+/// Whether callers wait for the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Urgency {
-    /// Callers do: what may pass is tried again at once.
+    /// Callers wait: transient failures are retried.
     Awaited,
-    /// Nobody does, since the old token serves: one attempt, and the cache begins another exchange when it sees fit. Quick
-    /// retries would double the load on a server that has just come back.
+    /// The cached token is still usable: one attempt, and the cache decides when to start the next
+    /// fetch. Quick retries would double the load on a server that has just recovered.
     Background,
 }
 
@@ -21,11 +21,11 @@ impl Urgency {
     }
 }
 
-/// How long to pause before the next attempt; nothing if there is to be none, because so many have failed or because it would
-/// come after the exchange's deadline.
+/// Returns the pause before the next attempt, or `None` if there is no further attempt: too many
+/// have failed, or the next one would start after the deadline of the fetch.
 ///
 /// * `failed`: how many attempts have failed.
-/// * `remaining`: until the deadline.
+/// * `remaining`: the time until the deadline.
 pub(super) fn pause(
     urgency: Urgency,
     failed: u32,
@@ -38,23 +38,24 @@ pub(super) fn pause(
     (failed < urgency.attempts() && pause < remaining).then_some(pause)
 }
 
-/// Anything from nothing to 0.5 s, 1 s, 2 s, and so on to 8 s.
+/// Returns a random duration of at most 0.5 s, 1 s, 2 s and so on, up to 8 s.
 ///
-/// Full jitter spreads the clients of a recovering server best. Source: "Exponential Backoff And Jitter", AWS
-/// Architecture Blog, 2015.
+/// Full jitter spreads the clients of a recovering server best. Source: "Exponential Backoff And
+/// Jitter", AWS Architecture Blog, 2015.
 fn full_jitter(failed: u32) -> Duration {
-    let ceiling = FIRST
+    let ceiling = FIRST_CEILING
         .saturating_mul(1 << failed.saturating_sub(1).min(4))
-        .min(LONGEST);
+        .min(MAX_CEILING);
     ceiling.mul_f64(fastrand::f64())
 }
 
-/// With pauses of at most 0.5, 1 and 2 s, and answers as slow as Entra's slowest, four fit into the default 20 s.
+/// With pauses of at most 0.5, 1 and 2 s and responses as slow as Entra's slowest, four attempts
+/// fit into the default 20 s.
 const MAX_ATTEMPTS: u32 = 4;
 
-const FIRST: Duration = Duration::from_millis(500);
+const FIRST_CEILING: Duration = Duration::from_millis(500);
 
-const LONGEST: Duration = Duration::from_secs(8);
+const MAX_CEILING: Duration = Duration::from_secs(8);
 
 #[cfg(test)]
 mod tests {
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn there_are_four_attempts_and_none_that_would_come_too_late() {
+    fn at_most_four_attempts_start_before_the_deadline() {
         for failed in 1..4 {
             assert!(
                 pause(Urgency::Awaited, failed, None, seconds(20)).is_some(),
@@ -80,13 +81,13 @@ mod tests {
     }
 
     #[test]
-    fn the_server_is_given_the_time_it_asks_for() {
+    fn retry_after_is_added_to_the_jitter() {
         let pause = pause(Urgency::Awaited, 1, Some(seconds(7)), seconds(20)).unwrap();
         assert!(pause >= seconds(7) && pause <= seconds(8), "{pause:?}");
     }
 
     #[test]
-    fn pauses_grow_and_stay_within_their_ceilings() {
+    fn jitter_ceilings_double_up_to_eight_seconds() {
         for (failed, ceiling) in [
             (0, 500),
             (1, 500),

@@ -10,7 +10,7 @@ use crate::clock::{Clock as _, SystemClock};
 use crate::error::Error;
 use crate::token::Secret;
 
-/// Reads a reply as a caller would see it: the token's lifetime, or the error.
+/// Returns what a caller gets for a reply: the token's lifetime, or the error.
 pub(crate) fn read_reply(reply: Response<Bytes>, assertion: &str) -> Result<Duration, Error> {
     let presented = refusal::Presented {
         host: "host",

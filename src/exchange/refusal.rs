@@ -7,7 +7,7 @@ use super::server_text::ServerText;
 use crate::error::{Error, ErrorKind};
 use crate::token::Secret;
 
-/// A reply that brought no token.
+/// A reply without a token.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
@@ -17,7 +17,7 @@ pub(super) struct Refusal {
     pub(super) correlation_id: Option<String>,
 }
 
-/// What was wrong with it.
+/// Why a reply contains no token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Problem {
     Refused {
@@ -25,7 +25,7 @@ pub(super) enum Problem {
         codes: Vec<u32>,
         description: String,
     },
-    /// Not 200, JSON, but no `error` in it.
+    /// The status is not 200, and the JSON contains no `error`.
     NoError,
     NotJson,
     Redirect,
@@ -35,7 +35,7 @@ pub(super) enum Problem {
     NoToken,
 }
 
-/// What had been presented to the server: for the message.
+/// What was sent to the server, for the message.
 pub(super) struct Presented<'a> {
     pub(super) host: &'a str,
     pub(super) tenant_id: &'a str,
@@ -52,7 +52,7 @@ impl Refusal {
             client_id,
             secret,
         } = presented;
-        // No server has reason to call a client secret an error or an id, but nothing keeps it from that.
+        // A server could echo the client secret as an error code or an ID.
         let identifier = |text| identifier(text).filter(|text| !text.contains(secret.expose()));
         let status = self.status.as_u16();
         let error = match self.problem {
@@ -73,27 +73,37 @@ impl Refusal {
                 let hint = hint.unwrap_or_default();
                 Error::new(
                     ErrorKind::Rejected,
-                    format!("{host} refused client {client_id} in tenant {tenant_id} with {error}{named} (status {status}){hint}"),
+                    format!(
+                        "{host} refused client {client_id} in tenant {tenant_id} with {error}{named} \
+                         (status {status}){hint}"
+                    ),
                 )
                 .with_oauth_error(Some(error), codes)
                 .with_optional_source(ServerText::new(&description, secret))
             }
-            Problem::NoError => Error::protocol(format!("{host} answered {status} without saying why")),
+            Problem::NoError => {
+                Error::protocol(format!("{host} returned status {status} without an OAuth error"))
+            }
             Problem::NotJson => Error::protocol(format!(
-                "{host} answered {status} with something that is not JSON; is there a proxy or a captive portal in between?"
+                "{host} returned status {status} and a body that is not JSON; check for a proxy or a \
+                 captive portal in between"
             )),
             Problem::Redirect => Error::protocol(format!(
-                "{host} answered {status}, a redirect, which is never followed: the assertion must not travel; \
-                 check the authority host"
+                "{host} returned status {status}, a redirect, which is never followed because the request \
+                 contains a credential; check the authority host"
             )),
-            Problem::TooLong => Error::protocol(format!("{host} answered {status} with more than 256 KiB")),
+            Problem::TooLong => {
+                Error::protocol(format!("{host} returned status {status} and more than 256 KiB"))
+            }
             Problem::NotBearer => {
                 Error::protocol(format!("{host} returned a token with an unsupported token_type"))
             }
-            Problem::NoLifetime => Error::protocol(format!("{host} answered without a usable expires_in")),
-            Problem::NoToken => {
-                Error::protocol(format!("{host} answered {status} without a usable access_token"))
+            Problem::NoLifetime => {
+                Error::protocol(format!("{host} returned a token without a usable expires_in"))
             }
+            Problem::NoToken => Error::protocol(format!(
+                "{host} returned status {status} without a usable access_token"
+            )),
         };
         error
             .with_status(self.status)
@@ -107,7 +117,8 @@ impl Refusal {
     }
 }
 
-/// The text, if it looks like an OAuth error or a request id: anything else does not belong into a message.
+/// Returns the text if it looks like an OAuth error code or a request ID; anything else must not
+/// get into a message.
 fn identifier(text: String) -> Option<String> {
     let fits = (1..=MAX_IDENTIFIER).contains(&text.len());
     (fits
@@ -130,14 +141,15 @@ mod tests {
 
     use super::*;
 
-    // {"alg":"RS256"} . {"iss":"https://issuer/","sub":"system:serviceaccount:ns:app","aud":["api://AzureADTokenExchange"]}
+    // {"alg":"RS256"}
+    // {"iss":"https://issuer/","sub":"system:serviceaccount:ns:app","aud":["api://AzureADTokenExchange"]}
     const ASSERTION: &str = "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJodHRwczovL2lzc3Vlci8iLCJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6bnM6YXBwIiwiYXVkIjpbImFwaTovL0F6dXJlQURUb2tlbkV4Y2hhbmdlIl19.c2lnbmF0dXJl";
 
     fn refused(error: &str, codes: &[u32], description: &str) -> Error {
-        secret_refused(ASSERTION, error, codes, description)
+        refused_with_secret(ASSERTION, error, codes, description)
     }
 
-    fn secret_refused(secret: &str, error: &str, codes: &[u32], description: &str) -> Error {
+    fn refused_with_secret(secret: &str, error: &str, codes: &[u32], description: &str) -> Error {
         let refusal = Refusal {
             status: StatusCode::UNAUTHORIZED,
             problem: Problem::Refused {
@@ -159,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_names_what_was_presented_and_the_way_out() {
+    fn message_contains_the_client_the_tenant_the_code_and_a_hint() {
         for (code, part) in [
             (70_021, r#"issuer "https://issuer/""#),
             (70_025, r#"subject "system:serviceaccount:ns:app""#),
@@ -184,9 +196,9 @@ mod tests {
             (700_238, "forbids this federation"),
             (7_002_381, "forbids this federation"),
             (7_000_112, "the application is disabled"),
-            (53_003, "forbids this workload the resource"),
-            (50_105, "forbids this workload the resource"),
-            (7_000_215, "use its value, not its id"),
+            (53_003, "forbids this workload to access the resource"),
+            (50_105, "forbids this workload to access the resource"),
+            (7_000_215, "use its value, not its ID"),
             (7_000_222, "the client secret has expired"),
             (90_033, "fewer requests"),
             (90_055, "fewer requests"),
@@ -203,19 +215,18 @@ mod tests {
         }
     }
 
-    /// What Entra says of an assertion depends on who made it and for whom.
     #[test]
-    fn the_way_out_is_that_of_the_assertion_that_was_presented() {
+    fn hint_depends_on_issuer_and_audience_of_the_assertion() {
         for (claims, code, part) in [
             (
                 r#"{"iss":"client"}"#,
                 700_024,
-                "outside its time; check this machine's clock",
+                "not yet valid; check this machine's clock",
             ),
             (
                 r#"{"iss":"client"}"#,
                 500_133,
-                "outside its time; check this machine's clock",
+                "not yet valid; check this machine's clock",
             ),
             (
                 r#"{"iss":"client"}"#,
@@ -229,14 +240,14 @@ mod tests {
             ),
         ] {
             let assertion = ["{}", claims, "planted"].map(|part| URL_SAFE_NO_PAD.encode(part));
-            let text = secret_refused(&assertion.join("."), "e", &[code], "").to_string();
+            let text = refused_with_secret(&assertion.join("."), "e", &[code], "").to_string();
             assert!(text.contains(part), "{text}");
             assert!(!text.contains("subPath"), "{text}");
         }
     }
 
     #[test]
-    fn the_hint_is_that_of_the_first_code_that_has_one() {
+    fn hint_is_that_of_the_first_code_that_has_one() {
         let text = |codes: &[u32]| refused("e", codes, "").to_string();
         let unknown = "login refused client client in tenant tenant with e, AADSTS7 (status 401)";
         assert_eq!(text(&[7]), unknown);
@@ -247,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_looks_like_an_id_is_repeated() {
+    fn only_short_alphanumeric_text_counts_as_an_identifier() {
         let (long, longer) = ("a".repeat(63), "a".repeat(64));
         for text in ["invalid_client", "0A1b-2.c", "e", &long] {
             assert_eq!(identifier(text.to_owned()).as_deref(), Some(text));
@@ -258,25 +269,26 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_wrote_is_shown_in_words_of_bounded_length_up_to_a_bounded_length() {
-        let shown = |text: &str| ServerText::new(text, &Secret::from(ASSERTION)).map(|text| text.to_string());
+    fn server_text_is_bounded_and_omits_long_words_and_echoed_secrets() {
+        let printed =
+            |text: &str| ServerText::new(text, &Secret::from(ASSERTION)).map(|text| text.to_string());
         let (word, longer) = ("a".repeat(63), "a".repeat(64));
-        assert_eq!(shown(&word), Some(word));
+        assert_eq!(printed(&word), Some(word));
         assert_eq!(
-            shown(&format!("not '{longer}' here")).as_deref(),
+            printed(&format!("not '{longer}' here")).as_deref(),
             Some("not [...] here")
         );
-        assert_eq!(shown(&"four ".repeat(200)), Some(["four"; 120].join(" ")));
-        assert_eq!(shown(" \r\n"), None);
+        assert_eq!(printed(&"four ".repeat(200)), Some(["four"; 120].join(" ")));
+        assert_eq!(printed(" \r\n"), None);
         assert_eq!(
-            shown("the signature is c2lnbmF0dXJl"),
+            printed("the signature is c2lnbmF0dXJl"),
             None,
             "a part of the assertion"
         );
     }
 
     #[test]
-    fn the_same_refusal_always_reads_the_same() {
+    fn display_is_the_same_for_different_request_ids() {
         let text = |n| {
             refused(
                 "e",
@@ -290,13 +302,13 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_echoes_the_client_secret_does_not_get_it_into_any_text() {
+    fn error_omits_a_client_secret_that_the_server_echoes() {
         for echo in ["planted-secret", "invalid.planted-secret"] {
-            let error = secret_refused("planted-secret", echo, &[7_000_215], echo);
+            let error = refused_with_secret("planted-secret", echo, &[7_000_215], echo);
             assert!(error.source().is_none());
             assert!(!format!("{error} {error:?}").contains("planted"), "{error:?}");
         }
-        let error = secret_refused("planted-secret", "invalid_client", &[], "0a1b");
+        let error = refused_with_secret("planted-secret", "invalid_client", &[], "0a1b");
         assert_eq!(
             (error.oauth_error(), error.trace_id(), error.correlation_id()),
             (Some("invalid_client"), Some("0a1b"), Some("0a1b"))
@@ -305,15 +317,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_server_that_echoes_the_assertion_does_not_get_it_into_any_text(
+        fn error_omits_an_assertion_that_the_server_echoes(
             before in "\\PC{0,20}", from in 0usize..100, length in 64usize..200, after in "\\PC{0,20}",
         ) {
             let piece: String = ASSERTION.chars().skip(from).take(length).collect();
             let text = format!("{before}{piece}{after}");
             let error = refused(&text, &[700_213], &text);
-            let shown = format!("{error} {error:?} {:?}", error.source().map(ToString::to_string));
+            let printed = format!("{error} {error:?} {:?}", error.source().map(ToString::to_string));
             let middle: String = piece.chars().take(64).collect();
-            prop_assert!(!shown.contains(&middle), "{shown}");
+            prop_assert!(!printed.contains(&middle), "{printed}");
         }
     }
 }

@@ -10,10 +10,10 @@ use super::{Grant, retry_after};
 use crate::clock::Moment;
 use crate::token::AccessToken;
 
-/// Reads a reply of the token endpoint: a token, or why there is none.
+/// Parses a reply of the token endpoint: a token, or the reason why there is none.
 ///
-/// Nothing that a server can send breaks it. Numbers may be numbers or strings, unknown members are passed over, a body that
-/// is no JSON keeps its status.
+/// Any input is accepted. Numbers may be JSON numbers or strings, unknown members are ignored, and
+/// the status is kept if the body is not JSON.
 pub(super) fn grant(reply: Response<Bytes>, requested_at: Moment) -> Result<Grant, Box<Refusal>> {
     let (head, body) = reply.into_parts();
     let refuse = |problem| {
@@ -64,7 +64,7 @@ pub(super) fn grant(reply: Response<Bytes>, requested_at: Moment) -> Result<Gran
     else {
         return Err(refuse(Problem::NoLifetime));
     };
-    let lifetime = lifetime.min(LONGEST_LIFE);
+    let lifetime = lifetime.min(MAX_LIFETIME);
     let refresh_in = members
         .get("refresh_in")
         .and_then(seconds)
@@ -72,7 +72,8 @@ pub(super) fn grant(reply: Response<Bytes>, requested_at: Moment) -> Result<Gran
     let Some(Value::String(secret)) = members.remove("access_token") else {
         return Err(refuse(Problem::NoToken));
     };
-    // Visible ASCII is all that a bearer header may hold (RFC 6750, section 2.1); with the rest a later request would fail.
+    // Other characters are not allowed in a bearer header (RFC 6750, section 2.1), so a later
+    // request would fail.
     if secret.is_empty() || !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(refuse(Problem::NoToken));
     }
@@ -88,7 +89,7 @@ fn expiry(requested_at: SystemTime, lifetime: Duration) -> SystemTime {
     requested_at.checked_add(lifetime).unwrap_or(requested_at)
 }
 
-/// The AADSTS numbers: `error_codes`, or else what the description begins with.
+/// Returns the AADSTS codes: `error_codes`, or else the code at the start of the description.
 fn codes(error_codes: Option<&Value>, description: &str) -> Vec<u32> {
     let number = |value: &Value| match value {
         Value::String(text) => text.parse().ok(),
@@ -115,14 +116,15 @@ fn codes(error_codes: Option<&Value>, description: &str) -> Vec<u32> {
         .collect()
 }
 
-/// A count of seconds, as a number or as a string; nothing if it is negative, or no number.
+/// Parses a number of seconds, given as a number or as a string; `None` if it is negative or not a
+/// number.
 fn seconds(value: &Value) -> Option<Duration> {
     let seconds: f64 = match value {
         Value::String(text) => text.trim().parse().ok()?,
         value => value.as_f64()?,
     };
-    if seconds > LONGEST_LIFE.as_secs_f64() {
-        return Some(LONGEST_LIFE);
+    if seconds > MAX_LIFETIME.as_secs_f64() {
+        return Some(MAX_LIFETIME);
     }
     Duration::try_from_secs_f64(seconds).ok()
 }
@@ -131,19 +133,19 @@ fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
 
-/// Overwrites the body, which may hold a token, unless the transport kept a clone of it.
+/// Overwrites the body, which may contain a token, unless the transport kept a clone of it.
 fn wipe(body: Bytes) {
     if let Ok(mut body) = body.try_into_mut() {
         body.as_mut().zeroize();
     }
 }
 
-/// The bound that the default transport has too; here for transports that have none.
+/// The limit of the default transport, enforced here for transports without one.
 const MAX_BODY: usize = 256 * 1024;
 
-/// The longest that Entra grants is 28 hours (continuous access evaluation). What claims to live longer is refreshed as if it
-/// lived two days, so that a nonsensical number neither overflows nor keeps a token for ever.
-const LONGEST_LIFE: Duration = Duration::from_secs(48 * 3600);
+/// The longest lifetime that Entra grants is 28 hours (continuous access evaluation). A longer one
+/// counts as two days, so that an invalid number neither overflows nor keeps a token forever.
+const MAX_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -161,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read_whatever_form_its_numbers_have() {
+    fn token_is_parsed_with_numbers_in_any_form() {
         for (expires_in, refresh_in, lifetime, refresh) in [
             ("3599", "1800", 3599, Some(1800)),
             (r#""3599""#, r#""1800""#, 3599, Some(1800)),
@@ -193,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_is_told_apart() {
+    fn each_reply_without_a_token_has_its_problem() {
         let refused = |error: &str, codes: &[u32], description: &str| Problem::Refused {
             error: error.into(),
             codes: codes.into(),
@@ -263,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_of_256_kib_is_read_and_a_longer_one_is_not() {
+    fn body_is_limited_to_256_kib() {
         let token = r#"{"expires_in":9,"access_token":"t"}"#;
         let long = token.to_owned() + &" ".repeat(256 * 1024 - token.len());
         assert_eq!(read(200, &long).unwrap().token.secret(), "t");
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_of_a_request_is_the_one_in_the_body_or_else_the_one_in_the_header() {
+    fn trace_id_is_from_the_body_or_else_from_the_header() {
         for (body, trace_id) in [
             (r#"{"error":"e","trace_id":"from-the-body"}"#, "from-the-body"),
             (r#"{"error":"e","trace_id":7}"#, "from-the-header"),
@@ -292,16 +294,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_read_or_refused(status in 200u16..600, body: Vec<u8>) {
+        fn any_body_is_parsed_without_a_panic(status in 200u16..600, body: Vec<u8>) {
             let reply = Response::builder().status(status).body(Bytes::from(body)).unwrap();
             let _ = grant(reply, SystemClock::new().now());
         }
 
         #[test]
-        fn any_numbers_are_read_or_refused(expires_in: f64, refresh_in: f64) {
+        fn any_numbers_result_in_a_bounded_lifetime(expires_in: f64, refresh_in: f64) {
             let body = format!(r#"{{"expires_in":{expires_in:e},"refresh_in":{refresh_in:e},"access_token":"t"}}"#);
             if let Ok(grant) = read(200, &body) {
-                prop_assert!(grant.lifetime > Duration::ZERO && grant.lifetime <= LONGEST_LIFE);
+                prop_assert!(grant.lifetime > Duration::ZERO && grant.lifetime <= MAX_LIFETIME);
                 prop_assert!(grant.refresh_in.is_none_or(|refresh_in| refresh_in < grant.lifetime));
             }
         }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use crate::token::Secret;
 
-/// A server's error text, redacted: one line of bounded length, without ids and times, and without
+/// A server's error text, redacted: one line of bounded length, without IDs and times, and without
 /// anything that could be part of a token that the server echoes.
 #[derive(Debug)]
 pub(crate) struct ServerText(String);
@@ -10,7 +10,7 @@ pub(crate) struct ServerText(String);
 impl ServerText {
     /// Returns `None` if nothing is left to show.
     ///
-    /// * `secret`: what was sent; a text that quotes a part of it is dropped as a whole.
+    /// * `secret`: what was sent; a text that contains a part of it is dropped entirely.
     pub(crate) fn new(description: &str, secret: &Secret) -> Option<Self> {
         let text = description.split("Trace ID:").next().unwrap_or_default();
         if secret
@@ -54,7 +54,8 @@ impl fmt::Display for ServerText {
 
 impl std::error::Error for ServerText {}
 
-/// Names in Kubernetes have at most 63 characters, GUIDs have 36: what is longer and unbroken may be a piece of a token.
+/// Names in Kubernetes have at most 63 characters, GUIDs have 36. A longer word may be part of a
+/// token.
 const MAX_WORD: usize = 63;
 
 /// Entra's texts are one to three sentences.
