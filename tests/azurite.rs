@@ -166,7 +166,7 @@ async fn the_sample_program_runs_unchanged() {
     fs::write(&roots, both).await.unwrap();
     let content = pattern(9 << 20);
     fs::write(directory.join("july.bin"), &content).await.unwrap();
-    let blob = Sample::bare(example("blob"), &roots, directory)
+    let blob = Sample::new(example("blob"), &roots, directory)
         .variables(cluster.pod.variables())
         .variable("AZURE_STORAGE_ACCOUNT_URL", &cluster.azurite.account_url)
         .variable("AZURE_STORAGE_CONTAINER", "reports");

@@ -29,9 +29,9 @@ use tokio::time::advance;
 
 use support::clock::TestClock;
 use support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
-use support::log::{is_safe, watch_for_secrets};
+use support::log::{assert_no_secret, watch_for_secrets};
 use support::runtime::{current_thread, multi_thread, settle};
-use support::transport::{Endpoint, Exchange, pair};
+use support::transport::{FakeEndpoint, SentRequest, fake_endpoint};
 
 /// What happens around a call that is dropped after any of these.
 #[derive(Clone, Copy, PartialEq)]
@@ -72,7 +72,7 @@ async fn a_caller_dropped_at_any_point_costs_the_next_one_no_further_exchange() 
             "planted-token",
             "{dropped_after}"
         );
-        endpoint.is_idle().await;
+        endpoint.assert_no_request().await;
     }
 }
 
@@ -182,7 +182,7 @@ fn two_runtimes_at_once_share_one_exchange() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_the_users_source_is_an_error_and_the_next_call_works() {
-    let (transport, mut endpoint) = pair();
+    let (transport, mut endpoint) = fake_endpoint();
     let panics = Arc::new(AtomicBool::new(true));
     let source = {
         let panics = panics.clone();
@@ -203,7 +203,7 @@ async fn a_panic_in_the_users_source_is_an_error_and_the_next_call_works() {
     for _ in 0..3 {
         let error = credential.token(&[VAULT]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Assertion);
-        is_safe(&error);
+        assert_no_secret(&error);
     }
     panics.store(false, Ordering::SeqCst);
     let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
@@ -236,7 +236,7 @@ async fn a_wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
     first_token(&credential, &mut endpoint).await;
     clock.move_wall(-7200);
     assert_eq!(at_once(&credential).secret(), "planted-token");
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 
     clock.advance(Duration::from_secs(1800));
     assert_eq!(at_once(&credential).secret(), "planted-token");
@@ -250,7 +250,7 @@ async fn a_wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
     clock.advance(Duration::from_secs(60));
     at_once(&credential);
     settle().await;
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -288,7 +288,7 @@ async fn a_machine_that_slept_past_the_expiry_wakes_to_an_exchange() {
             .iter()
             .all(|token| token.as_ref().unwrap().secret() == "planted-successor")
     );
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -306,7 +306,7 @@ async fn a_token_that_expired_while_the_machine_slept_with_it_half_received_is_n
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_never_answers_delays_nobody_who_has_a_token() {
-    let (transport, mut endpoint) = pair();
+    let (transport, mut endpoint) = fake_endpoint();
     let hangs = Arc::new(AtomicBool::new(false));
     let source = {
         let hangs = hangs.clone();
@@ -368,8 +368,8 @@ fn builder() -> ClientAssertionCredentialBuilder {
 }
 
 /// A credential, and the endpoint that a test answers by hand.
-fn subject(clock: TestClock) -> (Arc<ClientAssertionCredential>, Endpoint) {
-    let (transport, endpoint) = pair();
+fn subject(clock: TestClock) -> (Arc<ClientAssertionCredential>, FakeEndpoint) {
+    let (transport, endpoint) = fake_endpoint();
     let credential = builder()
         .transport(transport)
         .clock(clock)
@@ -379,9 +379,9 @@ fn subject(clock: TestClock) -> (Arc<ClientAssertionCredential>, Endpoint) {
     (credential, endpoint)
 }
 
-async fn first_token(credential: &ClientAssertionCredential, endpoint: &mut Endpoint) {
+async fn first_token(credential: &ClientAssertionCredential, endpoint: &mut FakeEndpoint) {
     let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
-        let request: Exchange = endpoint.request().await;
+        let request: SentRequest = endpoint.request().await;
         request.grant("planted-token", 3600);
     });
     assert_eq!(token.unwrap().secret(), "planted-token");

@@ -29,7 +29,7 @@ use serde_json::Value;
 
 use support::clock::TestClock;
 use support::identifiers::{CLIENT_ID, VAULT};
-use support::log::{is_safe, watch_for_secrets};
+use support::log::{assert_no_secret, watch_for_secrets};
 
 #[tokio::test]
 async fn every_form_of_a_certificate_gets_a_token() {
@@ -88,7 +88,7 @@ async fn a_certificate_that_is_not_registered_is_refused_with_the_way_out() {
         error.to_string().contains("the certificate is not registered"),
         "{error}"
     );
-    is_safe(&error);
+    assert_no_secret(&error);
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn a_slow_clock_is_named_as_the_cause() {
         error.to_string().ends_with("check this machine's clock"),
         "{error}"
     );
-    is_safe(&error);
+    assert_no_secret(&error);
 
     let with_clock = builder(&emulator)
         .certificate_path(fixture("pkcs1.pem"))
@@ -133,7 +133,7 @@ async fn a_file_that_is_of_no_use_is_said_before_anything_is_sent() {
         let error = credential.token(&[VAULT]).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(name), "{error}");
-        is_safe(&error);
+        assert_no_secret(&error);
     }
     assert!(emulator.requests_to(Endpoint::Entra).is_empty());
 }
@@ -214,7 +214,7 @@ async fn the_environment_says_which_other_tenants_may_be_asked() {
         [90_002],
         "it was asked, and knows no such tenant: {error}"
     );
-    is_safe(&error);
+    assert_no_secret(&error);
 }
 
 #[tokio::test]
@@ -231,7 +231,7 @@ async fn a_secret_that_is_wrong_or_expired_is_said() {
     let expired = token("planted-secret").await.unwrap_err();
     assert_eq!(expired.aadsts_codes(), [7_000_222], "{expired}");
     for error in [wrong, expired] {
-        is_safe(&error);
+        assert_no_secret(&error);
     }
 }
 

@@ -71,7 +71,7 @@ impl Place {
         let emulator = Emulator::start().await.unwrap();
         let pod = emulator.pod("shop", "orders").unwrap();
         let directory = TempDir::new().unwrap();
-        let sample = Sample::bare(
+        let sample = Sample::new(
             example("default_credential"),
             emulator.ca_certificate_file(),
             directory.path(),

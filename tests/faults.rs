@@ -30,8 +30,8 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use support::clock::TestClock;
 use support::identifiers::VAULT;
-use support::log::{is_safe, watch_for_secrets};
-use support::pod::Pod;
+use support::log::{assert_no_secret, watch_for_secrets};
+use support::pod::PodDirectory;
 
 #[tokio::test]
 async fn each_fault_has_its_error_kind_and_the_next_call_succeeds_once_it_is_gone() {
@@ -306,7 +306,7 @@ async fn certificate_for_another_host_or_an_expired_one_is_rejected() {
 struct Subject {
     credential: Arc<WorkloadIdentityCredential>,
     clock: TestClock,
-    _pod: Pod,
+    _pod: PodDirectory,
 }
 
 impl Subject {
@@ -315,7 +315,7 @@ impl Subject {
         configure: impl FnOnce(WorkloadIdentityCredentialBuilder) -> WorkloadIdentityCredentialBuilder,
     ) -> Self {
         watch_for_secrets();
-        let (pod, clock) = (Pod::new(), TestClock::stopped());
+        let (pod, clock) = (PodDirectory::new(), TestClock::stopped());
         let builder = WorkloadIdentityCredential::builder()
             .environment(pod.environment())
             .authority_host(authority_host)
@@ -331,7 +331,7 @@ impl Subject {
     async fn error(&self) -> Error {
         let error = tokio::time::timeout(Duration::from_secs(60), self.credential.token(&[VAULT]));
         let error = error.await.expect("the call hangs").unwrap_err();
-        is_safe(&error);
+        assert_no_secret(&error);
         error
     }
 

@@ -412,7 +412,7 @@ impl Life {
         let header = self.emulator.app_service_header();
         self.knows(header);
         let folder = tempfile::tempdir().unwrap();
-        let sample = Sample::bare(
+        let sample = Sample::new(
             example("default_credential"),
             self.emulator.ca_certificate_file(),
             folder.path(),

@@ -41,7 +41,7 @@ impl Cluster {
     }
 
     fn sample(&self, name: &str) -> Sample {
-        Sample::bare(
+        Sample::new(
             example(name),
             self.emulator.ca_certificate_file(),
             self.directory.path(),

@@ -24,9 +24,9 @@ use entra_workload::{
 
 use support::clock::TestClock;
 use support::identifiers::{BLOB, CLIENT_ID, TENANT_ID, VAULT};
-use support::log::is_safe;
+use support::log::assert_no_secret;
 use support::runtime::settle;
-use support::transport::{Endpoint, pair};
+use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_asks_for_every_request_makes_one_exchange() {
@@ -37,7 +37,7 @@ async fn a_client_that_asks_for_every_request_makes_one_exchange() {
         ("planted-1".to_owned(), expires_on)
     );
     assert_eq!(subject.token(BLOB).await, ("planted-1".to_owned(), expires_on));
-    subject.endpoint.is_idle().await;
+    subject.endpoint.assert_no_request().await;
     assert_eq!(subject.first_token("planted-2", VAULT).await.0, "planted-2");
     assert_eq!(subject.token(BLOB).await.0, "planted-1");
 }
@@ -55,7 +55,7 @@ async fn a_refreshed_token_reaches_a_client_with_its_next_request() {
         .grant("planted-2", LIFE.as_secs());
     settle().await;
     assert_eq!(subject.token(BLOB).await.0, "planted-2");
-    subject.endpoint.is_idle().await;
+    subject.endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,7 +73,7 @@ async fn the_sdk_is_told_all_that_an_error_says() {
     let request = subject.endpoint.request().await;
     request.refuse(400, "unauthorized_client", 700_016);
     let error = call.await.unwrap().unwrap_err();
-    is_safe(&error);
+    assert_no_secret(&error);
     assert_eq!(error.kind(), &SdkErrorKind::Credential);
     let ours: &Error = error.source().unwrap().downcast_ref().unwrap();
     assert_eq!(error.to_string(), ours.to_string());
@@ -104,19 +104,19 @@ async fn both_sdks_share_one_cache() {
     let new: Arc<dyn NewTokenCredential> = subject.credential.clone();
     let token = new.get_token(&[BLOB], None).await.unwrap();
     assert_eq!(token.token.secret(), "planted-1");
-    subject.endpoint.is_idle().await;
+    subject.endpoint.assert_no_request().await;
 }
 
 /// A credential, as the older SDK sees it but for its type.
 struct Subject {
     credential: Arc<ClientAssertionCredential>,
-    endpoint: Endpoint,
+    endpoint: FakeEndpoint,
     clock: TestClock,
 }
 
 impl Subject {
     fn new() -> Self {
-        let (transport, endpoint) = pair();
+        let (transport, endpoint) = fake_endpoint();
         let clock = TestClock::stopped();
         let credential = ClientAssertionCredential::builder()
             .environment(Environment::default())

@@ -24,9 +24,9 @@ use entra_workload::{AccessToken, Credential, Error, ErrorKind, WorkloadIdentity
 
 use support::clock::TestClock;
 use support::identifiers::VAULT;
-use support::log::is_safe;
+use support::log::assert_no_secret;
 use support::pod::{environment, service_account_token};
-use support::transport::{Endpoint, pair};
+use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test]
 async fn content_that_is_no_token_is_refused() {
@@ -259,14 +259,14 @@ struct Subject {
     path: PathBuf,
     credential: Arc<WorkloadIdentityCredential>,
     clock: TestClock,
-    endpoint: Endpoint,
+    endpoint: FakeEndpoint,
 }
 
 impl Subject {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("volume").join("azure-identity-token");
-        let ((transport, endpoint), clock) = (pair(), TestClock::stopped());
+        let ((transport, endpoint), clock) = (fake_endpoint(), TestClock::stopped());
         let credential = WorkloadIdentityCredential::builder()
             .environment(environment(&path))
             .transport(transport)
@@ -318,8 +318,8 @@ impl Subject {
         assert_eq!(error.kind(), ErrorKind::Assertion, "{error:?}");
         assert!(error.to_string().contains(self.path.to_str().unwrap()), "{error}");
         assert!(!error.is_transient(), "{error:?}");
-        is_safe(&error);
-        self.endpoint.is_idle().await;
+        assert_no_secret(&error);
+        self.endpoint.assert_no_request().await;
         error
     }
 }

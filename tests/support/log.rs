@@ -45,7 +45,7 @@ pub fn secret_in(text: &str) -> Option<&'static str> {
 
 /// Checks that nothing of an error gives a secret away.
 #[track_caller]
-pub fn is_safe(error: &dyn std::error::Error) {
+pub fn assert_no_secret(error: &dyn std::error::Error) {
     let mut next = Some(error);
     while let Some(error) = next {
         let shown = format!("{error} {error:?}");

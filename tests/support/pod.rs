@@ -10,11 +10,11 @@ use entra_workload::{Clock as _, Environment, SystemClock};
 use super::identifiers::{CLIENT_ID, TENANT_ID};
 
 /// A pod with its token file, in a folder of its own.
-pub struct Pod {
+pub struct PodDirectory {
     folder: tempfile::TempDir,
 }
 
-impl Pod {
+impl PodDirectory {
     pub fn new() -> Self {
         let pod = Self {
             folder: tempfile::tempdir().unwrap(),

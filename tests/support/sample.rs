@@ -26,7 +26,7 @@ impl Sample {
     ///
     /// * `ca_certificates`: the file with the roots to trust.
     /// * `directory`: where it runs.
-    pub fn bare(program: PathBuf, ca_certificates: &Path, directory: &Path) -> Self {
+    pub fn new(program: PathBuf, ca_certificates: &Path, directory: &Path) -> Self {
         let sample = Self {
             program,
             directory: directory.to_owned(),

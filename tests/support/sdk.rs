@@ -10,50 +10,50 @@ use azure_core::http::{AsyncRawResponse, Body, ClientOptions, HttpClient, Reques
 use super::log::watch_for_secrets;
 
 #[derive(Debug, Default)]
-pub struct SdkClient {
+pub struct FakeSdkClient {
     answers: Mutex<VecDeque<azure_core::Result<AsyncRawResponse>>>,
-    requests: Mutex<Vec<Sent>>,
+    requests: Mutex<Vec<SentSdkRequest>>,
 }
 
 /// A request as it left the SDK.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentSdkRequest {
     pub method: String,
     pub url: String,
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
 
-impl SdkClient {
+impl FakeSdkClient {
     pub fn new() -> Arc<Self> {
         watch_for_secrets();
         Arc::default()
     }
 
-    pub fn will(&self, answer: azure_core::Result<AsyncRawResponse>) {
+    pub fn queue(&self, answer: azure_core::Result<AsyncRawResponse>) {
         self.answers.lock().unwrap().push_back(answer);
     }
 
-    pub fn will_reply(&self, status: u16, body: &str) {
+    pub fn queue_reply(&self, status: u16, body: &str) {
         let reply = AsyncRawResponse::from_bytes(status.into(), Headers::new(), body.to_owned());
-        self.will(Ok(reply));
+        self.queue(Ok(reply));
     }
 
-    pub fn will_grant(&self, secret: &str, expires_in: u64, refresh_in: Option<u64>) {
+    pub fn queue_grant(&self, secret: &str, expires_in: u64, refresh_in: Option<u64>) {
         let refresh_in = refresh_in.map(|refresh_in| format!(r#""refresh_in":{refresh_in},"#));
         let refresh_in = refresh_in.unwrap_or_default();
         let body = format!(
             r#"{{"token_type":"Bearer","expires_in":{expires_in},{refresh_in}"access_token":"{secret}"}}"#
         );
-        self.will_reply(200, &body);
+        self.queue_reply(200, &body);
     }
 
-    pub fn requests(&self) -> Vec<Sent> {
+    pub fn requests(&self) -> Vec<SentSdkRequest> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-impl Sent {
+impl SentSdkRequest {
     /// The fields of the form, in the order in which they were sent.
     pub fn form(&self) -> Vec<(String, String)> {
         url::form_urlencoded::parse(self.body.as_bytes())
@@ -63,12 +63,12 @@ impl Sent {
 }
 
 #[async_trait]
-impl HttpClient for SdkClient {
+impl HttpClient for FakeSdkClient {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let Body::Bytes(body) = request.body() else {
             panic!("a token request is no stream");
         };
-        self.requests.lock().unwrap().push(Sent {
+        self.requests.lock().unwrap().push(SentSdkRequest {
             method: request.method().to_string(),
             url: request.url().to_string(),
             headers: request

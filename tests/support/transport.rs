@@ -13,21 +13,21 @@ use super::log::watch_for_secrets;
 use super::runtime::settle;
 
 /// A transport, and the endpoint at its other end: the test sees each request while it is in flight and answers it.
-pub fn pair() -> (FakeTransport, Endpoint) {
+pub fn fake_endpoint() -> (FakeTransport, FakeEndpoint) {
     watch_for_secrets();
     let (sender, receiver) = mpsc::unbounded_channel();
-    (FakeTransport(sender), Endpoint(receiver))
+    (FakeTransport(sender), FakeEndpoint(receiver))
 }
 
 #[derive(Debug)]
-pub struct FakeTransport(mpsc::UnboundedSender<Exchange>);
+pub struct FakeTransport(mpsc::UnboundedSender<SentRequest>);
 
 #[async_trait]
 impl Transport for FakeTransport {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         let (reply, replied) = oneshot::channel();
         let (head, body) = request.into_parts();
-        let exchange = Exchange {
+        let sent = SentRequest {
             uri: head.uri.to_string(),
             method: head.method.to_string(),
             headers: head.headers,
@@ -35,15 +35,15 @@ impl Transport for FakeTransport {
             at: tokio::time::Instant::now(),
             reply,
         };
-        self.0.send(exchange).expect("the test's endpoint is gone");
+        self.0.send(sent).expect("the test's endpoint is gone");
         replied.await.expect("the test dropped a request")
     }
 }
 
-pub struct Endpoint(mpsc::UnboundedReceiver<Exchange>);
+pub struct FakeEndpoint(mpsc::UnboundedReceiver<SentRequest>);
 
-impl Endpoint {
-    pub async fn request(&mut self) -> Exchange {
+impl FakeEndpoint {
+    pub async fn request(&mut self) -> SentRequest {
         tokio::time::timeout(Duration::from_secs(100_000), self.0.recv())
             .await
             .expect("no request came")
@@ -51,7 +51,7 @@ impl Endpoint {
     }
 
     /// Lets all tasks run until they wait, and checks that none of them sent a request.
-    pub async fn is_idle(&mut self) {
+    pub async fn assert_no_request(&mut self) {
         settle().await;
         if let Ok(request) = self.0.try_recv() {
             panic!("a request came that nobody expected: {:?}", request.form.keys());
@@ -60,7 +60,7 @@ impl Endpoint {
 }
 
 /// One request in flight.
-pub struct Exchange {
+pub struct SentRequest {
     pub uri: String,
     pub method: String,
     pub headers: HeaderMap,
@@ -69,13 +69,13 @@ pub struct Exchange {
     reply: oneshot::Sender<Result<Response<Bytes>, Error>>,
 }
 
-impl Exchange {
+impl SentRequest {
     pub fn reply(self, status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) {
         let mut response = Response::builder().status(status);
         for (name, value) in headers {
             response = response.header(*name, *value);
         }
-        self.answer(Ok(response.body(body.into()).unwrap()));
+        self.respond(Ok(response.body(body.into()).unwrap()));
     }
 
     pub fn grant(self, secret: &str, expires_in: u64) {
@@ -92,12 +92,12 @@ impl Exchange {
     }
 
     pub fn fail(self, error: Error) {
-        self.answer(Err(error));
+        self.respond(Err(error));
     }
 
-    fn answer(self, answer: Result<Response<Bytes>, Error>) {
+    fn respond(self, response: Result<Response<Bytes>, Error>) {
         // Whoever asked may have given up: then there is nobody to tell.
-        let _gave_up = self.reply.send(answer);
+        let _gave_up = self.reply.send(response);
     }
 
     pub fn header(&self, name: &str) -> &str {

@@ -50,7 +50,7 @@ impl Cluster {
     fn keyvault(&self) -> Sample {
         let program = env!("CARGO_BIN_EXE_legacy_keyvault").into();
         let roots = self.emulator.ca_certificate_file();
-        Sample::bare(program, roots, self.directory.path())
+        Sample::new(program, roots, self.directory.path())
             .variables(self.pod.variables())
             .variable("AZURE_KEYVAULT_URL", self.emulator.key_vault_url())
     }
@@ -66,7 +66,7 @@ impl Cluster {
     /// The same for another account.
     fn blob_of(&self, account_url: &str, roots: &Path) -> Sample {
         let program = env!("CARGO_BIN_EXE_legacy_blob").into();
-        Sample::bare(program, roots, self.directory.path())
+        Sample::new(program, roots, self.directory.path())
             .variables(self.pod.variables())
             .variable("AZURE_STORAGE_ACCOUNT_URL", account_url)
             .variable("AZURE_STORAGE_CONTAINER", "reports")
