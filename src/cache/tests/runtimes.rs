@@ -139,3 +139,19 @@ fn without_a_runtime_there_is_an_error_and_no_panic() {
     let error = futures::executor::block_on(stage.cache.token(&other, AccessToken::clone)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
 }
+
+#[test]
+fn a_runtime_without_a_timer_is_a_configuration_error() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let cache = Cache::new(
+        Arc::new(PanickingSource),
+        Arc::new(SystemClock::new()),
+        HOUR,
+        MAX_SLOTS,
+    );
+    let error = runtime
+        .block_on(cache.token(&TokenRequest::new(&["s"]), AccessToken::clone))
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(error.to_string().contains("enable_time()"), "{error}");
+}

@@ -1,0 +1,83 @@
+//! An outage of the token endpoint: callers use the cached token, and the log names the beginning and the end.
+
+use tracing::instrument::WithSubscriber as _;
+
+use super::*;
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_not_noticed_for_the_whole_life_of_the_token() {
+    let mut stage = Stage::holding("s", "one").await;
+    let mut tries = 0;
+    for _second in 0..3599 {
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(stage.at_once("s").unwrap(), "one");
+        settle().await;
+        if let Ok(refresh) = stage.fetches.try_recv() {
+            refresh.fail(outage());
+            settle().await;
+            tries += 1;
+        }
+    }
+    assert!(
+        (6..=18).contains(&tries),
+        "few tries at first, one every 30 s in the last five minutes, and not {tries}"
+    );
+    advance(Duration::from_secs(1)).await;
+    let call = stage.call("s");
+    stage.fetch().await.grant("two", HOUR);
+    assert_eq!(call.await.unwrap().unwrap(), "two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_logged_once_when_it_begins_and_once_when_it_is_over() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(Arc::new(log.reopen().unwrap()))
+        .finish();
+    let _watch = tracing::subscriber::set_default(subscriber);
+    let logged = || {
+        let text = std::fs::read_to_string(log.path()).unwrap();
+        [
+            "token refresh failed; using cached token",
+            "token refresh recovered",
+        ]
+        .map(|part| text.matches(part).count())
+    };
+    let mut stage = Stage::new();
+    let call = stage.call("s");
+    stage.fetch().await.grant("one", HOUR * 24);
+    call.await.unwrap().unwrap();
+    // When each refresh is tried, how it ends, and how many of either line there are by then.
+    for (hours, succeeds, wanted) in [
+        (12, false, [1, 0]),
+        (1, false, [1, 0]),
+        (10, true, [1, 1]),
+        (12, true, [1, 1]),
+        (12, false, [2, 1]),
+    ] {
+        advance(HOUR * hours).await;
+        stage.at_once("s").unwrap();
+        let refresh = stage.fetch().await;
+        if succeeds {
+            refresh.grant("two", HOUR * 24);
+        } else {
+            refresh.fail(outage());
+        }
+        settle().await;
+        assert_eq!(logged(), wanted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fetch_logs_to_the_subscriber_of_the_caller_that_started_it() {
+    let (log, subscriber) = log_to_file();
+    let mut stage = Stage::holding("s", "one").await;
+    advance(HOUR / 2).await;
+    let call = async { stage.at_once("s") }.with_subscriber(subscriber).await;
+    call.unwrap();
+    stage.fetch().await.fail(outage());
+    settle().await;
+    let log = std::fs::read_to_string(log.path()).unwrap();
+    assert!(log.contains("token refresh failed"), "{log}");
+}
