@@ -29,29 +29,29 @@ const MAX_SLOTS: usize = 1000;
 struct FakeSource {
     retries_when_awaited: bool,
     clock: TestClock,
-    fetches: mpsc::UnboundedSender<Fetch>,
+    fetches: mpsc::UnboundedSender<PendingFetch>,
 }
 
-struct Fetch {
+struct PendingFetch {
     scopes: String,
     urgency: Urgency,
-    answer: oneshot::Sender<Result<Grant, Error>>,
-    at: Moment,
+    result: oneshot::Sender<Result<Grant, Error>>,
+    requested_at: Moment,
 }
 
 #[async_trait]
 impl TokenSource for FakeSource {
     async fn fetch(&self, request: &TokenRequest<'_>, urgency: Urgency) -> Result<Grant, Error> {
-        let (answer, answered) = oneshot::channel();
+        let (result, receiver) = oneshot::channel();
         let scopes = request.scopes().join(" ");
-        let fetch = Fetch {
+        let fetch = PendingFetch {
             scopes,
             urgency,
-            answer,
-            at: self.clock.now(),
+            result,
+            requested_at: self.clock.now(),
         };
         self.fetches.send(fetch).unwrap();
-        answered.await.expect("the test dropped a fetch")
+        receiver.await.expect("the test dropped a fetch")
     }
 
     fn retries_when_awaited(&self) -> bool {
@@ -59,34 +59,34 @@ impl TokenSource for FakeSource {
     }
 }
 
-impl Fetch {
+impl PendingFetch {
     fn grant(self, secret: &str, lifetime: Duration) {
         let grant = Grant {
-            token: AccessToken::new(secret, self.at.system_time + lifetime),
-            requested_at: self.at,
+            token: AccessToken::new(secret, self.requested_at.system_time + lifetime),
+            requested_at: self.requested_at,
             lifetime,
             refresh_in: Some(lifetime / 2),
         };
-        self.answer.send(Ok(grant)).unwrap();
+        self.result.send(Ok(grant)).unwrap();
     }
 
     fn fail(self, error: Error) {
-        self.answer.send(Err(error)).unwrap();
+        self.result.send(Err(error)).unwrap();
     }
 }
 
-struct Stage {
+struct CacheTest {
     cache: Arc<Cache>,
     clock: TestClock,
-    fetches: mpsc::UnboundedReceiver<Fetch>,
+    fetches: mpsc::UnboundedReceiver<PendingFetch>,
 }
 
-impl Stage {
+impl CacheTest {
     fn new() -> Self {
         Self::build(true, MAX_SLOTS)
     }
 
-    fn of_a_source(retries_when_awaited: bool) -> Self {
+    fn with_retries_when_awaited(retries_when_awaited: bool) -> Self {
         Self::build(retries_when_awaited, MAX_SLOTS)
     }
 
@@ -114,13 +114,13 @@ impl Stage {
         }
     }
 
-    /// A stage whose cache holds the token `secret` for `scope`, good for an hour.
-    async fn holding(scope: &'static str, secret: &'static str) -> Self {
-        let mut stage = Self::new();
-        let call = stage.call(scope);
-        stage.fetch().await.grant(secret, HOUR);
+    /// A test whose cache holds the token `secret` for `scope`, good for an hour.
+    async fn with_token(scope: &'static str, secret: &'static str) -> Self {
+        let mut test = Self::new();
+        let call = test.call(scope);
+        test.next_fetch().await.grant(secret, HOUR);
         assert_eq!(call.await.unwrap().unwrap(), secret);
-        stage
+        test
     }
 
     /// A caller in a task of its own.
@@ -136,7 +136,7 @@ impl Stage {
 
     /// A call that must be answered without waiting for anything.
     #[track_caller]
-    fn at_once(&self, scope: &str) -> Result<String, Error> {
+    fn token_now(&self, scope: &str) -> Result<String, Error> {
         let scopes = [scope];
         let request = TokenRequest::new(&scopes);
         let call = self.cache.token(&request, AccessToken::clone);
@@ -144,15 +144,15 @@ impl Stage {
         Ok(token.secret().to_owned())
     }
 
-    async fn fetch(&mut self) -> Fetch {
+    async fn next_fetch(&mut self) -> PendingFetch {
         timeout(HOUR * 100, self.fetches.recv())
             .await
-            .expect("no exchange was started")
+            .expect("no fetch was started")
             .unwrap()
     }
 
     /// Calls for `scope`, and grants a token if that starts a fetch; returns whether it did.
-    async fn fetches(&mut self, scope: &str) -> bool {
+    async fn fetch_if_missing(&mut self, scope: &str) -> bool {
         if self
             .cache
             .cached(&TokenRequest::new(&[scope]), AccessToken::clone)
@@ -167,14 +167,14 @@ impl Stage {
                 .await
                 .map(|_| ())
         });
-        self.fetch().await.grant("token", HOUR);
+        self.next_fetch().await.grant("token", HOUR);
         call.await.unwrap().unwrap();
         true
     }
 
-    async fn no_fetch(&mut self) {
+    async fn assert_no_fetch(&mut self) {
         settle().await;
-        assert!(self.fetches.try_recv().is_err(), "an exchange was started");
+        assert!(self.fetches.try_recv().is_err(), "a fetch was started");
     }
 }
 
@@ -205,7 +205,7 @@ fn log_to_file() -> (
     (log, subscriber)
 }
 
-fn outage() -> Error {
+fn transport_error() -> Error {
     Error::transport("the endpoint is down")
 }
 

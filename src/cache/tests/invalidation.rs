@@ -3,83 +3,81 @@
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_cache_that_is_cleared_has_no_token_and_still_one_exchange_for_each_key() {
-    let mut stage = Stage::holding("held", "one").await;
-    let call = stage.call("under-way");
-    let exchange = stage.fetch().await;
-    stage.cache.clear();
-    let follower = stage.call("under-way");
-    stage.no_fetch().await;
-    exchange.grant("two", HOUR);
+async fn clear_drops_all_tokens_and_keeps_fetches_in_flight() {
+    let mut test = CacheTest::with_token("held", "one").await;
+    let call = test.call("in-flight");
+    let fetch = test.next_fetch().await;
+    test.cache.clear();
+    let follower = test.call("in-flight");
+    test.assert_no_fetch().await;
+    fetch.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
     assert_eq!(follower.await.unwrap().unwrap(), "two");
     assert!(
-        stage
-            .cache
+        test.cache
             .cached(&TokenRequest::new(&["held"]), AccessToken::clone)
             .is_none()
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_token_is_forgotten_and_no_other() {
-    let mut stage = Stage::holding("s", "one").await;
-    let call = stage.call("other");
-    stage.fetch().await.grant("of-another", HOUR);
+async fn invalidate_drops_only_the_given_token() {
+    let mut test = CacheTest::with_token("s", "one").await;
+    let call = test.call("other");
+    test.next_fetch().await.grant("of-another", HOUR);
     call.await.unwrap().unwrap();
-    let refused = stage
+    let refused = test
         .cache
         .token(&TokenRequest::new(&["s"]), AccessToken::clone)
         .await
         .unwrap();
 
-    stage.cache.invalidate(&refused);
-    let call = stage.call("s");
-    stage.fetch().await.grant("two", HOUR);
+    test.cache.invalidate(&refused);
+    let call = test.call("s");
+    test.next_fetch().await.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
 
-    stage.cache.invalidate(&refused);
-    assert_eq!(stage.at_once("s").unwrap(), "two", "the newer token stays");
-    assert_eq!(stage.at_once("other").unwrap(), "of-another");
+    test.cache.invalidate(&refused);
+    assert_eq!(test.token_now("s").unwrap(), "two", "the newer token stays");
+    assert_eq!(test.token_now("other").unwrap(), "of-another");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forgotten_token_stays_forgotten_when_its_refresh_fails() {
-    let mut stage = Stage::holding("s", "one").await;
+async fn invalidated_token_stays_dropped_when_its_refresh_fails() {
+    let mut test = CacheTest::with_token("s", "one").await;
     advance(HOUR / 2).await;
-    let refused = stage
+    let refused = test
         .cache
         .token(&TokenRequest::new(&["s"]), AccessToken::clone)
         .await
         .unwrap();
-    let refresh = stage.fetch().await;
-    stage.cache.invalidate(&refused);
-    refresh.fail(outage());
+    let refresh = test.next_fetch().await;
+    test.cache.invalidate(&refused);
+    refresh.fail(transport_error());
     settle().await;
-    let call = stage.call("s");
-    stage.fetch().await.grant("two", HOUR);
+    let call = test.call("s");
+    test.next_fetch().await.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_token_starts_at_most_one_fetch_in_thirty_seconds() {
-    let mut stage = Stage::holding("s", "one").await;
-    let token = |stage: &Stage| {
-        stage
-            .cache
+async fn invalidate_starts_at_most_one_fetch_in_30_seconds() {
+    let mut test = CacheTest::with_token("s", "one").await;
+    let token = |test: &CacheTest| {
+        test.cache
             .cached(&TokenRequest::new(&["s"]), AccessToken::clone)
             .unwrap()
     };
-    stage.cache.invalidate(&token(&stage));
-    assert!(stage.fetches("s").await);
+    test.cache.invalidate(&token(&test));
+    assert!(test.fetch_if_missing("s").await);
 
     advance(Duration::from_secs(29)).await;
-    let second = token(&stage);
-    stage.cache.invalidate(&second);
-    assert!(!stage.fetches("s").await, "invalidated again within 30 s");
-    assert!(token(&stage).is_same_token(&second));
+    let second = token(&test);
+    test.cache.invalidate(&second);
+    assert!(!test.fetch_if_missing("s").await, "invalidated again within 30 s");
+    assert!(token(&test).is_same_token(&second));
 
     advance(Duration::from_secs(1)).await;
-    stage.cache.invalidate(&second);
-    assert!(stage.fetches("s").await);
+    test.cache.invalidate(&second);
+    assert!(test.fetch_if_missing("s").await);
 }

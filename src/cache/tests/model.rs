@@ -12,7 +12,7 @@ enum Step {
     Drop(usize),
     Advance(u64),
     MoveWall(i64),
-    /// The exchange under way brings a token that lives so many seconds from its request on, which may be over by now.
+    /// The fetch under way brings a token that lives so many seconds from its request on, which may be over by now.
     Grant(u64),
     Fail {
         reached_a_server: bool,
@@ -48,7 +48,7 @@ enum Answer {
 #[derive(Default)]
 struct Model {
     held: Option<(String, Moment)>,
-    is_exchanging: bool,
+    is_fetching: bool,
     failures: u32,
     cooling_down: Option<Moment>,
     invalidated: Option<Moment>,
@@ -64,10 +64,10 @@ impl Model {
         if let Some(secret) = self.held(now) {
             return Answer::Token(secret.to_owned());
         }
-        if !self.is_exchanging && self.cooling_down.is_some_and(|until| !now.reached(until)) {
+        if !self.is_fetching && self.cooling_down.is_some_and(|until| !now.reached(until)) {
             return Answer::Error;
         }
-        self.is_exchanging = true;
+        self.is_fetching = true;
         Answer::Waits
     }
 
@@ -80,7 +80,7 @@ impl Model {
     }
 
     fn fail(&mut self, now: Moment, reached_a_server: bool, retry_after: Option<Duration>) {
-        self.is_exchanging = false;
+        self.is_fetching = false;
         if self.held(now).is_none() && reached_a_server {
             self.failures += 1;
             self.cooling_down = Some(now + policy::cooldown(self.failures, retry_after));
@@ -99,8 +99,8 @@ impl Model {
 /// The cache beside its model, and the test between them.
 struct Comparison {
     model: Model,
-    stage: Stage,
-    exchange: Option<Fetch>,
+    test: CacheTest,
+    fetch: Option<PendingFetch>,
     waiting: Vec<tokio::task::JoinHandle<Result<String, Error>>>,
     handed_out: Vec<AccessToken>,
     /// When the token in use is due: at the earliest, and at the latest; after a failure the policy's tests know better.
@@ -112,8 +112,8 @@ impl Comparison {
     fn new() -> Self {
         Self {
             model: Model::default(),
-            stage: Stage::new(),
-            exchange: None,
+            test: CacheTest::new(),
+            fetch: None,
             waiting: Vec::new(),
             handed_out: Vec::new(),
             due: None,
@@ -122,7 +122,7 @@ impl Comparison {
     }
 
     async fn take(&mut self, step: Step) {
-        let now = self.stage.clock.now();
+        let now = self.test.clock.now();
         match step {
             Step::Call => self.call(now).await,
             Step::Drop(n) => {
@@ -132,7 +132,7 @@ impl Comparison {
                 }
             }
             Step::Advance(seconds) => self.advance(Duration::from_secs(seconds)).await,
-            Step::MoveWall(seconds) => self.stage.clock.move_wall(seconds),
+            Step::MoveWall(seconds) => self.test.clock.move_wall(seconds),
             Step::Grant(seconds) => self.grant(Duration::from_secs(seconds)).await,
             Step::Fail {
                 reached_a_server,
@@ -142,26 +142,26 @@ impl Comparison {
                 if !self.handed_out.is_empty() {
                     let token = &self.handed_out[n % self.handed_out.len()];
                     self.model.invalidate(now, token.secret());
-                    self.stage.cache.invalidate(token);
+                    self.test.cache.invalidate(token);
                 }
             }
             Step::Clear => {
                 self.model.held = None;
-                self.stage.cache.clear();
+                self.test.cache.clear();
             }
         }
         settle().await;
-        if let Ok(exchange) = self.stage.fetches.try_recv() {
+        if let Ok(fetch) = self.test.fetches.try_recv() {
             assert!(
-                self.exchange.replace(exchange).is_none(),
-                "two exchanges of one key at once"
+                self.fetch.replace(fetch).is_none(),
+                "two fetches of one key at once"
             );
         }
         assert!(
-            self.stage.fetches.try_recv().is_err(),
-            "two exchanges of one key at once"
+            self.test.fetches.try_recv().is_err(),
+            "two fetches of one key at once"
         );
-        assert_eq!(self.exchange.is_some(), self.model.is_exchanging);
+        assert_eq!(self.fetch.is_some(), self.model.is_fetching);
         assert!(
             self.waiting.iter().all(|call| !call.is_finished()),
             "an answer from nowhere"
@@ -177,7 +177,7 @@ impl Comparison {
             ),
             None => (false, false),
         };
-        let call = self.stage.call("s");
+        let call = self.test.call("s");
         settle().await;
         if !call.is_finished() {
             assert_eq!(wanted, Answer::Waits);
@@ -190,53 +190,53 @@ impl Comparison {
         };
         assert_eq!(wanted, answer);
         if let Answer::Token(_) = answer {
-            let refreshes = self.model.is_exchanging || !self.stage.fetches.is_empty();
+            let refreshes = self.model.is_fetching || !self.test.fetches.is_empty();
             assert!(
-                is_due || !refreshes || self.model.is_exchanging,
+                is_due || !refreshes || self.model.is_fetching,
                 "a refresh before its time"
             );
             assert!(!must_be_due || refreshes, "no refresh at its time");
-            self.model.is_exchanging = refreshes;
+            self.model.is_fetching = refreshes;
         }
     }
 
-    /// Less if an exchange is under way: no source takes longer than the cache has `fetch_timeout`.
+    /// Less if a fetch is under way: no source takes longer than the cache has `fetch_timeout`.
     async fn advance(&mut self, by: Duration) {
-        let longest = self.exchange.as_ref().map(|exchange| {
-            let age = self.stage.clock.now().since(exchange.at);
+        let longest = self.fetch.as_ref().map(|fetch| {
+            let age = self.test.clock.now().since(fetch.requested_at);
             Duration::from_secs(20).saturating_sub(age)
         });
         advance(by.min(longest.unwrap_or(by))).await;
     }
 
     async fn grant(&mut self, lifetime: Duration) {
-        let Some(exchange) = self.exchange.take() else {
+        let Some(fetch) = self.fetch.take() else {
             return;
         };
         self.grants += 1;
         let secret = format!("token {}", self.grants);
-        let now = self.stage.clock.now();
-        let (requested_at, urgency) = (exchange.at, exchange.urgency);
+        let now = self.test.clock.now();
+        let (requested_at, urgency) = (fetch.requested_at, fetch.urgency);
         if now.reached(requested_at + lifetime) {
-            exchange.grant(&secret, lifetime);
+            fetch.grant(&secret, lifetime);
             if self.model.held(now).is_some() || self.model.failures > 0 {
                 return self.failed(urgency, true, None).await;
             }
             // Those who wait ask once more.
             self.model.failures = 1;
-            self.model.is_exchanging = !self.waiting.is_empty();
+            self.model.is_fetching = !self.waiting.is_empty();
             return;
         }
         self.model.grant(&secret, requested_at + lifetime);
         self.due = Some((requested_at + lifetime / 3, Some(requested_at + lifetime / 2)));
-        exchange.grant(&secret, lifetime);
+        fetch.grant(&secret, lifetime);
         settle().await;
         for call in self.waiting.drain(..) {
             assert_eq!(call.await.unwrap().unwrap(), secret);
         }
         if self.model.held(now).is_some() {
             let token = self
-                .stage
+                .test
                 .cache
                 .token(&TokenRequest::new(&["s"]), AccessToken::clone)
                 .await
@@ -244,33 +244,33 @@ impl Comparison {
             assert_eq!(token.secret(), secret);
             self.handed_out.push(token);
             settle().await;
-            self.model.is_exchanging = !self.stage.fetches.is_empty();
+            self.model.is_fetching = !self.test.fetches.is_empty();
         }
     }
 
     async fn fail(&mut self, reached_a_server: bool, retry_after: Option<u64>) {
         let retry_after = retry_after.map(Duration::from_secs);
-        let Some(exchange) = self.exchange.take() else {
+        let Some(fetch) = self.fetch.take() else {
             return;
         };
         let error = if reached_a_server {
-            outage()
+            transport_error()
         } else {
             Error::assertion("no file")
         };
-        let urgency = exchange.urgency;
-        exchange.fail(error.with_retry_after(retry_after));
+        let urgency = fetch.urgency;
+        fetch.fail(error.with_retry_after(retry_after));
         self.failed(urgency, reached_a_server, retry_after).await;
     }
 
     async fn failed(&mut self, urgency: Urgency, reached_a_server: bool, retry_after: Option<Duration>) {
         settle().await;
-        let now = self.stage.clock.now();
+        let now = self.test.clock.now();
         self.due = self.due.map(|_| (now, None));
         let is_to_rest = retry_after.is_some();
         if self.model.held(now).is_none() && urgency == Urgency::Background && !is_to_rest {
-            // Those who have come to wait begin an exchange of their own.
-            self.model.is_exchanging = !self.waiting.is_empty();
+            // Those who have come to wait begin a fetch of their own.
+            self.model.is_fetching = !self.waiting.is_empty();
             return;
         }
         self.model.fail(now, reached_a_server, retry_after);
@@ -286,7 +286,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn every_history_of_a_key_is_that_of_its_model(steps in proptest::collection::vec(step(), 1..80)) {
+    fn random_histories_of_a_key_match_the_model(steps in proptest::collection::vec(step(), 1..80)) {
         paused_runtime().block_on(async {
             let mut comparison = Comparison::new();
             for step in steps {

@@ -5,15 +5,15 @@ use tracing::instrument::WithSubscriber as _;
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_not_noticed_for_the_whole_life_of_the_token() {
-    let mut stage = Stage::holding("s", "one").await;
+async fn outage_is_invisible_to_callers_until_the_token_expires() {
+    let mut test = CacheTest::with_token("s", "one").await;
     let mut tries = 0;
     for _second in 0..3599 {
         advance(Duration::from_secs(1)).await;
-        assert_eq!(stage.at_once("s").unwrap(), "one");
+        assert_eq!(test.token_now("s").unwrap(), "one");
         settle().await;
-        if let Ok(refresh) = stage.fetches.try_recv() {
-            refresh.fail(outage());
+        if let Ok(refresh) = test.fetches.try_recv() {
+            refresh.fail(transport_error());
             settle().await;
             tries += 1;
         }
@@ -23,13 +23,13 @@ async fn an_outage_is_not_noticed_for_the_whole_life_of_the_token() {
         "few tries at first, one every 30 s in the last five minutes, and not {tries}"
     );
     advance(Duration::from_secs(1)).await;
-    let call = stage.call("s");
-    stage.fetch().await.grant("two", HOUR);
+    let call = test.call("s");
+    test.next_fetch().await.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_is_logged_once_when_it_begins_and_once_when_it_is_over() {
+async fn outage_is_logged_once_when_it_begins_and_once_when_it_ends() {
     let log = tempfile::NamedTempFile::new().unwrap();
     let subscriber = tracing_subscriber::fmt()
         .with_ansi(false)
@@ -44,9 +44,9 @@ async fn an_outage_is_logged_once_when_it_begins_and_once_when_it_is_over() {
         ]
         .map(|part| text.matches(part).count())
     };
-    let mut stage = Stage::new();
-    let call = stage.call("s");
-    stage.fetch().await.grant("one", HOUR * 24);
+    let mut test = CacheTest::new();
+    let call = test.call("s");
+    test.next_fetch().await.grant("one", HOUR * 24);
     call.await.unwrap().unwrap();
     // When each refresh is tried, how it ends, and how many of either line there are by then.
     for (hours, succeeds, wanted) in [
@@ -57,12 +57,12 @@ async fn an_outage_is_logged_once_when_it_begins_and_once_when_it_is_over() {
         (12, false, [2, 1]),
     ] {
         advance(HOUR * hours).await;
-        stage.at_once("s").unwrap();
-        let refresh = stage.fetch().await;
+        test.token_now("s").unwrap();
+        let refresh = test.next_fetch().await;
         if succeeds {
             refresh.grant("two", HOUR * 24);
         } else {
-            refresh.fail(outage());
+            refresh.fail(transport_error());
         }
         settle().await;
         assert_eq!(logged(), wanted);
@@ -70,13 +70,13 @@ async fn an_outage_is_logged_once_when_it_begins_and_once_when_it_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fetch_logs_to_the_subscriber_of_the_caller_that_started_it() {
+async fn fetch_logs_to_the_subscriber_of_the_caller_that_started_it() {
     let (log, subscriber) = log_to_file();
-    let mut stage = Stage::holding("s", "one").await;
+    let mut test = CacheTest::with_token("s", "one").await;
     advance(HOUR / 2).await;
-    let call = async { stage.at_once("s") }.with_subscriber(subscriber).await;
+    let call = async { test.token_now("s") }.with_subscriber(subscriber).await;
     call.unwrap();
-    stage.fetch().await.fail(outage());
+    test.next_fetch().await.fail(transport_error());
     settle().await;
     let log = std::fs::read_to_string(log.path()).unwrap();
     assert!(log.contains("token refresh failed"), "{log}");

@@ -5,102 +5,102 @@ use futures::future::join_all;
 use super::*;
 
 #[tokio::test(start_paused = true)]
-async fn a_source_is_told_whether_somebody_waits() {
-    let mut stage = Stage::new();
-    let call = stage.call("s");
-    let exchange = stage.fetch().await;
-    assert_eq!(exchange.urgency, Urgency::Awaited);
-    exchange.grant("one", HOUR);
+async fn fetch_is_awaited_if_callers_wait_and_in_the_background_if_not() {
+    let mut test = CacheTest::new();
+    let call = test.call("s");
+    let fetch = test.next_fetch().await;
+    assert_eq!(fetch.urgency, Urgency::Awaited);
+    fetch.grant("one", HOUR);
     call.await.unwrap().unwrap();
     advance(HOUR / 2).await;
-    stage.at_once("s").unwrap();
-    assert_eq!(stage.fetch().await.urgency, Urgency::Background);
+    test.token_now("s").unwrap();
+    assert_eq!(test.next_fetch().await.urgency, Urgency::Background);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_cold_callers_share_one_exchange_and_its_token() {
-    let mut stage = Stage::new();
-    let calls: Vec<_> = (0..1000).map(|_| stage.call("s")).collect();
-    let exchange = stage.fetch().await;
-    stage.no_fetch().await;
-    exchange.grant("one", HOUR);
+async fn concurrent_cold_callers_share_one_fetch_and_its_token() {
+    let mut test = CacheTest::new();
+    let calls: Vec<_> = (0..1000).map(|_| test.call("s")).collect();
+    let fetch = test.next_fetch().await;
+    test.assert_no_fetch().await;
+    fetch.grant("one", HOUR);
     for call in join_all(calls).await {
         assert_eq!(call.unwrap().unwrap(), "one");
     }
-    stage.no_fetch().await;
+    test.assert_no_fetch().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_cold_callers_share_one_exchange_and_its_error() {
-    let mut stage = Stage::new();
-    let calls: Vec<_> = (0..1000).map(|_| stage.call("s")).collect();
-    stage.fetch().await.fail(outage());
+async fn concurrent_cold_callers_share_one_fetch_and_its_error() {
+    let mut test = CacheTest::new();
+    let calls: Vec<_> = (0..1000).map(|_| test.call("s")).collect();
+    test.next_fetch().await.fail(transport_error());
     for call in join_all(calls).await {
         assert_eq!(call.unwrap().unwrap_err().to_string(), "the endpoint is down");
     }
-    stage.no_fetch().await;
+    test.assert_no_fetch().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_exchange_for_one_key_delays_no_other() {
-    let mut stage = Stage::holding("blob", "one").await;
-    let slow = stage.call("vault");
-    let slow_exchange = stage.fetch().await;
-    assert_eq!(stage.at_once("blob").unwrap(), "one");
-    let other = stage.call("other");
-    let exchange = stage.fetch().await;
-    assert_eq!(exchange.scopes, "other");
-    exchange.grant("three", HOUR);
+async fn slow_fetch_for_one_key_does_not_delay_other_keys() {
+    let mut test = CacheTest::with_token("blob", "one").await;
+    let slow = test.call("vault");
+    let slow_fetch = test.next_fetch().await;
+    assert_eq!(test.token_now("blob").unwrap(), "one");
+    let other = test.call("other");
+    let fetch = test.next_fetch().await;
+    assert_eq!(fetch.scopes, "other");
+    fetch.grant("three", HOUR);
     assert_eq!(other.await.unwrap().unwrap(), "three");
     assert!(!slow.is_finished());
-    slow_exchange.grant("two", HOUR);
+    slow_fetch.grant("two", HOUR);
     assert_eq!(slow.await.unwrap().unwrap(), "two");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_caller_stops_nothing() {
-    let mut stage = Stage::new();
-    let call = stage.call("s");
-    let exchange = stage.fetch().await;
-    let follower = stage.call("s");
+async fn fetch_continues_when_its_caller_is_dropped() {
+    let mut test = CacheTest::new();
+    let call = test.call("s");
+    let fetch = test.next_fetch().await;
+    let follower = test.call("s");
     settle().await;
     call.abort();
     assert!(call.await.unwrap_err().is_cancelled());
-    exchange.grant("one", HOUR);
+    fetch.grant("one", HOUR);
     assert_eq!(follower.await.unwrap().unwrap(), "one");
-    assert_eq!(stage.at_once("s").unwrap(), "one");
+    assert_eq!(test.token_now("s").unwrap(), "one");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_gets_the_token_that_is_good_again_and_not_the_error_of_its_refresh() {
-    let mut stage = Stage::holding("s", "one").await;
-    stage.clock.move_wall(7200);
-    let call = stage.call("s");
-    let exchange = stage.fetch().await;
-    stage.clock.move_wall(-7200);
-    exchange.fail(outage());
+async fn waiter_gets_the_cached_token_if_it_is_usable_again_when_the_fetch_fails() {
+    let mut test = CacheTest::with_token("s", "one").await;
+    test.clock.move_wall(7200);
+    let call = test.call("s");
+    let fetch = test.next_fetch().await;
+    test.clock.move_wall(-7200);
+    fetch.fail(transport_error());
     assert_eq!(call.await.unwrap().unwrap(), "one");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_stays_silent_costs_its_callers_the_patience_of_the_cache_and_no_more() {
-    let mut stage = Stage::new();
+async fn waiters_get_an_error_when_the_source_exceeds_the_fetch_timeout() {
+    let mut test = CacheTest::new();
     let start = tokio::time::Instant::now();
-    let calls = [stage.call("s"), stage.call("s")];
-    let silent = stage.fetch().await;
+    let calls = [test.call("s"), test.call("s")];
+    let silent = test.next_fetch().await;
     for call in calls {
         assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Transport);
     }
     assert_eq!(start.elapsed(), Duration::from_secs(25));
-    assert!(silent.answer.is_closed(), "the source is dropped");
+    assert!(silent.result.is_closed(), "the source is dropped");
     advance(Duration::from_secs(1)).await;
-    let call = stage.call("s");
-    stage.fetch().await.grant("one", HOUR);
+    let call = test.call("s");
+    test.next_fetch().await.grant("one", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "one");
 }
 
 #[tokio::test]
-async fn a_source_that_panics_is_an_error_for_its_callers_and_no_hang() {
+async fn panic_in_the_source_is_an_error_for_its_callers() {
     let cache = Cache::new(
         Arc::new(PanickingSource),
         Arc::new(SystemClock::new()),
@@ -117,8 +117,11 @@ async fn a_source_that_panics_is_an_error_for_its_callers_and_no_hang() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_cannot_be_right_reaches_no_source() {
-    let mut stage = Stage::new();
-    assert_eq!(stage.at_once("a b").unwrap_err().kind(), ErrorKind::Configuration);
-    stage.no_fetch().await;
+async fn invalid_request_fails_without_a_fetch() {
+    let mut test = CacheTest::new();
+    assert_eq!(
+        test.token_now("a b").unwrap_err().kind(),
+        ErrorKind::Configuration
+    );
+    test.assert_no_fetch().await;
 }
