@@ -1,4 +1,4 @@
-//! Flows through the cache, with a paused clock and a source that each test answers by hand.
+//! Flows through the cache on a paused runtime. The test ends each fetch by hand.
 #![allow(clippy::disallowed_methods, reason = "tests start tasks")]
 
 use async_trait::async_trait;
@@ -14,17 +14,18 @@ mod runtimes;
 mod slots;
 mod waiters;
 
+#[path = "../../tests/support/runtime.rs"]
+#[allow(dead_code, unreachable_pub, reason = "integration tests use it too")]
+mod runtime;
+
 use super::*;
 use crate::clock::test_clock::TestClock;
 use crate::clock::{Moment, SystemClock};
 use crate::error::ErrorKind;
 use crate::exchange::{Grant, Urgency};
+use runtime::{paused_runtime, settle};
 
-const HOUR: Duration = Duration::from_secs(3600);
-
-const MAX_SLOTS: usize = 1000;
-
-/// A source whose every fetch waits for the test's answer.
+/// A source whose fetches wait for a result from the test.
 #[derive(Debug)]
 struct FakeSource {
     retries_when_awaited: bool,
@@ -32,6 +33,7 @@ struct FakeSource {
     fetches: mpsc::UnboundedSender<PendingFetch>,
 }
 
+/// A fetch in flight.
 struct PendingFetch {
     scopes: String,
     urgency: Urgency,
@@ -75,6 +77,7 @@ impl PendingFetch {
     }
 }
 
+/// A cache, its clock, and the fetches that it has started.
 struct CacheTest {
     cache: Arc<Cache>,
     clock: TestClock,
@@ -114,7 +117,7 @@ impl CacheTest {
         }
     }
 
-    /// A test whose cache holds the token `secret` for `scope`, good for an hour.
+    /// With a token for `scope` that expires in an hour and is refreshed in at most half an hour.
     async fn with_token(scope: &'static str, secret: &'static str) -> Self {
         let mut test = Self::new();
         let call = test.call(scope);
@@ -123,7 +126,7 @@ impl CacheTest {
         test
     }
 
-    /// A caller in a task of its own.
+    /// Starts a call in a task of its own.
     fn call(&self, scope: &'static str) -> tokio::task::JoinHandle<Result<String, Error>> {
         let cache = self.cache.clone();
         tokio::task::spawn(async move {
@@ -134,7 +137,7 @@ impl CacheTest {
         })
     }
 
-    /// A call that must be answered without waiting for anything.
+    /// Returns the result of a call that does not wait.
     #[track_caller]
     fn token_now(&self, scope: &str) -> Result<String, Error> {
         let scopes = [scope];
@@ -144,6 +147,13 @@ impl CacheTest {
         Ok(token.secret().to_owned())
     }
 
+    /// Returns the cached token if it is usable, and starts its refresh if that is due.
+    fn cached(&self, scope: &str) -> Option<AccessToken> {
+        self.cache
+            .cached(&TokenRequest::new(&[scope]), AccessToken::clone)
+    }
+
+    /// Waits until a fetch is started.
     async fn next_fetch(&mut self) -> PendingFetch {
         timeout(HOUR * 100, self.fetches.recv())
             .await
@@ -151,13 +161,9 @@ impl CacheTest {
             .unwrap()
     }
 
-    /// Calls for `scope`, and grants a token if that starts a fetch; returns whether it did.
+    /// Grants a token for `scope` if none is cached; returns whether that took a fetch.
     async fn fetch_if_missing(&mut self, scope: &str) -> bool {
-        if self
-            .cache
-            .cached(&TokenRequest::new(&[scope]), AccessToken::clone)
-            .is_some()
-        {
+        if self.cached(scope).is_some() {
             return false;
         }
         let (cache, scope) = (self.cache.clone(), scope.to_owned());
@@ -178,21 +184,7 @@ impl CacheTest {
     }
 }
 
-fn paused_runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap()
-}
-
-/// Lets all tasks run until they wait.
-async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
+/// Returns a log file and the subscriber that writes it.
 fn log_to_file() -> (
     tempfile::NamedTempFile,
     impl tracing::Subscriber + Send + Sync + 'static,
@@ -209,6 +201,7 @@ fn transport_error() -> Error {
     Error::transport("the endpoint is down")
 }
 
+/// A source with a bug.
 #[derive(Debug)]
 struct PanickingSource;
 
@@ -218,3 +211,8 @@ impl TokenSource for PanickingSource {
         panic!("a bug in the source");
     }
 }
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// The default of the credentials.
+const MAX_SLOTS: usize = 1000;

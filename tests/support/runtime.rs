@@ -1,4 +1,4 @@
-//! Tokio runtimes, and how to let them come to rest.
+//! Tokio runtimes, and how to run their tasks until all of them wait.
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -10,6 +10,14 @@ pub fn multi_thread() -> Runtime {
     Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
+        .build()
+        .unwrap()
+}
+
+pub fn paused_runtime() -> Runtime {
+    Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
         .build()
         .unwrap()
 }

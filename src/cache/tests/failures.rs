@@ -1,4 +1,4 @@
-//! When a failed fetch is repeated: the pause of a refresh, and the cooldown of a key without a token.
+//! When a failed fetch is repeated: after the pause of a refresh, or after the cooldown of a key without a token.
 
 use super::*;
 
@@ -116,7 +116,7 @@ async fn failed_refresh_is_not_repeated_before_retry_after() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cooldown_doubles_up_to_30_seconds_and_honors_retry_after() {
+async fn cooldown_doubles_up_to_30_seconds_until_a_fetch_succeeds() {
     let mut test = CacheTest::new();
     for pause in [1, 2, 4, 8, 16, 30, 30] {
         let call = test.call("s");
@@ -139,6 +139,18 @@ async fn cooldown_doubles_up_to_30_seconds_and_honors_retry_after() {
     test.next_fetch().await.grant("one", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "one");
 
+    advance(HOUR).await;
+    let call = test.call("s");
+    test.next_fetch().await.fail(transport_error());
+    call.await.unwrap().unwrap_err();
+    advance(Duration::from_secs(1)).await;
+    test.call("s");
+    test.next_fetch().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn cooldown_lasts_as_long_as_retry_after() {
+    let mut test = CacheTest::with_token("s", "one").await;
     advance(HOUR).await;
     let call = test.call("s");
     test.next_fetch()

@@ -49,11 +49,7 @@ async fn newer_token_replaces_an_older_one_even_if_it_expires_sooner() {
 #[tokio::test(start_paused = true)]
 async fn refresh_on_is_updated_when_a_refresh_fails() {
     let mut test = CacheTest::with_token("s", "one").await;
-    let token = test
-        .cache
-        .token(&TokenRequest::new(&["s"]), AccessToken::clone)
-        .await
-        .unwrap();
+    let token = test.cached("s").unwrap();
     let until_refresh = token
         .refresh_on()
         .duration_since(test.clock.now().system_time)
@@ -66,11 +62,7 @@ async fn refresh_on_is_updated_when_a_refresh_fails() {
     test.token_now("s").unwrap();
     test.next_fetch().await.fail(transport_error());
     settle().await;
-    let token = test
-        .cache
-        .token(&TokenRequest::new(&["s"]), AccessToken::clone)
-        .await
-        .unwrap();
+    let token = test.cached("s").unwrap();
     let until_refresh = token
         .refresh_on()
         .duration_since(test.clock.now().system_time)
@@ -85,7 +77,7 @@ async fn token_expired_on_arrival_does_not_replace_a_usable_one() {
     assert_eq!(test.token_now("s").unwrap(), "one");
     let refresh = test.next_fetch().await;
     advance(Duration::from_secs(6)).await;
-    refresh.grant("dead", Duration::from_secs(5));
+    refresh.grant("expired", Duration::from_secs(5));
     settle().await;
     assert_eq!(test.token_now("s").unwrap(), "one");
     test.assert_no_fetch().await;
@@ -101,7 +93,7 @@ async fn key_cools_down_when_two_tokens_in_a_row_expire_on_arrival() {
     for _ in 0..2 {
         let fetch = test.next_fetch().await;
         advance(Duration::from_secs(6)).await;
-        fetch.grant("dead", Duration::from_secs(5));
+        fetch.grant("expired", Duration::from_secs(5));
     }
     assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Transport);
     test.token_now("s").unwrap_err();
@@ -115,7 +107,7 @@ async fn token_expired_on_arrival_is_fetched_again_if_the_wall_clock_is_set_back
     let fetch = test.next_fetch().await;
     advance(Duration::from_secs(6)).await;
     test.clock.move_wall(-3600);
-    fetch.grant("dead", Duration::from_secs(5));
+    fetch.grant("expired", Duration::from_secs(5));
     test.next_fetch().await.grant("two", HOUR);
     assert_eq!(call.await.unwrap().unwrap(), "two");
 }

@@ -7,7 +7,7 @@ use super::*;
 #[tokio::test(start_paused = true)]
 async fn outage_is_invisible_to_callers_until_the_token_expires() {
     let mut test = CacheTest::with_token("s", "one").await;
-    let mut tries = 0;
+    let mut refreshes = 0;
     for _second in 0..3599 {
         advance(Duration::from_secs(1)).await;
         assert_eq!(test.token_now("s").unwrap(), "one");
@@ -15,12 +15,12 @@ async fn outage_is_invisible_to_callers_until_the_token_expires() {
         if let Ok(refresh) = test.fetches.try_recv() {
             refresh.fail(transport_error());
             settle().await;
-            tries += 1;
+            refreshes += 1;
         }
     }
     assert!(
-        (6..=18).contains(&tries),
-        "few tries at first, one every 30 s in the last five minutes, and not {tries}"
+        (6..=18).contains(&refreshes),
+        "{refreshes} refreshes; few at first, then one in 30 s in the last five minutes"
     );
     advance(Duration::from_secs(1)).await;
     let call = test.call("s");
@@ -30,12 +30,8 @@ async fn outage_is_invisible_to_callers_until_the_token_expires() {
 
 #[tokio::test(start_paused = true)]
 async fn outage_is_logged_once_when_it_begins_and_once_when_it_ends() {
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let subscriber = tracing_subscriber::fmt()
-        .with_ansi(false)
-        .with_writer(Arc::new(log.reopen().unwrap()))
-        .finish();
-    let _watch = tracing::subscriber::set_default(subscriber);
+    let (log, subscriber) = log_to_file();
+    let _default = tracing::subscriber::set_default(subscriber);
     let logged = || {
         let text = std::fs::read_to_string(log.path()).unwrap();
         [
@@ -48,7 +44,7 @@ async fn outage_is_logged_once_when_it_begins_and_once_when_it_ends() {
     let call = test.call("s");
     test.next_fetch().await.grant("one", HOUR * 24);
     call.await.unwrap().unwrap();
-    // When each refresh is tried, how it ends, and how many of either line there are by then.
+    // Hours until the refresh, whether it succeeds, and how often each line has been logged by then.
     for (hours, succeeds, wanted) in [
         (12, false, [1, 0]),
         (1, false, [1, 0]),

@@ -1,4 +1,4 @@
-//! What becomes of a fetch when its runtime shuts down, stands still, or is not there.
+//! Fetches whose runtime shuts down, is no longer driven, or is missing.
 
 use super::*;
 
@@ -37,10 +37,10 @@ fn fetch_is_restarted_when_its_runtime_shuts_down() {
 
 #[test]
 fn fetch_is_restarted_when_its_runtime_is_no_longer_driven() {
-    let (frozen, driven) = (paused_runtime(), paused_runtime());
-    let test = frozen.block_on(async {
+    let (stopped, driven) = (paused_runtime(), paused_runtime());
+    let test = stopped.block_on(async {
         let test = CacheTest::new();
-        // Polled once: the fetch is started, and its runtime never runs again.
+        // Starts the fetch, whose runtime is not driven any more.
         let scopes = ["s"];
         let request = TokenRequest::new(&scopes);
         assert!(futures::FutureExt::now_or_never(test.cache.token(&request, AccessToken::clone)).is_none());
@@ -59,7 +59,7 @@ fn fetch_is_restarted_when_its_runtime_is_no_longer_driven() {
 fn lost_fetch_is_not_started_when_its_runtime_is_driven_again() {
     let runtime = paused_runtime();
     let mut test = runtime.block_on(CacheTest::with_token("s", "one"));
-    // A call that does not wait is all that is polled: not the refresh that it starts.
+    // Drives only the call, not the refresh that it starts.
     let call = |test: &CacheTest| runtime.block_on(async { test.token_now("s") }).unwrap();
     let wait = |seconds| runtime.block_on(advance(Duration::from_secs(seconds)));
     wait(1800);
@@ -76,8 +76,8 @@ fn lost_fetch_is_not_started_when_its_runtime_is_driven_again() {
 
 #[test]
 fn fetch_is_restarted_when_a_panic_drops_its_runtime() {
-    let (dying, driven) = (paused_runtime(), paused_runtime());
-    let (mut test, _pending) = dying.block_on(async {
+    let (dropped, driven) = (paused_runtime(), paused_runtime());
+    let (mut test, _pending) = dropped.block_on(async {
         let mut test = CacheTest::new();
         let _caller = test.call("s");
         let pending = test.next_fetch().await;
@@ -89,7 +89,7 @@ fn fetch_is_restarted_when_a_panic_drops_its_runtime() {
         (waiting,)
     });
     let panic = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let _dying = dying;
+        let _dropped = dropped;
         panic!("a bug elsewhere");
     }));
     panic.unwrap_err();
@@ -102,8 +102,8 @@ fn fetch_is_restarted_when_a_panic_drops_its_runtime() {
 
 #[test]
 fn lost_fetch_that_ends_late_does_not_end_the_fetch_that_replaced_it() {
-    let (frozen, driven) = (paused_runtime(), paused_runtime());
-    let (mut test, late) = frozen.block_on(async {
+    let (stopped, driven) = (paused_runtime(), paused_runtime());
+    let (mut test, late) = stopped.block_on(async {
         let mut test = CacheTest::new();
         let _caller = test.call("s");
         let late = test.next_fetch().await;
@@ -115,12 +115,9 @@ fn lost_fetch_that_ends_late_does_not_end_the_fetch_that_replaced_it() {
         late.grant("late", HOUR);
         (call, second)
     });
-    frozen.block_on(settle());
+    stopped.block_on(settle());
     driven.block_on(async {
-        let token = test
-            .cache
-            .cached(&TokenRequest::new(&["s"]), AccessToken::clone)
-            .unwrap();
+        let token = test.cached("s").unwrap();
         assert_eq!(token.secret(), "late");
         test.cache.invalidate(&token);
         let next = test.call("s");

@@ -17,11 +17,11 @@ async fn slots_are_limited_and_a_slot_with_a_fetch_in_flight_is_kept() {
                 .await
                 .map(|_| ())
         });
-        test.next_fetch().await.grant("filler", HOUR);
+        test.next_fetch().await.grant("token", HOUR);
         call.await.unwrap().unwrap();
     }
     assert!(test.cache.slots.load().len() <= MAX_SLOTS);
-    assert_eq!(test.token_now(scopes.last().unwrap()).unwrap(), "filler");
+    assert_eq!(test.token_now(scopes.last().unwrap()).unwrap(), "token");
     let follower = test.call("in-flight");
     test.assert_no_fetch().await;
     fetch.grant("one", HOUR);
@@ -45,14 +45,18 @@ async fn slots_above_the_limit_are_evicted_once_their_fetches_end() {
         }));
         fetches.push(test.next_fetch().await);
     }
-    assert_eq!(test.cache.slots.load().len(), MAX_SLOTS * 2, "each is in use");
+    assert_eq!(
+        test.cache.slots.load().len(),
+        MAX_SLOTS * 2,
+        "each has a fetch in flight"
+    );
     for fetch in fetches {
-        fetch.grant("filler", HOUR);
+        fetch.grant("token", HOUR);
     }
     for call in calls {
         call.await.unwrap().unwrap();
     }
-    let call = test.call("one-more");
+    let call = test.call("another");
     test.next_fetch().await.grant("one", HOUR);
     call.await.unwrap().unwrap();
     assert!(test.cache.slots.load().len() <= MAX_SLOTS);

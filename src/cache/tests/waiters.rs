@@ -92,7 +92,7 @@ async fn waiters_get_an_error_when_the_source_exceeds_the_fetch_timeout() {
         assert_eq!(call.await.unwrap().unwrap_err().kind(), ErrorKind::Transport);
     }
     assert_eq!(start.elapsed(), Duration::from_secs(25));
-    assert!(silent.result.is_closed(), "the source is dropped");
+    assert!(silent.result.is_closed(), "the fetch is dropped");
     advance(Duration::from_secs(1)).await;
     let call = test.call("s");
     test.next_fetch().await.grant("one", HOUR);
