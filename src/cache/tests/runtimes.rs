@@ -129,6 +129,28 @@ fn lost_fetch_that_ends_late_does_not_end_the_fetch_that_replaced_it() {
 }
 
 #[test]
+fn lost_fetch_that_ends_late_does_not_replace_a_newer_token() {
+    let (stopped, driven) = (paused_runtime(), paused_runtime());
+    let (mut test, late) = stopped.block_on(async {
+        let mut test = CacheTest::new();
+        let _caller = test.call("s");
+        let late = test.next_fetch().await;
+        (test, late)
+    });
+    driven.block_on(async {
+        let call = test.call("s");
+        test.next_fetch().await.grant("newer", HOUR);
+        assert_eq!(call.await.unwrap().unwrap(), "newer");
+    });
+    late.grant("older", HOUR);
+    stopped.block_on(settle());
+    driven.block_on(async {
+        assert_eq!(test.token_now("s").unwrap(), "newer");
+        test.assert_no_fetch().await;
+    });
+}
+
+#[test]
 fn fetch_without_a_runtime_is_a_configuration_error() {
     let runtime = paused_runtime();
     let test = runtime.block_on(CacheTest::with_token("s", "one"));
