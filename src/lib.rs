@@ -40,6 +40,10 @@ pub mod _documentation;
 #[doc(hidden)]
 pub mod fuzz;
 
+// So that unit tests can include the clock of the integration tests.
+#[cfg(test)]
+extern crate self as entra_workload;
+
 pub use assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
 pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 #[cfg(feature = "default-credential")]

@@ -92,7 +92,8 @@ fn lib_rs_lists_the_rooms_from_the_ground_up_and_does_nothing() {
             .collect();
         match words[..] {
             ["mod", room] => floors.push(floor(room).expect(room)),
-            ["use", ..] => {}
+            // `extern crate self` is for the clock of the tests.
+            ["use", ..] | ["extern", "crate", "self", ..] => {}
             _ => panic!("neither a room nor a name from one: {words:?}"),
         }
     }

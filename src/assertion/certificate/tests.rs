@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::der::Certificate;
 use super::*;
 use crate::clock::SystemClock;
+use crate::clock::test_clock::TestClock;
 use crate::error::ErrorKind;
 
 #[test]
@@ -308,11 +309,13 @@ fn source(path: &Path, password: Option<&str>) -> Source {
 }
 
 fn in_memory(name: &str, sends_chain: bool) -> Source {
+    let clock = TestClock::stopped();
+    clock.set_wall(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
     Source {
         origin: CertificateOrigin::Bytes(Arc::new(fixture(name).into())),
         password: Some(PASSWORD.into()),
         sends_chain,
-        clock: Arc::new(Stopped),
+        clock: Arc::new(clock),
         last: Mutex::new(None),
     }
 }
@@ -353,18 +356,6 @@ fn blocks(pem: &str) -> Vec<String> {
 fn der(block: &str) -> Vec<u8> {
     let base64: String = block.lines().filter(|line| !line.starts_with("-----")).collect();
     STANDARD.decode(base64).unwrap()
-}
-
-#[derive(Debug)]
-struct Stopped;
-
-impl Clock for Stopped {
-    fn now(&self) -> crate::clock::Moment {
-        crate::clock::Moment {
-            system_time: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
-            ..SystemClock::new().now()
-        }
-    }
 }
 
 const PASSWORD: &str = "planted-password";

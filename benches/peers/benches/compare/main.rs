@@ -13,7 +13,9 @@
     reason = "a benchmark reads the clock, starts tasks, and makes its own HTTP client"
 )]
 
-mod clocks;
+#[path = "../../../../tests/support/clock.rs"]
+#[allow(dead_code, reason = "the tests use more of it")]
+mod clock;
 mod cold_start;
 mod credentials;
 mod endpoint;
@@ -34,7 +36,7 @@ use azure_core::time::OffsetDateTime;
 use entra_workload::SystemClock;
 use tokio::runtime::Runtime;
 
-use clocks::Ahead;
+use clock::TestClock;
 use credentials::Pod;
 use endpoint::{Behaviour, Endpoint};
 use herd::Herd;
@@ -252,7 +254,7 @@ fn cached(report: &mut Report, pod: &Pod, effort: &Effort) {
 async fn during_exchanges(report: &mut Report, pod: &Pod, effort: &Effort) {
     let mut refresh: [Vec<Duration>; 3] = Default::default();
     for _ in 0..effort.refreshes {
-        let (endpoint, clock) = (Endpoint::granting(), Ahead::default());
+        let (endpoint, clock) = (Endpoint::granting(), TestClock::new());
         let ours = credentials::native(pod.ours(&endpoint, clock.clone()), &endpoint);
         let due = async || clock.advance(PAST_HALF_THE_LIFE);
         refresh[0].extend(refresh::during_refresh(&ours, &endpoint, due).await);
