@@ -7,24 +7,27 @@
 //! The parser is no part of the public API, so the task of the exchange, its form and its ids are in the figures too; they are
 //! the same in all three.
 #![allow(
+    dead_code,
     missing_docs,
+    unreachable_pub,
     clippy::unwrap_used,
     clippy::disallowed_methods,
     reason = "a benchmark"
 )]
 
+#[path = "../tests/support/clock.rs"]
+mod clock;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use entra_workload::{
-    AssertionRequest, ClientAssertionCredential, Clock, Environment, Error, Moment, Secret, SystemClock,
-    Transport,
-};
+use entra_workload::{AssertionRequest, ClientAssertionCredential, Environment, Error, Secret, Transport};
 use tokio::runtime::Runtime;
+
+use clock::TestClock;
 
 /// An Entra in the same process that always says the same.
 #[derive(Clone, Debug)]
@@ -42,26 +45,7 @@ impl Transport for Entra {
     }
 }
 
-/// Goes on by two hours at a time, between two calls, so that no answer, good or bad, is remembered.
-#[derive(Clone, Debug)]
-struct Leaps {
-    start: Moment,
-    leaps: Arc<AtomicU32>,
-}
-
-impl Leaps {
-    fn leap(&self) {
-        self.leaps.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Clock for Leaps {
-    fn now(&self) -> Moment {
-        self.start + Duration::from_secs(7200) * self.leaps.load(Ordering::Relaxed)
-    }
-}
-
-fn credential(status: u16, body: String, clock: Leaps) -> Arc<ClientAssertionCredential> {
+fn credential(status: u16, body: String, clock: TestClock) -> Arc<ClientAssertionCredential> {
     ClientAssertionCredential::builder()
         .environment(Environment::default())
         .tenant_id("tenant")
@@ -92,14 +76,12 @@ fn reply(criterion: &mut Criterion) {
             "<html><body>Sign in</body></html>".repeat(100),
         ),
     ] {
-        let clock = Leaps {
-            start: SystemClock::new().now(),
-            leaps: Arc::default(),
-        };
+        let clock = TestClock::stopped();
         let credential = credential(status, body, clock.clone());
         group.bench_function(name, |bencher| {
             bencher.to_async(&runtime).iter(async || {
-                clock.leap();
+                // No token or error of an earlier iteration is cached any more.
+                clock.advance(Duration::from_secs(7200));
                 let outcome = credential.token(&[SCOPE]).await;
                 assert_eq!(outcome.is_ok(), status == 200);
             });

@@ -17,13 +17,16 @@ use entra_workload::{
 };
 use futures::FutureExt;
 use http::Request;
-use support::{BLOB, CLIENT_ID, Endpoint, MovableClock, Pod, TENANT_ID, VAULT, pair};
-use tokio::runtime::{Builder, Runtime};
+use support::clock::TestClock;
+use support::identifiers::{BLOB, CLIENT_ID, TENANT_ID, VAULT};
+use support::pod::PodDirectory;
+use support::runtime::current_thread;
+use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test]
 async fn a_cached_token_is_read_without_an_allocation() {
-    let pod = Pod::new();
-    let (transport, mut endpoint) = pair();
+    let pod = PodDirectory::new();
+    let (transport, mut endpoint) = fake_endpoint();
     let credential = WorkloadIdentityCredential::builder()
         .environment(pod.environment())
         .transport(transport)
@@ -48,8 +51,8 @@ async fn a_cached_token_is_read_without_an_allocation() {
 #[test]
 fn exchanges_leave_nothing_behind() {
     let runtime = current_thread();
-    let (transport, mut endpoint) = pair();
-    let clock = MovableClock::new();
+    let (transport, mut endpoint) = fake_endpoint();
+    let clock = TestClock::stopped();
     let credential = ClientAssertionCredential::builder()
         .tenant_id(TENANT_ID)
         .client_id(CLIENT_ID)
@@ -70,7 +73,7 @@ fn exchanges_leave_nothing_behind() {
 }
 
 /// A cold call that fails, one that brings a token, a refresh that fails, one that does not, and an invalidation.
-async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut Endpoint, clock: &MovableClock) {
+async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut FakeEndpoint, clock: &TestClock) {
     let secret = "t".repeat(1800);
     let call = || async { credential.token(&[VAULT]).await };
     let (outcome, ()) = futures::join!(call(), async {
@@ -85,11 +88,11 @@ async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut Endpo
     clock.advance(Duration::from_secs(1800));
     call().await.unwrap();
     endpoint.request().await.reply(503, &[], "");
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
     clock.advance(Duration::from_secs(60));
     call().await.unwrap();
     endpoint.request().await.grant(&secret, 3600);
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
     credential.invalidate(&call().await.unwrap());
     let (outcome, ()) = futures::join!(call(), async {
         endpoint.request().await.grant(&secret, 60);
@@ -135,8 +138,4 @@ fn endless(begins: &'static str, goes_on: &'static str) -> String {
         while stream.write_all(much.as_bytes()).is_ok() {}
     });
     url
-}
-
-fn current_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
 }

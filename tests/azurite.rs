@@ -10,20 +10,22 @@
     reason = "a test that fails may panic, and a test's module is nobody's API"
 )]
 
-mod azurite_process;
-mod sample;
-mod sdk;
+mod support;
+
+use std::sync::Arc;
 
 use azure_core::error::ErrorKind;
 use azure_core::http::{Body, StatusCode, Url};
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use bytes::Bytes;
+use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Pod};
 use futures::TryStreamExt as _;
 use tokio::fs;
 
-use self::azurite_process::Azurite;
-use self::sample::Sample;
+use support::azurite::Azurite;
+use support::sample::{Sample, example};
+use support::sdk::client_options;
 
 /// Azurite on a free port, the emulator whose tokens it reads, and a pod.
 struct Cluster {
@@ -43,14 +45,23 @@ impl Cluster {
         }
     }
 
+    /// The credential that the SDK's clients would make from the pod's environment.
+    fn credential(&self) -> Arc<WorkloadIdentityCredential> {
+        let roots = self.emulator.ca_certificate_pem().as_bytes();
+        WorkloadIdentityCredential::builder()
+            .environment(Environment::from_iter(self.pod.variables()))
+            .transport(HttpTransport::with_root_certificates(roots).unwrap())
+            .build()
+            .unwrap()
+    }
+
     fn container(&self, name: &str) -> BlobContainerClient {
         let options = BlobContainerClientOptions {
-            client_options: sdk::client_options(&self.azurite.ca_certificate),
+            client_options: client_options(&self.azurite.ca_certificate),
             ..Default::default()
         };
         let url = Url::parse(&format!("{}/{name}", self.azurite.account_url)).unwrap();
-        let credential = sdk::credential(&self.emulator, &self.pod);
-        BlobContainerClient::new(url, Some(credential), Some(options)).unwrap()
+        BlobContainerClient::new(url, Some(self.credential()), Some(options)).unwrap()
     }
 }
 
@@ -91,8 +102,8 @@ async fn the_sdk_uploads_lists_downloads_and_deletes() {
 #[ignore = "needs Azurite: run scripts/azurite"]
 async fn a_token_for_another_resource_is_refused() {
     let cluster = Cluster::start().await;
-    let credential = sdk::credential(&cluster.emulator, &cluster.pod);
-    let token = credential
+    let token = cluster
+        .credential()
         .token(&["https://vault.azure.net/.default"])
         .await
         .unwrap();
@@ -155,7 +166,8 @@ async fn the_sample_program_runs_unchanged() {
     fs::write(&roots, both).await.unwrap();
     let content = pattern(9 << 20);
     fs::write(directory.join("july.bin"), &content).await.unwrap();
-    let blob = Sample::new("blob", &cluster.pod, &roots, directory)
+    let blob = Sample::new(example("blob"), &roots, directory)
+        .variables(cluster.pod.variables())
         .variable("AZURE_STORAGE_ACCOUNT_URL", &cluster.azurite.account_url)
         .variable("AZURE_STORAGE_CONTAINER", "reports");
     let uploaded = blob.run(["upload", "july.bin"]).await;

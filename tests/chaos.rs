@@ -12,23 +12,26 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use entra_workload::{
-    AssertionRequest, ClientAssertionCredential, ClientAssertionCredentialBuilder, Clock, Error, ErrorKind,
-    HttpTransport, Moment, Secret, SystemClock, Transport,
+    AssertionRequest, ClientAssertionCredential, ClientAssertionCredentialBuilder, Error, ErrorKind,
+    HttpTransport, Secret, Transport,
 };
 use futures::FutureExt;
 use futures::future::join_all;
 use http::{Request, Response};
-use tokio::runtime::{Builder, Runtime};
 use tokio::time::advance;
 
-use support::{CLIENT_ID, Endpoint, Exchange, RuntimeClock, TENANT_ID, VAULT, is_safe, pair};
+use support::clock::TestClock;
+use support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
+use support::log::{assert_no_secret, watch_for_secrets};
+use support::runtime::{current_thread, multi_thread, settle};
+use support::transport::{FakeEndpoint, SentRequest, fake_endpoint};
 
 /// What happens around a call that is dropped after any of these.
 #[derive(Clone, Copy, PartialEq)]
@@ -44,7 +47,7 @@ async fn a_caller_dropped_at_any_point_costs_the_next_one_no_further_exchange() 
     use Step::{Grant, Poll, Refuse, Wait};
     let steps = [Poll, Poll, Refuse, Poll, Wait, Poll, Grant, Poll];
     for dropped_after in 1..=steps.len() {
-        let (credential, mut endpoint) = subject(Arc::new(RuntimeClock::new()));
+        let (credential, mut endpoint) = subject(TestClock::new());
         let mut call = Some(Box::pin(credential.token(&[VAULT])));
         for (n, step) in steps.into_iter().enumerate() {
             if n == dropped_after {
@@ -69,7 +72,7 @@ async fn a_caller_dropped_at_any_point_costs_the_next_one_no_further_exchange() 
             "planted-token",
             "{dropped_after}"
         );
-        endpoint.is_idle().await;
+        endpoint.assert_no_request().await;
     }
 }
 
@@ -118,7 +121,7 @@ fn a_credential_serves_one_runtime_after_another_with_one_token() {
 
 #[test]
 fn a_refresh_that_dies_with_its_runtime_is_begun_again() {
-    let clock = Arc::new(HandClock::default());
+    let clock = TestClock::stopped();
     let (credential, mut endpoint) = subject(clock.clone());
     current_thread().block_on(first_token(&credential, &mut endpoint));
 
@@ -179,7 +182,7 @@ fn two_runtimes_at_once_share_one_exchange() {
 
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_the_users_source_is_an_error_and_the_next_call_works() {
-    let (transport, mut endpoint) = pair();
+    let (transport, mut endpoint) = fake_endpoint();
     let panics = Arc::new(AtomicBool::new(true));
     let source = {
         let panics = panics.clone();
@@ -193,14 +196,14 @@ async fn a_panic_in_the_users_source_is_an_error_and_the_next_call_works() {
     };
     let credential = builder()
         .transport(transport)
-        .clock(RuntimeClock::new())
+        .clock(TestClock::new())
         .assertion(source)
         .build()
         .unwrap();
     for _ in 0..3 {
         let error = credential.token(&[VAULT]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Assertion);
-        is_safe(&error);
+        assert_no_secret(&error);
     }
     panics.store(false, Ordering::SeqCst);
     let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
@@ -228,12 +231,12 @@ async fn a_panic_in_the_users_source_is_an_error_and_the_next_call_works() {
 
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
-    let clock = Arc::new(HandClock::default());
+    let clock = TestClock::stopped();
     let (credential, mut endpoint) = subject(clock.clone());
     first_token(&credential, &mut endpoint).await;
     clock.move_wall(-7200);
     assert_eq!(at_once(&credential).secret(), "planted-token");
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 
     clock.advance(Duration::from_secs(1800));
     assert_eq!(at_once(&credential).secret(), "planted-token");
@@ -247,12 +250,12 @@ async fn a_wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
     clock.advance(Duration::from_secs(60));
     at_once(&credential);
     settle().await;
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wall_clock_set_forward_two_hours_and_back_costs_one_exchange() {
-    let clock = Arc::new(HandClock::default());
+    let clock = TestClock::stopped();
     let (credential, mut endpoint) = subject(clock.clone());
     first_token(&credential, &mut endpoint).await;
     clock.move_wall(7200);
@@ -272,7 +275,7 @@ async fn a_wall_clock_set_forward_two_hours_and_back_costs_one_exchange() {
 /// Only the wall clock goes on while a machine sleeps.
 #[tokio::test(start_paused = true)]
 async fn a_machine_that_slept_past_the_expiry_wakes_to_an_exchange() {
-    let clock = Arc::new(HandClock::default());
+    let clock = TestClock::stopped();
     let (credential, mut endpoint) = subject(clock.clone());
     first_token(&credential, &mut endpoint).await;
     clock.move_wall(3600);
@@ -285,12 +288,12 @@ async fn a_machine_that_slept_past_the_expiry_wakes_to_an_exchange() {
             .iter()
             .all(|token| token.as_ref().unwrap().secret() == "planted-successor")
     );
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_token_that_expired_while_the_machine_slept_with_it_half_received_is_not_given() {
-    let clock = Arc::new(HandClock::default());
+    let clock = TestClock::stopped();
     let (credential, mut endpoint) = subject(clock.clone());
     let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
         let sent_before = endpoint.request().await;
@@ -303,7 +306,7 @@ async fn a_token_that_expired_while_the_machine_slept_with_it_half_received_is_n
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_never_answers_delays_nobody_who_has_a_token() {
-    let (transport, mut endpoint) = pair();
+    let (transport, mut endpoint) = fake_endpoint();
     let hangs = Arc::new(AtomicBool::new(false));
     let source = {
         let hangs = hangs.clone();
@@ -319,7 +322,7 @@ async fn a_source_that_never_answers_delays_nobody_who_has_a_token() {
     };
     let credential = builder()
         .transport(transport)
-        .clock(RuntimeClock::new())
+        .clock(TestClock::new())
         .assertion(source)
         .build()
         .unwrap();
@@ -365,20 +368,20 @@ fn builder() -> ClientAssertionCredentialBuilder {
 }
 
 /// A credential, and the endpoint that a test answers by hand.
-fn subject(clock: Arc<dyn Clock>) -> (Arc<ClientAssertionCredential>, Endpoint) {
-    let (transport, endpoint) = pair();
+fn subject(clock: TestClock) -> (Arc<ClientAssertionCredential>, FakeEndpoint) {
+    let (transport, endpoint) = fake_endpoint();
     let credential = builder()
         .transport(transport)
-        .clock(SharedClock(clock))
+        .clock(clock)
         .assertion(async |_: AssertionRequest| Ok(Secret::from("planted-assertion")))
         .build()
         .unwrap();
     (credential, endpoint)
 }
 
-async fn first_token(credential: &ClientAssertionCredential, endpoint: &mut Endpoint) {
+async fn first_token(credential: &ClientAssertionCredential, endpoint: &mut FakeEndpoint) {
     let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
-        let request: Exchange = endpoint.request().await;
+        let request: SentRequest = endpoint.request().await;
         request.grant("planted-token", 3600);
     });
     assert_eq!(token.unwrap().secret(), "planted-token");
@@ -391,78 +394,6 @@ fn at_once(credential: &ClientAssertionCredential) -> entra_workload::AccessToke
         .now_or_never()
         .expect("the call waits")
         .unwrap()
-}
-
-/// Lets all tasks run until they wait.
-async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
-fn multi_thread() -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-fn current_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-#[derive(Debug)]
-struct SharedClock(Arc<dyn Clock>);
-
-impl Clock for SharedClock {
-    fn now(&self) -> Moment {
-        self.0.now()
-    }
-}
-
-/// Stands still; a test moves both its clocks, or only the one on the wall.
-#[derive(Debug)]
-struct HandClock {
-    start: Moment,
-    passed: AtomicI64,
-    wall_is_off_by: AtomicI64,
-}
-
-impl Default for HandClock {
-    fn default() -> Self {
-        Self {
-            start: SystemClock::new().now(),
-            passed: AtomicI64::new(0),
-            wall_is_off_by: AtomicI64::new(0),
-        }
-    }
-}
-
-impl HandClock {
-    fn advance(&self, by: Duration) {
-        self.passed
-            .fetch_add(i64::try_from(by.as_secs()).unwrap(), Ordering::SeqCst);
-    }
-
-    fn move_wall(&self, seconds: i64) {
-        self.wall_is_off_by.fetch_add(seconds, Ordering::SeqCst);
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> Moment {
-        let passed = Duration::from_secs(self.passed.load(Ordering::SeqCst).unsigned_abs());
-        let now = self.start + passed;
-        let off_by = self.wall_is_off_by.load(Ordering::SeqCst);
-        let distance = Duration::from_secs(off_by.unsigned_abs());
-        let system_time = if off_by < 0 {
-            now.system_time - distance
-        } else {
-            now.system_time + distance
-        };
-        Moment { system_time, ..now }
-    }
 }
 
 /// Answers every request at once with a token that is the scope.
@@ -491,7 +422,7 @@ struct Call(TcpStream);
 
 impl Server {
     fn start() -> Self {
-        support::watch_for_secrets();
+        watch_for_secrets();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (sender, requests) = mpsc::channel();

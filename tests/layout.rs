@@ -16,9 +16,10 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// From the ground up: a room uses those of the lines before its own.
-const ROOMS: [&[&str]; 10] = [
+const ROOMS: [&[&str]; 11] = [
     &["blocking", "error", "token", "uuid"],
-    &["clock", "env", "transport"],
+    &["clock", "crypto", "env"],
+    &["transport"],
     &["authority"],
     &["assertion"],
     &["exchange"],
@@ -26,7 +27,7 @@ const ROOMS: [&[&str]; 10] = [
     &["sdk"],
     &["credential"],
     &["chain"],
-    &["fuzz"],
+    &["_documentation", "fuzz"],
 ];
 
 #[test]
@@ -91,7 +92,8 @@ fn lib_rs_lists_the_rooms_from_the_ground_up_and_does_nothing() {
             .collect();
         match words[..] {
             ["mod", room] => floors.push(floor(room).expect(room)),
-            ["use", ..] => {}
+            // `extern crate self` is for the clock of the tests.
+            ["use", ..] | ["extern", "crate", "self", ..] => {}
             _ => panic!("neither a room nor a name from one: {words:?}"),
         }
     }

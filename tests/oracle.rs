@@ -25,8 +25,10 @@ use entra_workload::{
     self as ours, AssertionRequest, Clock as _, Environment, ErrorKind, SdkTransport, Secret, SystemClock,
 };
 
-use support::sdk::{SdkClient, Sent};
-use support::{BLOB, CLIENT_ID, TENANT_ID, VAULT, is_safe, service_account_token};
+use support::identifiers::{BLOB, CLIENT_ID, TENANT_ID, VAULT};
+use support::log::assert_no_secret;
+use support::pod::{PodDirectory, service_account_token};
+use support::sdk::{FakeSdkClient, SentSdkRequest};
 
 #[tokio::test]
 async fn the_same_settings_send_the_same_request() {
@@ -58,17 +60,17 @@ async fn the_same_settings_send_the_same_request() {
             &["api://app/one", "api://app/two+three"],
         ),
     ] {
-        let pod = Pod {
+        let settings = Settings {
             authority_host,
             tenant_id,
             client_id,
-            ..Pod::new()
+            ..Settings::new()
         };
         for (theirs, ours) in [
-            (pod.theirs(), pod.ours()),
+            (settings.theirs(), settings.ours()),
             (
-                pod.their_client_assertion("any + text/="),
-                pod.our_client_assertion("any + text/="),
+                settings.their_client_assertion("any + text/="),
+                settings.our_client_assertion("any + text/="),
             ),
         ] {
             let (theirs, ours) = (theirs.sends(scopes).await, ours.sends(scopes).await);
@@ -83,11 +85,11 @@ async fn the_same_settings_send_the_same_request() {
 
 #[tokio::test]
 async fn the_same_reply_brings_the_same_token_and_expiry() {
-    let pod = Pod::new();
+    let settings = Settings::new();
     // Neither side refreshes such a token at once, nor has reason to report less than its whole life.
     let lifetime = Duration::from_secs(400);
-    for side in [pod.theirs(), pod.ours()] {
-        side.client.will_grant("planted-token", lifetime.as_secs(), None);
+    for side in [settings.theirs(), settings.ours()] {
+        side.client.queue_grant("planted-token", lifetime.as_secs(), None);
         let (before, _) = now_by_both_clocks();
         let token = side.token(&[VAULT]).await.unwrap();
         let (_, after) = now_by_both_clocks();
@@ -103,11 +105,11 @@ async fn the_same_reply_brings_the_same_token_and_expiry() {
 
 #[tokio::test]
 async fn the_same_refusal_keeps_its_status_and_code() {
-    let pod = Pod::new();
+    let settings = Settings::new();
     let body =
         r#"{"error":"unauthorized_client","error_description":"AADSTS700016: no","error_codes":[700016]}"#;
-    let theirs = pod.theirs();
-    theirs.client.will_reply(400, body);
+    let theirs = settings.theirs();
+    theirs.client.queue_reply(400, body);
     let error = theirs.token(&[VAULT]).await.unwrap_err();
     let azure_core::error::ErrorKind::HttpResponse {
         status, error_code, ..
@@ -115,8 +117,8 @@ async fn the_same_refusal_keeps_its_status_and_code() {
     else {
         panic!("{error:?}");
     };
-    let ours = pod.ours();
-    ours.client.will_reply(400, body);
+    let ours = settings.ours();
+    ours.client.queue_reply(400, body);
     let error = ours.token(&[VAULT]).await.unwrap_err();
     let error = error.downcast_ref::<ours::Error>().unwrap();
     assert_eq!(error.status().unwrap().as_u16(), u16::from(*status));
@@ -126,12 +128,12 @@ async fn the_same_refusal_keeps_its_status_and_code() {
 /// Entra takes a line feed for a part of the assertion, and refuses it.
 #[tokio::test]
 async fn a_newline_at_the_end_of_the_file_is_not_sent() {
-    let pod = Pod::new();
+    let settings = Settings::new();
     let token = service_account_token("first", HOUR);
-    pod.volume.project(format!("{token}\n"));
+    settings.pod.project(format!("{token}\n"));
     let (theirs, ours) = (
-        pod.theirs().sends(&[VAULT]).await,
-        pod.ours().sends(&[VAULT]).await,
+        settings.theirs().sends(&[VAULT]).await,
+        settings.ours().sends(&[VAULT]).await,
     );
     assert!(theirs.body.starts_with(&format!("client_assertion={token}%0A&")));
     assert!(ours.body.starts_with(&format!("client_assertion={token}&")));
@@ -140,9 +142,9 @@ async fn a_newline_at_the_end_of_the_file_is_not_sent() {
 /// A request without an assertion can only be refused, with an error that points at the wrong thing.
 #[tokio::test]
 async fn an_empty_file_is_an_error_and_no_request() {
-    let pod = Pod::new();
-    pod.volume.project("");
-    let (theirs, ours) = (pod.theirs().sends(&[VAULT]).await, pod.ours());
+    let settings = Settings::new();
+    settings.pod.project("");
+    let (theirs, ours) = (settings.theirs().sends(&[VAULT]).await, settings.ours());
     assert!(theirs.body.starts_with("client_assertion=&"));
     let error = ours.token(&[VAULT]).await.unwrap_err();
     let error = error.downcast_ref::<ours::Error>().unwrap();
@@ -153,25 +155,27 @@ async fn an_empty_file_is_an_error_and_no_request() {
 /// A pod's main container may be up before its volumes are filled.
 #[tokio::test]
 async fn a_file_that_is_not_there_yet_is_no_reason_to_build_nothing() {
-    let pod = Pod::new();
-    fs::remove_file(pod.volume.token_file()).unwrap();
-    assert!(theirs::WorkloadIdentityCredential::new(Some(pod.their_options(SdkClient::new()))).is_err());
-    let ours = pod.ours();
+    let settings = Settings::new();
+    fs::remove_file(settings.pod.token_file()).unwrap();
+    assert!(
+        theirs::WorkloadIdentityCredential::new(Some(settings.their_options(FakeSdkClient::new()))).is_err()
+    );
+    let ours = settings.ours();
     ours.token(&[VAULT]).await.unwrap_err();
-    pod.volume.project(service_account_token("first", HOUR));
+    settings.pod.project(service_account_token("first", HOUR));
     ours.sends(&[VAULT]).await;
 }
 
 /// Theirs reads the file anew after ten minutes; by then the old token may have expired.
 #[tokio::test]
 async fn a_token_that_was_replaced_is_not_sent_again() {
-    let pod = Pod::new();
+    let settings = Settings::new();
     let [first, second] = ["first", "second"].map(|id| service_account_token(id, HOUR));
-    pod.volume.project(&first);
-    let (theirs, ours) = (pod.theirs(), pod.ours());
+    settings.pod.project(&first);
+    let (theirs, ours) = (settings.theirs(), settings.ours());
     theirs.sends(&[VAULT]).await;
     ours.sends(&[VAULT]).await;
-    pod.volume.project(&second);
+    settings.pod.project(&second);
     assert_eq!(theirs.sends(&[BLOB]).await.form()[0].1, first);
     assert_eq!(ours.sends(&[BLOB]).await.form()[0].1, second);
 }
@@ -179,13 +183,13 @@ async fn a_token_that_was_replaced_is_not_sent_again() {
 /// Such an authority is a proxy, or AD FS: without its prefix the request reaches something else.
 #[tokio::test]
 async fn a_path_prefix_of_the_authority_is_kept() {
-    let pod = Pod {
+    let settings = Settings {
         authority_host: "https://proxy.example.com/entra/",
-        ..Pod::new()
+        ..Settings::new()
     };
     let (theirs, ours) = (
-        pod.theirs().sends(&[VAULT]).await,
-        pod.ours().sends(&[VAULT]).await,
+        settings.theirs().sends(&[VAULT]).await,
+        settings.ours().sends(&[VAULT]).await,
     );
     let path = format!("{TENANT_ID}/oauth2/v2.0/token");
     assert_eq!(theirs.url, format!("https://proxy.example.com/{path}"));
@@ -195,12 +199,12 @@ async fn a_path_prefix_of_the_authority_is_kept() {
 /// The order of scopes means nothing (RFC 6749, section 3.3), so it makes no second token.
 #[tokio::test]
 async fn scopes_in_another_order_are_the_same_request() {
-    let pod = Pod::new();
+    let settings = Settings::new();
     let (one_way, other_way) = (
         ["api://a/b", "api://a/c"],
         ["api://a/c", "api://a/b", "api://a/c"],
     );
-    let (theirs, ours) = (pod.theirs(), pod.ours());
+    let (theirs, ours) = (settings.theirs(), settings.ours());
     assert_eq!(theirs.sends(&one_way).await.form()[4].1, "api://a/b api://a/c");
     assert_eq!(
         theirs.sends(&other_way).await.form()[4].1,
@@ -231,12 +235,12 @@ async fn a_reply_in_html_keeps_its_status() {
 /// Theirs takes the missing token for an empty one, which every service then refuses.
 #[tokio::test]
 async fn an_error_with_status_200_is_an_error() {
-    let pod = Pod::new();
+    let settings = Settings::new();
     let body = r#"{"error":"invalid_client","error_description":"no"}"#;
-    let (theirs, ours) = (pod.theirs(), pod.ours());
-    theirs.client.will_reply(200, body);
+    let (theirs, ours) = (settings.theirs(), settings.ours());
+    theirs.client.queue_reply(200, body);
     assert_eq!(theirs.token(&[VAULT]).await.unwrap().token.secret(), "");
-    ours.client.will_reply(200, body);
+    ours.client.queue_reply(200, body);
     let error = ours.token(&[VAULT]).await.unwrap_err();
     assert_eq!(
         error.downcast_ref::<ours::Error>().unwrap().kind(),
@@ -247,12 +251,12 @@ async fn an_error_with_status_200_is_an_error() {
 /// Entra's version 1 endpoint writes it so.
 #[tokio::test]
 async fn a_lifetime_in_a_string_is_understood() {
-    let pod = Pod::new();
+    let settings = Settings::new();
     let body = r#"{"token_type":"Bearer","expires_in":"3600","access_token":"planted-token"}"#;
-    let (theirs, ours) = (pod.theirs(), pod.ours());
-    theirs.client.will_reply(200, body);
+    let (theirs, ours) = (settings.theirs(), settings.ours());
+    theirs.client.queue_reply(200, body);
     theirs.token(&[VAULT]).await.unwrap_err();
-    ours.client.will_reply(200, body);
+    ours.client.queue_reply(200, body);
     assert_eq!(
         ours.token(&[VAULT]).await.unwrap().token.secret(),
         "planted-token"
@@ -263,14 +267,14 @@ async fn a_lifetime_in_a_string_is_understood() {
 /// reported so that they come back for that; the true expiry is in `token()`.
 #[tokio::test]
 async fn the_reported_expiry_is_earlier_than_the_true_one() {
-    let pod = Pod::new();
+    let settings = Settings::new();
     let (before, _) = now_by_both_clocks();
-    let (theirs, client) = (pod.theirs(), SdkClient::new());
-    let ours = pod.our_credential(client.clone());
-    theirs.client.will_grant("planted-token", 3600, None);
+    let (theirs, client) = (settings.theirs(), FakeSdkClient::new());
+    let ours = settings.our_credential(client.clone());
+    theirs.client.queue_grant("planted-token", 3600, None);
     assert!(SystemTime::from(theirs.token(&[VAULT]).await.unwrap().expires_on) >= before + HOUR);
 
-    client.will_grant("planted-token", 3600, None);
+    client.queue_grant("planted-token", 3600, None);
     assert!(ours.token(&[VAULT]).await.unwrap().expires_on() >= before + HOUR);
     let reported = ours.get_token(&[VAULT], None).await.unwrap().expires_on;
     let (half, window) = (HOUR / 2, Duration::from_secs(300));
@@ -279,21 +283,21 @@ async fn the_reported_expiry_is_earlier_than_the_true_one() {
 }
 
 async fn status_is_lost_by_theirs_only(status: u16, body: &str, kind: ErrorKind, aadsts_codes: &[u32]) {
-    let pod = Pod::new();
-    let (theirs, ours) = (pod.theirs(), pod.ours());
-    theirs.client.will_reply(status, body);
+    let settings = Settings::new();
+    let (theirs, ours) = (settings.theirs(), settings.ours());
+    theirs.client.queue_reply(status, body);
     let error = theirs.token(&[VAULT]).await.unwrap_err();
     let cause = their_cause(&error);
     assert!(
         !matches!(cause, azure_core::error::ErrorKind::HttpResponse { .. }),
         "{cause:?}"
     );
-    ours.client.will_reply(status, body);
+    ours.client.queue_reply(status, body);
     let error = ours.token(&[VAULT]).await.unwrap_err();
     let error = error.downcast_ref::<ours::Error>().unwrap();
     assert_eq!((error.kind(), error.status().unwrap().as_u16()), (kind, status));
     assert_eq!(error.aadsts_codes(), aadsts_codes);
-    is_safe(error);
+    assert_no_secret(error);
 }
 
 /// The earlier and the later of two readings: theirs, and ours, which is less exact by up to a tick of the kernel.
@@ -308,20 +312,20 @@ fn their_cause(error: &azure_core::Error) -> &azure_core::error::ErrorKind {
 }
 
 /// The settings that both sides get, and the token's file.
-struct Pod {
+struct Settings {
     authority_host: &'static str,
     tenant_id: &'static str,
     client_id: &'static str,
-    volume: support::Pod,
+    pod: PodDirectory,
 }
 
-impl Pod {
+impl Settings {
     fn new() -> Self {
         Self {
             authority_host: LOGIN,
             tenant_id: TENANT_ID,
             client_id: CLIENT_ID,
-            volume: support::Pod::new(),
+            pod: PodDirectory::new(),
         }
     }
 
@@ -352,16 +356,16 @@ impl Pod {
         })
     }
 
-    fn their_options(&self, client: Arc<SdkClient>) -> theirs::WorkloadIdentityCredentialOptions {
+    fn their_options(&self, client: Arc<FakeSdkClient>) -> theirs::WorkloadIdentityCredentialOptions {
         theirs::WorkloadIdentityCredentialOptions {
             credential_options: self.their_client_options(client),
             client_id: Some(self.client_id.to_owned()),
             tenant_id: Some(self.tenant_id.to_owned()),
-            token_file_path: Some(self.volume.token_file()),
+            token_file_path: Some(self.pod.token_file()),
         }
     }
 
-    fn their_client_options(&self, client: Arc<SdkClient>) -> theirs::ClientAssertionCredentialOptions {
+    fn their_client_options(&self, client: Arc<FakeSdkClient>) -> theirs::ClientAssertionCredentialOptions {
         let mut cloud = CustomConfiguration::default();
         cloud.authority_host = self.authority_host.into();
         theirs::ClientAssertionCredentialOptions {
@@ -373,7 +377,7 @@ impl Pod {
         }
     }
 
-    fn our_credential(&self, client: Arc<SdkClient>) -> Arc<ours::WorkloadIdentityCredential> {
+    fn our_credential(&self, client: Arc<FakeSdkClient>) -> Arc<ours::WorkloadIdentityCredential> {
         ours::WorkloadIdentityCredential::builder()
             .environment(self.environment())
             .transport(SdkTransport::new(client))
@@ -382,7 +386,7 @@ impl Pod {
     }
 
     fn environment(&self) -> Environment {
-        let file = self.volume.token_file();
+        let file = self.pod.token_file();
         Environment::from_iter([
             ("AZURE_AUTHORITY_HOST", self.authority_host),
             ("AZURE_TENANT_ID", self.tenant_id),
@@ -395,12 +399,12 @@ impl Pod {
 /// One of the two implementations, as the SDK's clients see it.
 struct Side {
     credential: Arc<dyn TokenCredential>,
-    client: Arc<SdkClient>,
+    client: Arc<FakeSdkClient>,
 }
 
 impl Side {
-    fn new<C: TokenCredential + 'static>(credential: impl FnOnce(Arc<SdkClient>) -> Arc<C>) -> Self {
-        let client = SdkClient::new();
+    fn new<C: TokenCredential + 'static>(credential: impl FnOnce(Arc<FakeSdkClient>) -> Arc<C>) -> Self {
+        let client = FakeSdkClient::new();
         Self {
             credential: credential(client.clone()),
             client,
@@ -412,9 +416,9 @@ impl Side {
     }
 
     /// The one request that the next call leads to.
-    async fn sends(&self, scopes: &[&str]) -> Sent {
+    async fn sends(&self, scopes: &[&str]) -> SentSdkRequest {
         let before = self.client.requests().len();
-        self.client.will_grant("planted-token", 3600, None);
+        self.client.queue_grant("planted-token", 3600, None);
         assert_eq!(self.token(scopes).await.unwrap().token.secret(), "planted-token");
         let mut requests = self.client.requests().split_off(before);
         assert_eq!(requests.len(), 1);

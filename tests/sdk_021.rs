@@ -22,7 +22,11 @@ use entra_workload::{
     Credential, Environment, Error, ErrorKind, Secret, WorkloadIdentityCredential,
 };
 
-use support::{BLOB, CLIENT_ID, Endpoint, MovableClock, TENANT_ID, VAULT, is_safe, pair};
+use support::clock::TestClock;
+use support::identifiers::{BLOB, CLIENT_ID, TENANT_ID, VAULT};
+use support::log::assert_no_secret;
+use support::runtime::settle;
+use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_asks_for_every_request_makes_one_exchange() {
@@ -33,7 +37,7 @@ async fn a_client_that_asks_for_every_request_makes_one_exchange() {
         ("planted-1".to_owned(), expires_on)
     );
     assert_eq!(subject.token(BLOB).await, ("planted-1".to_owned(), expires_on));
-    subject.endpoint.is_idle().await;
+    subject.endpoint.assert_no_request().await;
     assert_eq!(subject.first_token("planted-2", VAULT).await.0, "planted-2");
     assert_eq!(subject.token(BLOB).await.0, "planted-1");
 }
@@ -49,9 +53,9 @@ async fn a_refreshed_token_reaches_a_client_with_its_next_request() {
         .request()
         .await
         .grant("planted-2", LIFE.as_secs());
-    subject.settle().await;
+    settle().await;
     assert_eq!(subject.token(BLOB).await.0, "planted-2");
-    subject.endpoint.is_idle().await;
+    subject.endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -69,7 +73,7 @@ async fn the_sdk_is_told_all_that_an_error_says() {
     let request = subject.endpoint.request().await;
     request.refuse(400, "unauthorized_client", 700_016);
     let error = call.await.unwrap().unwrap_err();
-    is_safe(&error);
+    assert_no_secret(&error);
     assert_eq!(error.kind(), &SdkErrorKind::Credential);
     let ours: &Error = error.source().unwrap().downcast_ref().unwrap();
     assert_eq!(error.to_string(), ours.to_string());
@@ -100,20 +104,20 @@ async fn both_sdks_share_one_cache() {
     let new: Arc<dyn NewTokenCredential> = subject.credential.clone();
     let token = new.get_token(&[BLOB], None).await.unwrap();
     assert_eq!(token.token.secret(), "planted-1");
-    subject.endpoint.is_idle().await;
+    subject.endpoint.assert_no_request().await;
 }
 
 /// A credential, as the older SDK sees it but for its type.
 struct Subject {
     credential: Arc<ClientAssertionCredential>,
-    endpoint: Endpoint,
-    clock: MovableClock,
+    endpoint: FakeEndpoint,
+    clock: TestClock,
 }
 
 impl Subject {
     fn new() -> Self {
-        let (transport, endpoint) = pair();
-        let clock = MovableClock::new();
+        let (transport, endpoint) = fake_endpoint();
+        let clock = TestClock::stopped();
         let credential = ClientAssertionCredential::builder()
             .environment(Environment::default())
             .tenant_id(TENANT_ID)
@@ -153,13 +157,6 @@ impl Subject {
         assert_eq!(request.form["scope"], scope);
         request.grant(secret, LIFE.as_secs());
         call.await.unwrap().unwrap()
-    }
-
-    /// Lets all tasks come to rest.
-    async fn settle(&self) {
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
     }
 }
 

@@ -29,14 +29,18 @@ use entra_workload::{
 use futures::{StreamExt as _, stream};
 use http::{Request, Response};
 
-use support::sdk::SdkClient;
-use support::{CLIENT_ID, MovableClock, TENANT_ID, VAULT, is_safe, pair};
+use support::clock::TestClock;
+use support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
+use support::log::assert_no_secret;
+use support::runtime::settle;
+use support::sdk::FakeSdkClient;
+use support::transport::fake_endpoint;
 
 #[tokio::test]
 async fn a_client_comes_back_when_a_refresh_is_due_and_waits_for_nobody() {
     for (expires_in, refresh_in) in [(3600, None), (86_400, Some(43_200)), (700, Some(10))] {
         let subject = Subject::new();
-        subject.client.will_grant("planted-1", expires_in, refresh_in);
+        subject.client.queue_grant("planted-1", expires_in, refresh_in);
         let (_, reported) = subject.token().await;
         assert!(
             reported < subject.now() + seconds(expires_in),
@@ -49,7 +53,7 @@ async fn a_client_comes_back_when_a_refresh_is_due_and_waits_for_nobody() {
         assert_eq!(subject.requests().await, 1, "{expires_in}: none is due yet");
 
         subject.move_to(due);
-        subject.client.will_grant("planted-2", expires_in, refresh_in);
+        subject.client.queue_grant("planted-2", expires_in, refresh_in);
         assert_eq!(subject.token().await.0, "planted-1", "{expires_in}");
         assert_eq!(subject.requests().await, 2, "{expires_in}");
         assert_eq!(subject.token().await.0, "planted-2", "{expires_in}");
@@ -61,7 +65,7 @@ async fn no_expiry_is_reported_that_is_later_than_the_true_one() {
     // A third of it is less than the SDK's five minutes before its end, whatever the random part.
     for expires_in in [60, 300, 440] {
         let subject = Subject::new();
-        subject.client.will_grant("planted-1", expires_in, None);
+        subject.client.queue_grant("planted-1", expires_in, None);
         let (_, reported) = subject.token().await;
         assert_eq!(reported, subject.now() + seconds(expires_in));
     }
@@ -70,11 +74,11 @@ async fn no_expiry_is_reported_that_is_later_than_the_true_one() {
 #[tokio::test]
 async fn no_expiry_is_reported_that_has_passed() {
     let subject = Subject::new();
-    subject.client.will_grant("planted-1", 3600, None);
+    subject.client.queue_grant("planted-1", 3600, None);
     subject.token().await;
     // Nobody has asked since the refresh was due, between 24 and 30 minutes after the start.
     subject.move_to(subject.now() + seconds(50 * 60));
-    subject.client.will_grant("planted-2", 3600, None);
+    subject.client.queue_grant("planted-2", 3600, None);
     let (secret, reported) = subject.token().await;
     assert_eq!(
         (secret.as_str(), reported),
@@ -86,17 +90,17 @@ async fn no_expiry_is_reported_that_has_passed() {
 #[tokio::test]
 async fn after_a_failed_refresh_a_client_comes_back_for_the_next_one() {
     let subject = Subject::new();
-    subject.client.will_grant("planted-1", 3600, None);
+    subject.client.queue_grant("planted-1", 3600, None);
     let (_, reported) = subject.token().await;
     subject.move_to(reported - WINDOW);
-    subject.client.will_reply(400, r#"{"error":"invalid_request"}"#);
+    subject.client.queue_reply(400, r#"{"error":"invalid_request"}"#);
     subject.token().await;
     assert_eq!(subject.requests().await, 2);
 
     let (_, reported) = subject.token().await;
     assert_eq!(reported, subject.now() + RETRY + WINDOW);
     subject.move_to(reported - WINDOW);
-    subject.client.will_grant("planted-2", 3600, None);
+    subject.client.queue_grant("planted-2", 3600, None);
     subject.token().await;
     assert_eq!(subject.requests().await, 3);
 }
@@ -105,9 +109,9 @@ async fn after_a_failed_refresh_a_client_comes_back_for_the_next_one() {
 async fn the_sdk_is_told_all_that_an_error_says() {
     let subject = Subject::new();
     let body = r#"{"error":"unauthorized_client","error_codes":[700016],"trace_id":"trace"}"#;
-    subject.client.will_reply(400, body);
+    subject.client.queue_reply(400, body);
     let error = subject.credential.get_token(&[VAULT], None).await.unwrap_err();
-    is_safe(&error);
+    assert_no_secret(&error);
     assert!(matches!(error.kind(), SdkErrorKind::Credential), "{error:?}");
     let ours = error.downcast_ref::<Error>().unwrap();
     assert_eq!(error.to_string(), ours.to_string());
@@ -124,11 +128,11 @@ async fn the_sdk_is_told_all_that_an_error_says() {
 #[tokio::test]
 async fn the_sdks_client_carries_the_token_request_as_it_is() {
     let subject = Subject::new();
-    subject.client.will_grant("planted-1", 3600, None);
+    subject.client.queue_grant("planted-1", 3600, None);
     subject.token().await;
     let through_the_sdk = subject.client.requests().remove(0);
 
-    let (transport, mut endpoint) = pair();
+    let (transport, mut endpoint) = fake_endpoint();
     let credential = credential(transport, &subject.clock);
     let call = tokio::spawn(async move { credential.token(&[VAULT]).await });
     let request = endpoint.request().await;
@@ -210,7 +214,7 @@ async fn no_whole_answer_is_a_failure_of_the_transport() {
         assert!(error.is_transient());
         assert_eq!(error.source().unwrap().to_string(), "cable cut");
         assert!(error.to_string().contains("login.example.com"), "{error}");
-        is_safe(&error);
+        assert_no_secret(&error);
     }
 }
 
@@ -227,14 +231,14 @@ async fn an_answer_that_is_no_http_is_refused() {
         .await;
         let error = error.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol, "{status}: {error:?}");
-        is_safe(&error);
+        assert_no_secret(&error);
     }
 }
 
 /// What the transport makes of an answer.
 async fn send(answer: azure_core::Result<AsyncRawResponse>) -> Result<Response<Bytes>, Error> {
-    let client = SdkClient::new();
-    client.will(answer);
+    let client = FakeSdkClient::new();
+    client.queue(answer);
     let request = Request::post("https://login.example.com/token")
         .body(Bytes::new())
         .unwrap();
@@ -244,13 +248,13 @@ async fn send(answer: azure_core::Result<AsyncRawResponse>) -> Result<Response<B
 /// A credential as the SDK sees it, whose token requests the SDK's client carries.
 struct Subject {
     credential: Arc<ClientAssertionCredential>,
-    client: Arc<SdkClient>,
-    clock: MovableClock,
+    client: Arc<FakeSdkClient>,
+    clock: TestClock,
 }
 
 impl Subject {
     fn new() -> Self {
-        let (client, clock) = (SdkClient::new(), MovableClock::new());
+        let (client, clock) = (FakeSdkClient::new(), TestClock::stopped());
         Self {
             credential: credential(SdkTransport::new(client.clone()), &clock),
             client,
@@ -274,15 +278,13 @@ impl Subject {
 
     /// How many requests there are once all tasks have come to rest.
     async fn requests(&self) -> usize {
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
         self.client.requests().len()
     }
 }
 
 /// Its assertions come from memory: a file is read in a thread of its own, which comes to rest nobody knows when.
-fn credential(transport: impl Transport, clock: &MovableClock) -> Arc<ClientAssertionCredential> {
+fn credential(transport: impl Transport, clock: &TestClock) -> Arc<ClientAssertionCredential> {
     ClientAssertionCredential::builder()
         .environment(Environment::default())
         .tenant_id(TENANT_ID)

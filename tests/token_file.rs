@@ -22,7 +22,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_workload::{AccessToken, Credential, Error, ErrorKind, WorkloadIdentityCredential};
 
-use support::{Endpoint, MovableClock, VAULT, environment, is_safe, pair, service_account_token};
+use support::clock::TestClock;
+use support::identifiers::VAULT;
+use support::log::assert_no_secret;
+use support::pod::{environment, service_account_token};
+use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test]
 async fn content_that_is_no_token_is_refused() {
@@ -254,15 +258,15 @@ struct Subject {
     folder: tempfile::TempDir,
     path: PathBuf,
     credential: Arc<WorkloadIdentityCredential>,
-    clock: MovableClock,
-    endpoint: Endpoint,
+    clock: TestClock,
+    endpoint: FakeEndpoint,
 }
 
 impl Subject {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("volume").join("azure-identity-token");
-        let ((transport, endpoint), clock) = (pair(), MovableClock::new());
+        let ((transport, endpoint), clock) = (fake_endpoint(), TestClock::stopped());
         let credential = WorkloadIdentityCredential::builder()
             .environment(environment(&path))
             .transport(transport)
@@ -314,8 +318,8 @@ impl Subject {
         assert_eq!(error.kind(), ErrorKind::Assertion, "{error:?}");
         assert!(error.to_string().contains(self.path.to_str().unwrap()), "{error}");
         assert!(!error.is_transient(), "{error:?}");
-        is_safe(&error);
-        self.endpoint.is_idle().await;
+        assert_no_secret(&error);
+        self.endpoint.assert_no_request().await;
         error
     }
 }

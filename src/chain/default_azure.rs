@@ -81,13 +81,12 @@ credential!(DefaultAzureCredential);
 ///
 /// | option | environment, workload identity | managed identity | Azure CLI, Azure Developer CLI |
 /// | --- | --- | --- | --- |
-/// | `environment`, `clock` | yes | yes | yes |
+/// | `environment`, `clock`, `max_cached_tokens` | yes | yes | yes |
 /// | `transport` | yes | yes | no: they run a program |
 /// | `tenant_id` | yes | no: an identity has one tenant | yes |
 /// | `authority_host` | yes | no: the host has its endpoint | no: the tool chooses the cloud |
-/// | `additionally_allowed_tenants` | yes | no: an identity has one tenant | no: they allow all |
+/// | `additionally_allowed_tenants` | yes | no: an identity has one tenant | yes |
 /// | `timeout` | yes | no: 3 min, with retries | no: 30 s |
-/// | `max_cached_tokens` | yes | no: 10,000 | no: 10,000 |
 ///
 /// For other options of a link, build its credential and [`replace`](Self::replace) the link.
 ///
@@ -233,12 +232,8 @@ impl DefaultAzureCredentialBuilder {
                     Some(id) => Some(id.clone()),
                     None => from_environment()?,
                 };
-                let mut builder = ManagedIdentityCredential::builder()
-                    .environment(environment.clone())
-                    .shared_clock(options.clock());
-                if let Some(transport) = options.transport {
-                    builder = builder.shared_transport(transport);
-                }
+                let mut builder = ManagedIdentityCredential::builder();
+                builder.options = options;
                 if let Some(id) = id {
                     builder = builder.id(id);
                 }
@@ -248,9 +243,9 @@ impl DefaultAzureCredentialBuilder {
                 }
                 builder.build()?
             }
-            DefaultAzureLink::AzureCli => AzureCliCredential::with_options(environment, &options),
+            DefaultAzureLink::AzureCli => AzureCliCredential::with_options(environment, &options)?,
             DefaultAzureLink::AzureDeveloperCli => {
-                AzureDeveloperCliCredential::with_options(environment, &options)
+                AzureDeveloperCliCredential::with_options(environment, &options)?
             }
         })
     }

@@ -7,7 +7,7 @@ use entra_workload::SystemClock;
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use crate::clocks::Simulated;
+use crate::clock::TestClock;
 use crate::credentials::{self, BLOB, Call, Pod, native};
 use crate::endpoint::{Behaviour, Endpoint};
 use crate::sdk;
@@ -96,7 +96,7 @@ pub fn simulated(pod: &Pod, timetable: &Timetable, outage: Behaviour) -> (Vec<Re
         .unwrap();
     runtime.block_on(async {
         let endpoint = Endpoint::new(timetable.first_token());
-        let call = native(pod.ours(&endpoint, Simulated::start()), &endpoint);
+        let call = native(pod.ours(&endpoint, TestClock::new()), &endpoint);
         let start = Instant::now();
         sleep(timetable.begin).await;
         assert!(call(BLOB).await);

@@ -1,12 +1,9 @@
 //! Runs a sample program as its own process, with an environment of a pod and nothing else.
-#![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-use entra_workload_emulator::Pod;
 
 /// One call of a sample program.
 #[derive(Clone)]
@@ -25,23 +22,11 @@ pub struct Output {
 }
 
 impl Sample {
-    /// An example in the environment of a pod.
+    /// A program with no variable but `SSL_CERT_FILE`.
     ///
     /// * `ca_certificates`: the file with the roots to trust.
     /// * `directory`: where it runs.
-    pub fn new(name: &str, pod: &Pod, ca_certificates: &Path, directory: &Path) -> Self {
-        Self::at(example(name), pod, ca_certificates, directory)
-    }
-
-    /// The same with any program.
-    pub fn at(program: PathBuf, pod: &Pod, ca_certificates: &Path, directory: &Path) -> Self {
-        let pod = pod.variables().into_iter();
-        let bare = Self::bare(program, ca_certificates, directory);
-        pod.fold(bare, |sample, (name, value)| sample.variable(name, value))
-    }
-
-    /// Any program, with no variable but `SSL_CERT_FILE`.
-    pub fn bare(program: PathBuf, ca_certificates: &Path, directory: &Path) -> Self {
+    pub fn new(program: PathBuf, ca_certificates: &Path, directory: &Path) -> Self {
         let sample = Self {
             program,
             directory: directory.to_owned(),
@@ -61,6 +46,16 @@ impl Sample {
         let mut this = self.without(name);
         this.variables.push((name.to_owned(), value.into()));
         this
+    }
+
+    /// Sets more variables, such as those of a pod.
+    pub fn variables<N: AsRef<str>, V: Into<OsString>>(
+        self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        variables.into_iter().fold(self, |sample, (name, value)| {
+            sample.variable(name.as_ref(), value)
+        })
     }
 
     /// Runs it with nothing on stdin.

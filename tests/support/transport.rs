@@ -1,0 +1,106 @@
+//! An endpoint in the process of the test, which answers each request by hand.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use entra_workload::{Error, Transport};
+use http::{HeaderMap, Request, Response};
+use tokio::sync::{mpsc, oneshot};
+
+use super::log::watch_for_secrets;
+use super::runtime::settle;
+
+/// A transport, and the endpoint at its other end: the test sees each request while it is in flight and answers it.
+pub fn fake_endpoint() -> (FakeTransport, FakeEndpoint) {
+    watch_for_secrets();
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (FakeTransport(sender), FakeEndpoint(receiver))
+}
+
+#[derive(Debug)]
+pub struct FakeTransport(mpsc::UnboundedSender<SentRequest>);
+
+#[async_trait]
+impl Transport for FakeTransport {
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+        let (reply, replied) = oneshot::channel();
+        let (head, body) = request.into_parts();
+        let sent = SentRequest {
+            uri: head.uri.to_string(),
+            method: head.method.to_string(),
+            headers: head.headers,
+            form: url::form_urlencoded::parse(&body).into_owned().collect(),
+            at: tokio::time::Instant::now(),
+            reply,
+        };
+        self.0.send(sent).expect("the test's endpoint is gone");
+        replied.await.expect("the test dropped a request")
+    }
+}
+
+pub struct FakeEndpoint(mpsc::UnboundedReceiver<SentRequest>);
+
+impl FakeEndpoint {
+    pub async fn request(&mut self) -> SentRequest {
+        tokio::time::timeout(Duration::from_secs(100_000), self.0.recv())
+            .await
+            .expect("no request came")
+            .unwrap()
+    }
+
+    /// Lets all tasks run until they wait, and checks that none of them sent a request.
+    pub async fn assert_no_request(&mut self) {
+        settle().await;
+        if let Ok(request) = self.0.try_recv() {
+            panic!("a request came that nobody expected: {:?}", request.form.keys());
+        }
+    }
+}
+
+/// One request in flight.
+pub struct SentRequest {
+    pub uri: String,
+    pub method: String,
+    pub headers: HeaderMap,
+    pub form: BTreeMap<String, String>,
+    pub at: tokio::time::Instant,
+    reply: oneshot::Sender<Result<Response<Bytes>, Error>>,
+}
+
+impl SentRequest {
+    pub fn reply(self, status: u16, headers: &[(&str, &str)], body: impl Into<Bytes>) {
+        let mut response = Response::builder().status(status);
+        for (name, value) in headers {
+            response = response.header(*name, *value);
+        }
+        self.respond(Ok(response.body(body.into()).unwrap()));
+    }
+
+    pub fn grant(self, secret: &str, expires_in: u64) {
+        let body =
+            format!(r#"{{"token_type":"Bearer","expires_in":{expires_in},"access_token":"{secret}"}}"#);
+        self.reply(200, &[], body);
+    }
+
+    pub fn refuse(self, status: u16, error: &str, code: u32) {
+        let body = format!(
+            r#"{{"error":"{error}","error_description":"AADSTS{code}: no.\r\nTrace ID: 1\r\nTimestamp: 2","error_codes":[{code}],"trace_id":"trace","correlation_id":"correlation"}}"#
+        );
+        self.reply(status, &[], body);
+    }
+
+    pub fn fail(self, error: Error) {
+        self.respond(Err(error));
+    }
+
+    fn respond(self, response: Result<Response<Bytes>, Error>) {
+        // Whoever asked may have given up: then there is nobody to tell.
+        let _gave_up = self.reply.send(response);
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
