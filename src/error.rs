@@ -194,9 +194,9 @@ impl Error {
         let reasons: Vec<String> = reasons.chain(hint.map(str::to_owned)).collect();
         let reasons = reasons.join("; ");
         let message = if last.error.is_unavailable() {
-            format!("no credential of the chain is available: {reasons}")
+            format!("no credential of the chain is available here: {reasons}")
         } else {
-            reasons
+            format!("the chain stopped at {reasons}")
         };
         last.error.clone().map(|inner| {
             inner.message = message;

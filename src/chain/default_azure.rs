@@ -359,11 +359,11 @@ mod tests {
         for (variables, start) in [
             (
                 &[pod][..],
-                "no credential of the chain is available: workload identity: AZURE_FEDERATED_TOKEN_FILE is",
+                "no credential of the chain is available here: workload identity: AZURE_FEDERATED_TOKEN_FILE is",
             ),
             (
                 &[pod, token_file],
-                "workload identity: AZURE_CLIENT_ID is not set",
+                "the chain stopped at workload identity: AZURE_CLIENT_ID is not set",
             ),
         ] {
             let credential = DefaultAzureCredential::builder()

@@ -101,10 +101,13 @@ fn walk_continues_past_unavailable_links_only() {
         let chain = chain([&first, &second, &third]).build().unwrap();
         let error = call(&chain).unwrap_err();
         assert_eq!(error.kind(), kind);
-        assert_eq!(error.to_string(), format!("b: {kind:?} here"));
+        assert_eq!(
+            error.to_string(),
+            format!("the chain stopped at b: {kind:?} here")
+        );
         assert_eq!(
             format!("{error:#}"),
-            format!("b: {kind:?} here\n  a: Unavailable here\n  b: {kind:?} here")
+            format!("the chain stopped at b: {kind:?} here\n  a: Unavailable here\n  b: {kind:?} here")
         );
         assert_eq!(third.calls(), 0, "{kind:?} stops the chain");
         second.set_error(ErrorKind::Unavailable);
@@ -122,7 +125,7 @@ fn error_is_one_line_and_has_all_links_in_its_alternate_form() {
     let chain = chain([&links[0], &links[1], &links[2]]).build().unwrap();
     let error = call(&chain).unwrap_err();
     assert!(error.is_unavailable());
-    let line = "no credential of the chain is available: a: Unavailable here; b: Unavailable here; c: Unavailable here";
+    let line = "no credential of the chain is available here: a: Unavailable here; b: Unavailable here; c: Unavailable here";
     assert_eq!(error.to_string(), line);
     assert_eq!(
         format!("{error:#}"),
@@ -149,10 +152,11 @@ fn error_of_a_nested_chain_is_one_line_and_an_indented_table() {
         .build()
         .unwrap();
     let error = call(&outer).unwrap_err();
-    assert_eq!(error.to_string(), "outer: inner: Rejected here");
+    let line = "the chain stopped at outer: the chain stopped at inner: Rejected here";
+    assert_eq!(error.to_string(), line);
     assert_eq!(
         format!("{error:#}"),
-        "outer: inner: Rejected here\n  outer: inner: Rejected here\n    inner: Rejected here"
+        format!("{line}\n  outer: the chain stopped at inner: Rejected here\n    inner: Rejected here")
     );
 }
 
