@@ -15,7 +15,7 @@ use azure_security_keyvault_secrets::models::{
 };
 use azure_security_keyvault_secrets::{ResourceExt as _, SecretClient};
 use bytes::Bytes;
-use entra_workload_emulator::Endpoint;
+use entra_workload_emulator::{Endpoint, Fault};
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
@@ -220,6 +220,51 @@ async fn invalid_token_is_explained_in_the_challenge() {
     let response = cloud.get_secret_with(Some(&format!("Bearer {valid}"))).await;
     assert_eq!(response.status(), 401);
     assert!(header(&response, "www-authenticate").contains("IDX10223"));
+}
+
+#[tokio::test]
+async fn injected_status_has_the_error_body_of_key_vault() {
+    let cloud = Cloud::start().await;
+    let authorization = format!("Bearer {}", cloud.token(VAULT).await);
+    let headers = [("authorization", authorization.as_str())];
+    for (status, path, code, inner_code) in [
+        (400, "/secrets/password", "BadParameter", None),
+        (401, "/secrets/password", "Unauthorized", None),
+        (403, "/secrets/password", "Forbidden", Some("ForbiddenByRbac")),
+        (404, "/secrets/password", "SecretNotFound", None),
+        (404, "/deletedsecrets/password", "SecretNotFound", None),
+        (405, "/secrets/password", "MethodNotAllowed", None),
+        (
+            409,
+            "/secrets/password",
+            "Conflict",
+            Some("ObjectIsDeletedButRecoverable"),
+        ),
+        (429, "/secrets/password", "Throttled", None),
+        (500, "/secrets", "InternalServerError", None),
+        (503, "/secrets", "ServiceUnavailable", None),
+    ] {
+        cloud.emulator.inject(Endpoint::KeyVault, Fault::status(status));
+        let url = format!("{}{path}?api-version=7.4", cloud.emulator.key_vault_url());
+        let response = cloud.send("GET", &url, &headers).await;
+        let body = json(&response);
+        let actual = (response.status().as_u16(), body["error"]["code"].as_str());
+        assert_eq!(actual, (status, Some(code)), "{body}");
+        assert_eq!(body["error"]["innererror"]["code"].as_str(), inner_code, "{body}");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert_eq!(
+            message.contains("password"),
+            [404, 409].contains(&status),
+            "{message}"
+        );
+        let challenge = header(&response, "www-authenticate");
+        assert_eq!(
+            challenge.contains(r#"error="invalid_token""#),
+            status == 401,
+            "{challenge}"
+        );
+        assert_ne!(header(&response, "x-ms-request-id"), "");
+    }
 }
 
 async fn set(client: &SecretClient, name: &str, value: &str) -> String {
