@@ -38,6 +38,38 @@ async fn injected_status_has_the_error_body_of_entra() {
 }
 
 #[tokio::test]
+async fn injected_401_has_the_error_of_the_credential_in_the_request() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let with_assertion = TokenRequest::new(&pod);
+    let with_secret = with_assertion
+        .without("client_assertion")
+        .with("client_secret", "secret");
+    for (request, code) in [(with_assertion, 70_025), (with_secret, 7_000_215)] {
+        emulator.inject(Endpoint::Entra, Fault::status(401));
+        let response = request.send(&emulator).await;
+        assert_eq!(response.error(), (401, "invalid_client", code));
+    }
+}
+
+#[tokio::test]
+async fn injected_500_and_429_have_the_error_and_headers_of_entra() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    for (status, error, code, retry_after) in [
+        (500, "server_error", 90_036, None),
+        (502, "temporarily_unavailable", 90_033, None),
+        (429, "temporarily_unavailable", 90_055, Some("60")),
+    ] {
+        emulator.inject(Endpoint::Entra, Fault::status(status));
+        let response = TokenRequest::new(&pod).send(&emulator).await;
+        assert_eq!(response.error(), (status, error, code));
+        let actual = response.headers.get("retry-after");
+        assert_eq!(actual.map(|value| value.to_str().unwrap()), retry_after);
+    }
+}
+
+#[tokio::test]
 async fn fault_until_cleared_applies_until_it_is_cleared() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
