@@ -301,6 +301,39 @@ async fn faults_and_request_log_cover_managed_identities() {
     assert!(printed.contains(emulator.imds_url()), "{printed}");
 }
 
+#[tokio::test]
+async fn injected_status_has_the_error_body_of_imds() {
+    let emulator = Emulator::start().await.unwrap();
+    for (status, error, description) in [
+        (400, "invalid_request", "Identity not found"),
+        (401, "unknown_source", "Unknown Source"),
+        (404, "not_found", "Not found"),
+        (405, "method_not_allowed", "Only GET is allowed"),
+        (410, "unknown", "IMDS is going through updates"),
+        (
+            429,
+            "too_many_requests",
+            "Temporarily throttled, too many requests",
+        ),
+        (
+            500,
+            "unknown",
+            "Failed to retrieve token from the Active directory.",
+        ),
+        (
+            503,
+            "unknown",
+            "Failed to retrieve token from the Active directory.",
+        ),
+    ] {
+        emulator.inject(Endpoint::Imds, Fault::status(status));
+        let (actual, body) = imds(&emulator, &[]).await;
+        assert_eq!((actual, &body["error"]), (status, &json!(error)));
+        let text = body["error_description"].as_str().unwrap();
+        assert!(text.starts_with(description), "{text}");
+    }
+}
+
 /// The managed identity credential of the Azure SDK, whose requests to 169.254.169.254 are sent to
 /// the emulator.
 mod sdk {
