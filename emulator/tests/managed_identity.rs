@@ -334,6 +334,29 @@ async fn injected_status_has_the_error_body_of_imds() {
     }
 }
 
+#[tokio::test]
+async fn injected_status_has_the_error_body_of_app_service() {
+    let emulator = Emulator::start().await.unwrap();
+    for (status, message) in [
+        (
+            400,
+            "No Managed Identity found for specified ClientId/ResourceId/PrincipalId.",
+        ),
+        (401, "The header X-IDENTITY-HEADER is missing or wrong."),
+        (404, "Not found."),
+        (405, "Only GET is allowed."),
+        (429, "An unexpected error occured while fetching the AAD Token."),
+        (500, "An unexpected error occured while fetching the AAD Token."),
+    ] {
+        emulator.inject(Endpoint::AppService, Fault::status(status));
+        let (actual, body) = app_service(&emulator, &[]).await;
+        assert_eq!(
+            (actual, &body["statusCode"], &body["message"]),
+            (status, &json!(status), &json!(message))
+        );
+    }
+}
+
 /// The managed identity credential of the Azure SDK, whose requests to 169.254.169.254 are sent to
 /// the emulator.
 mod sdk {
