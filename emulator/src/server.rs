@@ -31,11 +31,7 @@ pub(super) trait Service: Send + Sync + 'static {
     async fn handle(&self, request: http::Request<Bytes>) -> http::Response<Bytes>;
 
     /// Returns the error response of this service for an injected status.
-    fn failure(&self, status: StatusCode, _request: &http::Request<Bytes>) -> http::Response<Bytes> {
-        let message = status.canonical_reason().unwrap_or("Failure");
-        let body = serde_json::json!({ "error": { "code": message.replace(' ', ""), "message": message } });
-        json(status, &body)
-    }
+    fn failure(&self, status: StatusCode, request: &http::Request<Bytes>) -> http::Response<Bytes>;
 }
 
 /// Returns a JSON response.

@@ -15,7 +15,7 @@ use entra_workload_emulator::{Emulator, Endpoint, Fault};
 use tokio::task::JoinSet;
 
 use support::token_request::TokenRequest;
-use support::{client, seconds, send};
+use support::{client, get, seconds, send};
 
 #[tokio::test]
 async fn injected_status_has_the_error_body_of_entra() {
@@ -64,6 +64,30 @@ async fn injected_500_and_429_have_the_error_and_headers_of_entra() {
         emulator.inject(Endpoint::Entra, Fault::status(status));
         let response = TokenRequest::new(&pod).send(&emulator).await;
         assert_eq!(response.error(), (status, error, code));
+        let actual = response.headers.get("retry-after");
+        assert_eq!(actual.map(|value| value.to_str().unwrap()), retry_after);
+    }
+}
+
+#[tokio::test]
+async fn injected_status_has_the_error_body_of_a_kubernetes_issuer() {
+    let emulator = Emulator::start().await.unwrap();
+    for (status, reason, retry_after) in [
+        (401, "Unauthorized", None),
+        (403, "Forbidden", None),
+        (404, "NotFound", None),
+        (429, "TooManyRequests", Some("1")),
+        (500, "InternalError", None),
+        (503, "ServiceUnavailable", None),
+        (504, "Timeout", None),
+    ] {
+        emulator.inject(Endpoint::Issuer, Fault::status(status));
+        let url = format!("{}openid/v1/jwks", emulator.issuer().url());
+        let response = get(&emulator, &url).await;
+        assert_eq!(response.status, status);
+        assert_eq!(response.text("kind"), "Status");
+        assert_eq!(response.text("reason"), reason);
+        assert_eq!(response.body["code"], status);
         let actual = response.headers.get("retry-after");
         assert_eq!(actual.map(|value| value.to_str().unwrap()), retry_after);
     }
