@@ -49,11 +49,7 @@ impl AppService {
         {
             return Err((StatusCode::NOT_FOUND, NOT_FOUND.to_owned()));
         }
-        if request
-            .headers()
-            .get(IDENTITY_HEADER)
-            .is_none_or(|value| value != self.header.as_str())
-        {
+        if !self.is_authenticated(request) {
             return Err((StatusCode::UNAUTHORIZED, NO_HEADER.to_owned()));
         }
         if request.method() != Method::GET {
@@ -101,6 +97,11 @@ impl Service for AppService {
             Ok(body) => json(StatusCode::OK, &body),
             Err((status, text)) => error_response(status, &text),
         }
+    }
+
+    fn is_authenticated(&self, request: &Request<Bytes>) -> bool {
+        let header = request.headers().get(IDENTITY_HEADER);
+        header.is_some_and(|value| value == self.header.as_str())
     }
 
     fn failure(&self, status: StatusCode, _request: &Request<Bytes>) -> Response<Bytes> {

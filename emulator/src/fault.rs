@@ -14,6 +14,12 @@ use super::endpoint::Endpoint;
 /// in which they were injected. The requests are recorded. Only [`delay`](Self::delay) and
 /// [`truncate`](Self::truncate) let the service handle the request.
 ///
+/// A fault applies only to authenticated requests: at the Key Vault and the Blob account, to
+/// requests with a valid token; at App Service, to requests with its `X-IDENTITY-HEADER`. Any other
+/// request gets the error of the real service, and the fault stays for the next request.
+/// [`including_unauthenticated`](Self::including_unauthenticated) changes this. At Entra, the issuer
+/// and IMDS, a fault applies to every request.
+///
 /// # Examples
 ///
 /// ```
@@ -31,6 +37,7 @@ pub struct Fault {
     kind: FaultKind,
     /// The number of requests it still applies to; `None` means all.
     remaining: Option<u32>,
+    includes_unauthenticated: bool,
 }
 
 #[derive(Clone)]
@@ -101,10 +108,28 @@ impl Fault {
         self
     }
 
+    /// Also applies to unauthenticated requests. A Key Vault client, for example, sends its first
+    /// request without a token, to get the challenge.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use entra_workload_emulator::Fault;
+    ///
+    /// // A vault that is down does not even send a challenge.
+    /// let outage = Fault::status(503).including_unauthenticated().until_cleared();
+    /// ```
+    #[must_use]
+    pub fn including_unauthenticated(mut self) -> Self {
+        self.includes_unauthenticated = true;
+        self
+    }
+
     fn once(kind: FaultKind) -> Self {
         Self {
             kind,
             remaining: Some(1),
+            includes_unauthenticated: false,
         }
     }
 }
@@ -138,13 +163,17 @@ impl Faults {
     }
 
     /// Takes the fault that applies to the current request.
-    pub(super) fn next(&self, endpoint: Endpoint) -> Option<FaultKind> {
+    ///
+    /// * `is_authenticated`: whether the endpoint accepts the credentials of the request.
+    pub(super) fn next(&self, endpoint: Endpoint, is_authenticated: bool) -> Option<FaultKind> {
         let mut faults = self.lock();
         let queue = faults.get_mut(&endpoint)?;
         while queue.front().is_some_and(|fault| fault.remaining == Some(0)) {
             queue.pop_front();
         }
-        let fault = queue.front_mut()?;
+        let fault = queue
+            .front_mut()
+            .filter(|fault| is_authenticated || fault.includes_unauthenticated)?;
         fault.remaining = fault.remaining.map(|remaining| remaining.saturating_sub(1));
         Some(fault.kind.clone())
     }

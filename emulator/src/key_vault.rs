@@ -121,6 +121,10 @@ impl Service for KeyVault {
         finish(&request, self.route(&request))
     }
 
+    fn is_authenticated(&self, request: &Request<Bytes>) -> bool {
+        self.authenticate(request.headers()).is_ok()
+    }
+
     fn failure(&self, status: StatusCode, request: &Request<Bytes>) -> Response<Bytes> {
         let error = if status == StatusCode::UNAUTHORIZED {
             let verified = self.authenticate(request.headers());

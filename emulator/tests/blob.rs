@@ -375,6 +375,23 @@ async fn injected_status_has_the_error_body_of_blob_storage() {
 }
 
 #[tokio::test]
+async fn fault_is_kept_for_a_request_with_a_valid_token() {
+    let cloud = Cloud::start().await;
+    cloud.emulator.inject(Endpoint::Blob, Fault::status(503));
+    let valid = format!("Bearer {}", cloud.token(STORAGE).await);
+    let another_resource = format!("Bearer {}", cloud.token(VAULT).await);
+    for (authorization, expected) in [
+        (None, 401),
+        (Some(&another_resource), 401),
+        (Some(&valid), 503),
+        (Some(&valid), 404),
+    ] {
+        let response = cloud.get_blob_with(authorization.map(String::as_str)).await;
+        assert_eq!(response.status(), expected);
+    }
+}
+
+#[tokio::test]
 async fn invalid_token_returns_a_challenge_with_the_reason() {
     let cloud = Cloud::start().await;
     let response = cloud.get_blob_with(None).await;

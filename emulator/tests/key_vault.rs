@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use azure_core::Result;
+use azure_core::error::ErrorKind;
 use azure_core::http::StatusCode;
 use azure_security_keyvault_secrets::models::{
     SecretAttributes, SecretClientGetSecretOptions, SecretClientListSecretPropertiesOptions,
@@ -220,6 +221,40 @@ async fn invalid_token_is_explained_in_the_challenge() {
     let response = cloud.get_secret_with(Some(&format!("Bearer {valid}"))).await;
     assert_eq!(response.status(), 401);
     assert!(header(&response, "www-authenticate").contains("IDX10223"));
+}
+
+#[tokio::test]
+async fn injected_status_applies_to_the_request_with_the_token() {
+    let cloud = Cloud::start().await;
+    cloud.emulator.inject(Endpoint::KeyVault, Fault::status(403));
+    let error = get(&cloud.secrets(), "password", None).await.unwrap_err();
+    let ErrorKind::HttpResponse {
+        status: StatusCode::Forbidden,
+        raw_response: Some(response),
+        ..
+    } = error.kind()
+    else {
+        panic!("{error:?}");
+    };
+    let body: Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!(body["error"]["code"], "Forbidden");
+    assert_eq!(body["error"]["innererror"]["code"], "ForbiddenByRbac");
+    let requests: Vec<_> = cloud
+        .emulator
+        .requests_to(Endpoint::KeyVault)
+        .iter()
+        .map(|request| (request.status(), request.header("authorization").is_some()))
+        .collect();
+    assert_eq!(requests, [(Some(401), false), (Some(403), true)]);
+}
+
+#[tokio::test]
+async fn fault_including_unauthenticated_replaces_the_challenge() {
+    let cloud = Cloud::start().await;
+    let fault = Fault::status(503).including_unauthenticated();
+    cloud.emulator.inject(Endpoint::KeyVault, fault);
+    assert_eq!(cloud.get_secret_with(None).await.status(), 503);
+    assert_eq!(cloud.get_secret_with(None).await.status(), 401);
 }
 
 #[tokio::test]

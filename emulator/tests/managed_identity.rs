@@ -357,6 +357,15 @@ async fn injected_status_has_the_error_body_of_app_service() {
     }
 }
 
+#[tokio::test]
+async fn app_service_fault_is_kept_for_a_request_with_the_identity_header() {
+    let emulator = Emulator::start().await.unwrap();
+    emulator.inject(Endpoint::AppService, Fault::status(500));
+    let url = query(emulator.app_service_url(), "2019-08-01", &[]);
+    assert_eq!(send(&emulator, "GET", &url, &[]).await.0, 401);
+    assert_eq!(app_service(&emulator, &[]).await.0, 500);
+}
+
 /// The managed identity credential of the Azure SDK, whose requests to 169.254.169.254 are sent to
 /// the emulator.
 mod sdk {
