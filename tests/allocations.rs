@@ -24,7 +24,7 @@ use support::runtime::current_thread;
 use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test]
-async fn a_cached_token_is_read_without_an_allocation() {
+async fn cached_token_is_read_without_an_allocation() {
     let pod = PodDirectory::new();
     let (transport, mut endpoint) = fake_endpoint();
     let credential = WorkloadIdentityCredential::builder()
@@ -49,7 +49,7 @@ async fn a_cached_token_is_read_without_an_allocation() {
 }
 
 #[test]
-fn exchanges_leave_nothing_behind() {
+fn repeated_fetches_do_not_increase_memory() {
     let runtime = current_thread();
     let (transport, mut endpoint) = fake_endpoint();
     let clock = TestClock::stopped();
@@ -102,7 +102,7 @@ async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut FakeE
 }
 
 #[test]
-fn a_reply_without_an_end_takes_a_bounded_amount_of_memory() {
+fn endless_response_takes_a_limited_amount_of_memory() {
     for (begins, goes_on) in [
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",

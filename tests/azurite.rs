@@ -73,7 +73,7 @@ fn pattern(length: u32) -> Vec<u8> {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn the_sdk_uploads_lists_downloads_and_deletes() {
+async fn sdk_client_uploads_lists_downloads_and_deletes() {
     let cluster = Cluster::start().await;
     let container = cluster.container("reports");
     container.create(None).await.unwrap();
@@ -100,7 +100,7 @@ async fn the_sdk_uploads_lists_downloads_and_deletes() {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn a_token_for_another_resource_is_refused() {
+async fn token_for_another_resource_is_rejected() {
     let cluster = Cluster::start().await;
     let token = cluster
         .credential()
@@ -129,7 +129,7 @@ async fn a_token_for_another_resource_is_refused() {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn what_is_missing_has_the_same_errors_as_in_the_emulator() {
+async fn missing_resources_have_the_same_errors_as_in_the_emulator() {
     let cluster = Cluster::start().await;
     let container = cluster.container("reports");
     let code = async |result: azure_core::Result<_>| match result.expect_err("a refusal").kind() {
@@ -153,7 +153,7 @@ async fn what_is_missing_has_the_same_errors_as_in_the_emulator() {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn the_sample_program_runs_unchanged() {
+async fn blob_sample_works_with_azurite() {
     let cluster = Cluster::start().await;
     cluster.container("reports").create(None).await.unwrap();
     let directory = cluster.azurite.directory.path();

@@ -43,7 +43,7 @@ enum Step {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_dropped_at_any_point_costs_the_next_one_no_further_exchange() {
+async fn caller_dropped_at_any_point_does_not_lose_the_fetch() {
     use Step::{Grant, Poll, Refuse, Wait};
     let steps = [Poll, Poll, Refuse, Poll, Wait, Poll, Grant, Poll];
     for dropped_after in 1..=steps.len() {
@@ -77,7 +77,7 @@ async fn a_caller_dropped_at_any_point_costs_the_next_one_no_further_exchange() 
 }
 
 #[test]
-fn a_runtime_shut_down_in_the_middle_of_an_exchange_leaves_the_credential_to_the_next() {
+fn credential_works_on_another_runtime_after_one_shuts_down_mid_fetch() {
     let mut server = Server::start();
     let credential = server.credential(|builder| builder);
     let first = multi_thread();
@@ -102,7 +102,7 @@ fn a_runtime_shut_down_in_the_middle_of_an_exchange_leaves_the_credential_to_the
 }
 
 #[test]
-fn a_credential_serves_one_runtime_after_another_with_one_token() {
+fn cached_token_is_shared_by_consecutive_runtimes() {
     let mut server = Server::start();
     let credential = server.credential(|builder| builder);
     let first = std::thread::scope(|threads| {
@@ -120,7 +120,7 @@ fn a_credential_serves_one_runtime_after_another_with_one_token() {
 }
 
 #[test]
-fn a_refresh_that_dies_with_its_runtime_is_begun_again() {
+fn refresh_is_repeated_if_its_runtime_shuts_down() {
     let clock = TestClock::stopped();
     let (credential, mut endpoint) = subject(clock.clone());
     current_thread().block_on(first_token(&credential, &mut endpoint));
@@ -139,7 +139,7 @@ fn a_refresh_that_dies_with_its_runtime_is_begun_again() {
 }
 
 #[test]
-fn a_runtime_that_stands_still_while_the_http_client_is_made_keeps_no_other_waiting() {
+fn http_client_built_on_a_stopped_runtime_does_not_block_other_runtimes() {
     let mut server = Server::start();
     let transport = HttpTransport::new();
     let url = server.url.clone();
@@ -163,7 +163,7 @@ fn a_runtime_that_stands_still_while_the_http_client_is_made_keeps_no_other_wait
 }
 
 #[test]
-fn two_runtimes_at_once_share_one_exchange() {
+fn concurrent_runtimes_share_one_fetch() {
     let mut server = Server::start();
     let credential = server.credential(|builder| builder);
     let runtimes = [multi_thread(), multi_thread()];
@@ -181,7 +181,7 @@ fn two_runtimes_at_once_share_one_exchange() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_the_users_source_is_an_error_and_the_next_call_works() {
+async fn panic_in_an_assertion_callback_is_an_error_and_the_next_call_succeeds() {
     let (transport, mut endpoint) = fake_endpoint();
     let panics = Arc::new(AtomicBool::new(true));
     let source = {
@@ -230,7 +230,7 @@ async fn a_panic_in_the_users_source_is_an_error_and_the_next_call_works() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
+async fn wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
     let clock = TestClock::stopped();
     let (credential, mut endpoint) = subject(clock.clone());
     first_token(&credential, &mut endpoint).await;
@@ -254,7 +254,7 @@ async fn a_wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_set_forward_two_hours_and_back_costs_one_exchange() {
+async fn wall_clock_set_forward_two_hours_and_back_causes_one_fetch() {
     let clock = TestClock::stopped();
     let (credential, mut endpoint) = subject(clock.clone());
     first_token(&credential, &mut endpoint).await;
@@ -274,7 +274,7 @@ async fn a_wall_clock_set_forward_two_hours_and_back_costs_one_exchange() {
 
 /// Only the wall clock goes on while a machine sleeps.
 #[tokio::test(start_paused = true)]
-async fn a_machine_that_slept_past_the_expiry_wakes_to_an_exchange() {
+async fn token_is_fetched_once_after_the_machine_was_suspended_past_the_expiry() {
     let clock = TestClock::stopped();
     let (credential, mut endpoint) = subject(clock.clone());
     first_token(&credential, &mut endpoint).await;
@@ -292,7 +292,7 @@ async fn a_machine_that_slept_past_the_expiry_wakes_to_an_exchange() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_expired_while_the_machine_slept_with_it_half_received_is_not_given() {
+async fn token_that_expired_during_a_suspend_mid_fetch_is_not_returned() {
     let clock = TestClock::stopped();
     let (credential, mut endpoint) = subject(clock.clone());
     let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
@@ -305,7 +305,7 @@ async fn a_token_that_expired_while_the_machine_slept_with_it_half_received_is_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_never_answers_delays_nobody_who_has_a_token() {
+async fn assertion_callback_that_hangs_does_not_delay_cached_tokens() {
     let (transport, mut endpoint) = fake_endpoint();
     let hangs = Arc::new(AtomicBool::new(false));
     let source = {
@@ -341,7 +341,7 @@ async fn a_source_that_never_answers_delays_nobody_who_has_a_token() {
 }
 
 #[tokio::test]
-async fn ten_thousand_keys_get_each_its_own_token() {
+async fn each_of_10_000_keys_gets_its_own_token() {
     let requests = Arc::new(AtomicUsize::new(0));
     let credential = builder()
         .transport(Echo(requests.clone()))

@@ -31,7 +31,7 @@ use support::pod::{PodDirectory, service_account_token};
 use support::sdk::{FakeSdkClient, SentSdkRequest};
 
 #[tokio::test]
-async fn the_same_settings_send_the_same_request() {
+async fn same_settings_send_the_same_request() {
     for (authority_host, tenant_id, client_id, scopes) in [
         (LOGIN, TENANT_ID, CLIENT_ID, &[VAULT][..]),
         ("https://login.microsoftonline.com", TENANT_ID, CLIENT_ID, &[BLOB]),
@@ -84,7 +84,7 @@ async fn the_same_settings_send_the_same_request() {
 }
 
 #[tokio::test]
-async fn the_same_reply_brings_the_same_token_and_expiry() {
+async fn same_response_gives_the_same_token_and_expiry() {
     let settings = Settings::new();
     // Neither side refreshes such a token at once, nor has reason to report less than its whole life.
     let lifetime = Duration::from_secs(400);
@@ -104,7 +104,7 @@ async fn the_same_reply_brings_the_same_token_and_expiry() {
 }
 
 #[tokio::test]
-async fn the_same_refusal_keeps_its_status_and_code() {
+async fn same_refusal_gives_the_same_status_and_code() {
     let settings = Settings::new();
     let body =
         r#"{"error":"unauthorized_client","error_description":"AADSTS700016: no","error_codes":[700016]}"#;
@@ -127,7 +127,7 @@ async fn the_same_refusal_keeps_its_status_and_code() {
 
 /// Entra takes a line feed for a part of the assertion, and refuses it.
 #[tokio::test]
-async fn a_newline_at_the_end_of_the_file_is_not_sent() {
+async fn trailing_newline_of_the_token_file_is_not_sent() {
     let settings = Settings::new();
     let token = service_account_token("first", HOUR);
     settings.pod.project(format!("{token}\n"));
@@ -141,7 +141,7 @@ async fn a_newline_at_the_end_of_the_file_is_not_sent() {
 
 /// A request without an assertion can only be refused, with an error that points at the wrong thing.
 #[tokio::test]
-async fn an_empty_file_is_an_error_and_no_request() {
+async fn empty_token_file_is_an_error_and_no_request() {
     let settings = Settings::new();
     settings.pod.project("");
     let (theirs, ours) = (settings.theirs().sends(&[VAULT]).await, settings.ours());
@@ -154,7 +154,7 @@ async fn an_empty_file_is_an_error_and_no_request() {
 
 /// A pod's main container may be up before its volumes are filled.
 #[tokio::test]
-async fn a_file_that_is_not_there_yet_is_no_reason_to_build_nothing() {
+async fn credential_is_built_before_the_token_file_exists() {
     let settings = Settings::new();
     fs::remove_file(settings.pod.token_file()).unwrap();
     assert!(
@@ -168,7 +168,7 @@ async fn a_file_that_is_not_there_yet_is_no_reason_to_build_nothing() {
 
 /// Theirs reads the file anew after ten minutes; by then the old token may have expired.
 #[tokio::test]
-async fn a_token_that_was_replaced_is_not_sent_again() {
+async fn replaced_assertion_is_not_sent_again() {
     let settings = Settings::new();
     let [first, second] = ["first", "second"].map(|id| service_account_token(id, HOUR));
     settings.pod.project(&first);
@@ -182,7 +182,7 @@ async fn a_token_that_was_replaced_is_not_sent_again() {
 
 /// Such an authority is a proxy, or AD FS: without its prefix the request reaches something else.
 #[tokio::test]
-async fn a_path_prefix_of_the_authority_is_kept() {
+async fn path_prefix_of_the_authority_is_kept() {
     let settings = Settings {
         authority_host: "https://proxy.example.com/entra/",
         ..Settings::new()
@@ -198,7 +198,7 @@ async fn a_path_prefix_of_the_authority_is_kept() {
 
 /// The order of scopes means nothing (RFC 6749, section 3.3), so it makes no second token.
 #[tokio::test]
-async fn scopes_in_another_order_are_the_same_request() {
+async fn scopes_in_another_order_hit_the_cache() {
     let settings = Settings::new();
     let (one_way, other_way) = (
         ["api://a/b", "api://a/c"],
@@ -220,21 +220,21 @@ async fn scopes_in_another_order_are_the_same_request() {
 /// Theirs borrows the description from the reply, which cannot be done with an escape in it; and Entra's own have a
 /// line break before the trace id.
 #[tokio::test]
-async fn a_refusal_with_escapes_keeps_its_status_and_code() {
+async fn refusal_with_escape_sequences_keeps_its_status_and_code() {
     let body = r#"{"error":"invalid_client","error_description":"AADSTS700016: no\r\nTrace ID: 1","error_codes":[700016]}"#;
     status_is_lost_by_theirs_only(401, body, ErrorKind::Rejected, &[700_016]).await;
 }
 
 /// Theirs says only "expected value at line 1 column 1" when a proxy answers.
 #[tokio::test]
-async fn a_reply_in_html_keeps_its_status() {
+async fn html_response_keeps_its_status() {
     status_is_lost_by_theirs_only(403, "<html>planted</html>", ErrorKind::Protocol, &[]).await;
     status_is_lost_by_theirs_only(403, "", ErrorKind::Protocol, &[]).await;
 }
 
 /// Theirs takes the missing token for an empty one, which every service then refuses.
 #[tokio::test]
-async fn an_error_with_status_200_is_an_error() {
+async fn error_response_with_status_200_is_an_error() {
     let settings = Settings::new();
     let body = r#"{"error":"invalid_client","error_description":"no"}"#;
     let (theirs, ours) = (settings.theirs(), settings.ours());
@@ -250,7 +250,7 @@ async fn an_error_with_status_200_is_an_error() {
 
 /// Entra's version 1 endpoint writes it so.
 #[tokio::test]
-async fn a_lifetime_in_a_string_is_understood() {
+async fn lifetime_in_a_string_is_accepted() {
     let settings = Settings::new();
     let body = r#"{"token_type":"Bearer","expires_in":"3600","access_token":"planted-token"}"#;
     let (theirs, ours) = (settings.theirs(), settings.ours());
@@ -266,7 +266,7 @@ async fn a_lifetime_in_a_string_is_understood() {
 /// SDK clients keep a token until five minutes before its reported expiry. Ours is refreshed at half its life, and is
 /// reported so that they come back for that; the true expiry is in `token()`.
 #[tokio::test]
-async fn the_reported_expiry_is_earlier_than_the_true_one() {
+async fn expiry_reported_to_the_sdk_is_earlier_than_the_true_one() {
     let settings = Settings::new();
     let (before, _) = now_by_both_clocks();
     let (theirs, client) = (settings.theirs(), FakeSdkClient::new());

@@ -73,7 +73,7 @@ macro_rules! futures {
 }
 
 #[test]
-fn every_public_item_can_be_shared_kept_and_shown() {
+fn public_types_are_debug_send_sync_and_static() {
     let mut checked = BTreeSet::from(types![
         AccessToken,
         AssertionRequest,
@@ -126,7 +126,7 @@ fn every_public_item_can_be_shared_kept_and_shown() {
 }
 
 #[test]
-fn every_credential_is_one_for_a_chain_and_for_the_sdks_and_can_be_spawned() {
+fn credentials_implement_the_traits_and_their_futures_are_send() {
     macro_rules! check {
         ($($names:tt)*) => {
             credentials![$($names)*];
@@ -154,7 +154,7 @@ fn every_credential_is_one_for_a_chain_and_for_the_sdks_and_can_be_spawned() {
 }
 
 #[test]
-fn an_error_is_one_word_wide_and_can_be_given_to_many() {
+fn error_is_one_word_wide_and_clone() {
     fn check<T: std::error::Error + Clone + Send + Sync + 'static>() {}
 
     check::<Error>();

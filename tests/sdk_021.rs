@@ -29,7 +29,7 @@ use support::runtime::settle;
 use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_asks_for_every_request_makes_one_exchange() {
+async fn client_that_gets_a_token_for_each_request_causes_one_fetch() {
     let mut subject = Subject::new();
     let expires_on = subject.clock.now().system_time + Duration::from_secs(3600);
     assert_eq!(
@@ -43,7 +43,7 @@ async fn a_client_that_asks_for_every_request_makes_one_exchange() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refreshed_token_reaches_a_client_with_its_next_request() {
+async fn next_request_of_a_client_gets_the_refreshed_token() {
     let mut subject = Subject::new();
     subject.first_token("planted-1", BLOB).await;
     subject.clock.advance(Duration::from_secs(50 * 60));
@@ -59,7 +59,7 @@ async fn a_refreshed_token_reaches_a_client_with_its_next_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cleared_cache_is_empty() {
+async fn clear_cache_drops_the_token() {
     let mut subject = Subject::new();
     subject.first_token("planted-1", BLOB).await;
     subject.credential.clear_cache().await.unwrap();
@@ -67,7 +67,7 @@ async fn a_cleared_cache_is_empty() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sdk_is_told_all_that_an_error_says() {
+async fn sdk_error_contains_the_error_of_the_crate() {
     let mut subject = Subject::new();
     let call = subject.call(BLOB);
     let request = subject.endpoint.request().await;
@@ -84,7 +84,7 @@ async fn the_sdk_is_told_all_that_an_error_says() {
 }
 
 #[test]
-fn every_credential_is_one_of_the_older_sdk() {
+fn credentials_implement_the_token_credential_of_the_older_sdk() {
     fn is_one<T: TokenCredential + Credential>() {}
     is_one::<ChainedTokenCredential>();
     is_one::<ClientAssertionCredential>();

@@ -37,7 +37,7 @@ use support::sdk::FakeSdkClient;
 use support::transport::fake_endpoint;
 
 #[tokio::test]
-async fn a_client_comes_back_when_a_refresh_is_due_and_waits_for_nobody() {
+async fn client_that_trusts_the_reported_expiry_starts_each_refresh_on_time() {
     for (expires_in, refresh_in) in [(3600, None), (86_400, Some(43_200)), (700, Some(10))] {
         let subject = Subject::new();
         subject.client.queue_grant("planted-1", expires_in, refresh_in);
@@ -61,7 +61,7 @@ async fn a_client_comes_back_when_a_refresh_is_due_and_waits_for_nobody() {
 }
 
 #[tokio::test]
-async fn no_expiry_is_reported_that_is_later_than_the_true_one() {
+async fn reported_expiry_is_not_later_than_the_true_one() {
     // A third of it is less than the SDK's five minutes before its end, whatever the random part.
     for expires_in in [60, 300, 440] {
         let subject = Subject::new();
@@ -72,7 +72,7 @@ async fn no_expiry_is_reported_that_is_later_than_the_true_one() {
 }
 
 #[tokio::test]
-async fn no_expiry_is_reported_that_has_passed() {
+async fn reported_expiry_is_in_the_future_if_the_refresh_is_overdue() {
     let subject = Subject::new();
     subject.client.queue_grant("planted-1", 3600, None);
     subject.token().await;
@@ -88,7 +88,7 @@ async fn no_expiry_is_reported_that_has_passed() {
 }
 
 #[tokio::test]
-async fn after_a_failed_refresh_a_client_comes_back_for_the_next_one() {
+async fn reported_expiry_allows_the_next_refresh_after_a_failed_one() {
     let subject = Subject::new();
     subject.client.queue_grant("planted-1", 3600, None);
     let (_, reported) = subject.token().await;
@@ -106,7 +106,7 @@ async fn after_a_failed_refresh_a_client_comes_back_for_the_next_one() {
 }
 
 #[tokio::test]
-async fn the_sdk_is_told_all_that_an_error_says() {
+async fn sdk_error_contains_the_error_of_the_crate() {
     let subject = Subject::new();
     let body = r#"{"error":"unauthorized_client","error_codes":[700016],"trace_id":"trace"}"#;
     subject.client.queue_reply(400, body);
@@ -126,7 +126,7 @@ async fn the_sdk_is_told_all_that_an_error_says() {
 }
 
 #[tokio::test]
-async fn the_sdks_client_carries_the_token_request_as_it_is() {
+async fn sdk_transport_sends_the_token_request_unchanged() {
     let subject = Subject::new();
     subject.client.queue_grant("planted-1", 3600, None);
     subject.token().await;
@@ -164,7 +164,7 @@ async fn the_sdks_client_carries_the_token_request_as_it_is() {
 }
 
 #[tokio::test]
-async fn the_sdks_client_brings_the_answer_back_as_it_is() {
+async fn sdk_transport_returns_the_response_unchanged() {
     let mut headers = Headers::new();
     headers.insert("retry-after", "7");
     headers.insert("x-ms-request-id", "trace");
@@ -179,7 +179,7 @@ async fn the_sdks_client_brings_the_answer_back_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_longer_answer_than_256_kib_is_not_read_to_its_end() {
+async fn response_longer_than_256_kib_is_not_read_to_its_end() {
     let answer = |body| AsyncRawResponse::new(503.into(), Headers::new(), body);
     let kib = |count| stream::repeat_with(|| Ok(Bytes::from_static(&[b'x'; 1024]))).take(count);
     let longest = send(Ok(answer(Box::pin(kib(256))))).await.unwrap();
@@ -200,7 +200,7 @@ async fn a_longer_answer_than_256_kib_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn no_whole_answer_is_a_failure_of_the_transport() {
+async fn incomplete_response_is_a_transport_error() {
     let broken = || azure_core::Error::with_message(SdkErrorKind::Io, "cable cut");
     let half = stream::iter([Ok(Bytes::from_static(b"planted")), Err(broken())]);
     let half = AsyncRawResponse::new(200.into(), Headers::new(), Box::pin(half));
@@ -219,7 +219,7 @@ async fn no_whole_answer_is_a_failure_of_the_transport() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_http_is_refused() {
+async fn response_that_is_invalid_http_is_a_protocol_error() {
     let mut headers = Headers::new();
     headers.insert("x", "a\nb");
     for (status, headers) in [(200, headers), (1000, Headers::new()), (99, Headers::new())] {

@@ -29,7 +29,7 @@ use support::pod::{environment, service_account_token};
 use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test]
-async fn content_that_is_no_token_is_refused() {
+async fn content_that_is_not_a_usable_token_is_an_error() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let in_an_hour = (now + HOUR).as_secs();
     let jwt = |claims: String| {
@@ -82,7 +82,7 @@ async fn content_that_is_no_token_is_refused() {
 }
 
 #[tokio::test]
-async fn a_path_without_a_file_is_refused() {
+async fn missing_file_is_an_error() {
     is_refused_until_mended("missing", |_| {}, "does not exist").await;
     let without_volume = |path: &Path| fs::remove_dir(path.parent().unwrap()).unwrap();
     is_refused_until_mended("volume missing", without_volume, "does not exist").await;
@@ -90,7 +90,7 @@ async fn a_path_without_a_file_is_refused() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_path_without_a_readable_file_is_refused() {
+async fn unreadable_file_is_an_error() {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     let rows: [(_, fn(&Path), _); 7] = [
@@ -147,7 +147,7 @@ async fn a_path_without_a_readable_file_is_refused() {
 }
 
 #[tokio::test]
-async fn what_surrounds_the_token_is_not_sent() {
+async fn whitespace_and_byte_order_mark_are_not_sent() {
     let token = service_account_token("first", HOUR);
     for content in [
         token.clone(),
@@ -163,7 +163,7 @@ async fn what_surrounds_the_token_is_not_sent() {
 }
 
 #[tokio::test]
-async fn the_last_token_serves_while_the_file_is_gone_and_not_beyond_its_own_expiry() {
+async fn last_token_is_sent_while_the_file_is_missing_until_it_expires() {
     let mut subject = Subject::new();
     let first = service_account_token("first", HOUR);
     subject.project(&first);
@@ -183,7 +183,7 @@ async fn the_last_token_serves_while_the_file_is_gone_and_not_beyond_its_own_exp
 }
 
 #[tokio::test]
-async fn a_token_that_has_expired_in_its_file_is_not_sent() {
+async fn token_that_expired_in_the_file_is_not_sent() {
     let mut subject = Subject::new();
     subject.project(&service_account_token("first", HOUR));
     subject.sent().await;
@@ -198,7 +198,7 @@ async fn a_token_that_has_expired_in_its_file_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_swapped_while_it_is_read_is_sent_whole() {
+async fn token_replaced_while_it_is_read_is_sent_whole() {
     // Of very different lengths, so that a mixture of two would not go unnoticed.
     let tokens: BTreeSet<String> = (0..8)
         .map(|n| service_account_token(&"x".repeat(1 + n * 5_000), HOUR))

@@ -156,14 +156,14 @@ mod tests {
     }
 
     #[test]
-    fn order_and_doubles_make_no_difference() {
+    fn keys_are_equal_if_only_order_and_repetition_of_scopes_differ() {
         let key = |scopes: &[&str]| to_key(TokenRequest::new(scopes)).unwrap();
         assert_eq!(key(&["a", "b"]), key(&["b", "a", "b"]));
         assert_ne!(key(&["a"]), key(&["a", "b"]));
     }
 
     #[test]
-    fn tenant_and_claims_make_a_key_of_their_own() {
+    fn keys_differ_if_tenant_or_claims_differ() {
         let request = TokenRequest::new(&["a"]);
         let key = |request| to_key(request).unwrap();
         assert_ne!(key(request), key(request.tenant_id("t")));
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_finds_no_other_key() {
+    fn view_is_equivalent_to_no_other_key() {
         let request = TokenRequest::new(&["a"]);
         let requests = [
             request,
@@ -191,14 +191,14 @@ mod tests {
     }
 
     #[test]
-    fn other_scopes_have_another_hash() {
+    fn hashes_differ_if_scopes_differ() {
         let hasher = DefaultHashBuilder::default();
         let hash = |scope| hasher.hash_one(to_key(TokenRequest::new(&[scope])).unwrap());
         assert_ne!(hash("a"), hash("b"));
     }
 
     #[test]
-    fn a_request_that_cannot_be_right_is_refused() {
+    fn key_of_an_invalid_request_is_a_configuration_error() {
         for scopes in [
             &[][..],
             &[""],
@@ -219,7 +219,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_view_finds_its_own_key(
+        fn view_is_equivalent_to_its_own_key(
             scopes in proptest::collection::vec(r"[!#-\[\]-~]{1,8}", 1..7), tenant in proptest::option::of("[a-z]{1,4}"),
             claims in proptest::option::of("\\PC{0,4}"),
         ) {

@@ -87,14 +87,14 @@ mod tests {
     }
 
     #[test]
-    fn a_sixty_minute_token_is_refreshed_when_it_has_half_an_hour_or_more_left() {
+    fn token_of_60_minutes_is_refreshed_30_minutes_or_more_before_its_expiry() {
         assert_eq!(refresh_after(seconds(3600), None, 0.0), seconds(30 * 60));
         assert_eq!(refresh_after(seconds(3600), None, 1.0).as_secs(), 20 * 60);
         assert_eq!(refresh_after(seconds(3600), None, 7.0).as_secs(), 20 * 60);
     }
 
     #[test]
-    fn there_is_always_another_try_between_an_outage_of_25_minutes_and_the_expiry() {
+    fn refresh_is_tried_again_between_an_outage_of_25_minutes_and_the_expiry() {
         for random in [0.0, 0.2, 0.5, 0.8, 1.0] {
             // The worst case: the refresh is due as late as can be, and the outage begins right then.
             let mut remaining = seconds(30 * 60 - 30);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn tries_in_an_outage_are_rare_at_first_and_frequent_in_the_last_five_minutes() {
+    fn refreshes_in_an_outage_are_frequent_only_in_the_last_5_minutes() {
         let wait = |remaining, random| outlast_outage_for(seconds(3600), seconds(remaining), None, random);
         assert_eq!(wait(2000, 0.0), seconds(1000));
         assert_eq!(wait(2000, 1.0), seconds(1500));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_lives_a_minute_gets_several_tries_too() {
+    fn token_of_one_minute_gets_several_refreshes_in_an_outage() {
         let wait = |remaining| outlast_outage_for(seconds(60), seconds(remaining), None, 0.0);
         assert_eq!(
             (wait(30), wait(11), wait(10)),
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_servers_refresh_time_goes_before_half_the_life() {
+    fn refresh_in_takes_precedence_over_half_the_lifetime() {
         assert_eq!(
             refresh_after(seconds(86_400), Some(seconds(43_000)), 0.0),
             seconds(43_000)
@@ -143,13 +143,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_time_that_is_over_at_once_does_not_make_every_call_an_exchange() {
+    fn refresh_in_of_zero_does_not_start_a_fetch_at_every_call() {
         assert_eq!(refresh_after(seconds(3600), Some(seconds(0)), 0.0), seconds(30));
         assert_eq!(refresh_after(seconds(60), Some(seconds(1)), 0.0), seconds(6));
     }
 
     #[test]
-    fn a_failed_refresh_is_tried_again_after_30_seconds_or_as_the_server_asks() {
+    fn failed_refresh_is_repeated_after_30_seconds_or_retry_after() {
         assert_eq!(retry_refresh_after(seconds(3600), None), seconds(30));
         assert_eq!(retry_refresh_after(seconds(3600), Some(seconds(5))), seconds(30));
         assert_eq!(retry_refresh_after(seconds(3600), Some(seconds(90))), seconds(90));
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_cools_down_from_one_second_to_thirty() {
+    fn cooldown_grows_from_1_to_30_seconds() {
         let pauses: Vec<u64> = (1..8)
             .map(|failures| cooldown(failures, None).as_secs())
             .collect();
