@@ -11,13 +11,13 @@ use std::time::Duration;
 pub(crate) fn refresh_after(lifetime: Duration, refresh_in: Option<Duration>, random: f64) -> Duration {
     let due = refresh_in
         .unwrap_or(lifetime / 2)
-        .max(retry_refresh_after(lifetime, None));
+        .max(refresh_pause(lifetime, None));
     due.mul_f64(1.0 - random.clamp(0.0, 1.0) * REFRESH_JITTER)
 }
 
 /// How long to use a token on after the first refresh has begun, or has failed, before the next try.
-pub(crate) fn retry_refresh_after(lifetime: Duration, retry_after: Option<Duration>) -> Duration {
-    REFRESH_RETRY.min(lifetime / 10).max(obeyed(retry_after))
+pub(crate) fn refresh_pause(lifetime: Duration, retry_after: Option<Duration>) -> Duration {
+    REFRESH_PAUSE.min(lifetime / 10).max(limited(retry_after))
 }
 
 /// How long to use a token on after its refresh has failed twice or more: this is an outage, and who asks often now asks at
@@ -25,14 +25,14 @@ pub(crate) fn retry_refresh_after(lifetime: Duration, retry_after: Option<Durati
 /// the end, when a try is worth more than the server's peace, it comes as soon as the first.
 ///
 /// * `random`: between 0 and 1.
-pub(crate) fn outlast_outage_for(
+pub(crate) fn outage_pause(
     lifetime: Duration,
     remaining: Duration,
     retry_after: Option<Duration>,
     random: f64,
 ) -> Duration {
-    let soon = retry_refresh_after(lifetime, retry_after);
-    if remaining <= LAST_TRIES.min(lifetime / 6) {
+    let soon = refresh_pause(lifetime, retry_after);
+    if remaining <= LAST_MINUTES.min(lifetime / 6) {
         return soon;
     }
     let share = OUTAGE_SHARE.start + random.clamp(0.0, 1.0) * (OUTAGE_SHARE.end - OUTAGE_SHARE.start);
@@ -45,12 +45,12 @@ pub(crate) fn outlast_outage_for(
 pub(crate) fn cooldown(failures: u32, retry_after: Option<Duration>) -> Duration {
     let pause = COOLDOWN
         .saturating_mul(1 << failures.saturating_sub(1).min(5))
-        .min(LONGEST_COOLDOWN);
-    pause.max(obeyed(retry_after))
+        .min(MAX_COOLDOWN);
+    pause.max(limited(retry_after))
 }
 
-fn obeyed(retry_after: Option<Duration>) -> Duration {
-    retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER)
+fn limited(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or_default().min(MAX_RETRY_AFTER)
 }
 
 // The numbers of the refresh were chosen with `tools/src/bin/fleet.rs`; DESIGN.md has its figures.
@@ -61,22 +61,22 @@ const REFRESH_JITTER: f64 = 1.0 / 3.0;
 
 /// Azure SDKs for Go, .NET and Python wait 30 s after a failed early refresh. A tenth of the life for tokens that live less
 /// than five minutes, so that these too get several tries.
-const REFRESH_RETRY: Duration = Duration::from_secs(30);
+const REFRESH_PAUSE: Duration = Duration::from_secs(30);
 
 /// Which share of its remaining life a token is used on in an outage, until its end is near. Each try that a pod makes in an outage
 /// adds the mean load of an even day to the peak after it: with these, a 60-minute token makes two or three in 25 minutes.
 const OUTAGE_SHARE: Range<f64> = 0.5..0.75;
 
 /// The end of a token's life. What the promise of 25 minutes leaves of the 30 after the refresh; a sixth of shorter lives.
-const LAST_TRIES: Duration = Duration::from_secs(300);
+const LAST_MINUTES: Duration = Duration::from_secs(300);
 
 /// Long enough to stop a storm of callers, short enough to be no outage of its own.
 const COOLDOWN: Duration = Duration::from_secs(1);
 
-const LONGEST_COOLDOWN: Duration = Duration::from_secs(30);
+const MAX_COOLDOWN: Duration = Duration::from_secs(30);
 
-/// A server that asks for more is obeyed for this long: a mistaken or forged header must not switch a pod off.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+/// A server that asks for more is limited for this long: a mistaken or forged header must not switch a pod off.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
@@ -99,7 +99,7 @@ mod tests {
             // The worst case: the refresh is due as late as can be, and the outage begins right then.
             let mut remaining = seconds(30 * 60 - 30);
             while remaining > seconds(5 * 60) {
-                let pause = outlast_outage_for(seconds(3600), remaining, None, random);
+                let pause = outage_pause(seconds(3600), remaining, None, random);
                 assert!(pause >= seconds(30), "{random}: {pause:?}");
                 remaining -= pause;
             }
@@ -109,15 +109,14 @@ mod tests {
 
     #[test]
     fn refreshes_in_an_outage_are_frequent_only_in_the_last_5_minutes() {
-        let wait = |remaining, random| outlast_outage_for(seconds(3600), seconds(remaining), None, random);
+        let wait = |remaining, random| outage_pause(seconds(3600), seconds(remaining), None, random);
         assert_eq!(wait(2000, 0.0), seconds(1000));
         assert_eq!(wait(2000, 1.0), seconds(1500));
         assert_eq!(wait(2000, 7.0), seconds(1500));
         assert_eq!(wait(301, 0.0).as_secs(), 150);
         assert_eq!(wait(300, 1.0), seconds(30));
         assert_eq!(wait(0, 1.0), seconds(30));
-        let asked =
-            |remaining| outlast_outage_for(seconds(3600), seconds(remaining), Some(seconds(200)), 0.0);
+        let asked = |remaining| outage_pause(seconds(3600), seconds(remaining), Some(seconds(200)), 0.0);
         assert_eq!(
             (asked(2000), asked(310), asked(100)),
             (seconds(1000), seconds(200), seconds(200))
@@ -126,7 +125,7 @@ mod tests {
 
     #[test]
     fn token_of_one_minute_gets_several_refreshes_in_an_outage() {
-        let wait = |remaining| outlast_outage_for(seconds(60), seconds(remaining), None, 0.0);
+        let wait = |remaining| outage_pause(seconds(60), seconds(remaining), None, 0.0);
         assert_eq!(
             (wait(30), wait(11), wait(10)),
             (seconds(15), seconds(6), seconds(6))
@@ -150,14 +149,11 @@ mod tests {
 
     #[test]
     fn failed_refresh_is_repeated_after_30_seconds_or_retry_after() {
-        assert_eq!(retry_refresh_after(seconds(3600), None), seconds(30));
-        assert_eq!(retry_refresh_after(seconds(3600), Some(seconds(5))), seconds(30));
-        assert_eq!(retry_refresh_after(seconds(3600), Some(seconds(90))), seconds(90));
-        assert_eq!(
-            retry_refresh_after(seconds(3600), Some(Duration::MAX)),
-            seconds(600)
-        );
-        assert_eq!(retry_refresh_after(seconds(10), None), seconds(1));
+        assert_eq!(refresh_pause(seconds(3600), None), seconds(30));
+        assert_eq!(refresh_pause(seconds(3600), Some(seconds(5))), seconds(30));
+        assert_eq!(refresh_pause(seconds(3600), Some(seconds(90))), seconds(90));
+        assert_eq!(refresh_pause(seconds(3600), Some(Duration::MAX)), seconds(600));
+        assert_eq!(refresh_pause(seconds(10), None), seconds(1));
     }
 
     #[test]
