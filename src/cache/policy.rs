@@ -1,11 +1,13 @@
-//! When a token is refreshed, and how long a failure is left alone: pure functions of durations.
+//! When a token is refreshed, and how long the cache waits after a failure: pure functions of durations.
 
 use std::ops::Range;
 use std::time::Duration;
 
-/// How long after its request a token is refreshed: `refresh_in`, or half its life, less a random part of up to a third, so
-/// that pods which started together drift apart. A `refresh_in` that is shorter than the pause between two tries is a mistake
-/// of the server, and would make every call start an exchange.
+/// Returns the time from the request of a token to its refresh: `refresh_in`, or half the lifetime, less
+/// a random part of up to a third, so that the refreshes of pods that started together spread.
+///
+/// A `refresh_in` shorter than the pause between two refreshes is raised to that pause: it would start a
+/// fetch at every call.
 ///
 /// * `random`: between 0 and 1.
 pub(crate) fn refresh_after(lifetime: Duration, refresh_in: Option<Duration>, random: f64) -> Duration {
@@ -15,14 +17,16 @@ pub(crate) fn refresh_after(lifetime: Duration, refresh_in: Option<Duration>, ra
     due.mul_f64(1.0 - random.clamp(0.0, 1.0) * REFRESH_JITTER)
 }
 
-/// How long to use a token on after the first refresh has begun, or has failed, before the next try.
+/// Returns the pause after the start or the first failure of a refresh.
 pub(crate) fn refresh_pause(lifetime: Duration, retry_after: Option<Duration>) -> Duration {
     REFRESH_PAUSE.min(lifetime / 10).max(limited(retry_after))
 }
 
-/// How long to use a token on after its refresh has failed twice or more: this is an outage, and who asks often now asks at
-/// once when it is over, together with everybody else. So the next try waits for half of the remaining life or more; towards
-/// the end, when a try is worth more than the server's peace, it comes as soon as the first.
+/// Returns the pause after a refresh has failed twice or more, which counts as an outage.
+///
+/// Frequent refreshes during an outage synchronize all pods at its end. The pause is therefore at least
+/// half of the remaining lifetime, until the last minutes of the token, in which it is as short as after
+/// the first failure.
 ///
 /// * `random`: between 0 and 1.
 pub(crate) fn outage_pause(
@@ -31,17 +35,17 @@ pub(crate) fn outage_pause(
     retry_after: Option<Duration>,
     random: f64,
 ) -> Duration {
-    let soon = refresh_pause(lifetime, retry_after);
+    let shortest = refresh_pause(lifetime, retry_after);
     if remaining <= LAST_MINUTES.min(lifetime / 6) {
-        return soon;
+        return shortest;
     }
     let share = OUTAGE_SHARE.start + random.clamp(0.0, 1.0) * (OUTAGE_SHARE.end - OUTAGE_SHARE.start);
-    remaining.mul_f64(share).max(soon)
+    remaining.mul_f64(share).max(shortest)
 }
 
-/// How long a key without a token answers with the error of its last exchange.
+/// Returns how long callers without a token get the error of the last fetch.
 ///
-/// * `failures`: how many exchanges have failed in a row, this one included.
+/// * `failures`: how many fetches in a row have failed, including the last one.
 pub(crate) fn cooldown(failures: u32, retry_after: Option<Duration>) -> Duration {
     let pause = COOLDOWN
         .saturating_mul(1 << failures.saturating_sub(1).min(5))
@@ -55,27 +59,31 @@ fn limited(retry_after: Option<Duration>) -> Duration {
 
 // The numbers of the refresh were chosen with `tools/src/bin/fleet.rs`; DESIGN.md has its figures.
 
-/// With a 60-minute token, refreshes spread over ten minutes, and at least half an hour is left when one begins. Of a fleet
-/// started at once, 2.6 times as many as on average ask in the busiest ten seconds of the first wave; with a fifth it was 5 times.
+/// Spreads the refreshes of 60-minute tokens over ten minutes, and leaves at least half an hour when a
+/// refresh starts. In a fleet that started at once, the busiest ten seconds of the first refreshes have
+/// 2.6 times the mean load; with a fifth it was 5 times.
 const REFRESH_JITTER: f64 = 1.0 / 3.0;
 
-/// Azure SDKs for Go, .NET and Python wait 30 s after a failed early refresh. A tenth of the life for tokens that live less
-/// than five minutes, so that these too get several tries.
+/// The Azure SDKs for Go, .NET and Python wait 30 s after a failed early refresh. The pause is a tenth of
+/// lifetimes below five minutes, so that these tokens get several refreshes too.
 const REFRESH_PAUSE: Duration = Duration::from_secs(30);
 
-/// Which share of its remaining life a token is used on in an outage, until its end is near. Each try that a pod makes in an outage
-/// adds the mean load of an even day to the peak after it: with these, a 60-minute token makes two or three in 25 minutes.
+/// The share of the remaining lifetime that the pause takes in an outage. Each refresh that a pod tries
+/// during an outage adds the mean load of a normal day to the peak after it: with these shares, a
+/// 60-minute token is refreshed two or three times in 25 minutes.
 const OUTAGE_SHARE: Range<f64> = 0.5..0.75;
 
-/// The end of a token's life. What the promise of 25 minutes leaves of the 30 after the refresh; a sixth of shorter lives.
+/// The last minutes of a token: of the 30 minutes that are left when its refresh starts, those beyond an
+/// outage of 25 minutes. A sixth of shorter lifetimes.
 const LAST_MINUTES: Duration = Duration::from_secs(300);
 
-/// Long enough to stop a storm of callers, short enough to be no outage of its own.
+/// Long enough to limit the load of many callers, short enough not to prolong an outage.
 const COOLDOWN: Duration = Duration::from_secs(1);
 
 const MAX_COOLDOWN: Duration = Duration::from_secs(30);
 
-/// A server that asks for more is limited for this long: a mistaken or forged header must not switch a pod off.
+/// A server that asks for a longer pause gets this one: an incorrect or forged header must not disable a
+/// pod.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
@@ -96,7 +104,7 @@ mod tests {
     #[test]
     fn refresh_is_tried_again_between_an_outage_of_25_minutes_and_the_expiry() {
         for random in [0.0, 0.2, 0.5, 0.8, 1.0] {
-            // The worst case: the refresh is due as late as can be, and the outage begins right then.
+            // The worst case: the refresh starts as late as possible, and the outage begins just before it.
             let mut remaining = seconds(30 * 60 - 30);
             while remaining > seconds(5 * 60) {
                 let pause = outage_pause(seconds(3600), remaining, None, random);
@@ -109,25 +117,30 @@ mod tests {
 
     #[test]
     fn refreshes_in_an_outage_are_frequent_only_in_the_last_5_minutes() {
-        let wait = |remaining, random| outage_pause(seconds(3600), seconds(remaining), None, random);
-        assert_eq!(wait(2000, 0.0), seconds(1000));
-        assert_eq!(wait(2000, 1.0), seconds(1500));
-        assert_eq!(wait(2000, 7.0), seconds(1500));
-        assert_eq!(wait(301, 0.0).as_secs(), 150);
-        assert_eq!(wait(300, 1.0), seconds(30));
-        assert_eq!(wait(0, 1.0), seconds(30));
-        let asked = |remaining| outage_pause(seconds(3600), seconds(remaining), Some(seconds(200)), 0.0);
+        let pause = |remaining, random| outage_pause(seconds(3600), seconds(remaining), None, random);
+        assert_eq!(pause(2000, 0.0), seconds(1000));
+        assert_eq!(pause(2000, 1.0), seconds(1500));
+        assert_eq!(pause(2000, 7.0), seconds(1500));
+        assert_eq!(pause(301, 0.0).as_secs(), 150);
+        assert_eq!(pause(300, 1.0), seconds(30));
+        assert_eq!(pause(0, 1.0), seconds(30));
+        let with_retry_after =
+            |remaining| outage_pause(seconds(3600), seconds(remaining), Some(seconds(200)), 0.0);
         assert_eq!(
-            (asked(2000), asked(310), asked(100)),
+            (
+                with_retry_after(2000),
+                with_retry_after(310),
+                with_retry_after(100)
+            ),
             (seconds(1000), seconds(200), seconds(200))
         );
     }
 
     #[test]
     fn token_of_one_minute_gets_several_refreshes_in_an_outage() {
-        let wait = |remaining| outage_pause(seconds(60), seconds(remaining), None, 0.0);
+        let pause = |remaining| outage_pause(seconds(60), seconds(remaining), None, 0.0);
         assert_eq!(
-            (wait(30), wait(11), wait(10)),
+            (pause(30), pause(11), pause(10)),
             (seconds(15), seconds(6), seconds(6))
         );
     }
