@@ -1,4 +1,4 @@
-//! The bridge to the older SDK, `azure_core` 0.21.
+//! Credentials as `TokenCredential`s of the older SDK, `azure_core` 0.21.
 #![cfg(feature = "azure-core-021")]
 #![allow(
     clippy::unwrap_used,
@@ -47,12 +47,16 @@ async fn next_request_of_a_client_gets_the_refreshed_token() {
     let mut subject = Subject::new();
     subject.first_token("planted-1", BLOB).await;
     subject.clock.advance(Duration::from_secs(50 * 60));
-    assert_eq!(subject.token(BLOB).await.0, "planted-1", "it waits for nobody");
+    assert_eq!(
+        subject.token(BLOB).await.0,
+        "planted-1",
+        "the call does not wait for the refresh"
+    );
     subject
         .endpoint
         .request()
         .await
-        .grant("planted-2", LIFE.as_secs());
+        .grant("planted-2", LIFETIME.as_secs());
     settle().await;
     assert_eq!(subject.token(BLOB).await.0, "planted-2");
     subject.endpoint.assert_no_request().await;
@@ -85,13 +89,13 @@ async fn sdk_error_contains_the_error_of_the_crate() {
 
 #[test]
 fn credentials_implement_the_token_credential_of_the_older_sdk() {
-    fn is_one<T: TokenCredential + Credential>() {}
-    is_one::<ChainedTokenCredential>();
-    is_one::<ClientAssertionCredential>();
-    is_one::<ClientSecretCredential>();
-    is_one::<WorkloadIdentityCredential>();
+    fn check<T: TokenCredential + Credential>() {}
+    check::<ChainedTokenCredential>();
+    check::<ClientAssertionCredential>();
+    check::<ClientSecretCredential>();
+    check::<WorkloadIdentityCredential>();
     #[cfg(feature = "azure-core")]
-    is_one::<entra_workload::SdkCredential>();
+    check::<entra_workload::SdkCredential>();
 }
 
 #[cfg(feature = "azure-core")]
@@ -107,7 +111,7 @@ async fn both_sdks_share_one_cache() {
     subject.endpoint.assert_no_request().await;
 }
 
-/// A credential, as the older SDK sees it but for its type.
+/// A credential and its endpoint.
 struct Subject {
     credential: Arc<ClientAssertionCredential>,
     endpoint: FakeEndpoint,
@@ -145,19 +149,19 @@ impl Subject {
         })
     }
 
-    /// The token, and when the SDK is told that it expires.
+    /// Returns the token and the expiry that the SDK sees.
     async fn token(&self, scope: &'static str) -> (String, SystemTime) {
         self.call(scope).await.unwrap().unwrap()
     }
 
-    /// The same, with the exchange that it needs.
+    /// The same with a token request.
     async fn first_token(&mut self, secret: &str, scope: &'static str) -> (String, SystemTime) {
         let call = self.call(scope);
         let request = self.endpoint.request().await;
         assert_eq!(request.form["scope"], scope);
-        request.grant(secret, LIFE.as_secs());
+        request.grant(secret, LIFETIME.as_secs());
         call.await.unwrap().unwrap()
     }
 }
 
-const LIFE: Duration = Duration::from_secs(3600);
+const LIFETIME: Duration = Duration::from_secs(3600);
