@@ -104,6 +104,13 @@ impl Cache {
         }
     }
 
+    /// As `invalidate`, for the token with this text.
+    pub(crate) fn invalidate_secret(&self, secret: &str) {
+        for slot in self.slots.load().values() {
+            slot.invalidate(&self.fetcher, |cached| cached.secret() == secret);
+        }
+    }
+
     /// Forgets every token.
     pub(crate) fn clear(&self) {
         for slot in self.slots.load().values() {
