@@ -1,4 +1,4 @@
-//! Where client assertions come from: the signed statement "I am this workload" that Entra trades for a token.
+//! Client assertions: the signed statements of an identity that Entra exchanges for access tokens.
 
 mod bounded_file;
 #[cfg(feature = "client-certificate")]
@@ -19,18 +19,21 @@ pub use projected_file::ProjectedTokenFile;
 
 /// A source of client assertions (RFC 7523).
 ///
-/// It is asked once for every request to the token endpoint, retries included, so it must not keep an assertion longer
-/// than that assertion is good. Asynchronous closures from [`AssertionRequest`] to `Result<Secret, Error>` are sources too.
+/// The credential calls it for each token request, retries included, so an implementation that
+/// keeps an assertion must replace it before it expires. An asynchronous function from
+/// [`AssertionRequest`] to `Result<Secret, Error>` is a source too.
 ///
 /// # Errors
 ///
-/// Whatever the source returns reaches the caller as it is. Use [`ErrorKind::Assertion`](crate::ErrorKind::Assertion)
-/// for "there is none", and [`ErrorKind::Transport`](crate::ErrorKind::Transport) for "the service that makes them did
-/// not answer": the latter lets the cache pause before it asks again. The message must not hold the assertion.
+/// The credential returns the error of its source unchanged. Use
+/// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if there is no assertion, and
+/// [`ErrorKind::Transport`](crate::ErrorKind::Transport) if the service that issues it did not
+/// respond: then the key cools down before the next request. The message must not contain the
+/// assertion.
 ///
 /// # Cancel safety
 ///
-/// The future is dropped when the credential's time-out is over; a later call asks again.
+/// The future is dropped when the credential's time limit ends; the next call starts a new one.
 ///
 /// # Examples
 ///
@@ -40,9 +43,9 @@ pub use projected_file::ProjectedTokenFile;
 /// # fn main() -> Result<(), Error> {
 /// async fn from_spiffe(request: AssertionRequest) -> Result<Secret, Error> {
 ///     # let fetch = |_: &str| Err::<String, _>("no agent");
-///     fetch(request.client_id())
-///         .map(Secret::from)
-///         .map_err(|error| Error::new(ErrorKind::Assertion, "the SPIFFE agent has no JWT-SVID").with_source(error))
+///     fetch(request.client_id()).map(Secret::from).map_err(|error| {
+///         Error::new(ErrorKind::Assertion, "the SPIFFE agent has no JWT-SVID").with_source(error)
+///     })
 /// }
 ///
 /// let credential = ClientAssertionCredential::builder()
@@ -54,7 +57,11 @@ pub use projected_file::ProjectedTokenFile;
 /// ```
 #[async_trait]
 pub trait ClientAssertion: Send + Sync + 'static {
-    /// An assertion for `request`.
+    /// Returns an assertion for `request`.
+    ///
+    /// # Errors
+    ///
+    /// As described at [`ClientAssertion`].
     async fn assertion(&self, request: AssertionRequest) -> Result<Secret, Error>;
 }
 
@@ -69,7 +76,24 @@ where
     }
 }
 
-/// Whom an assertion is for.
+/// The client and the token endpoint that an assertion is for.
+///
+/// # Examples
+///
+/// The claims of an assertion that the application signs itself:
+///
+/// ```
+/// use entra_workload::AssertionRequest;
+///
+/// fn claims(request: &AssertionRequest, expires_on: u64) -> serde_json::Value {
+///     serde_json::json!({
+///         "iss": request.client_id(),
+///         "sub": request.client_id(),
+///         "aud": request.token_endpoint(),
+///         "exp": expires_on,
+///     })
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct AssertionRequest {
     client_id: String,
@@ -84,12 +108,14 @@ impl AssertionRequest {
         }
     }
 
-    /// The client id of the application: `iss` and `sub` of an assertion that the application signs itself.
+    /// Returns the client ID of the application: `iss` and `sub` of an assertion that it signs
+    /// itself.
     pub fn client_id(&self) -> &str {
         &self.client_id
     }
 
-    /// The absolute URL of the token endpoint: `aud` of an assertion that the application signs itself.
+    /// Returns the absolute URL of the token endpoint: `aud` of an assertion that the application
+    /// signs itself.
     pub fn token_endpoint(&self) -> &str {
         &self.token_endpoint
     }

@@ -1,13 +1,16 @@
-//! Work that would hold a thread up: files, keys, root certificates.
+//! Work that blocks its thread: files, keys, root certificates.
 
 use std::panic::resume_unwind;
 
-/// Does `work` off the runtime's threads. A panic in it goes on here. In a runtime that is shutting down it never ends, so that what waits for
-/// it is dropped with the runtime, and nobody else is told of an error that is none of theirs.
+/// Runs `work` off the runtime's threads and returns its result. Resumes a panic of `work` in the
+/// caller.
+///
+/// Never resolves if the runtime is shutting down: the caller is dropped with the runtime, and
+/// waiters of other runtimes get no error that does not concern them.
 pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(stopped) => match stopped.try_into_panic() {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             Err(_cancelled) => std::future::pending().await,
         },
@@ -22,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_goes_on_where_the_work_is_awaited() {
+    fn panic_in_the_work_is_resumed_in_the_caller() {
         let runtime = Builder::new_current_thread().build().unwrap();
         let work = std::panic::AssertUnwindSafe(run(|| panic!("a bug in the work")));
         let panic = runtime.block_on(work.catch_unwind()).unwrap_err();
@@ -30,11 +33,11 @@ mod tests {
     }
 
     #[test]
-    fn a_runtime_that_is_shutting_down_gives_no_answer() {
+    fn run_never_resolves_when_the_runtime_is_shutting_down() {
         let runtime = Builder::new_current_thread().build().unwrap();
         let handle = runtime.handle().clone();
         drop(runtime);
-        let _gone = handle.enter();
+        let _context = handle.enter();
         assert!(run(|| ()).now_or_never().is_none());
     }
 }

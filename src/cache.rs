@@ -31,6 +31,7 @@ pub(crate) use key::Key;
 pub(crate) struct Cache {
     fetcher: Fetcher,
     slots: ArcSwap<HashMap<Key, Arc<Slot>>>,
+    max_slots: usize,
     /// Held while the map is replaced, and while a slot is taken for a fetch, so that no slot is evicted
     /// in between.
     growth: Mutex<()>,
@@ -39,7 +40,13 @@ pub(crate) struct Cache {
 impl Cache {
     /// * `fetch_timeout`: how long a fetch from `source` may take before it counts as lost, together with
     ///   the runtime that ran it.
-    pub(crate) fn new(source: Arc<dyn TokenSource>, clock: Arc<dyn Clock>, fetch_timeout: Duration) -> Self {
+    /// * `max_slots`: at least 1.
+    pub(crate) fn new(
+        source: Arc<dyn TokenSource>,
+        clock: Arc<dyn Clock>,
+        fetch_timeout: Duration,
+        max_slots: usize,
+    ) -> Self {
         Self {
             fetcher: Fetcher {
                 source,
@@ -47,45 +54,60 @@ impl Cache {
                 fetch_timeout,
             },
             slots: ArcSwap::default(),
+            max_slots: max_slots.max(1),
             growth: Mutex::new(()),
         }
     }
 
-    /// Returns the token for `request`: the cached one if it is usable, else that of the key's one fetch.
+    /// Reads the token for `request`: the cached one if it is usable, else that of the key's one fetch.
+    ///
+    /// * `read`: what to do with it; a cached token that it only looks at is not cloned, so that cores do
+    ///   not meet in a count of references.
     #[inline]
-    pub(crate) async fn token(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        match self.cached(request) {
+    pub(crate) async fn token<T>(
+        &self,
+        request: &TokenRequest<'_>,
+        read: impl Fn(&AccessToken) -> T,
+    ) -> Result<T, Error> {
+        match self.cached(request, &read) {
             Some(token) => Ok(token),
             // Boxed, so that the future of a cached read stays small.
-            None => Box::pin(async { self.slot(request)?.token(&self.fetcher).await }).await,
+            None => Box::pin(async { self.slot(request)?.token(&self.fetcher).await })
+                .await
+                .map(|token| read(&token)),
         }
     }
 
-    /// Returns the token for `request` if a usable one is cached, and starts its refresh if that is due.
-    pub(crate) fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
+    /// Reads the token for `request` if a usable one is cached, and starts its refresh if that is due.
+    #[inline]
+    pub(crate) fn cached<T>(
+        &self,
+        request: &TokenRequest<'_>,
+        read: impl FnOnce(&AccessToken) -> T,
+    ) -> Option<T> {
         let mut sorted = Sorted::new();
         let view = KeyView::new(request, &mut sorted);
         let slots = self.slots.load();
         let token = slots.get(&view)?.published();
         let token = token.as_ref()?;
         match token.freshness(self.fetcher.clock.now()) {
-            Freshness::Fresh => Some(token.token().clone()),
-            Freshness::Stale => self.slot(request).ok()?.refresh(&self.fetcher),
+            Freshness::Fresh => Some(read(token.token())),
+            Freshness::Stale => Some(read(&self.slot(request).ok()?.refresh(&self.fetcher)?)),
             Freshness::Expired => None,
         }
     }
 
-    /// Forgets this token, unless a newer one has replaced it.
+    /// Forgets this token, unless a newer one has replaced it; for each key at most once in 30 seconds.
     pub(crate) fn invalidate(&self, token: &AccessToken) {
         for slot in self.slots.load().values() {
-            slot.forget(|cached| cached.is_same_token(token));
+            slot.invalidate(&self.fetcher, |cached| cached.is_same_token(token));
         }
     }
 
     /// Forgets every token.
     pub(crate) fn clear(&self) {
         for slot in self.slots.load().values() {
-            slot.forget(|_| true);
+            slot.clear();
         }
     }
 
@@ -103,14 +125,46 @@ impl Cache {
             return Ok(slot.clone());
         }
         let key = view.to_key()?;
+        // A copy of the map takes microseconds, and the token request that follows takes milliseconds.
         let mut slots = HashMap::clone(&slots);
-        if slots.len() >= MAX_SLOTS {
-            evict(&mut slots);
+        if slots.len() >= self.max_slots {
+            self.evict(&mut slots);
         }
         let slot = Arc::new(Slot::new(key.clone()));
         slots.insert(key, slot.clone());
         self.slots.store(Arc::new(slots));
         Ok(slot)
+    }
+
+    /// Evicts idle slots: those without a usable token, and, if that does not make room, others at random.
+    /// Choosing the least recently used would evict just the next one of keys that are used in turn. A
+    /// slot in use stays, since its key must not start a second fetch: whoever waits for a fetch or runs
+    /// one holds the slot, and not only the present map and the next one, which is `slots`.
+    fn evict(&self, slots: &mut HashMap<Key, Arc<Slot>>) {
+        let now = self.fetcher.clock.now();
+        let is_idle = |slot: &Arc<Slot>| Arc::strong_count(slot) <= 2;
+        slots.retain(|_, slot| !is_idle(slot) || slot.has_usable_token(now));
+        if slots.len() < self.max_slots {
+            return;
+        }
+        let excess = slots.len() + 1 - self.max_slots + self.max_slots / EVICTED_SHARE;
+        let mut idle: Vec<Key> = slots
+            .iter()
+            .filter(|(_, slot)| is_idle(slot))
+            .map(|(key, _)| key.clone())
+            .collect();
+        fastrand::shuffle(&mut idle);
+        idle.truncate(excess);
+        for key in &idle {
+            slots.remove(key);
+        }
+        if !idle.is_empty() {
+            tracing::warn!(
+                evicted = idle.len(),
+                limit = self.max_slots,
+                "evicted usable tokens; consider a higher limit of cached tokens"
+            );
+        }
     }
 }
 
@@ -123,29 +177,13 @@ impl fmt::Debug for Cache {
     }
 }
 
-/// Evicts slots until one more fits: those whose tokens expire first. Use is what refreshes a token, so
-/// these were not used for longest. A slot in use stays, since its key must not start a second fetch:
-/// whoever waits for a fetch or runs one holds the slot, and not only the present map and the next one,
-/// which is `slots`.
-fn evict(slots: &mut HashMap<Key, Arc<Slot>>) {
-    let mut idle: Vec<_> = slots
-        .iter()
-        .filter(|(_, slot)| Arc::strong_count(slot) <= 2)
-        .map(|(key, slot)| {
-            let expires_on = slot.published().as_ref().map(|token| token.expires_on());
-            (expires_on, key.clone())
-        })
-        .collect();
-    idle.sort_unstable_by_key(|(expires_on, _)| *expires_on);
-    let excess = (slots.len() + 1).saturating_sub(MAX_SLOTS);
-    for (_, key) in idle.iter().take(excess) {
-        slots.remove(key);
-    }
-}
+/// How many tokens a credential caches by default: enough for a service that acts for thousands of
+/// tenants, and a bound for a stream of invented scopes. A token takes about 4 kB, so this is at most
+/// 40 MB.
+pub(crate) const DEFAULT_MAX_SLOTS: usize = 10_000;
 
-/// A program asks for a handful of resources; one that serves many tenants, for a few in each. Without
-/// a bound, a stream of invented scopes would fill the memory: 1,000 tokens take about 3 MB.
-const MAX_SLOTS: usize = 1000;
+/// The share of the slots that one eviction removes, so that the next keys find room without another.
+const EVICTED_SHARE: usize = 16;
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,10 @@
-//! Chains: one credential made of several, of which the first that is set up answers.
+//! Chains: one credential made of several, of which the first available one is used.
 
 mod chained_token;
 #[cfg(feature = "default-credential")]
 mod default_azure;
+#[cfg(feature = "default-credential")]
+mod default_azure_link;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -19,17 +21,19 @@ use crate::token::{AccessToken, TokenRequest};
 
 pub use chained_token::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 #[cfg(feature = "default-credential")]
-pub use default_azure::{DefaultAzureCredential, DefaultAzureCredentialBuilder, DefaultAzureLink};
+pub use default_azure::{DefaultAzureCredential, DefaultAzureCredentialBuilder};
+#[cfg(feature = "default-credential")]
+pub use default_azure_link::DefaultAzureLink;
 
 /// The links of a chain, and the one that was selected.
 pub(crate) struct Chain {
     links: Vec<Link>,
-    /// What is wrong with this environment, whichever link answers.
+    /// A problem of the environment to report, whichever link returns a token.
     hint: Option<String>,
     keeps_selection: bool,
     /// The index of the link that returned the last token; past the end while none has.
     selected: AtomicUsize,
-    /// What the links before it returned.
+    /// The errors of the links before it.
     skipped: StdMutex<Vec<Attempt>>,
     /// The walks in progress while no link is selected.
     walks: StdMutex<HashMap<Key, Arc<Walk>>>,
@@ -38,11 +42,12 @@ pub(crate) struct Chain {
 #[derive(Debug)]
 struct Link {
     name: Cow<'static, str>,
-    /// Or why it could not be built.
+    /// The credential, or the error of its constructor.
     credential: Result<Arc<dyn Credential>, Error>,
 }
 
-/// Held by the one caller that walks the chain for a key; its error is for those that wait meanwhile.
+/// Held by the one caller that walks the chain for a key. Contains the error of the last walk,
+/// which its waiters share.
 type Walk = Mutex<Option<Error>>;
 
 impl Chain {
@@ -62,20 +67,33 @@ impl Chain {
         })
     }
 
-    /// Returns a token of the selected link, or of the first that is set up.
+    /// Returns a token of the selected link, or of the first available one.
     ///
     /// Concurrent callers with the same request walk the chain once and share its error.
     #[inline]
-    pub(crate) async fn token(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        match self.cached(request) {
+    pub(crate) async fn token<T>(
+        &self,
+        request: &TokenRequest<'_>,
+        read: impl Fn(&AccessToken) -> T,
+    ) -> Result<T, Error> {
+        match self.cached(request, &read) {
             Some(token) => Ok(token),
             // Boxed, so that the future of a cached read stays small.
-            None => Box::pin(self.fetch(request)).await,
+            None => Box::pin(self.fetch(request)).await.map(|token| read(&token)),
         }
     }
 
-    pub(crate) fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
-        self.selected_credential()?.cached(request)
+    #[inline]
+    pub(crate) fn cached<T>(
+        &self,
+        request: &TokenRequest<'_>,
+        read: impl FnOnce(&AccessToken) -> T,
+    ) -> Option<T> {
+        let (mut read, mut token) = (Some(read), None);
+        self.selected_credential()?.read_cached(request, &mut |cached| {
+            token = read.take().map(|read| read(cached));
+        });
+        token
     }
 
     pub(crate) fn invalidate(&self, token: &AccessToken) {
@@ -117,7 +135,7 @@ impl Chain {
             drop(failure);
             return credential.token_for(request).await;
         }
-        // Whoever waited for this walk shares its error, and does not repeat it.
+        // A waiter shares the error of the walk it waited for and does not repeat the walk.
         if let Some(error) = &*failure {
             return Err(error.clone());
         }
@@ -152,7 +170,7 @@ impl Chain {
         Err(Error::of_chain(attempts, hint))
     }
 
-    /// Records that a link returned a token, and logs it when it is another than before.
+    /// Records that a link returned a token. Logs it if another link was selected before.
     fn select(&self, index: usize, skipped: Vec<Attempt>) {
         if self.selected.swap(index, Ordering::AcqRel) == index {
             return;
@@ -175,11 +193,11 @@ impl Chain {
         *self.skipped.lock().unwrap_or_else(PoisonError::into_inner) = skipped;
     }
 
-    /// Returns the hint, unless a link has said the same.
+    /// Returns the hint, unless it is the error of a link.
     fn hint_beyond(&self, attempts: &[Attempt]) -> Option<&str> {
         let hint = self.hint.as_deref()?;
-        let says_hint = |attempt: &Attempt| attempt.error().to_string() == hint;
-        (!attempts.iter().any(says_hint)).then_some(hint)
+        let is_hint = |attempt: &Attempt| attempt.error().to_string() == hint;
+        (!attempts.iter().any(is_hint)).then_some(hint)
     }
 
     fn selected_credential(&self) -> Option<&Arc<dyn Credential>> {

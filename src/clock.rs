@@ -4,11 +4,12 @@ use std::time::{Duration, Instant, SystemTime};
 #[cfg(target_os = "linux")]
 use rustix::time::{ClockId, clock_gettime};
 
-/// Tells a credential what time it is.
+/// A source of the current time.
 ///
-/// A credential asks its clock once a call and never asks the system by itself, so a test or a simulation can
-/// move time at will: see [`builder().clock(..)`](crate::WorkloadIdentityCredentialBuilder::clock). Time-outs and
-/// pauses between attempts are not asked here: they are those of the Tokio runtime.
+/// A credential reads its clock once a call and never reads the time of the system directly, so a
+/// test or a simulation controls the time with
+/// [`builder().clock(..)`](crate::WorkloadIdentityCredentialBuilder::clock). Time limits and pauses
+/// between attempts follow the Tokio runtime's time instead.
 ///
 /// # Examples
 ///
@@ -16,32 +17,43 @@ use rustix::time::{ClockId, clock_gettime};
 /// use entra_workload::{Clock, Moment, SystemClock};
 /// use std::time::Duration;
 ///
-/// /// An hour a second.
+/// /// Runs 3600 times as fast as the system's clocks.
 /// #[derive(Debug)]
-/// struct Fast(Moment);
+/// struct FastClock(Moment);
 ///
-/// impl Clock for Fast {
+/// impl Clock for FastClock {
 ///     fn now(&self) -> Moment {
 ///         self.0 + SystemClock::new().now().since(self.0) * 3600
 ///     }
 /// }
 ///
-/// let fast = Fast(SystemClock::new().now());
-/// assert!(!fast.now().reached(SystemClock::new().now() + Duration::from_secs(86_400)));
+/// let clock = FastClock(SystemClock::new().now());
+/// assert!(!clock.now().reached(SystemClock::new().now() + Duration::from_secs(86_400)));
 /// ```
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The present moment.
+    /// Returns the current time.
     fn now(&self) -> Moment;
 }
 
-/// The clocks of the operating system; the default.
+/// The clocks of the operating system. This is the default.
 ///
-/// On Linux these are the coarse ones, which the kernel moves at each tick (1 to 10 ms, next to nothing in the life of a token),
-/// and which cost a quarter of the others: a cached call reads both. The longest tick is added, so that no token is used after
-/// its expiry.
+/// On Linux it reads the coarse clocks, which the kernel advances at each tick of 1 to 10 ms and
+/// which cost a quarter of the precise ones: a cached call reads both the monotonic and the wall
+/// clock. The longest tick is added, so that no token is used after its expiry.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{Clock, SystemClock};
+///
+/// let clock = SystemClock::new();
+/// let start = clock.now();
+/// assert!(clock.now().reached(start));
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock {
-    /// The kernel tells the time since boot; an `Instant` comes only from another one.
+    /// An `Instant`, and the kernel's clock at that time: `Instant` cannot be built from the
+    /// kernel's time since boot.
     #[cfg(target_os = "linux")]
     start: (Instant, Duration),
 }
@@ -75,10 +87,10 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     #[cfg(target_os = "linux")]
     fn now(&self) -> Moment {
-        let (instant, then) = self.start;
-        let passed = since_epoch(ClockId::MonotonicCoarse).saturating_sub(then);
+        let (instant, start) = self.start;
+        let elapsed = since_epoch(ClockId::MonotonicCoarse).saturating_sub(start);
         Moment {
-            instant: instant.checked_add(passed).unwrap_or(instant),
+            instant: instant.checked_add(elapsed).unwrap_or(instant),
             system_time: SystemTime::UNIX_EPOCH + (TICK + since_epoch(ClockId::RealtimeCoarse)),
         }
     }
@@ -96,18 +108,31 @@ impl Clock for SystemClock {
     }
 }
 
-/// What a clock of the kernel shows, since that clock's zero.
+/// Reads a clock of the kernel, as the time since that clock's epoch.
 #[cfg(target_os = "linux")]
 fn since_epoch(clock: ClockId) -> Duration {
     Duration::try_from(clock_gettime(clock)).unwrap_or_default()
 }
 
-/// One moment on two clocks: the one that only goes forward, and the one on the wall.
+/// A point in time on two clocks: the monotonic clock and the wall clock.
 ///
-/// Neither is enough. The monotonic clock stands still while a machine is suspended, so a token could look valid
-/// long after its expiry; the wall clock is set forward and back by people and by NTP. A deadline therefore counts as
-/// [reached](Self::reached) as soon as *either* clock says so: at worst a token is renewed too early, and never used
-/// too late.
+/// Neither clock is enough. The monotonic clock stops while a machine is suspended, so a token
+/// could look valid long after its expiry. The wall clock is adjusted by administrators and by NTP.
+/// A deadline therefore counts as [reached](Self::reached) as soon as *either* clock has reached
+/// it: at worst a token is refreshed too early, but it is never used too late.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use entra_workload::{Clock, SystemClock};
+///
+/// let now = SystemClock::new().now();
+/// let deadline = now + Duration::from_secs(60);
+/// assert!(!now.reached(deadline));
+/// assert_eq!(deadline.since(now), Duration::from_secs(60));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// The reading of the monotonic clock.
@@ -117,12 +142,12 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Whether `deadline` has come, on either clock.
+    /// Returns whether either clock has reached `deadline`.
     pub fn reached(self, deadline: Self) -> bool {
         self.instant >= deadline.instant || self.system_time >= deadline.system_time
     }
 
-    /// The time that the monotonic clock counted since `earlier`; zero if that is still to come.
+    /// Returns the time since `earlier` on the monotonic clock, or zero if `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         self.instant.saturating_duration_since(earlier.instant)
     }
@@ -131,8 +156,8 @@ impl Moment {
 impl std::ops::Add<Duration> for Moment {
     type Output = Self;
 
-    /// The moment `duration` later on both clocks, or a century later if that is sooner: no time this crate
-    /// handles lies further off, and no addition overflows.
+    /// Adds `duration`, at most a century, to both clocks. Never overflows: this crate handles no
+    /// time that is further away.
     fn add(self, duration: Duration) -> Self {
         let duration = duration.min(CENTURY);
         Self {
@@ -142,7 +167,7 @@ impl std::ops::Add<Duration> for Moment {
     }
 }
 
-/// Of a kernel with the fewest interrupts, `CONFIG_HZ=100`.
+/// The longest tick: that of a kernel with `CONFIG_HZ=100`.
 #[cfg(target_os = "linux")]
 const TICK: Duration = Duration::from_millis(10);
 
@@ -157,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_is_reached_when_either_clock_has_passed_it() {
+    fn deadline_is_reached_when_either_clock_has_passed_it() {
         let start = SystemClock::new().now();
         let deadline = start + seconds(60);
         assert!(!start.reached(deadline));
@@ -168,7 +193,7 @@ mod tests {
         };
         assert!(
             suspended.reached(deadline),
-            "the machine slept: only the wall clock went on"
+            "the machine was suspended: only the wall clock advanced"
         );
         let set_back = Moment {
             system_time: start.system_time - seconds(7200),
@@ -176,7 +201,7 @@ mod tests {
         };
         assert!(
             set_back.reached(deadline),
-            "the wall clock was set back: the monotonic one still counts"
+            "the wall clock was set back: the monotonic clock decides"
         );
     }
 
@@ -185,7 +210,7 @@ mod tests {
         reason = "compared with the clocks of the standard library"
     )]
     #[test]
-    fn the_systems_clocks_go_with_those_of_the_standard_library() {
+    fn system_clock_agrees_with_the_standard_library() {
         const TOLERANCE: Duration = Duration::from_millis(30);
         let clock = SystemClock::new();
         let before = (Instant::now(), SystemTime::now());
@@ -202,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn additions_never_overflow() {
+    fn addition_saturates_when_the_duration_is_huge() {
         let start = SystemClock::new().now();
         assert!((start + Duration::MAX).reached(start + seconds(86_400 * 365)));
         assert_eq!(start.since(start + seconds(1)), Duration::ZERO);

@@ -1,5 +1,5 @@
-//! The credentials, one file each: every credential turns settings into a source of tokens with a cache
-//! in front of it.
+//! The credentials, one file each. Each one resolves its settings and combines a token source with
+//! a cache.
 
 mod macros;
 mod options;
@@ -44,24 +44,26 @@ pub use sdk::SdkCredential;
 pub(crate) use workload_identity::missing_workload_identity;
 pub use workload_identity::{WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder};
 
-/// Gets access tokens. All credentials of this crate implement it; a chain is made of it.
+/// Gets access tokens. All credentials of this crate implement it, and the links of a chain are of
+/// this type.
 ///
-/// The credentials also have inherent methods of the same names, so using one needs no import of this
-/// trait. `dyn Credential` is for programs that choose a credential at run time.
+/// The credentials also have inherent methods of the same names, so they can be used without
+/// importing this trait. `dyn Credential` is for programs that choose a credential at run time.
 ///
 /// # Implementing
 ///
-/// * [`token_for`](Self::token_for) is the only required method. It must be cancel safe, and its error
-///   decides what a chain does: [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) means "not set
-///   up here" and lets the chain continue, every other kind stops it.
+/// * [`token_for`](Self::token_for) is the only required method. It must be cancel safe, and its
+///   error decides what a chain does: it continues past
+///   [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), which means "not set up here", and
+///   stops at every other kind.
 /// * An implementation that caches tokens also implements [`cached`](Self::cached),
-///   [`invalidate`](Self::invalidate) and [`clear`](Self::clear); the defaults are those of a credential
-///   without a cache.
+///   [`invalidate`](Self::invalidate) and [`clear`](Self::clear); the defaults are those of a
+///   credential without a cache.
 /// * Errors, logs and `Debug` must not contain a token.
 ///
 /// # Examples
 ///
-/// A credential that a test hands to the code under test:
+/// A credential for tests:
 ///
 /// ```
 /// use std::time::{Duration, SystemTime};
@@ -80,7 +82,8 @@ pub use workload_identity::{WorkloadIdentityCredential, WorkloadIdentityCredenti
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Error> {
 /// let expires_on = SystemTime::now() + Duration::from_secs(3600);
-/// let credential: Box<dyn Credential> = Box::new(FixedToken(AccessToken::new("a-token", expires_on)));
+/// let fixed = FixedToken(AccessToken::new("a-token", expires_on));
+/// let credential: Box<dyn Credential> = Box::new(fixed);
 /// let token = credential.token(&["https://vault.azure.net/.default"]).await?;
 /// assert_eq!(token.secret(), "a-token");
 /// # Ok(()) }
@@ -91,11 +94,11 @@ pub trait Credential: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if this credential is not set up here;
-    /// any other kind if it is set up and fails.
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if this credential is not set up
+    /// here; any other kind if it is set up and fails.
     async fn token_for(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error>;
 
-    /// Returns a token for `scopes`: the cached one, else that of [`token_for`](Self::token_for).
+    /// Returns a token for `scopes`: the cached one, or that of [`token_for`](Self::token_for).
     ///
     /// # Errors
     ///
@@ -108,19 +111,28 @@ pub trait Credential: fmt::Debug + Send + Sync + 'static {
         }
     }
 
-    /// Returns the token for `request` if a usable one is cached. Must not block and should not allocate;
-    /// a chain calls it before [`token_for`](Self::token_for).
+    /// Returns the token for `request` if a usable one is cached. Must not block and should not
+    /// allocate; a chain calls it before [`token_for`](Self::token_for).
     fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
         let _ = request;
         None
     }
 
-    /// Forgets this token, for example because a service rejected it, unless a newer one has replaced it.
+    /// Calls `read` with the token for `request` if a usable one is cached. For adapters that copy the
+    /// token: it needs no clone, whose count of references slows cores down that read at the same time.
+    fn read_cached(&self, request: &TokenRequest<'_>, read: &mut dyn FnMut(&AccessToken)) {
+        if let Some(token) = self.cached(request) {
+            read(&token);
+        }
+    }
+
+    /// Removes this token from the cache, for example because a service rejected it. Does nothing
+    /// if a newer one has replaced it.
     fn invalidate(&self, token: &AccessToken) {
         let _ = token;
     }
 
-    /// Forgets all tokens.
+    /// Removes all tokens from the cache.
     fn clear(&self) {}
 
     /// Returns the client ID that tokens are requested for, if it is known; for logs.

@@ -6,12 +6,13 @@ use std::path::PathBuf;
 use crate::error::Error;
 use crate::token::Secret;
 
-/// A snapshot of the variables that matter here: `AZURE_*`, those of a managed identity's host, `KUBERNETES_SERVICE_HOST`,
-/// and `PATH`.
+/// A snapshot of the environment variables that this crate reads: `AZURE_*`, those of hosts with a
+/// managed identity, `KUBERNETES_SERVICE_HOST` and `PATH`.
 ///
-/// A credential reads the process environment once, when it is built. Tests and programs that embed this crate pass
-/// variables as values instead, and nobody ever has to change the process environment. A variable that is set but
-/// empty is the same as one that is missing. `Debug` shows names, never values.
+/// A credential reads the process environment once, when it is built. Tests and programs that embed
+/// this crate pass variables as values instead, so they do not have to modify the process
+/// environment. A variable that is set and empty counts as not set. `Debug` shows names, never
+/// values.
 ///
 /// # Examples
 ///
@@ -29,7 +30,7 @@ use crate::token::Secret;
 pub struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
-    /// The variables of this process, as they are now.
+    /// Reads the current variables of the process.
     #[expect(
         clippy::disallowed_methods,
         reason = "the one place that reads the process environment"
@@ -37,7 +38,7 @@ impl Environment {
     pub fn from_process() -> Self {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            // Windows calls it "Path".
+            // Its name is "Path" on Windows.
             .map(|(name, value)| {
                 if name.eq_ignore_ascii_case(PATH) {
                     (PATH.to_owned(), value)
@@ -78,7 +79,7 @@ impl Environment {
         Ok(tenants.map(str::to_owned).collect())
     }
 
-    /// Whether someone means to sign in as a user.
+    /// Whether variables for signing in as a user are set.
     #[cfg(feature = "client-certificate")]
     pub(crate) fn has_user_password(&self) -> bool {
         self.value(AZURE_USERNAME).is_some() || self.value(AZURE_PASSWORD).is_some()
@@ -93,7 +94,7 @@ impl Environment {
         self.text(AZURE_CLIENT_ID)
     }
 
-    /// `AZURE_TOKEN_CREDENTIALS`, trimmed; empty is unset.
+    /// Returns `AZURE_TOKEN_CREDENTIALS`, trimmed; an empty value counts as not set.
     #[cfg(feature = "default-credential")]
     pub(crate) fn token_credentials(&self) -> Result<Option<String>, Error> {
         let text = self.text(AZURE_TOKEN_CREDENTIALS)?;
@@ -102,7 +103,8 @@ impl Environment {
             .filter(|text| !text.is_empty()))
     }
 
-    /// Whether the host of this process (App Service, Functions, Container Apps, Arc, ...) says where its managed identity is.
+    /// Whether the host of this process (App Service, Functions, Container Apps, Arc, ...) sets the
+    /// endpoint of its managed identity.
     #[cfg(feature = "default-credential")]
     pub(crate) fn hosts_managed_identity(&self) -> bool {
         MANAGED_IDENTITY_ENDPOINTS
@@ -110,7 +112,7 @@ impl Environment {
             .any(|name| self.value(name).is_some())
     }
 
-    /// Where to ask in place of the machine's metadata service.
+    /// Returns the host that replaces the metadata service of the machine.
     #[cfg(feature = "default-credential")]
     pub(crate) fn metadata_host(&self) -> Result<Option<String>, Error> {
         self.text(AZURE_POD_IDENTITY_AUTHORITY_HOST)
@@ -121,7 +123,7 @@ impl Environment {
         self.value(PATH)
     }
 
-    /// The folders of `PATH`, in which programs are looked for.
+    /// Returns the directories of `PATH`.
     #[cfg(feature = "default-credential")]
     pub(crate) fn program_folders(&self) -> Vec<PathBuf> {
         self.path()
@@ -129,7 +131,7 @@ impl Environment {
             .unwrap_or_default()
     }
 
-    /// Whether this process runs in a Kubernetes pod at all.
+    /// Whether this process runs in a Kubernetes pod.
     pub(crate) fn in_kubernetes(&self) -> bool {
         self.value(KUBERNETES_SERVICE_HOST).is_some()
     }
@@ -166,7 +168,7 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// What the workload-identity webhook puts into a pod.
+/// The variables that the workload identity webhook sets in a pod.
 #[derive(Debug)]
 pub(crate) struct WorkloadIdentityVariables {
     pub(crate) client_id: Option<String>,
@@ -174,7 +176,7 @@ pub(crate) struct WorkloadIdentityVariables {
     pub(crate) token_file: Option<PathBuf>,
 }
 
-/// How a client signs in with a certificate.
+/// The variables for authentication with a certificate.
 #[cfg(feature = "client-certificate")]
 #[derive(Debug)]
 pub(crate) struct ClientCertificateVariables {
@@ -183,7 +185,7 @@ pub(crate) struct ClientCertificateVariables {
     pub(crate) sends_chain: bool,
 }
 
-// The names are those of the webhook and of every Azure SDK:
+// The same names as in the webhook and in every Azure SDK:
 // https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html
 pub(crate) const AZURE_CLIENT_ID: &str = "AZURE_CLIENT_ID";
 pub(crate) const AZURE_TENANT_ID: &str = "AZURE_TENANT_ID";
@@ -194,11 +196,12 @@ pub(crate) const AZURE_AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 pub(crate) const AZURE_TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
 #[cfg(feature = "default-credential")]
 pub(crate) const AZURE_POD_IDENTITY_AUTHORITY_HOST: &str = "AZURE_POD_IDENTITY_AUTHORITY_HOST";
-/// Set by hosts with an endpoint of their own. Source: `azure_identity` 1.0, `ManagedIdentityCredential`.
+/// Set by hosts that have their own endpoint. Source: `azure_identity` 1.0,
+/// `ManagedIdentityCredential`.
 #[cfg(feature = "default-credential")]
 const MANAGED_IDENTITY_ENDPOINTS: [&str; 2] = ["IDENTITY_ENDPOINT", "MSI_ENDPOINT"];
 const PATH: &str = "PATH";
-/// What is kept of the process environment besides `AZURE_*`.
+/// The variables besides `AZURE_*` that a snapshot of the process environment contains.
 const OTHERS: [&str; 4] = [KUBERNETES_SERVICE_HOST, "IDENTITY_ENDPOINT", "MSI_ENDPOINT", PATH];
 #[cfg(feature = "client-certificate")]
 pub(crate) const AZURE_CLIENT_CERTIFICATE_PATH: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
@@ -212,7 +215,7 @@ const AZURE_ADDITIONALLY_ALLOWED_TENANTS: &str = "AZURE_ADDITIONALLY_ALLOWED_TEN
 const AZURE_USERNAME: &str = "AZURE_USERNAME";
 #[cfg(feature = "client-certificate")]
 const AZURE_PASSWORD: &str = "AZURE_PASSWORD";
-/// Set by the kubelet in every container of every pod.
+/// Set by the kubelet in every container.
 const KUBERNETES_SERVICE_HOST: &str = "KUBERNETES_SERVICE_HOST";
 
 #[cfg(test)]
@@ -223,7 +226,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn an_empty_variable_is_a_missing_one() {
+    fn empty_variables_count_as_not_set() {
         let environment = Environment::from_iter([(AZURE_CLIENT_ID, ""), (AZURE_TENANT_ID, "t")]);
         let variables = environment.workload_identity().unwrap();
         assert_eq!(variables.client_id, None);
@@ -233,7 +236,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_variable_that_is_not_text_is_an_error_that_names_it() {
+    fn variable_that_is_not_utf_8_is_an_error_with_its_name() {
         use std::os::unix::ffi::OsStringExt;
 
         let environment = Environment::from_iter([(AZURE_TENANT_ID, OsString::from_vec(vec![0xff, 0xfe]))]);
@@ -244,7 +247,7 @@ mod tests {
 
     #[cfg(feature = "client-certificate")]
     #[test]
-    fn the_chain_is_sent_for_one_and_true_only() {
+    fn certificate_chain_is_sent_for_1_and_true_only() {
         for (value, sent) in [
             ("1", true),
             ("true", true),
@@ -264,7 +267,7 @@ mod tests {
 
     #[cfg(feature = "client-certificate")]
     #[test]
-    fn allowed_tenants_stand_between_semicolons() {
+    fn additionally_allowed_tenants_are_separated_by_semicolons() {
         let environment = Environment::from_iter([(AZURE_ADDITIONALLY_ALLOWED_TENANTS, " a; b;;c ;")]);
         assert_eq!(
             environment.additionally_allowed_tenants().unwrap(),
@@ -279,13 +282,13 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_names_and_never_values() {
+    fn debug_shows_names_without_values() {
         let environment = Environment::from_iter([("AZURE_CLIENT_SECRET", "planted-secret")]);
         assert_eq!(format!("{environment:?}"), r#"{"AZURE_CLIENT_SECRET"}"#);
     }
 
     #[test]
-    fn the_process_environment_is_read_without_what_does_not_matter() {
+    fn from_process_reads_only_relevant_variables() {
         let names = format!("{:?}", Environment::from_process());
         assert!(
             names.contains("PATH") && !names.contains("HOME") && !names.contains("CARGO"),
@@ -294,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_known_by_the_variable_that_the_kubelet_sets() {
+    fn pod_is_detected_by_the_variable_of_the_kubelet() {
         assert!(Environment::from_iter([(KUBERNETES_SERVICE_HOST, "10.0.0.1")]).in_kubernetes());
         assert!(!Environment::from_iter([(KUBERNETES_SERVICE_HOST, "")]).in_kubernetes());
         assert!(!Environment::from_iter([(AZURE_TENANT_ID, "t")]).in_kubernetes());
@@ -302,7 +305,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_variables_are_taken_and_none_of_their_values_is_shown(names: Vec<String>, value in "\\PC{0,40}") {
+        fn any_variables_are_accepted_and_no_value_is_shown(names: Vec<String>, value in "\\PC{0,40}") {
             let own = [AZURE_CLIENT_ID, AZURE_TENANT_ID, AZURE_FEDERATED_TOKEN_FILE, AZURE_AUTHORITY_HOST];
             let names = names.into_iter().chain(own.map(str::to_owned));
             let environment: Environment = names.map(|name| (name, format!("planted{value}"))).collect();

@@ -1,4 +1,5 @@
-//! The Azure SDK's types: everything that converts between them and this crate's, in both directions.
+//! The Azure SDK's types: everything that converts between them and this crate's, in both
+//! directions.
 
 #[cfg(feature = "azure-core-021")]
 pub(crate) mod azure_core_021;

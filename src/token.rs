@@ -4,17 +4,31 @@ use std::time::{Duration, SystemTime};
 
 use zeroize::Zeroizing;
 
-/// An access token: what a client puts behind `Authorization: Bearer`.
+/// An access token: the credential that a client sends as `Authorization: Bearer`.
 ///
-/// A clone shares the token, it does not copy it; the memory is wiped when the last clone is dropped. `Debug` shows
-/// the expiry and never the token.
+/// Clones share the token instead of copying it. The memory is wiped when the last clone is
+/// dropped. `Debug` shows the expiry and never the token.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+///
+/// use entra_workload::AccessToken;
+///
+/// let expires_on = SystemTime::now() + Duration::from_secs(3600);
+/// let token = AccessToken::new("a-token", expires_on);
+/// assert_eq!(format!("Bearer {}", token.secret()), "Bearer a-token");
+/// assert!(!format!("{token:?}").contains("a-token"));
+/// ```
 #[derive(Clone)]
 pub struct AccessToken(Arc<Terms>);
 
 impl AccessToken {
-    /// Wraps a token that comes from elsewhere, for instance in a test.
+    /// Creates a token, for example in a test or in a [`Credential`](crate::Credential) of your
+    /// own.
     ///
-    /// * `expires_on`: wall time in UTC.
+    /// * `expires_on`: wall time in UTC; also the time to refresh.
     pub fn new(secret: impl Into<Secret>, expires_on: SystemTime) -> Self {
         Self(Arc::new(Terms {
             secret: Arc::new(secret.into()),
@@ -23,7 +37,9 @@ impl AccessToken {
         }))
     }
 
-    /// The same token, to be asked for again at `refresh_on`.
+    /// Returns the same token with another time to refresh it.
+    ///
+    /// * `refresh_on`: wall time in UTC.
     #[must_use]
     pub fn with_refresh_on(self, refresh_on: SystemTime) -> Self {
         Self(Arc::new(Terms {
@@ -33,18 +49,21 @@ impl AccessToken {
         }))
     }
 
-    /// The token itself. Entra's are JWTs of one to three kilobytes, but a client must not look inside.
+    /// Returns the token itself. Entra's tokens are JWTs of one to three kilobytes, but a client
+    /// must treat them as opaque.
     pub fn secret(&self) -> &str {
         self.0.secret.expose()
     }
 
-    /// The true expiry, in wall time (UTC); usually 60 to 90 minutes after the token was issued.
+    /// Returns the true expiry, in wall time (UTC): usually 60 to 90 minutes after the token was
+    /// issued.
     pub fn expires_on(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + self.0.expires_on
     }
 
-    /// When to ask the credential again, in wall time (UTC): its next refresh of this token is due then. It matters only to a
-    /// holder that keeps the token; to ask for every request is cheap.
+    /// Returns the time at which the credential refreshes this token next, in wall time (UTC). It
+    /// concerns only a client that keeps the token; calling the credential for each request is
+    /// cheap.
     pub fn refresh_on(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH + self.0.refresh_on
     }
@@ -55,7 +74,15 @@ impl AccessToken {
         (self.0.expires_on, self.0.refresh_on)
     }
 
-    /// Whether both are the same issued token, by identity.
+    /// Returns the same token with a count of references of its own.
+    pub(crate) fn unshared(&self) -> Self {
+        Self(Arc::new(Terms {
+            secret: self.0.secret.clone(),
+            ..*self.0
+        }))
+    }
+
+    /// Returns whether both are the same issued token, by identity.
     pub(crate) fn is_same_token(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0.secret, &other.0.secret)
     }
@@ -70,9 +97,10 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// A string that must never be seen: a client assertion, a client secret.
+/// A confidential string: a client assertion or a client secret.
 ///
-/// It has no `Display`, its `Debug` shows nothing, and its memory is wiped when it is dropped.
+/// It has no `Display`, its `Debug` shows nothing of it, and its memory is wiped when it is
+/// dropped.
 ///
 /// # Examples
 ///
@@ -87,7 +115,7 @@ impl fmt::Debug for AccessToken {
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
-    /// The string itself. The name is easy to search for.
+    /// Returns the string itself. The name is easy to search for.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -111,10 +139,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// What a token is asked for: scopes, and rarely another tenant or claims.
+/// The parameters of a token: scopes, and optionally a tenant or claims.
 ///
-/// Each different request has its own place in the cache; the order of the scopes, and a scope named twice, make no
-/// difference.
+/// Each distinct request is a cache key of its own. The order of the scopes and repeated scopes
+/// make no difference.
 ///
 /// # Examples
 ///
@@ -133,7 +161,7 @@ pub struct TokenRequest<'a> {
 }
 
 impl<'a> TokenRequest<'a> {
-    /// Asks for a token for `scopes`: one or more of `{resource}/.default`, all of one resource.
+    /// Requests a token for `scopes`: one or more of `{resource}/.default`, all of one resource.
     pub fn new(scopes: &'a [&'a str]) -> Self {
         Self {
             scopes,
@@ -142,7 +170,7 @@ impl<'a> TokenRequest<'a> {
         }
     }
 
-    /// Asks in another tenant than the credential's own, which must be among its additionally allowed tenants.
+    /// Sets the tenant: the credential's own, or one of its additionally allowed tenants.
     #[must_use]
     pub fn tenant_id(self, tenant_id: &'a str) -> Self {
         Self {
@@ -151,8 +179,9 @@ impl<'a> TokenRequest<'a> {
         }
     }
 
-    /// Asks with claims: the JSON text of a claims challenge (continuous access evaluation), decoded from base64. The
-    /// text becomes part of the cache's key, so that a new challenge always leads to a new token.
+    /// Sets the claims: the JSON text of a claims challenge (continuous access evaluation), decoded
+    /// from base64. The text is part of the cache key, so a new challenge always leads to a new
+    /// token.
     #[must_use]
     pub fn claims(self, claims: &'a str) -> Self {
         Self {
@@ -161,17 +190,17 @@ impl<'a> TokenRequest<'a> {
         }
     }
 
-    /// The scopes, as given.
+    /// Returns the scopes, in their original order.
     pub fn scopes(&self) -> &'a [&'a str] {
         self.scopes
     }
 
-    /// The tenant, if it is not the credential's own.
+    /// Returns the tenant, if one is set.
     pub fn requested_tenant_id(&self) -> Option<&'a str> {
         self.tenant_id
     }
 
-    /// The claims, if there are any.
+    /// Returns the claims, if they are set.
     pub fn requested_claims(&self) -> Option<&'a str> {
         self.claims
     }
@@ -179,6 +208,9 @@ impl<'a> TokenRequest<'a> {
 
 /// A token and its times, as durations since the Unix epoch. When only the times change, the token is
 /// shared.
+///
+/// Aligned to a cache line, so that cores which count references of different clones do not share one.
+#[repr(align(64))]
 struct Terms {
     secret: Arc<Secret>,
     expires_on: Duration,
@@ -195,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_never_shows_a_secret() {
+    fn debug_of_a_token_or_secret_does_not_contain_it() {
         let token = AccessToken::new("planted-token", SystemTime::UNIX_EPOCH);
         let shown = format!("{token:?} {:?}", Secret::from("planted-secret"));
         assert!(!shown.contains("planted"), "{shown}");

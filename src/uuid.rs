@@ -1,4 +1,4 @@
-/// A random UUID (version 4, RFC 9562): unique, and no secret.
+/// Returns a random UUID (version 4, RFC 9562). It is unique, but not secret.
 pub(crate) fn random() -> String {
     let id = fastrand::u128(..) & !(0xf000 << 64) & !(0xc000 << 48) | (0x4000 << 64) | (0x8000 << 48);
     let hex = format!("{id:032x}");
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn is_a_random_uuid() {
+    fn random_returns_uuids_of_version_4_that_differ() {
         for _ in 0..100 {
             let id = random();
             let lengths: Vec<usize> = id.split('-').map(str::len).collect();

@@ -1,5 +1,5 @@
-//! `docs/default-credential.md`, row by row: the example `default_credential` runs in each of the places that the table
-//! describes, as a process of its own, against an emulator of its own.
+//! Runs every row of the table in `docs/default-credential.md`: the example `default_credential`,
+//! as a process of its own with an emulator of its own.
 #![cfg(all(unix, feature = "default-credential"))]
 #![allow(
     clippy::unwrap_used,
@@ -26,11 +26,11 @@ use tempfile::TempDir;
 
 const TABLE: &str = include_str!("../docs/default-credential.md");
 
-/// One row: where, set, machine, answers, says, asked.
+/// One row: where, set, machine, result, log or error contains, requests to.
 struct Row<'a>([&'a str; 6]);
 
 #[tokio::test]
-async fn every_row_of_the_table_is_true() {
+async fn default_credential_behaves_as_in_every_row_of_the_table() {
     let rows: Vec<Row> = TABLE
         .lines()
         .filter(|line| line.starts_with("| ") && !line.starts_with("| where") && !line.starts_with("| ---"))
@@ -58,7 +58,7 @@ async fn every_row_of_the_table_is_true() {
     );
 }
 
-/// An emulator, and the program's environment.
+/// An emulator and the program that runs in it.
 struct Place {
     emulator: Emulator,
     pod: Pod,
@@ -86,7 +86,7 @@ impl Place {
             directory,
         };
         for item in machine.split(", ") {
-            place.put_there(item);
+            place.set_up(item);
         }
         for item in set.split(", ") {
             place.set(item);
@@ -94,8 +94,8 @@ impl Place {
         place
     }
 
-    /// What the column "machine" says.
-    fn put_there(&mut self, item: &str) {
+    /// Applies an item of the column "machine".
+    fn set_up(&mut self, item: &str) {
         let path = self.directory.path();
         let reply = |status: u16, body: &'static str| {
             let reply = http::Response::builder()
@@ -106,7 +106,7 @@ impl Place {
         };
         match item {
             "no metadata" => {
-                // A port on which nobody listens.
+                // A closed port.
                 let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
                 return self.variable("AZURE_POD_IDENTITY_AUTHORITY_HOST", &format!("http://{free}"));
             }
@@ -135,7 +135,7 @@ impl Place {
         self.variable("AZURE_POD_IDENTITY_AUTHORITY_HOST", &url);
     }
 
-    /// What the column "set" says.
+    /// Applies an item of the column "set".
     fn set(&mut self, item: &str) {
         let tenant_id = self.emulator.entra().tenant_id().to_owned();
         match item {
@@ -166,7 +166,7 @@ impl Place {
                 self.emulator.assign_identity(identity(USER));
                 self.variable("AZURE_CLIENT_ID", USER);
             }
-            "`AZURE_CLIENT_ID` of nobody" => self.variable("AZURE_CLIENT_ID", NOBODY),
+            "unknown `AZURE_CLIENT_ID`" => self.variable("AZURE_CLIENT_ID", UNKNOWN),
             "App Service" => {
                 self.emulator.assign_system_identity();
                 let (url, header) = (
@@ -225,43 +225,42 @@ impl Place {
     }
 
     async fn check(self, row: &Row<'_>) -> Result<(), String> {
-        let [_, _, _, answers, says, asked] = row.0;
+        let [_, _, _, expected, contained, requested] = row.0;
         let output = self.sample.run([]).await;
         let stdout = String::from_utf8(output.stdout).unwrap();
-        let said = format!("{stdout}{}", output.stderr);
+        let text = format!("{stdout}{}", output.stderr);
         let outcome = stdout.lines().rfind(|line| !line.starts_with("  ")).map(|line| {
             match line.strip_suffix(" gave a token") {
                 Some(link) => link.trim().to_owned(),
                 None => line.get(21..34).unwrap_or(line).trim().to_owned(),
             }
         });
-        // What makes no chain at all is told without a table.
+        // An error of the builder is printed without a table.
         let outcome = outcome.unwrap_or_else(|| "Configuration".to_owned());
-        if outcome != answers {
-            return Err(format!("answers {outcome}:\n{said}"));
+        if outcome != expected {
+            return Err(format!("the result is {outcome}:\n{text}"));
         }
-        if (output.code == Some(0)) != answers.chars().next().is_some_and(char::is_lowercase) {
-            return Err(format!("ends with {:?}:\n{said}", output.code));
+        if (output.code == Some(0)) != expected.starts_with(char::is_lowercase) {
+            return Err(format!("the exit code is {:?}:\n{text}", output.code));
         }
-        let says = match says.strip_prefix("client_id=") {
+        let contained = match contained.strip_prefix("client_id=") {
             Some("pod") => format!("client_id={:?}", self.pod.client_id()),
             Some("app") => format!("client_id={APP:?}"),
             Some("user") => format!("client_id={USER:?}"),
-            _ => says.to_owned(),
+            _ => contained.to_owned(),
         };
-        if !said.contains(&says) {
-            return Err(format!("does not say {says:?}:\n{said}"));
+        if !text.contains(&contained) {
+            return Err(format!("the output does not contain {contained:?}:\n{text}"));
         }
-        if answers.starts_with(char::is_lowercase) && said.matches("selected credential").count() != 1 {
-            return Err(format!("does not say once who answers:\n{said}"));
+        if expected.starts_with(char::is_lowercase) && text.matches("selected credential").count() != 1 {
+            return Err(format!("the selected credential is not logged once:\n{text}"));
         }
-        let twice = |line: &str| line.matches("this pod carries no workload identity").count() > 1;
-        if said.lines().any(twice) {
-            return Err(format!("says the same twice in a line:\n{said}"));
+        let is_repeated = |line: &str| line.matches("this pod has no workload identity").count() > 1;
+        if text.lines().any(is_repeated) {
+            return Err(format!("a line repeats itself:\n{text}"));
         }
-        let seen: BTreeSet<&str> = self
-            .emulator
-            .requests()
+        let requests = self.emulator.requests();
+        let endpoints: BTreeSet<&str> = requests
             .iter()
             .filter_map(|request| match request.endpoint() {
                 Endpoint::Entra => Some("entra"),
@@ -270,32 +269,32 @@ impl Place {
                 _ => None,
             })
             .collect();
-        let asked: BTreeSet<&str> = [asked].into_iter().filter(|asked| *asked != "nobody").collect();
-        if seen != asked {
-            return Err(format!("asked {seen:?}:\n{said}"));
+        let requested: BTreeSet<&str> = [requested].into_iter().filter(|name| *name != "none").collect();
+        if endpoints != requested {
+            return Err(format!("requests go to {endpoints:?}:\n{text}"));
         }
-        if said.contains("eyJ") || said.contains("planted") {
-            return Err("shows a secret".to_owned());
+        if text.contains("eyJ") || text.contains("planted") {
+            return Err("the output contains a secret".to_owned());
         }
         Ok(())
     }
 }
 
 #[tokio::test]
-async fn a_cold_chain_in_a_pod_makes_exactly_one_request() {
+async fn cold_chain_in_a_pod_sends_one_request() {
     let place = Place::new("workload identity", "metadata: system identity").await;
     assert_eq!(place.sample.run([]).await.code, Some(0));
     let requests = place.emulator.requests();
-    let of_the_pod: Vec<_> = requests
+    let requests: Vec<_> = requests
         .iter()
         .filter(|request| request.endpoint() != Endpoint::Issuer)
         .collect();
-    assert_eq!(of_the_pod.len(), 1, "{of_the_pod:?}");
-    assert_eq!(of_the_pod[0].endpoint(), Endpoint::Entra);
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert_eq!(requests[0].endpoint(), Endpoint::Entra);
 }
 
 #[tokio::test]
-async fn with_prod_selected_no_developer_tool_is_run() {
+async fn developer_tools_do_not_run_with_prod_selected() {
     let place = Place::new("`AZURE_TOKEN_CREDENTIALS=prod`", "no metadata").await;
     let ran = place.directory.path().join("ran");
     for program in ["az", "azd"] {
@@ -309,7 +308,8 @@ async fn with_prod_selected_no_developer_tool_is_run() {
     assert!(!ran.exists());
 }
 
-/// A program that prints `text`, to stdout if its exit code is 0 and else to stderr. The shell's own commands are all it has.
+/// Writes a program that prints `text` to stdout if its exit code is 0, and to stderr otherwise. It
+/// uses shell builtins only, since its `PATH` has no other programs.
 fn tool(path: &Path, name: &str, text: &str, code: u8) {
     let stream = if code == 0 { 1 } else { 2 };
     script(
@@ -338,7 +338,8 @@ fn identity(client_id: &str) -> ManagedIdentity {
     }
 }
 
-/// Certificate and key in one PEM file, as `az ad sp create-for-rbac --create-cert` writes them.
+/// Returns a certificate and its key in one PEM file, as `az ad sp create-for-rbac --create-cert`
+/// does.
 fn client_certificate() -> String {
     let key = rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
     let certificate = rcgen::CertificateParams::new(vec![])
@@ -350,8 +351,8 @@ fn client_certificate() -> String {
 
 const APP: &str = "3f1c1f3a-0000-4000-8000-00000000000a";
 const USER: &str = "5d2c7c2e-0000-4000-8000-00000000000c";
-const NOBODY: &str = "00000000-0000-4000-8000-00000000000f";
+const UNKNOWN: &str = "00000000-0000-4000-8000-00000000000f";
 
-/// What `az account get-access-token` and `azd auth token` print. The tokens are none.
+/// The output of `az account get-access-token` and of `azd auth token`, with invalid tokens.
 const AZ_TOKEN: &str = r#"{"accessToken":"planted-az-token","expires_on":4102444800,"tokenType":"Bearer"}"#;
 const AZD_TOKEN: &str = r#"{"token":"planted-azd-token","expiresOn":"2100-01-01T00:00:00Z"}"#;

@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entra_workload::{AccessToken, Error, ErrorKind, WorkloadIdentityCredential};
+use entra_workload::{AccessToken, Credential, Error, ErrorKind, WorkloadIdentityCredential};
 
 use support::{Endpoint, MovableClock, VAULT, environment, is_safe, pair, service_account_token};
 
@@ -303,7 +303,8 @@ impl Subject {
         };
         let assertion = request.form["client_assertion"].clone();
         request.grant("planted-token", 3600);
-        self.credential.invalidate(&call.await.unwrap().unwrap());
+        call.await.unwrap().unwrap();
+        Credential::clear(&*self.credential);
         assertion
     }
 

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use zeroize::Zeroizing;
 
-/// Reads a regular file of at most `limit` bytes; blocks, but never for ever.
+/// Reads a regular file of at most `limit` bytes. Blocks on the file system, but never waits for a
+/// writer.
 ///
 /// # Errors
 ///
-/// `IsADirectory`, `InvalidInput` for what is no regular file, `FileTooLarge`, or what the system says.
+/// `IsADirectory` for a directory, `InvalidInput` for anything else that is not a regular file,
+/// `FileTooLarge` for more than `limit` bytes, and every error of the system.
 pub(super) fn read(path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = open(path)?;
     let metadata = file.metadata()?;
@@ -18,7 +20,8 @@ pub(super) fn read(path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> 
     if !metadata.is_file() {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    // With room for everything at once the buffer never moves, and no copy of a secret is left behind.
+    // Enough capacity for the whole file: a buffer that grows would leave copies of the secret
+    // behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit + 1));
     file.take(limit as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > limit {
@@ -27,7 +30,7 @@ pub(super) fn read(path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> 
     Ok(bytes)
 }
 
-/// Opens without waiting: the plain way would hang for ever on a FIFO that nobody writes.
+/// Opens a file without waiting: by default, opening a FIFO blocks until it has a writer.
 #[cfg(unix)]
 fn open(path: &Path) -> io::Result<File> {
     use std::os::unix::fs::OpenOptionsExt;

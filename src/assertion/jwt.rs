@@ -4,7 +4,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
-/// The claims of a JWT that matter before it is sent. The signature is Entra's to check, not ours.
+/// The claims of a JWT that this crate reads before it sends the JWT. Entra verifies the signature.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     pub(crate) issuer: Option<String>,
@@ -15,7 +15,8 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// Reads the claims of `jwt`: three base64url parts, the first two of them JSON objects (RFC 7519).
+    /// Reads the claims of `jwt`: three base64url parts, the first two of which are JSON objects
+    /// (RFC 7519).
     pub(crate) fn read(jwt: &str) -> Result<Self, NotAJwt> {
         let mut parts = jwt.split('.');
         let (Some(header), Some(claims), Some(signature), None) =
@@ -51,14 +52,14 @@ impl Claims {
     }
 }
 
-/// Why a text is not a JWT. None of them quotes the text.
+/// Why a text is not a JWT. Never contains any of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAJwt {
-    #[error("it does not have three parts between dots")]
+    #[error("it does not have three parts separated by dots")]
     Parts,
-    #[error("a part of it is not base64url")]
+    #[error("one of its parts is not base64url")]
     Base64,
-    #[error("a part of it is not a JSON object")]
+    #[error("one of its parts is not a JSON object")]
     Json,
 }
 
@@ -67,7 +68,8 @@ fn object(part: &str) -> Result<Map<String, Value>, NotAJwt> {
     serde_json::from_slice(&json).map_err(|_| NotAJwt::Json)
 }
 
-/// Seconds since 1970, fractions allowed (RFC 7519, `NumericDate`); nothing if no `SystemTime` can hold it.
+/// Converts seconds since the Unix epoch, fractions allowed (RFC 7519, `NumericDate`). Returns
+/// `None` outside the range of `SystemTime`.
 fn from_numeric_date(seconds: f64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_a_token_as_kubernetes_writes_it() {
+    fn claims_of_a_kubernetes_token_are_read() {
         let claims = Claims::read(&jwt(
             r#"{"aud":["api://AzureADTokenExchange"],"exp":1795477685,"iss":"https://issuer/","nbf":1795474085,
                 "sub":"system:serviceaccount:ns:app"}"#,
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn claims_of_odd_types_count_as_absent() {
+    fn claims_are_absent_when_they_have_the_wrong_type() {
         let claims = Claims::read(&jwt(r#"{"aud":"one","exp":"soon","iss":7,"nbf":1e300}"#)).unwrap();
         assert_eq!(claims.audiences, ["one"]);
         assert_eq!(
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn says_what_is_not_a_jwt() {
+    fn text_that_is_not_a_jwt_is_rejected_with_the_reason() {
         for (text, why) in [
             ("", NotAJwt::Parts),
             ("a.b", NotAJwt::Parts),
@@ -129,7 +131,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused(text in "\\PC{0,80}", claims in "\\PC{0,80}", exp: f64) {
+        fn no_text_makes_the_reader_panic(text in "\\PC{0,80}", claims in "\\PC{0,80}", exp: f64) {
             let _ = Claims::read(&text);
             let _ = Claims::read(&jwt(&claims));
             let claims = format!("{{\"exp\":{exp:e}}}");

@@ -13,17 +13,25 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::token::Secret;
 
-/// The service-account token that the kubelet projects into a pod, as a source of assertions.
+/// A source of client assertions that reads the service-account token which the kubelet projects
+/// into a pod.
 ///
-/// The file is read anew for each request, off the runtime's threads: the kubelet replaces it by a symlink swap, so that
-/// a reader sees the old token or the new one and never half of one, and a read costs microseconds. Surrounding white
-/// space and a byte order mark are dropped. A token past its `exp` is never handed out. If the file cannot be read while the
-/// token that was read last is still valid, that one serves, and a warning is logged.
+/// * The file is read for each token request, off the runtime's threads. The kubelet replaces it
+///   with a symlink swap, so a reader gets the old token or the new one, complete.
+/// * Surrounding white space and a byte order mark are ignored.
+/// * A token past its `exp` is never returned.
+/// * If the file cannot be read while the last token is still valid, that token is used and a
+///   warning is logged.
+///
+/// See [Configure Service Accounts for Pods] in the Kubernetes documentation.
+///
+/// [Configure Service Accounts for Pods]: https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion), with the path and never the content: the file is missing, empty,
-/// longer than 64 KiB, not a regular file, not readable for this user, not UTF-8, not a JWT, expired, or not yet valid.
+/// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if the file is missing, empty, longer than
+/// 64 KiB, not a regular file, not readable by this user, not UTF-8, not a JWT, or if the token is
+/// expired or not yet valid. The message has the path and never the content.
 ///
 /// # Examples
 ///
@@ -37,9 +45,6 @@ use crate::token::Secret;
 ///     .build()?;
 /// # Ok::<(), entra_workload::Error>(())
 /// ```
-///
-/// Source of the file's ways: Kubernetes, "Configure Service Accounts for Pods", section "Launch a Pod using service
-/// account token projection".
 #[derive(Debug)]
 pub struct ProjectedTokenFile {
     path: PathBuf,
@@ -48,7 +53,7 @@ pub struct ProjectedTokenFile {
 }
 
 impl ProjectedTokenFile {
-    /// The file at `path`, which need not exist yet.
+    /// Creates a source that reads the file at `path`, which need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self::with_clock(path, Arc::new(SystemClock::new()))
     }
@@ -93,43 +98,43 @@ struct Token {
     expires_on: Option<SystemTime>,
 }
 
-/// Reads and checks the token in `path`; blocks.
+/// Reads and checks the token in `path`. Blocks on the file system.
 fn read_token(path: &Path, now: SystemTime) -> Result<Token, Error> {
-    let wrong = |what: &str| Error::assertion(format!("the token file {} {what}", path.display()));
+    let unusable = |what: &str| Error::assertion(format!("the token file {} {what}", path.display()));
     let bytes = bounded_file::read(path, MAX_FILE).map_err(|error| {
-        wrong(match error.kind() {
+        unusable(match error.kind() {
             io::ErrorKind::NotFound => {
-                "does not exist; is the volume mounted, and did the webhook see the pod's label \
-                 azure.workload.identity/use: \"true\"?"
+                "does not exist; check that the volume is mounted, and that the pod had the label \
+                 azure.workload.identity/use: \"true\" when it was created"
             }
             io::ErrorKind::PermissionDenied => {
-                "may not be read by this user; set fsGroup in the pod's securityContext"
+                "cannot be read by this user; set fsGroup in the pod's securityContext"
             }
-            io::ErrorKind::IsADirectory => "is a directory; name the file in it",
+            io::ErrorKind::IsADirectory => "is a directory; set the path of the file in it",
             io::ErrorKind::InvalidInput => "is not a regular file",
-            io::ErrorKind::FileTooLarge => "is longer than 64 KiB: this is no service-account token",
+            io::ErrorKind::FileTooLarge => "is longer than 64 KiB, so it is not a service-account token",
             _ => "cannot be read",
         })
         .with_source(error)
     })?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| wrong("is not UTF-8: this is no token"))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("is not UTF-8, so it is not a token"))?;
     let jwt = text.trim_start_matches('\u{feff}').trim();
     if jwt.is_empty() {
-        return Err(wrong("is empty; the kubelet has not written the token yet"));
+        return Err(unusable("is empty; the kubelet has not written the token yet"));
     }
-    let claims = Claims::read(jwt).map_err(|error| wrong("does not hold a JWT").with_source(error))?;
+    let claims = Claims::read(jwt).map_err(|error| unusable("does not hold a JWT").with_source(error))?;
     if claims.expires_on.is_some_and(|expires_on| expires_on <= now) {
-        return Err(wrong(
-            "holds an expired token; the kubelet replaces it in time unless it is mounted with subPath, copied, or \
-             this machine's clock is wrong",
+        return Err(unusable(
+            "holds an expired token; the kubelet replaces it in time unless it is mounted with subPath, is a copy, \
+             or this machine's clock is wrong",
         ));
     }
     if claims
         .not_before
         .is_some_and(|not_before| now + CLOCK_SKEW < not_before)
     {
-        return Err(wrong(
-            "holds a token that is not valid yet; is this machine's clock slow?",
+        return Err(unusable(
+            "holds a token that is not valid yet; check whether this machine's clock is slow",
         ));
     }
     Ok(Token {
@@ -138,10 +143,11 @@ fn read_token(path: &Path, now: SystemTime) -> Result<Token, Error> {
     })
 }
 
-/// A Kubernetes token is one to two kilobytes; a megabyte is a mistake, and Entra would refuse it.
+/// A service-account token has one to two kilobytes. Entra would reject anything near this limit.
 const MAX_FILE: usize = 64 * 1024;
 
-/// Entra's own tolerance for clocks that disagree: `nbf` is set by the API server's clock and read by the node's.
+/// The clock skew that Entra itself tolerates. `nbf` comes from the API server's clock and is
+/// compared with the node's.
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
@@ -167,9 +173,9 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
-    /// What is in the file, and what the error says; time is 1,000,000.
+    /// File name, content, and a part of the error at the time 1,000,000.
     #[test]
-    fn every_unusable_file_is_named_and_explained() {
+    fn error_names_the_path_and_the_reason_when_the_file_is_unusable() {
         let dir = tempfile::tempdir().unwrap();
         let bad: [(&str, Vec<u8>, &str); 9] = [
             ("empty", vec![], "is empty"),
@@ -205,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_and_a_byte_order_mark_are_dropped() {
+    fn white_space_and_byte_order_mark_around_the_token_are_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         let token = jwt(r#"{"exp":1000001,"nbf":1000300}"#);
@@ -225,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_64_kib_is_read_and_a_longer_one_is_not() {
+    fn file_is_rejected_when_it_is_longer_than_64_kib() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let token = jwt("{}");
         let long = token.clone() + &" ".repeat(64 * 1024 - token.len());
@@ -238,7 +244,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_fifo_that_nobody_writes_is_refused_at_once() {
+    fn fifo_without_a_writer_is_rejected_without_blocking() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         assert!(
@@ -253,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_valid_token_serves_while_the_file_cannot_be_read() {
+    async fn last_valid_token_is_used_while_the_file_is_unreadable() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
         let now = SystemClock::new()
@@ -280,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_token_serves_until_its_expiry_and_not_at_it() {
+    fn last_token_is_unusable_from_its_expiry_on() {
         let file = ProjectedTokenFile::new("gone");
         *file.last.lock().unwrap() = Some(Token {
             secret: Secret::from("t"),
@@ -292,7 +298,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_content_is_read_or_refused_and_never_shown(
+        fn content_of_the_file_never_appears_in_an_error(
             before in proptest::collection::vec(any::<u8>(), 0..40),
             after in proptest::collection::vec(any::<u8>(), 0..40),
         ) {

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use super::policy;
 use crate::clock::Moment;
@@ -9,7 +9,8 @@ use crate::token::AccessToken;
 /// A token and the moments at which a reader treats it differently.
 #[derive(Clone, Debug)]
 pub(super) struct CachedToken {
-    token: AccessToken,
+    /// One token with several counts of references, so that cores rarely meet in one.
+    tokens: [AccessToken; STRIPES],
     /// When its request left. The later request brought the newer token; expiries cannot tell, since
     /// a server may shorten lifetimes and the wall clock may be set back.
     requested_at: Moment,
@@ -35,7 +36,7 @@ impl CachedToken {
         let refresh_after = policy::refresh_after(grant.lifetime, grant.refresh_in, random);
         let refresh_at = grant.requested_at + refresh_after;
         Self {
-            token: grant.token.with_refresh_on(refresh_at.system_time),
+            tokens: striped(&grant.token.with_refresh_on(refresh_at.system_time)),
             requested_at: grant.requested_at,
             lifetime: grant.lifetime,
             refresh_at,
@@ -53,8 +54,10 @@ impl CachedToken {
         }
     }
 
+    #[inline]
     pub(super) fn token(&self) -> &AccessToken {
-        &self.token
+        let [first, ..] = &self.tokens;
+        self.tokens.get(stripe()).unwrap_or(first)
     }
 
     pub(super) fn lifetime(&self) -> Duration {
@@ -65,10 +68,6 @@ impl CachedToken {
         self.expires_at.instant.saturating_duration_since(now.instant)
     }
 
-    pub(super) fn expires_on(&self) -> SystemTime {
-        self.expires_at.system_time
-    }
-
     pub(super) fn is_older_than(&self, other: &Self) -> bool {
         self.requested_at.instant < other.requested_at.instant
     }
@@ -76,9 +75,26 @@ impl CachedToken {
     /// The same token with another refresh time.
     pub(super) fn with_refresh_at(&self, refresh_at: Moment) -> Arc<Self> {
         Arc::new(Self {
-            token: self.token.clone().with_refresh_on(refresh_at.system_time),
+            tokens: striped(&self.token().clone().with_refresh_on(refresh_at.system_time)),
             refresh_at,
             ..*self
         })
     }
 }
+
+fn striped(token: &AccessToken) -> [AccessToken; STRIPES] {
+    std::array::from_fn(|_| token.unshared())
+}
+
+/// The stripe of this thread: from the page of its thread-local storage, which lies in its stack.
+#[inline]
+fn stripe() -> usize {
+    thread_local!(static MARKER: u8 = const { 0 });
+    MARKER.with(|marker| (std::ptr::from_ref(marker).addr() / PAGE) % STRIPES)
+}
+
+/// Each costs 128 bytes per cached token.
+const STRIPES: usize = 8;
+
+/// Stacks of threads are whole pages apart, and on Linux by an odd number of them.
+const PAGE: usize = 4096;

@@ -8,11 +8,12 @@ use arc_swap::{ArcSwapOption, Guard};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tracing::instrument::WithSubscriber;
 
 use super::cached_token::{CachedToken, Freshness};
 use super::key::Key;
 use super::state::{Completion, Decision, Fetch, Now, Report, State, expired_on_arrival};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::error::Error;
 use crate::exchange::{Grant, TokenSource};
 use crate::token::AccessToken;
@@ -64,10 +65,16 @@ impl Slot {
         self.published.load()
     }
 
+    pub(super) fn has_usable_token(&self, now: Moment) -> bool {
+        self.published()
+            .as_ref()
+            .is_some_and(|token| token.freshness(now) != Freshness::Expired)
+    }
+
     /// Returns the token if it is usable, and starts its refresh in the background if that is due.
-    /// Without a Tokio runtime there is no background, and the token stays as it is.
+    /// Without a Tokio runtime that has a timer there is no background, and the token stays as it is.
     pub(super) fn refresh(self: &Arc<Self>, fetcher: &Fetcher) -> Option<AccessToken> {
-        let Ok(runtime) = Handle::try_current() else {
+        let Ok(runtime) = runtime_with_timer() else {
             return self.published().as_ref().map(|token| token.token().clone());
         };
         self.request(fetcher, &runtime).ok()
@@ -76,9 +83,7 @@ impl Slot {
     /// Returns the usable token, or waits for the one fetch of this key; while the key cools down,
     /// returns the last error.
     pub(super) async fn token(self: &Arc<Self>, fetcher: &Fetcher) -> Result<AccessToken, Error> {
-        let runtime = Handle::try_current().map_err(|error| {
-            Error::configuration("a token can be fetched only within a Tokio runtime").with_source(error)
-        })?;
+        let runtime = runtime_with_timer()?;
         let mut error = Error::transport("the token request was lost with the Tokio runtime that ran it");
         for _ in 0..MAX_LOST_FETCHES {
             let (mut result, deadline) = match self.request(fetcher, &runtime) {
@@ -98,9 +103,16 @@ impl Slot {
         Err(error)
     }
 
-    /// Drops the token if `is_unwanted`. A fetch in flight continues.
-    pub(super) fn forget(&self, is_unwanted: impl FnOnce(&AccessToken) -> bool) {
-        self.update(|shared| shared.state.forget(|token| is_unwanted(token.token())));
+    pub(super) fn clear(&self) {
+        self.update(|shared| shared.state.clear());
+    }
+
+    /// Drops the token if `is_rejected`, at most once in 30 seconds.
+    pub(super) fn invalidate(&self, fetcher: &Fetcher, is_rejected: impl FnOnce(&AccessToken) -> bool) {
+        let now = fetcher.clock.now();
+        self.update(|shared| {
+            shared.state.invalidate(now, |token| is_rejected(token.token()));
+        });
     }
 
     fn request(self: &Arc<Self>, fetcher: &Fetcher, runtime: &Handle) -> Result<AccessToken, NoToken> {
@@ -174,13 +186,14 @@ impl FetchTask {
         reason = "the one place that starts a task: a fetch outlives its caller"
     )]
     fn spawn_on(self, runtime: &Handle) {
-        runtime.spawn(async move {
+        let run = async move {
             // It may have counted as lost before its runtime came to it.
             if Instant::now() < self.fetch.time_limit {
                 let result = self.fetch().await;
                 self.complete(result);
             }
-        });
+        };
+        runtime.spawn(run.with_current_subscriber());
     }
 
     async fn fetch(&self) -> Result<Grant, Error> {
@@ -233,6 +246,19 @@ impl Drop for FetchTask {
     fn drop(&mut self) {
         self.slot.update(|shared| shared.state.abandon(self.fetch));
     }
+}
+
+/// Returns the runtime of the caller. Tokio does not tell whether it has a timer: making one panics if not.
+fn runtime_with_timer() -> Result<Handle, Error> {
+    let runtime = Handle::try_current().map_err(|error| {
+        Error::configuration("a token can be fetched only within a Tokio runtime").with_source(error)
+    })?;
+    catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).map_err(|_| {
+        Error::configuration(
+            "the Tokio runtime has no timer; call enable_time() or enable_all() on its builder",
+        )
+    })?;
+    Ok(runtime)
 }
 
 /// How many fetches a caller waits for that end without a result. Each costs the caller the whole

@@ -55,6 +55,8 @@ pub(super) struct State {
     cooldown: Option<(Moment, Error)>,
     /// Whether the last refresh failed while its token was usable.
     is_in_outage: bool,
+    /// When a token was last invalidated.
+    invalidated_at: Option<Moment>,
 }
 
 /// The time as the two clocks of a slot show it: tokens age by [`Moment`], fetches by the runtime's.
@@ -199,9 +201,21 @@ impl State {
             .is_some()
     }
 
-    /// Drops the token if `is_unwanted`. A fetch in flight continues.
-    pub(super) fn forget(&mut self, is_unwanted: impl FnOnce(&CachedToken) -> bool) {
-        self.token.take_if(|token| is_unwanted(token));
+    /// Drops the token. A fetch in flight continues.
+    pub(super) fn clear(&mut self) {
+        self.token = None;
+    }
+
+    /// A service rejected a token: drops it if `is_rejected`, so that the next caller starts a fetch. A
+    /// service may answer 401 for other reasons, which no new token changes, so this happens at most once
+    /// in [`INVALIDATION_INTERVAL`]. A fetch in flight continues.
+    pub(super) fn invalidate(&mut self, now: Moment, is_rejected: impl FnOnce(&CachedToken) -> bool) {
+        let is_recent = |at: Moment| !now.reached(at + INVALIDATION_INTERVAL);
+        if !self.invalidated_at.is_some_and(is_recent)
+            && self.token.take_if(|token| is_rejected(token)).is_some()
+        {
+            self.invalidated_at = Some(now);
+        }
     }
 
     fn usable_token(&self, now: Moment) -> Option<Arc<CachedToken>> {
@@ -280,6 +294,10 @@ fn reached_server(error: &Error) -> bool {
         ErrorKind::Transport | ErrorKind::Rejected | ErrorKind::Protocol
     )
 }
+
+/// As long as after a failed refresh: a service that rejects every token costs two token requests a
+/// minute.
+const INVALIDATION_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A task notices within a moment that its source exceeded the time limit; one that stays silent for
 /// longer belongs to a runtime that is no longer driven.

@@ -5,27 +5,40 @@ use super::{Chain, Link};
 use crate::credential::{Credential, credential};
 use crate::error::{Attempt, Error};
 
-/// Tries several credentials in order, and continues only past those that are not set up here.
+/// Tries several credentials in order and continues only past unavailable ones.
 ///
-/// A credential that is set up and fails stops the chain: to continue would answer with an identity that
-/// nobody chose. The link that first returns a token is kept, and from then on used alone; one log line
-/// at `info` names it. While no link is selected, concurrent callers with the same request walk the chain
-/// once and share its error, which has a line for each link; see [`Error::attempts`].
+/// A credential that is set up and fails stops the chain, because the next link could have an
+/// identity that nobody chose. The first link that returns a token is selected: all later calls use
+/// it alone, and one log event at `info` names it. While no link is selected, concurrent callers
+/// with the same request walk the chain once and share its error, which has a line for each link;
+/// see [`Error::attempts`].
 ///
 /// # Examples
 ///
 /// ```
-/// use std::sync::Arc;
+/// use entra_workload::{
+///     ChainedTokenCredential, ClientSecretCredential, Environment, WorkloadIdentityCredential,
+/// };
 ///
-/// use entra_workload::{ChainedTokenCredential, ClientSecretCredential, Environment, Error, WorkloadIdentityCredential};
-///
-/// # fn main() -> Result<(), Error> {
-/// # let environment = Environment::from_iter([("AZURE_FEDERATED_TOKEN_FILE", "/t"), ("AZURE_CLIENT_ID", "c"), ("AZURE_TENANT_ID", "t")]);
+/// # let environment = Environment::from_iter([
+/// #     ("AZURE_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47"),
+/// #     ("AZURE_CLIENT_ID", "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"),
+/// #     ("AZURE_FEDERATED_TOKEN_FILE", "/var/run/secrets/azure/wi/token/azure-identity-token"),
+/// # ]);
 /// let pod = WorkloadIdentityCredential::builder().environment(environment.clone()).build()?;
-/// let ci = ClientSecretCredential::builder().environment(environment).client_secret("...").build()?;
-/// let credential = ChainedTokenCredential::builder().then("workload identity", pod).then("secret", ci).build()?;
-/// assert_eq!(format!("{credential:?}"), r#"ChainedTokenCredential(["workload identity", "secret"])"#);
-/// # Ok(()) }
+/// let ci = ClientSecretCredential::builder()
+///     .environment(environment)
+///     .client_secret("...")
+///     .build()?;
+/// let credential = ChainedTokenCredential::builder()
+///     .then("workload identity", pod)
+///     .then("secret", ci)
+///     .build()?;
+/// assert_eq!(
+///     format!("{credential:?}"),
+///     r#"ChainedTokenCredential(["workload identity", "secret"])"#
+/// );
+/// # Ok::<(), entra_workload::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct ChainedTokenCredential(Chain);
@@ -53,6 +66,31 @@ impl ChainedTokenCredential {
 credential!(ChainedTokenCredential);
 
 /// Builds a [`ChainedTokenCredential`].
+///
+/// # Examples
+///
+/// A chain that works without workload identity too:
+///
+/// ```
+/// use entra_workload::{
+///     ChainedTokenCredential, ClientSecretCredential, Environment, WorkloadIdentityCredential,
+/// };
+///
+/// let mut builder = ChainedTokenCredential::builder();
+/// let outside_a_pod = Environment::default();
+/// builder = match WorkloadIdentityCredential::builder().environment(outside_a_pod).build() {
+///     Ok(credential) => builder.then("workload identity", credential),
+///     Err(error) => builder.then_error("workload identity", error),
+/// };
+/// let secret = ClientSecretCredential::builder()
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
+///     .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
+///     .client_secret("...")
+///     .build()?;
+/// let credential = builder.then("secret", secret).build()?;
+/// # drop(credential);
+/// # Ok::<(), entra_workload::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ChainedTokenCredentialBuilder {
     links: Vec<Link>,
@@ -62,8 +100,9 @@ pub struct ChainedTokenCredentialBuilder {
 impl ChainedTokenCredentialBuilder {
     /// Adds a link.
     ///
-    /// * `name`: for errors and the log.
-    /// * `credential`: any of this crate, or of the SDK through [`SdkCredential`](crate::SdkCredential).
+    /// * `name`: its name in errors and in the log.
+    /// * `credential`: any credential of this crate, or one of the SDK wrapped in
+    ///   [`SdkCredential`](crate::SdkCredential).
     #[must_use]
     pub fn then(mut self, name: impl Into<Cow<'static, str>>, credential: Arc<dyn Credential>) -> Self {
         self.links.push(Link {
@@ -73,8 +112,9 @@ impl ChainedTokenCredentialBuilder {
         self
     }
 
-    /// Adds a link that could not be built. It fails with `error`: the chain continues past it only if
-    /// that is [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
+    /// Adds a link whose credential could not be built. It fails with `error`, so the chain
+    /// continues past it only if the kind is
+    /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
     #[must_use]
     pub fn then_error(mut self, name: impl Into<Cow<'static, str>>, error: Error) -> Self {
         self.links.push(Link {
@@ -84,9 +124,9 @@ impl ChainedTokenCredentialBuilder {
         self
     }
 
-    /// Walks the chain at every call instead of keeping the link that first returned a token, so that an
-    /// identity that is set up later can take precedence. Each caller walks by itself, and a log line
-    /// names every change of the link.
+    /// Walks the chain at every call instead of selecting a link, so that an identity that is set
+    /// up later takes precedence. Each caller walks by itself, and a log event names every change
+    /// of the link.
     #[must_use]
     pub fn walk_every_time(mut self) -> Self {
         self.keeps_selection = false;
@@ -97,7 +137,7 @@ impl ChainedTokenCredentialBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is no link.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the chain has no links.
     pub fn build(self) -> Result<Arc<ChainedTokenCredential>, Error> {
         let chain = Chain::new(self.links, None, self.keeps_selection)?;
         Ok(Arc::new(ChainedTokenCredential(chain)))

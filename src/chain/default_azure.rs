@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Chain, Link};
+use super::{Chain, DefaultAzureLink, Link};
 use crate::credential::{
     AzureCliCredential, AzureDeveloperCliCredential, ClientOptions, Credential, EnvironmentCredential,
     ManagedIdentityCredential, ManagedIdentityId, WorkloadIdentityCredential, client_options, credential,
@@ -9,27 +9,30 @@ use crate::credential::{
 use crate::env::{AZURE_TOKEN_CREDENTIALS, Environment};
 use crate::error::{Attempt, Error};
 
-/// The same `main` in a pod, on a virtual machine, in CI and on a laptop: environment, workload identity, managed identity,
-/// Azure CLI, Azure Developer CLI, in this order.
+/// Gets tokens in a pod, on a virtual machine, in CI and on a laptop, with the same code
+/// everywhere.
 ///
-/// It is a [`ChainedTokenCredential`](crate::ChainedTokenCredential) with the rules of that one: it goes on only past what is not set up here. So a pod with
-/// workload identity never asks the node's metadata service, also when its federation is broken or half of its variables are
-/// missing: the error says what is wrong, and no identity answers that nobody chose.
+/// It is a [`ChainedTokenCredential`](crate::ChainedTokenCredential) of environment, workload
+/// identity, managed identity, Azure CLI and Azure Developer CLI, in this order, and continues only
+/// past unavailable links. A pod with workload identity therefore never sends a request to the
+/// metadata service of its node, even if its federation is broken or half of its variables are
+/// missing: the error says what is wrong, and no identity is used that nobody chose.
 ///
-/// A pod that carries no workload identity is told so whichever links are asked: in the log line that says who answers, and in
-/// the chain's error if none does. Only a program that [replaced](DefaultAzureCredentialBuilder::replace) the link of workload
-/// identity is not.
+/// If a pod has no workload identity, the log event for the selected link says so, and so does the
+/// error if no link returns a token. This does not apply if the program
+/// [replaces](DefaultAzureCredentialBuilder::replace) the link of workload identity.
 ///
-/// `AZURE_TOKEN_CREDENTIALS` narrows the chain: `prod` (the first three), `dev` (the last two), or the name of one credential,
-/// such as `WorkloadIdentityCredential`. In production, set it: then no developer's login can ever answer.
+/// `AZURE_TOKEN_CREDENTIALS` restricts the chain: to `prod` (the first three links), to `dev` (the
+/// last two), or to one credential by its name, such as `WorkloadIdentityCredential`. Set it in
+/// production, so that the login of a developer is never used.
 ///
-/// | link | is set up here if |
+/// | link | is available if |
 /// | --- | --- |
 /// | [`EnvironmentCredential`] | `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` is set |
 /// | [`WorkloadIdentityCredential`] | `AZURE_FEDERATED_TOKEN_FILE` is set |
-/// | [`ManagedIdentityCredential`] | the host says so by its variables, or a metadata service answers within a second |
-/// | [`AzureCliCredential`] | `az` is on the `PATH`, and somebody is logged in |
-/// | [`AzureDeveloperCliCredential`] | `azd` is on the `PATH`, and somebody is logged in |
+/// | [`ManagedIdentityCredential`] | the host has an endpoint, or a metadata service answers in 1 s |
+/// | [`AzureCliCredential`] | `az` is on the `PATH` and logged in |
+/// | [`AzureDeveloperCliCredential`] | `azd` is on the `PATH` and logged in |
 ///
 /// # Examples
 ///
@@ -45,7 +48,7 @@ use crate::error::{Attempt, Error};
 pub struct DefaultAzureCredential(Chain);
 
 impl DefaultAzureCredential {
-    /// The chain that the environment describes. Does no I/O.
+    /// Builds the chain from the environment variables of the process. Does no I/O.
     ///
     /// # Errors
     ///
@@ -54,7 +57,7 @@ impl DefaultAzureCredential {
         Self::builder().build()
     }
 
-    /// A builder.
+    /// Returns a builder. Its options override environment variables.
     pub fn builder() -> DefaultAzureCredentialBuilder {
         DefaultAzureCredentialBuilder::default()
     }
@@ -72,47 +75,23 @@ impl DefaultAzureCredential {
 
 credential!(DefaultAzureCredential);
 
-/// A link of [`DefaultAzureCredential`], in the order of the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DefaultAzureLink {
-    /// [`EnvironmentCredential`]
-    Environment,
-    /// [`WorkloadIdentityCredential`]
-    WorkloadIdentity,
-    /// [`ManagedIdentityCredential`]
-    ManagedIdentity,
-    /// [`AzureCliCredential`]
-    AzureCli,
-    /// [`AzureDeveloperCliCredential`]
-    AzureDeveloperCli,
-}
-
-impl DefaultAzureLink {
-    /// What it is called in errors and in the log.
-    fn name(self) -> &'static str {
-        match self {
-            Self::Environment => "environment",
-            Self::WorkloadIdentity => "workload identity",
-            Self::ManagedIdentity => "managed identity",
-            Self::AzureCli => "azure cli",
-            Self::AzureDeveloperCli => "azure developer cli",
-        }
-    }
-
-    /// What it is called in `AZURE_TOKEN_CREDENTIALS`.
-    fn credential_name(self) -> &'static str {
-        match self {
-            Self::Environment => "EnvironmentCredential",
-            Self::WorkloadIdentity => "WorkloadIdentityCredential",
-            Self::ManagedIdentity => "ManagedIdentityCredential",
-            Self::AzureCli => "AzureCliCredential",
-            Self::AzureDeveloperCli => "AzureDeveloperCliCredential",
-        }
-    }
-}
-
-/// Makes a [`DefaultAzureCredential`]. What is left out comes from the environment.
+/// Builds a [`DefaultAzureCredential`].
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{DefaultAzureCredential, Environment};
+///
+/// let credential = DefaultAzureCredential::builder()
+///     .environment(Environment::from_iter([("AZURE_TOKEN_CREDENTIALS", "prod")]))
+///     .managed_identity_client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
+///     .build()?;
+/// assert_eq!(
+///     format!("{credential:?}"),
+///     r#"DefaultAzureCredential(["environment", "workload identity", "managed identity"])"#
+/// );
+/// # Ok::<(), entra_workload::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct DefaultAzureCredentialBuilder {
     options: ClientOptions,
@@ -123,65 +102,71 @@ pub struct DefaultAzureCredentialBuilder {
 }
 
 impl DefaultAzureCredentialBuilder {
-    /// The client id that workload identity uses. Default: `AZURE_CLIENT_ID`. It does not reach the managed identity.
+    /// Sets the client ID of workload identity. Default: `AZURE_CLIENT_ID`. Does not apply to the
+    /// managed identity.
     #[must_use]
     pub fn workload_identity_client_id(mut self, client_id: impl Into<String>) -> Self {
         self.workload_identity_client_id = Some(client_id.into());
         self
     }
 
-    /// The client id of the user-assigned managed identity. Default: `AZURE_CLIENT_ID`, or the system-assigned identity. It does
-    /// not reach workload identity.
+    /// Sets the client ID of a user-assigned managed identity. Default: `AZURE_CLIENT_ID`, or the
+    /// system-assigned identity if that is not set. Does not apply to workload identity.
     #[must_use]
     pub fn managed_identity_client_id(self, client_id: impl Into<String>) -> Self {
         self.managed_identity_id(ManagedIdentityId::ClientId(client_id.into()))
     }
 
-    /// The user-assigned managed identity, by any of its ids.
+    /// Sets the user-assigned managed identity, by any of its IDs.
     #[must_use]
     pub fn managed_identity_id(mut self, id: ManagedIdentityId) -> Self {
         self.managed_identity = Some(id);
         self
     }
 
-    /// Makes `AZURE_TOKEN_CREDENTIALS` mandatory: a deployment that forgets it fails at start.
+    /// Makes `AZURE_TOKEN_CREDENTIALS` mandatory: [`build`](Self::build) fails if it is not set.
     #[must_use]
     pub fn require_azure_token_credentials(mut self) -> Self {
         self.requires_variable = true;
         self
     }
 
-    /// Puts another credential in a link's place; it keeps the link's name.
+    /// Replaces the credential of a link; the link keeps its name.
     #[must_use]
     pub fn replace(mut self, link: DefaultAzureLink, credential: Arc<dyn Credential>) -> Self {
         self.replaced.push((link, Some(credential)));
         self
     }
 
-    /// Leaves a link out.
+    /// Removes a link.
     #[must_use]
     pub fn without(mut self, link: DefaultAzureLink) -> Self {
         self.replaced.push((link, None));
         self
     }
 
-    /// Makes the credential. Does no I/O.
+    /// Builds the credential. Does no I/O.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if `AZURE_TOKEN_CREDENTIALS` holds none of its values, or is
-    /// required and missing, or if no link is left. What is wrong with a single link is its answer to the first call.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the value of
+    /// `AZURE_TOKEN_CREDENTIALS` is unknown, if it is required and not set, or if the chain has no
+    /// links. A link that cannot be built fails at the first call.
     pub fn build(mut self) -> Result<Arc<DefaultAzureCredential>, Error> {
         let environment = self.options.take_environment();
         if self.options.additionally_allowed_tenants.is_empty() {
             self.options.additionally_allowed_tenants = environment.additionally_allowed_tenants()?;
         }
-        let links = selected(
-            environment.token_credentials()?.as_deref(),
-            self.requires_variable,
-        )?;
+        let variable = environment.token_credentials()?;
+        if variable.is_none() && self.requires_variable {
+            return Err(Error::configuration(format!(
+                "{AZURE_TOKEN_CREDENTIALS} is required and not set; set it to {}",
+                DefaultAzureLink::variable_values()
+            )));
+        }
+        let links = DefaultAzureLink::selected_by(variable.as_deref())?;
         let replaced = |link| self.replaced.iter().rfind(|(replaced, _)| *replaced == link);
-        // A program that has replaced workload identity needs none from the pod.
+        // With its own credential in this link, the program does not need workload identity.
         let hint = match replaced(DefaultAzureLink::WorkloadIdentity) {
             Some((_, Some(_))) => None,
             _ => missing_workload_identity(&environment),
@@ -255,53 +240,6 @@ impl DefaultAzureCredentialBuilder {
 
 client_options!(DefaultAzureCredentialBuilder);
 
-/// The links that `AZURE_TOKEN_CREDENTIALS` asks for.
-fn selected(variable: Option<&str>, required: bool) -> Result<&'static [DefaultAzureLink], Error> {
-    let Some(variable) = variable else {
-        if required {
-            return Err(Error::configuration(format!(
-                "{AZURE_TOKEN_CREDENTIALS} is not set, and must be; set it to {}",
-                values()
-            )));
-        }
-        return Ok(&LINKS);
-    };
-    let (production, development) = LINKS.split_at(PRODUCTION);
-    if variable.eq_ignore_ascii_case("prod") {
-        return Ok(production);
-    }
-    if variable.eq_ignore_ascii_case("dev") {
-        return Ok(development);
-    }
-    let named = LINKS.chunks(1).find(|link| {
-        link.iter()
-            .all(|link| link.credential_name().eq_ignore_ascii_case(variable))
-    });
-    named.ok_or_else(|| {
-        Error::configuration(format!(
-            "{AZURE_TOKEN_CREDENTIALS} is {variable:?}, and must be {}",
-            values()
-        ))
-    })
-}
-
-fn values() -> String {
-    let names: Vec<&str> = LINKS.iter().map(|link| link.credential_name()).collect();
-    format!("prod, dev, or one of {}", names.join(", "))
-}
-
-/// The order of the SDKs for Go, Python, .NET and JavaScript, as far as they agree.
-const LINKS: [DefaultAzureLink; 5] = [
-    DefaultAzureLink::Environment,
-    DefaultAzureLink::WorkloadIdentity,
-    DefaultAzureLink::ManagedIdentity,
-    DefaultAzureLink::AzureCli,
-    DefaultAzureLink::AzureDeveloperCli,
-];
-
-/// How many of them are `prod`; the others are `dev`.
-const PRODUCTION: usize = 3;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_selects_links_whatever_its_case_and_spaces() {
+    fn azure_token_credentials_is_case_insensitive_and_trimmed() {
         let all =
             r#"["environment", "workload identity", "managed identity", "azure cli", "azure developer cli"]"#;
         for (value, links) in [
@@ -336,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_value_is_refused_with_the_right_ones() {
+    fn unknown_azure_token_credentials_is_rejected_with_the_valid_values() {
         for value in ["production", "AzurePowerShellCredential", "dev,prod"] {
             let error = build(value).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration);
@@ -349,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn the_variable_can_be_required() {
+    fn build_fails_if_azure_token_credentials_is_required_and_not_set() {
         let builder = |value| {
             let environment = Environment::from_iter([(AZURE_TOKEN_CREDENTIALS, value)]);
             DefaultAzureCredential::builder()
@@ -361,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn links_can_be_replaced_and_left_out() {
+    fn links_can_be_replaced_and_removed() {
         let replacement = WorkloadIdentityCredential::builder()
             .environment(Environment::from_iter([
                 ("AZURE_CLIENT_ID", "replacement"),
@@ -391,7 +329,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pod_without_workload_identity_is_told_so_once_whichever_link_stops_the_chain() {
+    async fn missing_workload_identity_is_reported_once_whichever_link_stops_the_chain() {
         let replacement = WorkloadIdentityCredential::builder()
             .environment(Environment::default())
             .tenant_id("tenant")
@@ -403,11 +341,11 @@ mod tests {
         let without = || builder().without(DefaultAzureLink::WorkloadIdentity);
         let replaced = builder().replace(DefaultAzureLink::WorkloadIdentity, replacement);
         let pod = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
-        // A secret without a client stops the chain at the first link.
+        // A secret without a client ID stops the chain at the first link.
         let secret = ("AZURE_CLIENT_SECRET", "planted");
         let selected = |name| (AZURE_TOKEN_CREDENTIALS, name);
         let token_file = ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token");
-        for (builder, variables, told) in [
+        for (builder, variables, expected) in [
             (builder(), &[pod, selected("WorkloadIdentityCredential")][..], 1),
             (builder(), &[pod, selected("EnvironmentCredential")], 1),
             (builder(), &[pod, selected("dev")], 1),
@@ -423,9 +361,9 @@ mod tests {
             let credential = builder.environment(environment).build().unwrap();
             let text = credential.token(&["s"]).await.unwrap_err().to_string();
             let hints = text
-                .matches("this pod carries no workload identity; put the label")
+                .matches("this pod has no workload identity; add the label")
                 .count();
-            assert_eq!(hints, told, "{variables:?}: {text}");
+            assert_eq!(hints, expected, "{variables:?}: {text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The rules of the chain, with links that each test answers by hand.
+//! The rules of a chain, tested with links whose result each test sets.
 #![allow(clippy::disallowed_methods, reason = "tests start tasks")]
 
 use std::time::{Duration, SystemTime};
@@ -11,17 +11,17 @@ use tokio::sync::Notify;
 use super::*;
 use crate::error::ErrorKind;
 
-/// A link that gives what it was last told to, and counts how often it was asked.
+/// A link that returns the result that was set last, and counts its calls.
 #[derive(Debug)]
 struct FakeLink {
-    answer: StdMutex<Result<AccessToken, Error>>,
-    asked: AtomicUsize,
-    /// If it is there, an answer waits for it.
+    result: StdMutex<Result<AccessToken, Error>>,
+    calls: AtomicUsize,
+    /// If it is set, each call waits for a notification first.
     gate: Option<Notify>,
 }
 
 impl FakeLink {
-    fn giving(secret: &str) -> Arc<Self> {
+    fn returning(secret: &str) -> Arc<Self> {
         Self::new(Ok(token(secret)), None)
     }
 
@@ -29,35 +29,35 @@ impl FakeLink {
         Self::new(Err(Error::new(kind, format!("{kind:?} here"))), None)
     }
 
-    fn new(answer: Result<AccessToken, Error>, gate: Option<Notify>) -> Arc<Self> {
+    fn new(result: Result<AccessToken, Error>, gate: Option<Notify>) -> Arc<Self> {
         Arc::new(Self {
-            answer: StdMutex::new(answer),
-            asked: AtomicUsize::new(0),
+            result: StdMutex::new(result),
+            calls: AtomicUsize::new(0),
             gate,
         })
     }
 
-    fn gives(&self, secret: &str) {
-        *self.answer.lock().unwrap() = Ok(token(secret));
+    fn set_token(&self, secret: &str) {
+        *self.result.lock().unwrap() = Ok(token(secret));
     }
 
-    fn fails(&self, kind: ErrorKind) {
-        *self.answer.lock().unwrap() = Err(Error::new(kind, "failed later"));
+    fn set_error(&self, kind: ErrorKind) {
+        *self.result.lock().unwrap() = Err(Error::new(kind, "failed later"));
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
     }
 }
 
 #[async_trait]
 impl Credential for FakeLink {
     async fn token_for(&self, _request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        self.calls.fetch_add(1, Ordering::SeqCst);
         if let Some(gate) = &self.gate {
             gate.notified().await;
         }
-        self.answer.lock().unwrap().clone()
+        self.result.lock().unwrap().clone()
     }
 }
 
@@ -73,14 +73,17 @@ fn chain(links: [&Arc<FakeLink>; 3]) -> ChainedTokenCredentialBuilder {
         .then("c", c.clone())
 }
 
-/// What a call that waits for nothing gives.
+/// The result of a call that does not have to wait.
 fn call(chain: &ChainedTokenCredential) -> Result<String, Error> {
-    let token = chain.token(&["s"]).now_or_never().expect("the call waits")?;
+    let token = chain
+        .token(&["s"])
+        .now_or_never()
+        .expect("the call does not wait")?;
     Ok(token.secret().to_owned())
 }
 
 #[test]
-fn goes_on_past_what_is_unavailable_and_nothing_else() {
+fn walk_continues_past_unavailable_links_only() {
     for kind in [
         ErrorKind::Configuration,
         ErrorKind::Assertion,
@@ -91,7 +94,7 @@ fn goes_on_past_what_is_unavailable_and_nothing_else() {
         let (first, second, third) = (
             FakeLink::failing(ErrorKind::Unavailable),
             FakeLink::failing(kind),
-            FakeLink::giving("third"),
+            FakeLink::returning("third"),
         );
         let chain = chain([&first, &second, &third]).build().unwrap();
         let error = call(&chain).unwrap_err();
@@ -100,18 +103,18 @@ fn goes_on_past_what_is_unavailable_and_nothing_else() {
             error.to_string(),
             format!("the chain stopped at b\n  a: Unavailable here\n  b: {kind:?} here")
         );
-        assert_eq!(third.asked(), 0, "{kind:?} stops the chain");
-        second.fails(ErrorKind::Unavailable);
+        assert_eq!(third.calls(), 0, "{kind:?} stops the chain");
+        second.set_error(ErrorKind::Unavailable);
         assert_eq!(
             call(&chain).unwrap(),
             "third",
-            "once the cause is gone the chain goes on"
+            "the chain continues once the link is unavailable"
         );
     }
 }
 
 #[test]
-fn the_last_error_has_a_line_for_each_link() {
+fn error_has_a_line_for_each_link() {
     let links = [0; 3].map(|_| FakeLink::failing(ErrorKind::Unavailable));
     let chain = chain([&links[0], &links[1], &links[2]]).build().unwrap();
     let error = call(&chain).unwrap_err();
@@ -131,7 +134,7 @@ fn the_last_error_has_a_line_for_each_link() {
 }
 
 #[test]
-fn an_error_of_the_stopping_link_keeps_what_it_knows() {
+fn error_of_the_stopping_link_keeps_its_details() {
     let rejected = Error::new(ErrorKind::Rejected, "no")
         .with_status(http::StatusCode::UNAUTHORIZED)
         .with_oauth_error(Some("invalid_client".into()), vec![700_213]);
@@ -145,11 +148,11 @@ fn an_error_of_the_stopping_link_keeps_what_it_knows() {
 }
 
 #[test]
-fn the_link_that_first_gave_a_token_is_kept_whatever_it_does_later() {
+fn first_link_with_a_token_stays_selected_after_errors() {
     let (first, second, third) = (
         FakeLink::failing(ErrorKind::Unavailable),
-        FakeLink::giving("second"),
-        FakeLink::giving("third"),
+        FakeLink::returning("second"),
+        FakeLink::returning("third"),
     );
     let chain = chain([&first, &second, &third]).build().unwrap();
     assert_eq!(chain.answered_by(), None);
@@ -159,37 +162,37 @@ fn the_link_that_first_gave_a_token_is_kept_whatever_it_does_later() {
         chain.passed_over().iter().map(Attempt::name).collect::<Vec<_>>(),
         ["a"]
     );
-    first.gives("first");
+    first.set_token("first");
     assert_eq!(call(&chain).unwrap(), "second");
-    assert_eq!(first.asked(), 1);
-    second.fails(ErrorKind::Unavailable);
+    assert_eq!(first.calls(), 1);
+    second.set_error(ErrorKind::Unavailable);
     assert_eq!(call(&chain).unwrap_err().to_string(), "failed later");
-    assert_eq!(third.asked(), 0);
+    assert_eq!(third.calls(), 0);
 }
 
 #[test]
-fn the_chain_can_be_walked_every_time() {
+fn walk_every_time_uses_an_earlier_link_once_it_is_available() {
     let (first, second, third) = (
         FakeLink::failing(ErrorKind::Unavailable),
-        FakeLink::giving("second"),
-        FakeLink::giving("third"),
+        FakeLink::returning("second"),
+        FakeLink::returning("third"),
     );
     let chain = chain([&first, &second, &third])
         .walk_every_time()
         .build()
         .unwrap();
     assert_eq!(call(&chain).unwrap(), "second");
-    first.gives("first");
+    first.set_token("first");
     assert_eq!(call(&chain).unwrap(), "first");
 }
 
 #[tokio::test]
-async fn concurrent_first_callers_walk_the_chain_once() {
+async fn concurrent_first_callers_share_one_walk() {
     let gated = FakeLink::new(
         Err(Error::new(ErrorKind::Unavailable, "not here")),
         Some(Notify::new()),
     );
-    let last = FakeLink::giving("last");
+    let last = FakeLink::returning("last");
     let chain = ChainedTokenCredential::builder()
         .then("gated", gated.clone())
         .then("last", last)
@@ -206,11 +209,11 @@ async fn concurrent_first_callers_walk_the_chain_once() {
     for call in join_all(calls).await {
         assert_eq!(call.unwrap().unwrap(), "last");
     }
-    assert_eq!(gated.asked(), 1);
+    assert_eq!(gated.calls(), 1);
 }
 
 #[tokio::test]
-async fn concurrent_first_callers_share_one_failure() {
+async fn concurrent_first_callers_share_one_error() {
     let gated = FakeLink::new(
         Err(Error::new(ErrorKind::Transport, "no answer")),
         Some(Notify::new()),
@@ -229,15 +232,15 @@ async fn concurrent_first_callers_share_one_failure() {
     for call in join_all(calls).await {
         assert_eq!(call.unwrap().unwrap_err().kind(), ErrorKind::Transport);
     }
-    assert_eq!(gated.asked(), 1);
+    assert_eq!(gated.calls(), 1);
     let later = start();
     gated.gate.as_ref().unwrap().notify_one();
     later.await.unwrap().unwrap_err();
-    assert_eq!(gated.asked(), 2, "a later caller walks anew");
+    assert_eq!(gated.calls(), 2, "a later caller starts another walk");
 }
 
 #[tokio::test]
-async fn a_slow_walk_for_one_request_delays_no_other() {
+async fn slow_walk_for_one_request_does_not_delay_another() {
     let slow = FakeLink::new(Ok(token("slow")), Some(Notify::new()));
     let chain = ChainedTokenCredential::builder()
         .then("slow", slow.clone())
@@ -248,7 +251,7 @@ async fn a_slow_walk_for_one_request_delays_no_other() {
         tokio::spawn(async move { chain.token(&[scope]).await.map(|_| ()) })
     };
     let (first, second) = (start("one"), start("two"));
-    while slow.asked() < 2 {
+    while slow.calls() < 2 {
         tokio::task::yield_now().await;
     }
     slow.gate.as_ref().unwrap().notify_waiters();
@@ -257,7 +260,7 @@ async fn a_slow_walk_for_one_request_delays_no_other() {
 }
 
 #[tokio::test]
-async fn a_dropped_walker_leaves_the_walk_to_the_next() {
+async fn dropped_caller_does_not_block_the_next_walk() {
     let gated = FakeLink::new(Ok(token("gated")), Some(Notify::new()));
     let chain = ChainedTokenCredential::builder()
         .then("gated", gated.clone())
@@ -269,17 +272,17 @@ async fn a_dropped_walker_leaves_the_walk_to_the_next() {
 }
 
 #[test]
-fn a_chain_needs_a_link_and_a_request_must_be_right() {
+fn build_rejects_an_empty_chain_and_token_an_invalid_scope() {
     assert_eq!(
         ChainedTokenCredential::builder().build().unwrap_err().kind(),
         ErrorKind::Configuration
     );
-    let link = FakeLink::giving("token");
+    let link = FakeLink::returning("token");
     let chain = ChainedTokenCredential::builder()
         .then("link", link.clone())
         .build()
         .unwrap();
     let error = chain.token(&["a b"]).now_or_never().unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
-    assert_eq!(link.asked(), 0);
+    assert_eq!(link.calls(), 0);
 }

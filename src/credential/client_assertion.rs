@@ -8,9 +8,11 @@ use crate::cache::Cache;
 use crate::error::Error;
 use crate::exchange::ClientAuthentication;
 
-/// Gets tokens for an application by client assertions from any source: a CI system, SPIFFE, another cloud, a file.
+/// Gets tokens for an application with client assertions from any source: a CI system, SPIFFE,
+/// another cloud, a file.
 ///
-/// In a pod with workload identity, use [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential).
+/// In a pod with workload identity, use
+/// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential).
 ///
 /// # Examples
 ///
@@ -28,7 +30,8 @@ use crate::exchange::ClientAuthentication;
 pub struct ClientAssertionCredential(Cache);
 
 impl ClientAssertionCredential {
-    /// A builder; [`assertion`](ClientAssertionCredentialBuilder::assertion) must be given.
+    /// Returns a builder. [`assertion`](ClientAssertionCredentialBuilder::assertion) is required;
+    /// the other options override environment variables.
     pub fn builder() -> ClientAssertionCredentialBuilder {
         ClientAssertionCredentialBuilder::default()
     }
@@ -36,7 +39,21 @@ impl ClientAssertionCredential {
 
 credential!(ClientAssertionCredential);
 
-/// Makes a [`ClientAssertionCredential`]. What is left out comes from the environment.
+/// Builds a [`ClientAssertionCredential`].
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{ClientAssertionCredential, ProjectedTokenFile};
+///
+/// let credential = ClientAssertionCredential::builder()
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
+///     .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
+///     .assertion(ProjectedTokenFile::new("/var/run/secrets/tokens/azure"))
+///     .build()?;
+/// # drop(credential);
+/// # Ok::<(), entra_workload::Error>(())
+/// ```
 #[derive(Default)]
 pub struct ClientAssertionCredentialBuilder {
     options: ClientOptions,
@@ -44,23 +61,24 @@ pub struct ClientAssertionCredentialBuilder {
 }
 
 impl ClientAssertionCredentialBuilder {
-    /// Where the assertions come from. It is asked for every request to the token endpoint.
+    /// Sets the source of the client assertions. It is called for every attempt of a token request.
     #[must_use]
     pub fn assertion(mut self, assertion: impl ClientAssertion) -> Self {
         self.assertion = Some(Arc::new(assertion));
         self
     }
 
-    /// Makes the credential. Does no I/O.
+    /// Builds the credential. Does no I/O.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the source of assertions, the client or the tenant is
-    /// missing, or the tenant or the authority host cannot be right.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the source of assertions,
+    /// the client ID or the tenant ID is missing, or if one of the IDs or the authority host is
+    /// invalid.
     pub fn build(mut self) -> Result<Arc<ClientAssertionCredential>, Error> {
         let environment = self.options.take_environment();
         let assertion = self.assertion.ok_or_else(|| {
-            Error::configuration("there is no source of client assertions; give one with .assertion(..)")
+            Error::configuration("the source of client assertions is not set; call .assertion(..)")
         })?;
         let client = self.options.client(&environment)?;
         let cache = self

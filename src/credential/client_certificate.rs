@@ -12,18 +12,19 @@ use crate::error::Error;
 use crate::exchange::ClientAuthentication;
 use crate::token::Secret;
 
-/// Gets tokens for an application by a certificate that is registered with it.
+/// Gets tokens for an application with a certificate that is registered for it.
 ///
-/// An assertion is signed for each request, and the key never travels. The certificate and its RSA key come in one file: PEM
-/// blocks in any order (PKCS#8 or PKCS#1, not encrypted), or PKCS#12 (AES or the older 3DES and RC2). The file is read for
-/// each exchange, so that a renewed certificate needs no restart. In a pod, use
+/// It signs a client assertion for each attempt of a token request; the private key is never sent.
+/// The certificate and its RSA key are in one file: PEM blocks in any order (PKCS#8 or PKCS#1, not
+/// encrypted), or PKCS#12 (AES, 3DES or RC2). The file is read for each assertion, so a renewed
+/// certificate takes effect without a restart. In a pod, use
 /// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential).
 ///
 /// | variable | meaning |
 /// | --- | --- |
-/// | `AZURE_CLIENT_CERTIFICATE_PATH` | the file |
-/// | `AZURE_CLIENT_CERTIFICATE_PASSWORD` | its password, if it is PKCS#12 with one |
-/// | `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN` | `1` or `true`: send the chain along, for applications that trust by subject name and issuer |
+/// | `AZURE_CLIENT_CERTIFICATE_PATH` | the file with the certificate and its key |
+/// | `AZURE_CLIENT_CERTIFICATE_PASSWORD` | the password of a PKCS#12 file |
+/// | `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN` | `1` or `true` sends the certificate chain |
 ///
 /// # Examples
 ///
@@ -43,7 +44,7 @@ use crate::token::Secret;
 pub struct ClientCertificateCredential(Cache);
 
 impl ClientCertificateCredential {
-    /// A builder; what is left out comes from the environment.
+    /// Returns a builder. Its options override environment variables.
     pub fn builder() -> ClientCertificateCredentialBuilder {
         ClientCertificateCredentialBuilder::default()
     }
@@ -51,7 +52,23 @@ impl ClientCertificateCredential {
 
 credential!(ClientCertificateCredential);
 
-/// Makes a [`ClientCertificateCredential`]. What is left out comes from the environment.
+/// Builds a [`ClientCertificateCredential`].
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::ClientCertificateCredential;
+///
+/// let credential = ClientCertificateCredential::builder()
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
+///     .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
+///     .certificate_path("/etc/app/identity.pfx")
+///     .password("...")
+///     .send_certificate_chain()
+///     .build()?;
+/// # drop(credential);
+/// # Ok::<(), entra_workload::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct ClientCertificateCredentialBuilder {
     options: ClientOptions,
@@ -61,7 +78,8 @@ pub struct ClientCertificateCredentialBuilder {
 }
 
 impl ClientCertificateCredentialBuilder {
-    /// The file with the certificate and its key. It need not be there yet. Default: `AZURE_CLIENT_CERTIFICATE_PATH`.
+    /// Sets the file with the certificate and its key. It does not have to exist yet. Default:
+    /// `AZURE_CLIENT_CERTIFICATE_PATH`.
     #[must_use]
     pub fn certificate_path(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
@@ -69,7 +87,7 @@ impl ClientCertificateCredentialBuilder {
         self
     }
 
-    /// The certificate and its key, in place of a file: PEM, or PKCS#12.
+    /// Sets the certificate and its key, as PEM or PKCS#12, instead of a file.
     #[must_use]
     pub fn certificate(mut self, certificate: impl Into<Vec<u8>>) -> Self {
         let bytes = Arc::new(Zeroizing::new(certificate.into()));
@@ -77,29 +95,29 @@ impl ClientCertificateCredentialBuilder {
         self
     }
 
-    /// The password of a PKCS#12 file. Default: `AZURE_CLIENT_CERTIFICATE_PASSWORD`.
+    /// Sets the password of a PKCS#12 file. Default: `AZURE_CLIENT_CERTIFICATE_PASSWORD`.
     #[must_use]
     pub fn password(mut self, password: impl Into<Secret>) -> Self {
         self.password = Some(password.into());
         self
     }
 
-    /// Sends the certificate and its issuers along (`x5c`), for applications that trust a subject name and an issuer rather
-    /// than one certificate. Default: `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN`, else not.
+    /// Sends the certificate and its issuers (`x5c`), for applications with subject name and issuer
+    /// authentication. Default: `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN`, or off if that is not set.
     #[must_use]
     pub fn send_certificate_chain(mut self) -> Self {
         self.sends_chain = true;
         self
     }
 
-    /// Makes the credential. Does no I/O: the file is read at the first call, and what is wrong with it is said there, as
-    /// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if it cannot be read, and as
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if its content is of no use.
+    /// Builds the credential. Does no I/O: the file is read at the first call, which fails with
+    /// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if the file cannot be read, and with
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if its content is invalid.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the certificate, the client or the tenant is missing, or
-    /// the tenant or the authority host cannot be right.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the certificate, the client
+    /// ID or the tenant ID is missing, or if one of the IDs or the authority host is invalid.
     pub fn build(mut self) -> Result<Arc<ClientCertificateCredential>, Error> {
         let environment = self.options.take_environment();
         let variables = environment.client_certificate()?;
@@ -108,7 +126,7 @@ impl ClientCertificateCredentialBuilder {
             .or(variables.path.map(CertificateOrigin::File))
             .ok_or_else(|| {
                 Error::configuration(format!(
-                    "{AZURE_CLIENT_CERTIFICATE_PATH} is not set; set it, or give .certificate_path(..)"
+                    "{AZURE_CLIENT_CERTIFICATE_PATH} is not set; set it or call .certificate_path(..)"
                 ))
             })?;
         let certificate = ClientCertificate::new(
@@ -132,7 +150,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     #[test]
-    fn a_certificate_must_be_named_and_building_does_not_read_it() {
+    fn build_requires_a_certificate_and_does_not_read_it() {
         let builder = || {
             ClientCertificateCredential::builder()
                 .environment(crate::Environment::default())

@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::exchange::ClientAuthentication;
 use crate::token::Secret;
 
-/// Gets tokens for an application by a client secret.
+/// Gets tokens for an application with a client secret.
 ///
-/// A secret must be kept, handed out and renewed, and is good for whoever finds it. In a pod, use
-/// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential).
+/// A secret must be stored, distributed and rotated, and works for anyone who obtains it. In a pod,
+/// use [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential).
 ///
 /// # Examples
 ///
@@ -29,7 +29,7 @@ use crate::token::Secret;
 pub struct ClientSecretCredential(Cache);
 
 impl ClientSecretCredential {
-    /// A builder; what is left out comes from the environment.
+    /// Returns a builder. Its options override environment variables.
     pub fn builder() -> ClientSecretCredentialBuilder {
         ClientSecretCredentialBuilder::default()
     }
@@ -37,7 +37,23 @@ impl ClientSecretCredential {
 
 credential!(ClientSecretCredential);
 
-/// Makes a [`ClientSecretCredential`]. What is left out comes from the environment.
+/// Builds a [`ClientSecretCredential`].
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{ClientSecretCredential, Environment};
+///
+/// let credential = ClientSecretCredential::builder()
+///     .environment(Environment::from_iter([
+///         ("AZURE_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47"),
+///         ("AZURE_CLIENT_ID", "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"),
+///         ("AZURE_CLIENT_SECRET", "..."),
+///     ]))
+///     .build()?;
+/// # drop(credential);
+/// # Ok::<(), entra_workload::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct ClientSecretCredentialBuilder {
     pub(super) options: ClientOptions,
@@ -45,26 +61,26 @@ pub struct ClientSecretCredentialBuilder {
 }
 
 impl ClientSecretCredentialBuilder {
-    /// The secret: its value, not its id. Default: `AZURE_CLIENT_SECRET`.
+    /// Sets the client secret: its value, not its ID. Default: `AZURE_CLIENT_SECRET`.
     #[must_use]
     pub fn client_secret(mut self, client_secret: impl Into<Secret>) -> Self {
         self.client_secret = Some(client_secret.into());
         self
     }
 
-    /// Makes the credential. Does no I/O.
+    /// Builds the credential. Does no I/O.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the secret, the client or the tenant is missing, or the
-    /// tenant or the authority host cannot be right.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the secret, the client ID
+    /// or the tenant ID is missing, or if one of the IDs or the authority host is invalid.
     pub fn build(mut self) -> Result<Arc<ClientSecretCredential>, Error> {
         let environment = self.options.take_environment();
         let secret = self.client_secret.filter(|secret| !secret.expose().is_empty());
         let secret = match secret {
             Some(secret) => secret,
             None => environment.client_secret()?.ok_or_else(|| {
-                Error::configuration("AZURE_CLIENT_SECRET is not set; set it, or give .client_secret(..)")
+                Error::configuration("AZURE_CLIENT_SECRET is not set; set it or call .client_secret(..)")
             })?,
         };
         let client = self.options.client(&environment)?;

@@ -11,7 +11,7 @@ use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptio
 
 use super::credential;
 use super::sdk::SDK_FETCH_TIMEOUT;
-use crate::cache::Cache;
+use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
@@ -19,14 +19,15 @@ use crate::exchange::{Grant, TokenSource, Urgency};
 use crate::sdk;
 use crate::token::TokenRequest;
 
-/// Gets tokens for who is logged in to the Azure CLI (`az login`).
+/// Gets tokens for the user or service principal that is logged in to the Azure CLI (`az login`).
 ///
-/// It is `azure_identity`'s credential behind this crate's cache, so that `az` runs once for a token and not for a call.
+/// It adds this crate's cache to `azure_identity`'s credential, so `az` runs once for each token.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Unavailable`] if `az` is not on the `PATH`, or nobody is logged in; [`ErrorKind::Rejected`] if it runs and fails;
-/// [`ErrorKind::Transport`] if it does not end within 30 s.
+/// * [`ErrorKind::Unavailable`] if `az` is not on the `PATH`, or if nobody is logged in.
+/// * [`ErrorKind::Rejected`] if `az` fails.
+/// * [`ErrorKind::Transport`] if `az` does not end within 30 s.
 ///
 /// # Examples
 ///
@@ -39,29 +40,39 @@ use crate::token::TokenRequest;
 #[derive(Debug)]
 pub struct AzureCliCredential(Cache);
 
-/// Gets tokens for who is logged in to the Azure Developer CLI (`azd auth login`); otherwise as [`AzureCliCredential`].
+/// Gets tokens for the user or service principal that is logged in to the Azure Developer CLI
+/// (`azd auth login`); otherwise like [`AzureCliCredential`].
+///
+/// # Examples
+///
+/// ```no_run
+/// # async fn f() -> Result<(), entra_workload::Error> {
+/// let credential = entra_workload::AzureDeveloperCliCredential::new();
+/// let token = credential.token(&["https://storage.azure.com/.default"]).await?;
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct AzureDeveloperCliCredential(Cache);
 
 impl AzureCliCredential {
-    /// The credential of the `az` on this process's `PATH`.
+    /// Creates a credential that runs the `az` on the `PATH` of this process.
     pub fn new() -> Arc<Self> {
         Self::with(&Environment::from_process(), None)
     }
 
-    /// The credential of the `az` on the `PATH` of `environment`.
+    /// Creates a credential that runs the `az` on the `PATH` of `environment`.
     pub(crate) fn with(environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
         Arc::new(Self(DeveloperTool::cache(Tool::Az, environment, clock)))
     }
 }
 
 impl AzureDeveloperCliCredential {
-    /// The credential of the `azd` on this process's `PATH`.
+    /// Creates a credential that runs the `azd` on the `PATH` of this process.
     pub fn new() -> Arc<Self> {
         Self::with(&Environment::from_process(), None)
     }
 
-    /// The credential of the `azd` on the `PATH` of `environment`.
+    /// Creates a credential that runs the `azd` on the `PATH` of `environment`.
     pub(crate) fn with(environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
         Arc::new(Self(DeveloperTool::cache(Tool::Azd, environment, clock)))
     }
@@ -84,16 +95,16 @@ impl Tool {
         }
     }
 
-    /// What the tool says where nobody is logged in. Other failures advise to log in too, and are failures.
-    fn logged_out(self) -> &'static str {
+    /// The text by which the tool reports that nobody is logged in. Its other errors recommend to
+    /// log in too.
+    fn logged_out_text(self) -> &'static str {
         match self {
             Self::Az => "Please run 'az login' to setup account",
             Self::Azd => "not logged in",
         }
     }
 
-    /// What makes somebody logged in.
-    fn login(self) -> &'static str {
+    fn login_command(self) -> &'static str {
         match self {
             Self::Az => "az login",
             Self::Azd => "azd auth login",
@@ -118,10 +129,10 @@ impl DeveloperTool {
             folders: environment.program_folders(),
             clock: clock.clone(),
         };
-        Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT)
+        Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT, DEFAULT_MAX_SLOTS)
     }
 
-    /// Whether there is such a program. Looks at the file system, which for the folders of a `PATH` takes microseconds.
+    /// Returns whether the program exists. Blocks on the file system, for microseconds.
     fn is_on_path(&self) -> bool {
         let names = PROGRAM_SUFFIXES.map(|suffix| format!("{}{suffix}", self.tool.program()));
         self.folders
@@ -149,21 +160,21 @@ impl DeveloperTool {
         })
     }
 
-    fn failure(&self, error: azure_core::Error) -> Error {
-        let (program, login) = (self.tool.program(), self.tool.login());
+    fn convert_error(&self, error: azure_core::Error) -> Error {
+        let (program, login) = (self.tool.program(), self.tool.login_command());
         let text = error.to_string();
-        if text.contains(self.tool.logged_out()) && !text.contains("AADSTS") {
+        if text.contains(self.tool.logged_out_text()) && !text.contains("AADSTS") {
             return Error::unavailable(format!("nobody is logged in to {program}; run `{login}`"))
                 .with_source(error);
         }
-        let timed_out = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
+        let is_timeout = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
         if sdk::error::causes(&error)
             .filter_map(|cause| cause.downcast_ref())
-            .any(timed_out)
+            .any(is_timeout)
         {
             return Error::transport(format!("{program} did not end within {TIMEOUT:?}")).with_source(error);
         }
-        Error::new(ErrorKind::Rejected, format!("{program} gave no token")).with_source(error)
+        Error::new(ErrorKind::Rejected, format!("{program} returned no token")).with_source(error)
     }
 }
 
@@ -173,7 +184,7 @@ impl TokenSource for DeveloperTool {
         let program = self.tool.program();
         if request.requested_claims().is_some() || request.scopes().len() != 1 {
             return Err(Error::configuration(format!(
-                "{program} takes one scope and no claims"
+                "{program} supports exactly one scope and no claims"
             )));
         }
         if !self.is_on_path() {
@@ -186,12 +197,12 @@ impl TokenSource for DeveloperTool {
         let token = credential
             .get_token(request.scopes(), None)
             .await
-            .map_err(|error| self.failure(error))?;
+            .map_err(|error| self.convert_error(error))?;
         Ok(sdk::token::from_sdk(&token, requested_at))
     }
 }
 
-/// Runs a tool with a `PATH` of its own and without a terminal, and ends it when it takes too long.
+/// Runs a tool with the `PATH` of an [`Environment`], without a terminal and with a time limit.
 #[derive(Debug)]
 struct Shell {
     path: Option<OsString>,
@@ -211,12 +222,13 @@ impl Executor for Shell {
     }
 }
 
-/// How programs are called on Windows, where the Azure CLI is a script; elsewhere a name is a name.
+/// The file extensions of programs on Windows, where the Azure CLI is a script.
 #[cfg(windows)]
 const PROGRAM_SUFFIXES: [&str; 3] = [".cmd", ".exe", ".bat"];
 
 #[cfg(not(windows))]
 const PROGRAM_SUFFIXES: [&str; 1] = [""];
 
-/// A cold `az` on a slow laptop takes ten seconds; the SDKs for Go and Python give it as long.
+/// A cold start of `az` on a slow laptop takes ten seconds, which is the whole limit of the SDKs for
+/// Go and Python.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -8,25 +8,28 @@ use crate::env::{AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET, Environment
 use crate::error::Error;
 use crate::exchange::ClientAuthentication;
 
-/// Gets tokens for the application that the environment describes, by its client secret or its certificate.
+/// Gets tokens for an application with the client secret or the client certificate in environment
+/// variables.
 ///
 /// | variable | meaning |
 /// | --- | --- |
-/// | `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` | the application, in its tenant |
-/// | `AZURE_CLIENT_SECRET` | its secret; goes before the certificate |
-/// | `AZURE_CLIENT_CERTIFICATE_PATH` and its companions | its certificate: see [`ClientCertificateCredential`](crate::ClientCertificateCredential) |
+/// | `AZURE_TENANT_ID`, `AZURE_CLIENT_ID` | the application and its tenant |
+/// | `AZURE_CLIENT_SECRET` | its client secret; takes precedence over the certificate |
+/// | `AZURE_CLIENT_CERTIFICATE_PATH`, … | its certificate: see [`ClientCertificateCredential`] |
 /// | `AZURE_AUTHORITY_HOST` | the login host |
-/// | `AZURE_ADDITIONALLY_ALLOWED_TENANTS` | other tenants that a request may name, between semicolons; `*` allows all |
+/// | `AZURE_ADDITIONALLY_ALLOWED_TENANTS` | the other tenants of requests: `a;b;c`, or `*` |
 ///
-/// User names and passwords (`AZURE_USERNAME`, `AZURE_PASSWORD`) are not supported: no account with a second factor signs in
-/// that way.
+/// User names and passwords (`AZURE_USERNAME`, `AZURE_PASSWORD`) are not supported, because
+/// accounts with multifactor authentication cannot sign in with them.
+///
+/// [`ClientCertificateCredential`]: crate::ClientCertificateCredential
 ///
 /// # Examples
 ///
 /// ```
 /// use entra_workload::{Environment, EnvironmentCredential, ErrorKind};
 ///
-/// // What a pod with workload identity has. In a chain, the next link is asked.
+/// // A pod with workload identity sets these two as well. A chain continues with its next link.
 /// let pod = Environment::from_iter([
 ///     ("AZURE_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47"),
 ///     ("AZURE_CLIENT_ID", "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"),
@@ -38,7 +41,7 @@ use crate::exchange::ClientAuthentication;
 pub struct EnvironmentCredential(Cache);
 
 impl EnvironmentCredential {
-    /// The credential that the environment of this process describes. Does no I/O.
+    /// Builds the credential from the environment variables of the process. Does no I/O.
     ///
     /// # Errors
     ///
@@ -47,7 +50,8 @@ impl EnvironmentCredential {
         Self::builder().build()
     }
 
-    /// A builder: what is given goes before the environment. The secret and the certificate come from there alone.
+    /// Returns a builder. Its options override environment variables. The secret and the
+    /// certificate are read from variables only.
     pub fn builder() -> EnvironmentCredentialBuilder {
         EnvironmentCredentialBuilder::default()
     }
@@ -55,21 +59,36 @@ impl EnvironmentCredential {
 
 credential!(EnvironmentCredential);
 
-/// Makes an [`EnvironmentCredential`]. What is left out comes from the environment.
+/// Builds an [`EnvironmentCredential`].
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{Environment, EnvironmentCredential};
+///
+/// let credential = EnvironmentCredential::builder()
+///     .environment(Environment::from_iter([("AZURE_CLIENT_SECRET", "...")]))
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
+///     .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
+///     .build()?;
+/// # drop(credential);
+/// # Ok::<(), entra_workload::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct EnvironmentCredentialBuilder {
     pub(crate) options: ClientOptions,
 }
 
 impl EnvironmentCredentialBuilder {
-    /// Makes the credential. Does no I/O: the certificate is read at the first call.
+    /// Builds the credential. Does no I/O: the certificate is read at the first call.
     ///
     /// # Errors
     ///
-    /// * [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if there is neither a secret nor a certificate, whatever else
-    ///   is set: a pod with workload identity has the client and the tenant too.
-    /// * [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is one, and the client or the tenant is missing,
-    ///   or the tenant or the authority host cannot be right.
+    /// * [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if neither a secret nor a
+    ///   certificate is set, even if the client ID and the tenant ID are: a pod with workload
+    ///   identity sets these too.
+    /// * [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if one is set, and the
+    ///   client ID or the tenant ID is missing, or one of them or the authority host is invalid.
     pub fn build(mut self) -> Result<Arc<EnvironmentCredential>, Error> {
         let environment = self.options.take_environment();
         let authentication = self.authentication(&environment)?;
@@ -102,7 +121,7 @@ client_options!(EnvironmentCredentialBuilder, client_id);
 
 fn unavailable(environment: &Environment) -> Error {
     let hint = if environment.has_user_password() {
-        "; AZURE_USERNAME and AZURE_PASSWORD are not supported: sign in as an application"
+        "; AZURE_USERNAME and AZURE_PASSWORD are not supported, so sign in as an application"
     } else {
         ""
     };
@@ -116,14 +135,14 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    fn built(variables: &[(&str, &str)]) -> Result<Arc<EnvironmentCredential>, Error> {
+    fn build(variables: &[(&str, &str)]) -> Result<Arc<EnvironmentCredential>, Error> {
         EnvironmentCredential::builder()
             .environment(variables.iter().copied().collect())
             .build()
     }
 
     #[test]
-    fn what_is_not_set_up_is_unavailable_and_what_is_half_set_up_is_wrong() {
+    fn is_unavailable_without_a_secret_and_a_configuration_error_without_ids() {
         const TENANT: (&str, &str) = ("AZURE_TENANT_ID", "contoso.com");
         const CLIENT: (&str, &str) = ("AZURE_CLIENT_ID", "client");
         const SECRET: (&str, &str) = ("AZURE_CLIENT_SECRET", "planted");
@@ -138,7 +157,7 @@ mod tests {
             (&[TENANT, CLIENT, USERNAME, PASSWORD], "are not supported"),
             (&[PASSWORD], "are not supported"),
         ] {
-            let error = built(variables).unwrap_err();
+            let error = build(variables).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{variables:?}: {error}");
             assert!(error.to_string().starts_with(NEITHER), "{variables:?}: {error}");
             assert!(error.to_string().contains(hint), "{variables:?}: {error}");
@@ -152,10 +171,10 @@ mod tests {
             (&[CERTIFICATE, CLIENT], &["AZURE_TENANT_ID is not set"]),
             (
                 &[CERTIFICATE, CLIENT, ("AZURE_TENANT_ID", "a/b")],
-                &["is not a tenant id"],
+                &["invalid tenant ID"],
             ),
         ] {
-            let error = built(variables).unwrap_err();
+            let error = build(variables).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{variables:?}: {error}");
             for part in missing {
                 assert!(error.to_string().contains(part), "{variables:?}: {error}");
@@ -163,7 +182,7 @@ mod tests {
             assert!(!format!("{error:?}").contains("planted"), "{error:?}");
         }
         for variables in [[TENANT, CLIENT, SECRET], [TENANT, CLIENT, CERTIFICATE]] {
-            let credential = built(&variables).unwrap();
+            let credential = build(&variables).unwrap();
             assert_eq!(crate::Credential::client_id(&*credential), Some("client"));
             assert!(!format!("{credential:?}").contains("planted"), "{credential:?}");
         }

@@ -1,4 +1,5 @@
-/// Implements the methods and traits of a credential that wraps a `Cache` or a `Chain` in a tuple struct.
+/// Implements the methods and traits of a credential that wraps a `Cache` or a `Chain` in a tuple
+/// struct.
 macro_rules! credential {
     ($credential:ident) => {
         impl $credential {
@@ -6,26 +7,28 @@ macro_rules! credential {
             ///
             /// * `scopes`: one or more of `{resource}/.default`, all of one resource.
             /// * A cached token that has not expired is returned at once, without a lock or an
-            ///   allocation; when its refresh is due, that starts in the background. Without such a
-            ///   token the caller waits for one token request, together with all others that ask for
-            ///   the same.
+            ///   allocation; if its refresh is due, it is refreshed in the background. Otherwise
+            ///   the caller waits for the one token request in flight for these scopes, which
+            ///   starts if there is none.
             ///
             /// # Errors
             ///
-            /// Only when no cached token is usable. Any [`ErrorKind`](crate::ErrorKind): `Configuration`
-            /// for an invalid scope, before anything is sent; `Assertion`, `Transport`, `Rejected` or
-            /// `Protocol` from the token request; `Unavailable` if the credential turns out not to be set
-            /// up. All waiters get the same error. After an error from a server the key cools down: the
-            /// same error is returned for 1 s, growing to 30 s with each further failure, or for as long
-            /// as the server asked.
+            /// Only when no cached token is usable. Any [`ErrorKind`](crate::ErrorKind):
+            /// `Configuration` for an invalid scope, before anything is sent; `Assertion`,
+            /// `Transport`, `Rejected` or `Protocol` from the token request; `Unavailable` if the
+            /// credential turns out not to be set up here. All waiters get the same error. After a
+            /// failure there is a cooldown, in which the same error is returned: for 1 s, growing
+            /// to 30 s with each further failure, or for as long as the server requested.
             ///
             /// # Cancel safety
             ///
-            /// Dropping the future loses nothing: a token request that has started continues in a task of
-            /// its own, and its token serves the next caller.
+            /// Dropping the future does not cancel the token request: it continues in a task of its
+            /// own, and its token is cached for the next caller.
             #[doc(alias = "get_token")]
             pub async fn token(&self, scopes: &[&str]) -> Result<$crate::AccessToken, $crate::Error> {
-                self.0.token(&$crate::TokenRequest::new(scopes)).await
+                self.0
+                    .token(&$crate::TokenRequest::new(scopes), Clone::clone)
+                    .await
             }
 
             /// Returns a token for a request with a tenant or claims of its own; otherwise like
@@ -42,11 +45,12 @@ macro_rules! credential {
                 &self,
                 request: &$crate::TokenRequest<'_>,
             ) -> Result<$crate::AccessToken, $crate::Error> {
-                self.0.token(request).await
+                self.0.token(request, Clone::clone).await
             }
 
-            /// Forgets this token, for example because a service rejected it; the next call gets another.
-            /// Does nothing if a newer token has replaced it, so many callers may report the same token.
+            /// Removes this token from the cache, for example because a service rejected it; the
+            /// next call gets another. Does nothing if a newer token has replaced it, so many
+            /// callers may report the same token.
             pub fn invalidate(&self, token: &$crate::AccessToken) {
                 self.0.invalidate(token);
             }
@@ -58,11 +62,19 @@ macro_rules! credential {
                 &self,
                 request: &$crate::TokenRequest<'_>,
             ) -> Result<$crate::AccessToken, $crate::Error> {
-                self.0.token(request).await
+                self.0.token(request, Clone::clone).await
             }
 
             fn cached(&self, request: &$crate::TokenRequest<'_>) -> Option<$crate::AccessToken> {
-                self.0.cached(request)
+                self.0.cached(request, Clone::clone)
+            }
+
+            fn read_cached(
+                &self,
+                request: &$crate::TokenRequest<'_>,
+                read: &mut dyn FnMut(&$crate::AccessToken),
+            ) {
+                self.0.cached(request, read);
             }
 
             fn invalidate(&self, token: &$crate::AccessToken) {
@@ -78,9 +90,9 @@ macro_rules! credential {
             }
         }
 
-        /// SDK clients keep a token until 5 minutes before its reported expiry. The reported expiry is
-        /// therefore at most 5 minutes after the next refresh is due, so that the clients come back in
-        /// time for it.
+        /// SDK clients keep a token until 5 minutes before its reported expiry. The reported expiry
+        /// is therefore at most 5 minutes after the next refresh is due, so that the clients
+        /// request the refreshed token in time.
         #[cfg(feature = "azure-core")]
         #[async_trait::async_trait]
         impl azure_core::credentials::TokenCredential for $credential {
@@ -89,18 +101,19 @@ macro_rules! credential {
                 scopes: &[&str],
                 _options: Option<azure_core::credentials::TokenRequestOptions<'_>>,
             ) -> azure_core::Result<azure_core::credentials::AccessToken> {
-                match self.0.token(&$crate::TokenRequest::new(scopes)).await {
-                    Ok(token) => Ok($crate::sdk::token::to_sdk(&token)),
+                let request = $crate::TokenRequest::new(scopes);
+                match self.0.token(&request, $crate::sdk::token::to_sdk).await {
+                    Ok(token) => Ok(token),
                     Err(error) => Err($crate::sdk::error::to_sdk(error)),
                 }
             }
         }
 
-        /// Clients of `azure_core` 0.21 ask for every request, so a refreshed token reaches them at once;
-        /// the reported expiry is the true one.
+        /// Clients of `azure_core` 0.21 call the credential for every request, so they use a
+        /// refreshed token at once; the reported expiry is the true one.
         ///
-        /// `azure_core` 0.21 logs whole requests, with the token in them, from `DEBUG` on: keep the log
-        /// target `azure_core` at `INFO`.
+        /// `azure_core` 0.21 logs whole requests, including the token, at `DEBUG` and `TRACE`: set
+        /// the log target `azure_core` to `INFO`.
         #[cfg(feature = "azure-core-021")]
         #[async_trait::async_trait]
         impl azure_core_021::auth::TokenCredential for $credential {
@@ -108,10 +121,11 @@ macro_rules! credential {
                 &self,
                 scopes: &[&str],
             ) -> azure_core_021::Result<azure_core_021::auth::AccessToken> {
-                match self.0.token(&$crate::TokenRequest::new(scopes)).await {
-                    Ok(token) => Ok($crate::sdk::azure_core_021::to_sdk_token(&token)),
-                    Err(error) => Err($crate::sdk::azure_core_021::to_sdk_error(error)),
-                }
+                let request = $crate::TokenRequest::new(scopes);
+                self.0
+                    .token(&request, $crate::sdk::azure_core_021::to_sdk_token)
+                    .await
+                    .map_err($crate::sdk::azure_core_021::to_sdk_error)
             }
 
             async fn clear_cache(&self) -> azure_core_021::Result<()> {
@@ -122,15 +136,15 @@ macro_rules! credential {
     };
 }
 
-/// Implements the options of a credential's builder that has them in a field `options: ClientOptions`.
+/// Implements the options of a builder that stores them in a field `options: ClientOptions`.
 /// `client_id` adds that option.
 macro_rules! client_options {
     ($builder:ident, client_id) => {
         client_options!($builder);
 
         impl $builder {
-            /// Sets the client id of the application or of the user-assigned managed identity. Default:
-            /// `AZURE_CLIENT_ID`.
+            /// Sets the client ID of the application or of the user-assigned managed identity.
+            /// Default: `AZURE_CLIENT_ID`.
             #[must_use]
             pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
                 self.options.client_id = Some(client_id.into());
@@ -156,8 +170,8 @@ macro_rules! client_options {
                 self
             }
 
-            /// Sets the other tenants that a [`TokenRequest`](crate::TokenRequest) may name; `"*"` allows
-            /// all. Default: none.
+            /// Sets the other tenants that a [`TokenRequest`](crate::TokenRequest) may name; `"*"`
+            /// allows all. Default: none.
             #[must_use]
             pub fn additionally_allowed_tenants(
                 mut self,
@@ -167,33 +181,44 @@ macro_rules! client_options {
                 self
             }
 
-            /// Sets the variables that everything else comes from. Default: those of the process when
-            /// [`build`](Self::build) is called.
+            /// Sets the environment variables that options default to. Default: those of the
+            /// process at the time [`build`](Self::build) is called.
             #[must_use]
             pub fn environment(mut self, environment: $crate::Environment) -> Self {
                 self.options.environment = Some(environment);
                 self
             }
 
-            /// Sets what sends the token requests. Default: [`HttpTransport`](crate::HttpTransport).
+            /// Sets the transport that sends the token requests. Default:
+            /// [`HttpTransport`](crate::HttpTransport).
             #[must_use]
             pub fn transport(mut self, transport: impl $crate::Transport) -> Self {
                 self.options.transport = Some(std::sync::Arc::new(transport));
                 self
             }
 
-            /// Sets the clock that tokens age by. Default: [`SystemClock`](crate::SystemClock).
+            /// Sets the clock that decides whether a token is expired or due for refresh. Default:
+            /// [`SystemClock`](crate::SystemClock).
             #[must_use]
             pub fn clock(mut self, clock: impl $crate::Clock) -> Self {
                 self.options.clock = Some(std::sync::Arc::new(clock));
                 self
             }
 
-            /// Sets the time limit for getting a token: reading the assertion, up to four attempts, and
-            /// the pauses between them. Default: 20 s; at most one hour.
+            /// Sets the time limit for getting a token: reading the assertion, up to four attempts,
+            /// and the pauses between them. Default: 20 s; at most one hour.
             #[must_use]
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.options.timeout = Some(timeout);
+                self
+            }
+
+            /// Sets how many tokens are cached, one per combination of tenant, scopes and claims. Default:
+            /// 10,000. A token takes about 4 kB. At the limit expired tokens are evicted first, then others
+            /// at random, with a log line at `warn`. Zero counts as one.
+            #[must_use]
+            pub fn max_cached_tokens(mut self, max_cached_tokens: usize) -> Self {
+                self.options.max_cached_tokens = Some(max_cached_tokens);
                 self
             }
         }

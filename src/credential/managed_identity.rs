@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::credential;
 use super::sdk::SDK_FETCH_TIMEOUT;
-use crate::cache::Cache;
+use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment};
 use crate::error::{Error, ErrorKind};
@@ -23,19 +23,23 @@ use crate::token::TokenRequest;
 use crate::transport::{HttpTransport, Transport};
 use metadata_client::MetadataClient;
 
-/// Gets tokens for the managed identity of the virtual machine, node, App Service, Function or Container App that this process
-/// runs on.
+/// Gets tokens for a managed identity of the virtual machine, node, App Service, Function or
+/// Container App that this process runs on.
 ///
-/// It is `azure_identity`'s credential behind this crate's cache, with "not here" ([`ErrorKind::Unavailable`]) told apart from
-/// "here, and broken". The endpoint is on the same machine and is never asked through an HTTP proxy.
+/// It adds this crate's cache to `azure_identity`'s credential, and distinguishes a machine without
+/// a managed identity ([`ErrorKind::Unavailable`]) from a failure. The endpoint is on the same
+/// machine and is never called through an HTTP proxy.
 ///
 /// | variable | set by | meaning |
 /// | --- | --- | --- |
-/// | `IDENTITY_ENDPOINT`, `IDENTITY_HEADER` | App Service, Functions, Container Apps | where to ask there; `azure_identity` reads them from the process |
-/// | `AZURE_POD_IDENTITY_AUTHORITY_HOST` | you | a host to ask in place of `http://169.254.169.254` |
+/// | `IDENTITY_ENDPOINT`, `IDENTITY_HEADER` | App Service, Functions, Container Apps | the endpoint and its secret; `azure_identity` reads them from the process environment |
+/// | `AZURE_POD_IDENTITY_AUTHORITY_HOST` | you | the host that replaces `http://169.254.169.254` |
 ///
-/// In a pod this is the identity of the *node*, which every pod on it shares:
-/// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential) gives a pod its own.
+/// In a pod this is an identity of the *node*, which all its pods share;
+/// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential) is for a pod's own identity.
+///
+/// Azure Arc, Azure ML, Cloud Shell and Service Fabric are supported as far as `azure_identity`
+/// supports them. Version 1.0 supports none of them: the error is [`ErrorKind::Configuration`].
 ///
 /// # Examples
 ///
@@ -49,14 +53,11 @@ use metadata_client::MetadataClient;
 ///     .build()?;
 /// # Ok(()) }
 /// ```
-///
-/// Azure Arc, Azure ML, Cloud Shell and Service Fabric are as far as `azure_identity` has them: 1.0 has none, which is a
-/// [`ErrorKind::Configuration`] error.
 #[derive(Debug)]
 pub struct ManagedIdentityCredential(Cache);
 
 impl ManagedIdentityCredential {
-    /// A builder.
+    /// Returns a builder; all options are optional.
     pub fn builder() -> ManagedIdentityCredentialBuilder {
         ManagedIdentityCredentialBuilder::default()
     }
@@ -64,15 +65,24 @@ impl ManagedIdentityCredential {
 
 credential!(ManagedIdentityCredential);
 
-/// Which of several identities: without one, it is the system-assigned identity.
+/// The ID of a user-assigned managed identity.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::ManagedIdentityId;
+///
+/// let id = ManagedIdentityId::ClientId("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10".into());
+/// assert!(matches!(id, ManagedIdentityId::ClientId(_)));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ManagedIdentityId {
-    /// The client id of a user-assigned identity.
+    /// The client ID.
     ClientId(String),
-    /// The object id (principal id) of a user-assigned identity.
+    /// The object ID (principal ID).
     ObjectId(String),
-    /// The Azure resource id of a user-assigned identity.
+    /// The Azure resource ID.
     ResourceId(String),
 }
 
@@ -86,7 +96,21 @@ impl From<&ManagedIdentityId> for UserAssignedId {
     }
 }
 
-/// Makes a [`ManagedIdentityCredential`].
+/// Builds a [`ManagedIdentityCredential`].
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{Environment, ManagedIdentityCredentialBuilder};
+///
+/// # fn f() -> Result<(), entra_workload::Error> {
+/// let credential = ManagedIdentityCredentialBuilder::default()
+///     .probe_first()
+///     .environment(Environment::default())
+///     .build()?;
+/// # Ok(()) }
+/// # f().unwrap();
+/// ```
 #[derive(Debug, Default)]
 pub struct ManagedIdentityCredentialBuilder {
     id: Option<ManagedIdentityId>,
@@ -97,38 +121,41 @@ pub struct ManagedIdentityCredentialBuilder {
 }
 
 impl ManagedIdentityCredentialBuilder {
-    /// A user-assigned identity. Default: the system-assigned one.
+    /// Sets a user-assigned identity. Default: the system-assigned identity.
     #[must_use]
     pub fn id(mut self, id: ManagedIdentityId) -> Self {
         self.id = Some(id);
         self
     }
 
-    /// Asks first, for a second at most, whether there is a metadata service at all, and is
-    /// [`ErrorKind::Unavailable`] if there is none, or if it knows no identity: for the link of a
-    /// chain. Without it a machine without a metadata service fails after more than a minute of tries, as one whose service is
-    /// being restarted must not.
+    /// Probes for the metadata service, for at most one second, before the first token request.
+    ///
+    /// For a link of a chain: the error is [`ErrorKind::Unavailable`] if there is no metadata
+    /// service, or if it has no identity. Without a probe, the request is retried for more than a
+    /// minute, which covers a restart of the service.
     #[must_use]
     pub fn probe_first(mut self) -> Self {
         self.probe_first = true;
         self
     }
 
-    /// The variables to go by. Default: those of the process.
+    /// Sets the environment variables. Default: those of the process when [`build`](Self::build) is
+    /// called.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
         self.environment = Some(environment);
         self
     }
 
-    /// What sends the requests. Default: [`HttpTransport`], which sends plain `http` past every proxy.
+    /// Sets the transport of the requests. Default: [`HttpTransport`], which uses no proxy for
+    /// plain `http`.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self
     }
 
-    /// The clock that tokens age by. Default: [`SystemClock`].
+    /// Sets the clock. Default: [`SystemClock`].
     #[must_use]
     pub fn clock(self, clock: impl Clock) -> Self {
         self.shared_clock(Arc::new(clock))
@@ -139,7 +166,7 @@ impl ManagedIdentityCredentialBuilder {
         self
     }
 
-    /// Makes the credential. Does no I/O.
+    /// Builds the credential. Does no I/O.
     ///
     /// # Errors
     ///
@@ -151,14 +178,16 @@ impl ManagedIdentityCredentialBuilder {
             .map(|host| Url::parse(&host))
             .transpose()
             .map_err(|error| {
-                Error::configuration(format!("{AZURE_POD_IDENTITY_AUTHORITY_HOST} is not a URL"))
-                    .with_source(error)
+                Error::configuration(format!(
+                    "{AZURE_POD_IDENTITY_AUTHORITY_HOST} is not a URL; it looks like http://host"
+                ))
+                .with_source(error)
             })?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
         let source = ManagedIdentity {
             id: self.id,
-            probes: self.probe_first && !environment.hosts_managed_identity(),
-            answered: AtomicBool::new(false),
+            is_optional: self.probe_first && !environment.hosts_managed_identity(),
+            has_responded: AtomicBool::new(false),
             client: Arc::new(MetadataClient {
                 transport: self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
                 metadata_host,
@@ -169,6 +198,7 @@ impl ManagedIdentityCredentialBuilder {
             Arc::new(source),
             clock,
             SDK_FETCH_TIMEOUT,
+            DEFAULT_MAX_SLOTS,
         ))))
     }
 }
@@ -176,9 +206,11 @@ impl ManagedIdentityCredentialBuilder {
 #[derive(Debug)]
 struct ManagedIdentity {
     id: Option<ManagedIdentityId>,
-    probes: bool,
-    /// Whether the metadata service has ever answered.
-    answered: AtomicBool,
+    /// Whether a metadata service that is missing, or has no identity, is
+    /// [`ErrorKind::Unavailable`].
+    is_optional: bool,
+    /// Whether the metadata service has ever responded.
+    has_responded: AtomicBool,
     client: Arc<MetadataClient>,
     clock: Arc<dyn Clock>,
 }
@@ -188,14 +220,15 @@ impl TokenSource for ManagedIdentity {
     async fn fetch(&self, request: &TokenRequest<'_>, _: Urgency) -> Result<Grant, Error> {
         if request.requested_tenant_id().is_some() || request.requested_claims().is_some() {
             return Err(Error::configuration(
-                "a managed identity belongs to one tenant and takes no claims",
+                "a managed identity supports neither a tenant nor claims in the request",
             ));
         }
-        if self.probes && !self.answered.load(Ordering::Relaxed) {
+        if self.is_optional && !self.has_responded.load(Ordering::Relaxed) {
             self.probe().await?;
-            self.answered.store(true, Ordering::Relaxed);
+            self.has_responded.store(true, Ordering::Relaxed);
         }
-        // A new one each time: it would give its own cached token until 5 minutes before the expiry.
+        // A new one for each fetch: its own cache would return the old token until 5 minutes before
+        // the expiry.
         let credential =
             azure_identity::ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
                 user_assigned_id: self.id.as_ref().map(Into::into),
@@ -212,7 +245,7 @@ impl TokenSource for ManagedIdentity {
         let token = credential
             .get_token(request.scopes(), None)
             .await
-            .map_err(|error| self.failure(error))?;
+            .map_err(|error| self.convert_error(error))?;
         Ok(sdk::token::from_sdk(&token, requested_at))
     }
 
@@ -225,27 +258,28 @@ impl TokenSource for ManagedIdentity {
 }
 
 impl ManagedIdentity {
-    /// Any answer will do: without the `Metadata` header a metadata service refuses.
+    /// Checks that a metadata service exists. Any response will do: without the `Metadata` header
+    /// the service rejects the request.
     async fn probe(&self) -> Result<(), Error> {
         let probe = http::Request::get(METADATA_URL)
             .body(Bytes::new())
             .map_err(|error| {
-                Error::configuration("the metadata service's URL is wrong").with_source(error)
+                Error::configuration("invalid URL of the metadata service").with_source(error)
             })?;
-        let not_here =
-            "there is no metadata service: this is no Azure machine, or it may not be reached from here";
+        let missing =
+            "there is no metadata service: this machine is not in Azure, or it cannot reach the service";
         match tokio::time::timeout(PROBE_TIMEOUT, self.client.send(probe)).await {
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(Error::unavailable(not_here).with_source(error)),
-            Err(_) => Err(Error::unavailable(not_here)),
+            Ok(Err(error)) => Err(Error::unavailable(missing).with_source(error)),
+            Err(_) => Err(Error::unavailable(missing)),
         }
     }
 
-    fn failure(&self, error: azure_core::Error) -> Error {
+    fn convert_error(&self, error: azure_core::Error) -> Error {
         let status = sdk_causes(&error).find_map(azure_core::Error::http_status);
-        let told = match (status, &self.id) {
-            (Some(StatusCode::BadRequest), None) if self.probes => Error::unavailable(
-                "this machine has no system-assigned identity; to use a user-assigned one, name it",
+        let converted = match (status, &self.id) {
+            (Some(StatusCode::BadRequest), None) if self.is_optional => Error::unavailable(
+                "this machine has no system-assigned identity; set the ID of a user-assigned one to use that",
             ),
             (Some(StatusCode::BadRequest), id) => {
                 let identity = id
@@ -256,26 +290,31 @@ impl ManagedIdentity {
                     format!("{identity} is not assigned to this machine"),
                 )
             }
-            // What Docker Desktop says for an address that leads nowhere.
-            (Some(StatusCode::Forbidden), _) if self.probes && error.to_string().contains("unreachable") => {
+            // The response of Docker Desktop's proxy for an unreachable address.
+            (Some(StatusCode::Forbidden), _)
+                if self.is_optional && error.to_string().contains("unreachable") =>
+            {
                 Error::unavailable("the metadata service cannot be reached from here")
             }
-            (Some(_), _) => Error::new(ErrorKind::Rejected, "the managed identity endpoint refused"),
-            // Without the cause, which quotes what it read: it may be a token.
-            (None, _) if is_not_json(&error) && self.probes => {
+            (Some(_), _) => Error::new(
+                ErrorKind::Rejected,
+                "the managed identity endpoint rejected the request",
+            ),
+            // Without the source, which quotes the response: it may contain a token.
+            (None, _) if is_not_json(&error) && self.is_optional => {
                 return Error::unavailable("the response is not from the Azure metadata service");
             }
             (None, _) if is_not_json(&error) => {
-                return Error::protocol("the managed identity endpoint's answer is not JSON");
+                return Error::protocol("the response of the managed identity endpoint is not JSON");
             }
-            (None, _) => Error::transport("the managed identity endpoint gave no answer"),
+            (None, _) => Error::transport("the managed identity endpoint did not respond"),
         };
         let status = status.and_then(|status| http::StatusCode::from_u16(status.into()).ok());
-        let told = match status {
-            Some(status) => told.with_status(status),
-            None => told,
+        let converted = match status {
+            Some(status) => converted.with_status(status),
+            None => converted,
         };
-        told.with_source(error)
+        converted.with_source(error)
     }
 }
 
@@ -290,5 +329,6 @@ fn sdk_causes(error: &azure_core::Error) -> impl Iterator<Item = &azure_core::Er
 
 const METADATA_URL: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
 
-/// As in the SDKs for Go, JavaScript, .NET and Python: a metadata service on the same machine answers in milliseconds.
+/// As in the SDKs for Go, JavaScript, .NET and Python. A metadata service on the same machine
+/// responds in milliseconds.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);

@@ -2,14 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::authority::{Authority, TenantId};
-use crate::cache::Cache;
+use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID, Environment};
 use crate::error::Error;
 use crate::exchange::{ClientAuthentication, Exchange};
 use crate::transport::{HttpTransport, Transport};
 
-/// The options that the builders of all credentials have.
+/// The options that all builders of credentials share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClientOptions {
     pub(crate) tenant_id: Option<String>,
@@ -20,10 +20,12 @@ pub(crate) struct ClientOptions {
     pub(crate) transport: Option<Arc<dyn Transport>>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) timeout: Option<Duration>,
+    pub(crate) max_cached_tokens: Option<usize>,
 }
 
 impl ClientOptions {
-    /// Takes the variables to fall back on; once, so that all of them are of one moment.
+    /// Takes the environment that options default to; called once, so that all variables are of one
+    /// snapshot.
     pub(crate) fn take_environment(&mut self) -> Environment {
         self.environment.take().unwrap_or_else(Environment::from_process)
     }
@@ -75,11 +77,16 @@ impl ClientOptions {
             clock: clock.clone(),
             timeout,
         };
-        Ok(Cache::new(Arc::new(exchange), clock, timeout + GRACE_PERIOD))
+        Ok(Cache::new(
+            Arc::new(exchange),
+            clock,
+            timeout + GRACE_PERIOD,
+            self.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS),
+        ))
     }
 }
 
-/// An application in its tenant.
+/// An application and its tenant.
 pub(super) struct Client {
     client_id: String,
     tenant_id: TenantId,
@@ -104,12 +111,12 @@ pub(super) fn present(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.is_empty())
 }
 
-/// Two whole attempts of 10 s, or four quick ones. Callers of a request path have usually given up by
-/// then.
+/// Two attempts that time out after 10 s each, or four quick ones. Callers on a request path have
+/// usually given up by then.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// A fetch reports its own time-out within moments; one that stays silent for longer belongs to a
+/// A fetch reports its own time-out at once; a fetch that takes longer than this belongs to a
 /// runtime that is no longer driven.
 const GRACE_PERIOD: Duration = Duration::from_secs(5);

@@ -5,19 +5,19 @@ use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 
 use super::credential;
-use crate::cache::Cache;
+use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::exchange::{Grant, TokenSource, Urgency};
 use crate::sdk;
 use crate::token::TokenRequest;
 
-/// Gets tokens from a credential of the SDK, or of another crate that implements the SDK's trait, for use
-/// as a link of a chain or with this crate's cache, which refreshes in the background.
+/// Gets tokens from any implementation of the SDK's `TokenCredential`, for use as a link of a chain
+/// or with the cache of this crate, which refreshes in the background.
 ///
-/// The SDK's errors do not tell "not set up" from "failed", so each of them stops a chain as
-/// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected); only an [`Error`] of this crate among the causes
-/// keeps its kind.
+/// The SDK's errors do not distinguish "not set up" from "failed", so each of them is of kind
+/// [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) and stops a chain; only an [`Error`] of this
+/// crate among the causes keeps its kind.
 ///
 /// # Examples
 ///
@@ -43,7 +43,12 @@ impl SdkCredential {
             credential,
             clock: clock.clone(),
         };
-        Arc::new(Self(Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT)))
+        Arc::new(Self(Cache::new(
+            Arc::new(source),
+            clock,
+            SDK_FETCH_TIMEOUT,
+            DEFAULT_MAX_SLOTS,
+        )))
     }
 }
 
@@ -60,7 +65,7 @@ impl TokenSource for SdkSource {
     async fn fetch(&self, request: &TokenRequest<'_>, _: Urgency) -> Result<Grant, Error> {
         if request.requested_tenant_id().is_some() || request.requested_claims().is_some() {
             return Err(Error::configuration(
-                "a credential of the SDK supports neither a tenant nor claims in the request",
+                "SDK credentials do not support a tenant or claims in the request",
             ));
         }
         let requested_at = self.clock.now();
@@ -73,5 +78,5 @@ impl TokenSource for SdkSource {
     }
 }
 
-/// A credential of the SDK has time limits of its own: a minute or two, with its retries.
+/// SDK credentials have their own time limits: one to two minutes, including retries.
 pub(super) const SDK_FETCH_TIMEOUT: Duration = Duration::from_secs(180);

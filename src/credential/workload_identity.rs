@@ -9,17 +9,19 @@ use crate::env::{AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE, AZURE_TENANT_ID, E
 use crate::error::Error;
 use crate::exchange::ClientAuthentication;
 
-/// Gets tokens for the identity of this pod (AKS workload identity, or any cluster whose issuer Entra trusts).
+/// Gets tokens with the workload identity of this pod, on AKS or on any cluster whose issuer Entra
+/// trusts.
 ///
-/// The pod's service-account token is read from the file that the kubelet keeps fresh, and traded at Entra for an access
-/// token, which is cached and refreshed in the background.
+/// It reads the pod's service-account token from the file that the kubelet keeps up to date and
+/// sends it to Entra as the client assertion of a token request. Tokens are cached and refreshed in
+/// the background.
 ///
 /// | variable | set by | meaning |
 /// | --- | --- | --- |
-/// | `AZURE_FEDERATED_TOKEN_FILE` | webhook | the service-account token; without it this is no workload-identity pod |
-/// | `AZURE_CLIENT_ID` | webhook, from the service account's annotation | the identity |
-/// | `AZURE_TENANT_ID` | webhook | its tenant |
-/// | `AZURE_AUTHORITY_HOST` | webhook | the login host; default `https://login.microsoftonline.com` |
+/// | `AZURE_FEDERATED_TOKEN_FILE` | webhook | the file with the service-account token |
+/// | `AZURE_CLIENT_ID` | webhook, from the service account | the client ID of the identity |
+/// | `AZURE_TENANT_ID` | webhook | the tenant ID of the identity |
+/// | `AZURE_AUTHORITY_HOST` | webhook | the login host; default: the public cloud |
 ///
 /// # Examples
 ///
@@ -29,16 +31,17 @@ use crate::exchange::ClientAuthentication;
 ///
 /// let credential = WorkloadIdentityCredential::from_env()?;
 /// let token = credential.token(&["https://vault.azure.net/.default"]).await?;
-/// println!("good until {:?}", token.expires_on());
+/// println!("expires on {:?}", token.expires_on());
 /// # Ok(()) }
 /// ```
 ///
-/// Source of the variables: Azure AD Workload Identity, "Service Account Labels and Annotations".
+/// Source for the variables: Azure AD Workload Identity, "Service Account Labels and Annotations".
 #[derive(Debug)]
 pub struct WorkloadIdentityCredential(Cache);
 
 impl WorkloadIdentityCredential {
-    /// The credential that the pod's environment describes. Does no I/O: the token file is read at the first call.
+    /// Builds the credential from the environment variables of the pod. Does no I/O: the token file
+    /// is read at the first call.
     ///
     /// # Errors
     ///
@@ -47,7 +50,7 @@ impl WorkloadIdentityCredential {
         Self::builder().build()
     }
 
-    /// A builder: what is given goes before the environment.
+    /// Returns a builder. Its options override environment variables.
     pub fn builder() -> WorkloadIdentityCredentialBuilder {
         WorkloadIdentityCredentialBuilder::default()
     }
@@ -55,7 +58,22 @@ impl WorkloadIdentityCredential {
 
 credential!(WorkloadIdentityCredential);
 
-/// Makes a [`WorkloadIdentityCredential`]. What is left out comes from the environment.
+/// Builds a [`WorkloadIdentityCredential`].
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::WorkloadIdentityCredential;
+///
+/// let credential = WorkloadIdentityCredential::builder()
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
+///     .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
+///     .token_file("/var/run/secrets/tokens/azure")
+///     .authority_host("https://login.microsoftonline.us")
+///     .build()?;
+/// # drop(credential);
+/// # Ok::<(), entra_workload::Error>(())
+/// ```
 #[derive(Debug, Default)]
 pub struct WorkloadIdentityCredentialBuilder {
     pub(crate) options: ClientOptions,
@@ -63,21 +81,20 @@ pub struct WorkloadIdentityCredentialBuilder {
 }
 
 impl WorkloadIdentityCredentialBuilder {
-    /// The file with the service-account token. Default: `AZURE_FEDERATED_TOKEN_FILE`.
+    /// Sets the file with the service-account token. Default: `AZURE_FEDERATED_TOKEN_FILE`.
     #[must_use]
     pub fn token_file(mut self, token_file: impl Into<PathBuf>) -> Self {
         self.token_file = Some(token_file.into());
         self
     }
 
-    /// Makes the credential. Does no I/O: the token file need not be there yet.
+    /// Builds the credential. Does no I/O: the token file does not have to exist yet.
     ///
     /// # Errors
     ///
-    /// * [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if there is no token file to read: this is no
-    ///   workload-identity pod.
-    /// * [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is one, and the client or the tenant is missing,
-    ///   or the tenant or the authority host cannot be right.
+    /// * [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if no token file is set.
+    /// * [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is set, and the client
+    ///   ID or the tenant ID is missing, or one of them or the authority host is invalid.
     pub fn build(mut self) -> Result<Arc<WorkloadIdentityCredential>, Error> {
         let environment = self.options.take_environment();
         let variables = environment.workload_identity()?;
@@ -108,30 +125,31 @@ fn unavailable(environment: &Environment) -> Error {
     }))
 }
 
-/// What is said in a pod that carries no workload identity, and nowhere else.
+/// Returns the error message for a pod without workload identity; nothing if this is not such a
+/// pod.
 pub(crate) fn missing_workload_identity(environment: &Environment) -> Option<String> {
     let is_set_up = environment.workload_identity().ok()?.token_file.is_some();
     (environment.in_kubernetes() && !is_set_up).then(|| {
         format!(
-            "{AZURE_FEDERATED_TOKEN_FILE} is not set: this pod carries no workload identity; put the label \
-             azure.workload.identity/use: \"true\" on the pod template (the Deployment's own labels do not count) and create \
-             the pod anew"
+            "{AZURE_FEDERATED_TOKEN_FILE} is not set: this pod has no workload identity; add the label \
+             azure.workload.identity/use: \"true\" to the pod template (a label of the Deployment itself has no effect) and \
+             recreate the pod"
         )
     })
 }
 
-fn partly_injected(client_id: bool, tenant_id: bool) -> Error {
+fn partly_injected(lacks_client_id: bool, lacks_tenant_id: bool) -> Error {
     let mut missing = Vec::new();
-    if client_id {
+    if lacks_client_id {
         missing.push(format!(
-            "{AZURE_CLIENT_ID} is not set: annotate the pod's service account with azure.workload.identity/client-id, \
-             and create the pod anew"
+            "{AZURE_CLIENT_ID} is not set; annotate the pod's service account with azure.workload.identity/client-id \
+             and recreate the pod"
         ));
     }
-    if tenant_id {
+    if lacks_tenant_id {
         missing.push(format!(
-            "{AZURE_TENANT_ID} is not set: the webhook has no tenant configured; annotate the pod's service account \
-             with azure.workload.identity/tenant-id, and create the pod anew"
+            "{AZURE_TENANT_ID} is not set: the webhook has no default tenant; annotate the pod's service account \
+             with azure.workload.identity/tenant-id and recreate the pod"
         ));
     }
     Error::configuration(missing.join("; "))
@@ -156,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_file_it_is_not_set_up_here() {
+    fn is_unavailable_without_a_token_file() {
         for variables in [
             &[][..],
             &[(AZURE_CLIENT_ID, "client")],
@@ -177,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn a_half_injected_pod_is_told_each_missing_variable_and_its_cause() {
-        for (variables, named, not_named) in [
+    fn missing_variables_of_a_partly_injected_pod_are_named_with_their_cause() {
+        for (variables, present, absent) in [
             (
                 &[ALL[2]][..],
                 &["AZURE_CLIENT_ID", "AZURE_TENANT_ID"][..],
@@ -203,13 +221,13 @@ mod tests {
             let error = build(variables).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{variables:?}");
             let text = error.to_string();
-            assert!(named.iter().all(|name| text.contains(name)), "{text}");
-            assert!(!not_named.iter().any(|name| text.contains(name)), "{text}");
+            assert!(present.iter().all(|part| text.contains(part)), "{text}");
+            assert!(!absent.iter().any(|part| text.contains(part)), "{text}");
         }
     }
 
     #[test]
-    fn what_is_given_goes_before_the_environment() {
+    fn options_override_environment_variables() {
         let environment: Environment = ALL.into_iter().collect();
         let credential = WorkloadIdentityCredential::builder()
             .environment(environment)
@@ -226,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_or_an_authority_that_cannot_be_right_is_refused_at_once() {
+    fn build_rejects_invalid_ids_and_authority_hosts() {
         for wrong in [
             (AZURE_TENANT_ID, "a/b"),
             (AZURE_TENANT_ID, "a b"),

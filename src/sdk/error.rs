@@ -10,8 +10,9 @@ pub(crate) fn to_sdk(error: Error) -> azure_core::Error {
     azure_core::Error::new(SdkErrorKind::Credential, error)
 }
 
-/// Converts the error of any credential of the SDK. Such errors do not tell "not set up" from "failed",
-/// so they are [`ErrorKind::Rejected`]; an [`Error`] of this crate among the causes keeps its kind.
+/// Converts the error of any credential of the SDK. Such errors do not tell "not set up" from
+/// "failed", so they are [`ErrorKind::Rejected`]; an [`Error`] of this crate among the causes keeps
+/// its kind.
 pub(crate) fn from_sdk(error: azure_core::Error) -> Error {
     let ours = causes(&error)
         .find_map(|cause| cause.downcast_ref::<Error>())

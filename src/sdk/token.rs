@@ -9,9 +9,10 @@ use crate::clock::Moment;
 use crate::exchange::Grant;
 use crate::token::AccessToken;
 
-/// Converts a token for an SDK client, which keeps it until 5 minutes before the reported expiry and
-/// then asks again, holding a lock. The reported expiry is therefore at most 5 minutes after the next
-/// refresh is due: the client asks just when the refresh can start, and is answered at once.
+/// Converts a token for an SDK client, which keeps it until 5 minutes before the reported expiry
+/// and then asks again, holding a lock. The reported expiry is therefore at most 5 minutes after
+/// the next refresh is due: the client asks just when the refresh can start, and is answered at
+/// once.
 #[inline(always)]
 #[expect(
     clippy::inline_always,
@@ -46,6 +47,6 @@ fn date(since_epoch: Duration) -> Option<OffsetDateTime> {
     date.replace_nanosecond(since_epoch.subsec_nanos()).ok()
 }
 
-/// How long before the reported expiry SDK clients ask their credential again. Source: `azure_core` 1.1,
-/// `BearerTokenAuthorizationPolicy`.
+/// How long before the reported expiry SDK clients ask their credential again. Source: `azure_core`
+/// 1.1, `BearerTokenAuthorizationPolicy`.
 const SDK_REFRESH_WINDOW: Duration = Duration::from_secs(300);

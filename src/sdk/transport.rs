@@ -20,9 +20,9 @@ use crate::transport::Transport;
 /// use std::sync::Arc;
 ///
 /// use azure_core::http::HttpClient;
-/// use entra_workload::{SdkTransport, WorkloadIdentityCredential};
+/// use entra_workload::{Error, SdkTransport, WorkloadIdentityCredential};
 ///
-/// fn build(client: Arc<dyn HttpClient>) -> Result<Arc<WorkloadIdentityCredential>, entra_workload::Error> {
+/// fn build(client: Arc<dyn HttpClient>) -> Result<Arc<WorkloadIdentityCredential>, Error> {
 ///     WorkloadIdentityCredential::builder().transport(SdkTransport::new(client)).build()
 /// }
 /// ```

@@ -95,7 +95,7 @@ impl World {
                 self.state.abandon(fetch);
             }
             Event::Forget => {
-                self.state.forget(|_| true);
+                self.state.clear();
                 self.newest = None;
             }
             Event::Wait(duration) => {
@@ -209,7 +209,7 @@ impl World {
             .state
             .token()
             .filter(|token| token.freshness(self.now.moment) != Freshness::Expired);
-        let requested = held.map(|token| token.expires_on() - token.lifetime());
+        let requested = held.map(|token| token.token().expires_on() - token.lifetime());
         assert_eq!(
             requested,
             self.usable().map(|moment| moment.system_time),

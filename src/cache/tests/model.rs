@@ -51,6 +51,7 @@ struct Model {
     is_exchanging: bool,
     failures: u32,
     cooling_down: Option<Moment>,
+    invalidated: Option<Moment>,
 }
 
 impl Model {
@@ -73,6 +74,7 @@ impl Model {
     fn grant(&mut self, secret: &str, expires: Moment) {
         *self = Self {
             held: Some((secret.to_owned(), expires)),
+            invalidated: self.invalidated,
             ..Self::default()
         };
     }
@@ -85,8 +87,12 @@ impl Model {
         }
     }
 
-    fn invalidate(&mut self, secret: &str) {
-        self.held.take_if(|(held, _)| held == secret);
+    fn invalidate(&mut self, now: Moment, secret: &str) {
+        let is_recent = |at: Moment| !now.reached(at + Duration::from_secs(30));
+        if !self.invalidated.is_some_and(is_recent) && self.held.take_if(|(held, _)| held == secret).is_some()
+        {
+            self.invalidated = Some(now);
+        }
     }
 }
 
@@ -135,7 +141,7 @@ impl Comparison {
             Step::Invalidate(n) => {
                 if !self.handed_out.is_empty() {
                     let token = &self.handed_out[n % self.handed_out.len()];
-                    self.model.invalidate(token.secret());
+                    self.model.invalidate(now, token.secret());
                     self.stage.cache.invalidate(token);
                 }
             }
@@ -229,7 +235,12 @@ impl Comparison {
             assert_eq!(call.await.unwrap().unwrap(), secret);
         }
         if self.model.held(now).is_some() {
-            let token = self.stage.cache.token(&TokenRequest::new(&["s"])).await.unwrap();
+            let token = self
+                .stage
+                .cache
+                .token(&TokenRequest::new(&["s"]), AccessToken::clone)
+                .await
+                .unwrap();
             assert_eq!(token.secret(), secret);
             self.handed_out.push(token);
             settle().await;

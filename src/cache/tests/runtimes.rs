@@ -15,7 +15,12 @@ fn a_runtime_that_shuts_down_in_the_middle_of_an_exchange_leaves_the_key_usable(
     let mut stage = first.block_on(async { Stage::new() });
     let _caller = first.spawn({
         let cache = stage.cache.clone();
-        async move { cache.token(&TokenRequest::new(&["s"])).await.map(|_| ()) }
+        async move {
+            cache
+                .token(&TokenRequest::new(&["s"]), AccessToken::clone)
+                .await
+                .map(|_| ())
+        }
     });
     let unanswered = first.block_on(stage.fetch());
     first.shutdown_timeout(Duration::from_secs(10));
@@ -38,7 +43,7 @@ fn a_runtime_that_is_no_longer_driven_does_not_hang_a_key_for_ever() {
         // Polled once: the exchange is started, and its runtime never runs again.
         let scopes = ["s"];
         let request = TokenRequest::new(&scopes);
-        assert!(futures::FutureExt::now_or_never(stage.cache.token(&request)).is_none());
+        assert!(futures::FutureExt::now_or_never(stage.cache.token(&request, AccessToken::clone)).is_none());
         stage
     });
     let token = driven.block_on(async {
@@ -112,7 +117,10 @@ fn an_exchange_that_was_given_up_and_ends_after_all_does_not_end_the_one_that_to
     });
     frozen.block_on(settle());
     driven.block_on(async {
-        let token = stage.cache.cached(&TokenRequest::new(&["s"])).unwrap();
+        let token = stage
+            .cache
+            .cached(&TokenRequest::new(&["s"]), AccessToken::clone)
+            .unwrap();
         assert_eq!(token.secret(), "late");
         stage.cache.invalidate(&token);
         let next = stage.call("s");
@@ -128,6 +136,6 @@ fn without_a_runtime_there_is_an_error_and_no_panic() {
     let runtime = paused_runtime();
     let stage = runtime.block_on(Stage::holding("s", "one"));
     let other = TokenRequest::new(&["other"]);
-    let error = futures::executor::block_on(stage.cache.token(&other)).unwrap_err();
+    let error = futures::executor::block_on(stage.cache.token(&other, AccessToken::clone)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
 }

@@ -14,8 +14,8 @@ use crate::sdk::http::{from_sdk_request, to_sdk_response};
 use crate::token::Secret;
 use crate::transport::Transport;
 
-/// The HTTP client that the SDK's managed identity credential gets: it sends through a [`Transport`], and
-/// to another host in place of the metadata service if one is configured.
+/// The HTTP client of the SDK's managed identity credential. Sends through a [`Transport`], and
+/// replaces the host of the metadata service if another one is configured.
 pub(super) struct MetadataClient {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) metadata_host: Option<Url>,
@@ -35,8 +35,10 @@ impl MetadataClient {
                 .map_or("/", http::uri::PathAndQuery::as_str);
             let uri = format!("{}{path}", host.as_str().trim_end_matches('/'));
             *request.uri_mut() = uri.parse().map_err(|error: http::uri::InvalidUri| {
-                Error::configuration(format!("{AZURE_POD_IDENTITY_AUTHORITY_HOST} is not a URL"))
-                    .with_source(error)
+                Error::configuration(format!(
+                    "{AZURE_POD_IDENTITY_AUTHORITY_HOST} is not a URL; it looks like http://host"
+                ))
+                .with_source(error)
             })?;
         }
         self.transport.send(request).await
@@ -50,7 +52,7 @@ impl HttpClient for MetadataClient {
             .send(from_sdk_request(request)?)
             .await
             .map_err(|error| azure_core::Error::new(SdkErrorKind::Io, error))?;
-        // The SDK logs headers, and uses only those that say how long to wait.
+        // The SDK logs headers, and uses only the number of seconds or milliseconds to wait.
         let names: Vec<_> = response.headers().keys().cloned().collect();
         for name in names {
             let is_number =
@@ -80,9 +82,9 @@ impl fmt::Debug for MetadataClient {
     }
 }
 
-/// Azure's metadata service: a link-local address that only Azure machines answer at. Source: Microsoft, "How to use managed
+/// The link-local address of Azure's metadata service. Source: Microsoft, "How to use managed
 /// identities for Azure resources on an Azure VM to acquire an access token".
 const METADATA_HOST: &str = "169.254.169.254";
 
-/// With the secret of App Service and its kin.
+/// Carries the secret of App Service, Functions and Container Apps.
 const IDENTITY_HEADER: HeaderName = HeaderName::from_static("x-identity-header");

@@ -36,6 +36,7 @@ pub struct Hits {
 /// The wall time of all calls divided by their number.
 pub struct Tasks {
     pub native: f64,
+    pub sdk: f64,
     pub azure_identity: f64,
 }
 
@@ -55,7 +56,7 @@ pub fn measure(pod: &Pod, rounds: usize) -> Hits {
     )));
     let shared = Arc::new(());
 
-    let mut contenders: [Box<dyn FnMut() -> f64>; 12] = [
+    let mut contenders: [Box<dyn FnMut() -> f64>; 14] = [
         Box::new(|| native(&ours)),
         Box::new(|| each(|| async { (shared.clone(), SystemTime::now()) })),
         Box::new(|| native(&ours_100)),
@@ -66,11 +67,13 @@ pub fn measure(pod: &Pod, rounds: usize) -> Hits {
         Box::new(|| each(|| store.get_credential())),
         Box::new(|| runtime.block_on(native_tasks(&ours, 1))),
         Box::new(|| runtime.block_on(native_tasks(&ours, TASKS))),
+        Box::new(|| runtime.block_on(sdk_tasks(&sdk, 1))),
+        Box::new(|| runtime.block_on(sdk_tasks(&sdk, TASKS))),
         Box::new(|| runtime.block_on(sdk_tasks(&azure, 1))),
         Box::new(|| runtime.block_on(sdk_tasks(&azure, TASKS))),
     ];
     // The first round warms up.
-    let mut times: [Vec<f64>; 12] = Default::default();
+    let mut times: [Vec<f64>; 14] = Default::default();
     for round in 0..=rounds {
         for (n, (contender, times)) in contenders.iter_mut().zip(&mut times).enumerate() {
             if n >= 8 && round % 10 != 0 {
@@ -94,6 +97,8 @@ pub fn measure(pod: &Pod, rounds: usize) -> Hits {
         store_ns,
         one,
         many,
+        sdk_one,
+        sdk_many,
         azure_one,
         azure_many,
     ] = times.map(|times| median(&times));
@@ -109,10 +114,12 @@ pub fn measure(pod: &Pod, rounds: usize) -> Hits {
         object_store: store_ns,
         one_task: Tasks {
             native: one,
+            sdk: sdk_one,
             azure_identity: azure_one,
         },
         many_tasks: Tasks {
             native: many,
+            sdk: sdk_many,
             azure_identity: azure_many,
         },
         native_allocations,

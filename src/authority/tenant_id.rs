@@ -1,0 +1,40 @@
+use crate::error::Error;
+
+/// A tenant ID: a GUID or a domain name, of characters that are safe in the path of a URL.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TenantId(Box<str>);
+
+impl TenantId {
+    pub(crate) fn parse(text: &str) -> Result<Self, Error> {
+        let is_safe = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
+        if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_safe) {
+            return Ok(Self(text.into()));
+        }
+        Err(Error::configuration(format!(
+            "invalid tenant ID {text:?}; it must be a GUID or a domain name of letters, digits, dots and hyphens"
+        )))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn parse_rejects_characters_that_change_the_path_of_a_url() {
+        for text in [
+            "", " ", "a/b", "a?b", "a#b", "..", "a b", "é", "a\n", "%2e", "common\0",
+        ] {
+            assert_eq!(
+                TenantId::parse(text).unwrap_err().kind(),
+                ErrorKind::Configuration,
+                "{text:?}"
+            );
+        }
+    }
+}
