@@ -10,6 +10,14 @@ pub(crate) fn to_sdk(error: Error) -> azure_core::Error {
     azure_core::Error::new(SdkErrorKind::Credential, error)
 }
 
+/// An SDK error of kind [`Credential`](SdkErrorKind::Credential), for `?` in functions that return
+/// [`azure_core::Result`].
+impl From<Error> for azure_core::Error {
+    fn from(error: Error) -> Self {
+        to_sdk(error)
+    }
+}
+
 /// Converts the error of any credential of the SDK. Such errors do not tell "not set up" from
 /// "failed", so they are [`ErrorKind::Rejected`]; an [`Error`] of this crate among the causes keeps
 /// its kind.
