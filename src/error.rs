@@ -105,6 +105,50 @@ impl Error {
         self.map(|inner| inner.source = Some(Arc::from(source.into())))
     }
 
+    /// Returns the first error of this crate among `error` and its sources. The clients of the SDK
+    /// wrap the errors of a credential in their own, whose texts do not say what failed.
+    ///
+    /// Log the `Debug` of the error that is found: message, IDs of the request, and causes. A typed
+    /// `downcast_ref::<Error>()` does not find it in an SDK's error, where it is wrapped so that no
+    /// text appears twice among the sources.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error as StdError;
+    ///
+    /// use entra_workload::Error;
+    ///
+    /// /// Logs a failed call of an SDK client.
+    /// fn log(error: &(dyn StdError + 'static)) {
+    ///     match Error::find_in(error) {
+    ///         // Rejected: login.microsoftonline.com refused client … (status 401); … (correlation ID …)
+    ///         Some(error) => eprintln!("no token: {error:?}"),
+    ///         None => eprintln!("the service failed: {error}"),
+    ///     }
+    /// }
+    /// # #[cfg(feature = "azure-core")]
+    /// # {
+    /// use entra_workload::ErrorKind;
+    ///
+    /// let ours = Error::new(ErrorKind::Transport, "login.microsoftonline.com refused the connection");
+    /// let error = azure_core::Error::from(ours).with_context("the request will not be retried");
+    /// assert!(Error::find_in(&error).is_some_and(Error::is_transient));
+    /// log(&error);
+    /// # }
+    /// ```
+    pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let wrapped = || error.downcast_ref::<Wrapped>().map(|wrapped| &wrapped.0);
+            if let Some(found) = error.downcast_ref().or_else(wrapped) {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -327,6 +371,29 @@ struct Inner {
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
+/// An error as the source of an SDK's error that has its message as text. Shows everything but the
+/// message, so that no text is repeated along the sources.
+pub(crate) struct Wrapped(pub(crate) Error);
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}{}", self.0.kind(), RequestFacts(&self.0.0))
+    }
+}
+
+impl fmt::Debug for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        write_causes(f, &self.0)
+    }
+}
+
+impl StdError for Wrapped {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
 /// What is known about the token request beside the message, in parentheses; nothing if that is
 /// empty.
 struct RequestFacts<'a>(&'a Inner);
@@ -334,6 +401,7 @@ struct RequestFacts<'a>(&'a Inner);
 impl fmt::Display for RequestFacts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner {
+            message,
             status,
             retry_after,
             correlation_id,
@@ -341,7 +409,9 @@ impl fmt::Display for RequestFacts<'_> {
             ..
         } = self.0;
         let facts = [
-            status.map(|status| format!("status {}", status.as_u16())),
+            status
+                .map(|status| format!("status {}", status.as_u16()))
+                .filter(|status| !message.contains(status)),
             retry_after.map(|retry_after| format!("retry after {retry_after:?}")),
             correlation_id.as_ref().map(|id| format!("correlation ID {id}")),
             trace_id.as_ref().map(|id| format!("trace ID {id}")),
@@ -430,7 +500,7 @@ mod tests {
 
     #[test]
     fn debug_contains_kind_message_ids_and_causes() {
-        let source = std::io::Error::new(std::io::ErrorKind::Other, "deep");
+        let source = std::io::Error::other("deep");
         let error = Error::transport("the host is down")
             .with_status(StatusCode::BAD_GATEWAY)
             .with_retry_after(Some(Duration::from_secs(7)))

@@ -118,7 +118,7 @@ async fn the_same_refusal_keeps_its_status_and_code() {
     let ours = pod.ours();
     ours.client.will_reply(400, body);
     let error = ours.token(&[VAULT]).await.unwrap_err();
-    let error = error.downcast_ref::<ours::Error>().unwrap();
+    let error = ours::Error::find_in(&error).unwrap();
     assert_eq!(error.status().unwrap().as_u16(), u16::from(*status));
     assert_eq!(error.aadsts_codes()[0].to_string(), *error_code.as_ref().unwrap());
 }
@@ -145,7 +145,7 @@ async fn an_empty_file_is_an_error_and_no_request() {
     let (theirs, ours) = (pod.theirs().sends(&[VAULT]).await, pod.ours());
     assert!(theirs.body.starts_with("client_assertion=&"));
     let error = ours.token(&[VAULT]).await.unwrap_err();
-    let error = error.downcast_ref::<ours::Error>().unwrap();
+    let error = ours::Error::find_in(&error).unwrap();
     assert_eq!(error.kind(), ErrorKind::Assertion);
     assert!(ours.client.requests().is_empty());
 }
@@ -238,10 +238,7 @@ async fn an_error_with_status_200_is_an_error() {
     assert_eq!(theirs.token(&[VAULT]).await.unwrap().token.secret(), "");
     ours.client.will_reply(200, body);
     let error = ours.token(&[VAULT]).await.unwrap_err();
-    assert_eq!(
-        error.downcast_ref::<ours::Error>().unwrap().kind(),
-        ErrorKind::Rejected
-    );
+    assert_eq!(ours::Error::find_in(&error).unwrap().kind(), ErrorKind::Rejected);
 }
 
 /// Entra's version 1 endpoint writes it so.
@@ -290,7 +287,7 @@ async fn status_is_lost_by_theirs_only(status: u16, body: &str, kind: ErrorKind,
     );
     ours.client.will_reply(status, body);
     let error = ours.token(&[VAULT]).await.unwrap_err();
-    let error = error.downcast_ref::<ours::Error>().unwrap();
+    let error = ours::Error::find_in(&error).unwrap();
     assert_eq!((error.kind(), error.status().unwrap().as_u16()), (kind, status));
     assert_eq!(error.aadsts_codes(), aadsts_codes);
     is_safe(error);

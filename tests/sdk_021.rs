@@ -11,7 +11,6 @@
 
 mod support;
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -71,7 +70,7 @@ async fn the_sdk_is_told_all_that_an_error_says() {
     let error = call.await.unwrap().unwrap_err();
     is_safe(&error);
     assert_eq!(error.kind(), &SdkErrorKind::Credential);
-    let ours: &Error = error.source().unwrap().downcast_ref().unwrap();
+    let ours = Error::find_in(&error).unwrap();
     assert_eq!(error.to_string(), ours.to_string());
     assert_eq!(
         (ours.kind(), ours.status().unwrap().as_u16(), ours.aadsts_codes()),

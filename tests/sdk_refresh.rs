@@ -109,7 +109,7 @@ async fn the_sdk_is_told_all_that_an_error_says() {
     let error = subject.credential.get_token(&[VAULT], None).await.unwrap_err();
     is_safe(&error);
     assert!(matches!(error.kind(), SdkErrorKind::Credential), "{error:?}");
-    let ours = error.downcast_ref::<Error>().unwrap();
+    let ours = Error::find_in(&error).unwrap();
     assert_eq!(error.to_string(), ours.to_string());
     assert_eq!(
         (ours.kind(), ours.status().unwrap().as_u16()),
