@@ -1,3 +1,4 @@
+mod allowed_tenants;
 mod tenant_id;
 
 use http::Uri;
@@ -6,6 +7,7 @@ use url::{Host, Url};
 use crate::env::AZURE_AUTHORITY_HOST;
 use crate::error::Error;
 
+pub(crate) use allowed_tenants::AllowedTenants;
 pub(crate) use tenant_id::TenantId;
 
 /// The Entra endpoint that issues tokens: a login host with an optional path prefix.

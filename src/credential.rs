@@ -30,7 +30,10 @@ pub use client_assertion::{ClientAssertionCredential, ClientAssertionCredentialB
 pub use client_certificate::{ClientCertificateCredential, ClientCertificateCredentialBuilder};
 pub use client_secret::{ClientSecretCredential, ClientSecretCredentialBuilder};
 #[cfg(feature = "default-credential")]
-pub use developer_tools::{AzureCliCredential, AzureDeveloperCliCredential};
+pub use developer_tools::{
+    AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential,
+    AzureDeveloperCliCredentialBuilder,
+};
 #[cfg(feature = "client-certificate")]
 pub use environment::{EnvironmentCredential, EnvironmentCredentialBuilder};
 pub(crate) use macros::{client_options, credential};

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use url::form_urlencoded;
 
 use crate::assertion::{AssertionRequest, ClientAssertion};
-use crate::authority::{Authority, TenantId};
+use crate::authority::{AllowedTenants, Authority, TenantId};
 use crate::clock::{Clock, Moment};
 use crate::error::{Error, ErrorKind};
 use crate::token::{AccessToken, Secret, TokenRequest};
@@ -72,7 +72,7 @@ pub(crate) enum ClientAuthentication {
 pub(crate) struct Exchange {
     pub(crate) authority: Authority,
     pub(crate) tenant_id: TenantId,
-    pub(crate) additionally_allowed_tenants: Vec<String>,
+    pub(crate) allowed_tenants: AllowedTenants,
     pub(crate) client_id: String,
     pub(crate) authentication: ClientAuthentication,
     pub(crate) transport: Arc<dyn Transport>,
@@ -139,19 +139,10 @@ impl TokenSource for Exchange {
 
 impl Exchange {
     fn tenant(&self, requested: Option<&str>) -> Result<TenantId, Error> {
-        let Some(requested) =
-            requested.filter(|requested| !requested.eq_ignore_ascii_case(self.tenant_id.as_str()))
-        else {
-            return Ok(self.tenant_id.clone());
-        };
-        let tenant = TenantId::parse(requested)?;
-        let allowed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(requested);
-        if self.additionally_allowed_tenants.iter().any(allowed) {
-            return Ok(tenant);
+        match requested {
+            Some(requested) => self.allowed_tenants.check(requested, Some(&self.tenant_id)),
+            None => Ok(self.tenant_id.clone()),
         }
-        Err(Error::configuration(format!(
-            "tenant {requested} is not allowed for this credential; add it, or \"*\", to additionally_allowed_tenants"
-        )))
     }
 }
 

@@ -1,7 +1,10 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(feature = "default-credential", doc = include_str!("../docs/rustdoc-links.md"))]
 #![cfg_attr(feature = "default-credential", doc = include_str!("../README.md"))]
+#![cfg_attr(feature = "default-credential", doc = include_str!("../docs/rustdoc-front-page.md"))]
 #![cfg_attr(
     not(feature = "default-credential"),
-    doc = "Gives a Kubernetes pod its Azure tokens, without a secret. The whole documentation comes with all features."
+    doc = "Gives a Rust program in Kubernetes its Microsoft Entra access tokens. The guides need the default features."
 )]
 
 mod blocking;
@@ -10,7 +13,9 @@ mod token;
 mod uuid;
 
 mod clock;
+mod crypto;
 mod env;
+
 mod transport;
 
 mod authority;
@@ -27,6 +32,10 @@ mod credential;
 
 mod chain;
 
+#[cfg(feature = "default-credential")]
+#[cfg_attr(docsrs, doc(auto_cfg = false))]
+pub mod _documentation;
+
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzz;
@@ -40,8 +49,9 @@ pub use clock::{Clock, Moment, SystemClock};
 pub use credential::SdkCredential;
 #[cfg(feature = "default-credential")]
 pub use credential::{
-    AzureCliCredential, AzureDeveloperCliCredential, ManagedIdentityCredential,
-    ManagedIdentityCredentialBuilder, ManagedIdentityId,
+    AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential,
+    AzureDeveloperCliCredentialBuilder, ManagedIdentityCredential, ManagedIdentityCredentialBuilder,
+    ManagedIdentityId,
 };
 pub use credential::{
     ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,

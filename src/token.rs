@@ -206,10 +206,11 @@ impl<'a> TokenRequest<'a> {
     }
 }
 
-/// A token and its times, as durations since the Unix epoch. When only the times change, the token is
-/// shared.
+/// A token and its times, as durations since the Unix epoch. When only the times change, the token
+/// is shared.
 ///
-/// Aligned to a cache line, so that cores which count references of different clones do not share one.
+/// Aligned to a cache line, so that cores which count references of different clones do not share
+/// one.
 #[repr(align(64))]
 struct Terms {
     secret: Arc<Secret>,

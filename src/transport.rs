@@ -4,10 +4,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, SecureRandom};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_platform_verifier::BuilderVerifierExt;
 
-use crate::blocking;
 use crate::error::Error;
+use crate::{blocking, crypto};
 
 /// Sends one HTTP request and brings back the whole answer.
 ///
@@ -65,10 +69,10 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct HttpTransport {
-    /// Only these, if there are any; else those of the system.
-    root_certificates: Vec<reqwest::Certificate>,
+    /// Trusted in place of those of the system.
+    roots: Option<Arc<RootCertStore>>,
     client: Arc<LazyClient>,
-    /// For plain `http`, which goes to this machine only, and so past every proxy.
+    /// For plain `http`, which is only spoken on this machine and goes past every proxy.
     local_client: Arc<LazyClient>,
 }
 
@@ -85,46 +89,61 @@ impl HttpTransport {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if there is no certificate in `pem`, or a broken
-    /// one.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if `pem` contains no certificate or an invalid one.
     pub fn with_root_certificates(pem: &[u8]) -> Result<Self, Error> {
-        let root_certificates = reqwest::Certificate::from_pem_bundle(pem)
-            .map_err(|error| Error::configuration("the root certificates are not PEM").with_source(error))?;
-        if root_certificates.is_empty() {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            let certificate = certificate.map_err(|error| {
+                Error::configuration("the root certificates are not PEM").with_source(error)
+            })?;
+            roots.add(certificate).map_err(|error| {
+                Error::configuration("there is a broken certificate among the root certificates")
+                    .with_source(error)
+            })?;
+        }
+        if roots.is_empty() {
             return Err(Error::configuration(
                 "there is no certificate among the root certificates",
             ));
         }
         Ok(Self {
-            root_certificates,
+            roots: Some(Arc::new(roots)),
             ..Self::default()
         })
     }
 
     async fn client(&self, uri: &http::Uri) -> Result<reqwest::Client, Error> {
-        if uri.scheme() == Some(&http::uri::Scheme::HTTP) {
-            // Without TLS: root certificates need not be read.
-            let local = || self.builder().no_proxy().tls_certs_only([]);
-            return self.local_client.get_or_build(local).await;
-        }
-        let remote = || {
-            // Nothing waits for this, but the first handshake, if it comes before the end.
-            drop(tokio::task::spawn_blocking(gather_entropy));
-            self.builder()
+        let is_local = uri.scheme() == Some(&http::uri::Scheme::HTTP);
+        let lazy = if is_local {
+            &self.local_client
+        } else {
+            &self.client
         };
-        self.client.get_or_build(remote).await
-    }
-
-    fn builder(&self) -> reqwest::ClientBuilder {
-        let builder = reqwest::Client::builder()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .pool_max_idle_per_host(0);
-        match &self.root_certificates[..] {
-            [] => builder,
-            only => builder.tls_certs_only(only.iter().cloned()),
+        if let Some(client) = lazy.built.get() {
+            return Ok(client.clone());
         }
+        let provider = crypto::provider()?;
+        let roots = if is_local {
+            // Without TLS, none is needed, and those of the system need not be read.
+            Some(Arc::new(RootCertStore::empty()))
+        } else {
+            // Nothing waits for this, except for the first handshake if it comes earlier.
+            let random = provider.secure_random;
+            drop(tokio::task::spawn_blocking(move || gather_entropy(random)));
+            self.roots.clone()
+        };
+        let lazy = Arc::clone(lazy);
+        blocking::run(move || {
+            lazy.get_or_build(|| {
+                let builder = builder(tls_config(provider, roots)?);
+                Ok(if is_local { builder.no_proxy() } else { builder }.build()?)
+            })
+        })
+        .await
+        .map_err(|error| {
+            Error::transport("the HTTP client cannot be made; are there root certificates in this image?")
+                .with_source(error)
+        })
     }
 }
 
@@ -136,41 +155,52 @@ struct LazyClient {
 }
 
 impl LazyClient {
-    /// Builds it off the runtime's threads, since the root certificates of the system are read then: 10 ms or more. Nobody holds
-    /// the lock but the thread that builds, which comes to its end even if its runtime is never driven again.
-    async fn get_or_build(
-        self: &Arc<Self>,
-        builder: impl FnOnce() -> reqwest::ClientBuilder,
-    ) -> Result<reqwest::Client, Error> {
-        if let Some(client) = self.built.get() {
-            return Ok(client.clone());
-        }
-        let (this, builder) = (self.clone(), builder());
-        blocking::run(move || this.build(builder)).await.map_err(|error| {
-            Error::transport("the HTTP client cannot be made; are there root certificates in this image?")
-                .with_source(error)
-        })
-    }
-
-    fn build(&self, builder: reqwest::ClientBuilder) -> reqwest::Result<reqwest::Client> {
+    /// Blocks, since the root certificates of the system may have to be read: 10 ms or more. Only the thread that builds holds
+    /// the lock, and it ends even if its runtime is never driven again.
+    fn get_or_build(
+        &self,
+        build: impl FnOnce() -> Result<reqwest::Client, BuildError>,
+    ) -> Result<reqwest::Client, BuildError> {
         let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = self.built.get() {
             return Ok(client.clone());
         }
-        builder
-            .build()
-            .inspect(|client| drop(self.built.set(client.clone())))
+        build().inspect(|client| drop(self.built.set(client.clone())))
     }
 }
 
-/// Makes the cryptography library seed its random numbers, as the first handshake would; with AWS-LC that takes 20 to 60 ms
-/// of one core, once in the life of a process, and meanwhile another one can read the root certificates.
-fn gather_entropy() {
-    let provider = CryptoProvider::get_default()
-        .cloned()
-        .unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    // If there is none to be had, the handshake says so.
-    let _ = provider.secure_random.fill(&mut [0]);
+type BuildError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A finished configuration: if it is left to `reqwest`, its features decide between TLS libraries, and any other crate of the
+/// program can switch those on.
+fn tls_config(
+    provider: Arc<CryptoProvider>,
+    roots: Option<Arc<RootCertStore>>,
+) -> Result<ClientConfig, rustls::Error> {
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let config = match roots {
+        Some(roots) => config.with_root_certificates(roots),
+        None => config.with_platform_verifier()?,
+    };
+    let mut config = config.with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+fn builder(tls: ClientConfig) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .pool_max_idle_per_host(0)
+}
+
+/// Makes the cryptography library seed its random numbers, as the first handshake would. With AWS-LC that takes 20 to 60 ms of
+/// one core, once in the life of a process, and meanwhile another core can read the root certificates.
+fn gather_entropy(random: &dyn SecureRandom) {
+    // If it fails, so does the handshake, which reports it.
+    let _ = random.fill(&mut [0]);
 }
 
 #[async_trait]

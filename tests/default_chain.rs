@@ -110,6 +110,7 @@ impl Place {
                 let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
                 return self.variable("AZURE_POD_IDENTITY_AUTHORITY_HOST", &format!("http://{free}"));
             }
+            "metadata: no identity" => {}
             "metadata: system identity" => {
                 self.emulator.assign_system_identity();
             }

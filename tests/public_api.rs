@@ -14,7 +14,8 @@ use entra_workload::{
 };
 #[cfg(feature = "default-credential")]
 use entra_workload::{
-    AzureCliCredential, AzureDeveloperCliCredential, DefaultAzureCredential, DefaultAzureCredentialBuilder,
+    AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential,
+    AzureDeveloperCliCredentialBuilder, DefaultAzureCredential, DefaultAzureCredentialBuilder,
     DefaultAzureLink, ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId,
 };
 #[cfg(feature = "client-certificate")]
@@ -109,7 +110,9 @@ fn every_public_item_can_be_shared_kept_and_shown() {
     #[cfg(feature = "default-credential")]
     checked.extend(types![
         AzureCliCredential,
+        AzureCliCredentialBuilder,
         AzureDeveloperCliCredential,
+        AzureDeveloperCliCredentialBuilder,
         DefaultAzureCredential,
         DefaultAzureCredentialBuilder,
         DefaultAzureLink,

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use super::entra::Entra;
 use super::guid::Guid;
 use super::identity_query::IdentityQuery;
-use super::managed_identity::{CLIENT_ID, ManagedIdentities, Name, OBJECT_ID, RESOURCE_ID};
+use super::managed_identity::{CLIENT_ID, IdField, ManagedIdentities, OBJECT_ID, RESOURCE_ID};
 use super::request_log::IDENTITY_HEADER;
 use super::server::{Service, json};
 
-/// What gives an app on App Service its tokens; Functions and Container Apps have the same.
+/// The managed identity endpoint of App Service, Functions and Container Apps.
 ///
-/// Source: "How to use managed identities for App Service and Azure Functions", section "REST endpoint reference"; replies
-/// quoted in public reports where that is silent.
+/// Source: "How to use managed identities for App Service and Azure Functions", section "REST
+/// endpoint reference". Undocumented responses follow public bug reports.
 pub(super) struct AppService {
     identities: Arc<ManagedIdentities>,
     entra: Arc<Entra>,
@@ -23,7 +23,7 @@ pub(super) struct AppService {
 }
 
 impl AppService {
-    /// Where it answers.
+    /// The path of the token endpoint.
     pub(super) const PATH: &str = "/msi/token";
 
     pub(super) fn new(identities: Arc<ManagedIdentities>, entra: Arc<Entra>) -> Self {
@@ -34,7 +34,7 @@ impl AppService {
         }
     }
 
-    /// What proves to it that a request comes from the app.
+    /// The value that `X-IDENTITY-HEADER` must have.
     pub(super) fn header(&self) -> &str {
         &self.header
     }
@@ -60,15 +60,15 @@ impl AppService {
         if request.method() != Method::GET {
             return Err((StatusCode::METHOD_NOT_ALLOWED, "Only GET is allowed.".to_owned()));
         }
-        let query = IdentityQuery::of(request);
+        let query = IdentityQuery::parse(request);
         if query.get("api-version") != Some(VERSION) {
             return Err(bad_request("The api-version is missing or not supported."));
         }
         let resource = query
             .get("resource")
             .ok_or_else(|| bad_request("The parameter resource is missing."))?;
-        // Unlike a machine, an app has no default but the system-assigned identity.
-        let identity = match query.ids(NAMES).as_slice() {
+        // Unlike IMDS, App Service only defaults to the system-assigned identity.
+        let identity = match query.ids(ID_PARAMETERS).as_slice() {
             [] => self.identities.system(),
             [(name, id)] => self.identities.find(*name, id),
             _ => {
@@ -83,8 +83,8 @@ impl AppService {
         let issued = self
             .entra
             .issue_to_managed_identity(&identity, resource)
-            .map_err(|refusal| {
-                let text = refusal.get("error_description").and_then(Value::as_str);
+            .map_err(|error| {
+                let text = error.get("error_description").and_then(Value::as_str);
                 bad_request(text.unwrap_or_default())
             })?;
         Ok(json!({
@@ -102,19 +102,19 @@ impl Service for AppService {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         match self.token(&request) {
             Ok(body) => json(StatusCode::OK, &body),
-            Err((status, text)) => refusal(status, &text),
+            Err((status, text)) => error_response(status, &text),
         }
     }
 
     fn failure(&self, status: StatusCode, _request: &Request<Bytes>) -> Response<Bytes> {
-        refusal(
+        error_response(
             status,
             "An unexpected error occured while fetching the AAD Token.",
         )
     }
 }
 
-fn refusal(status: StatusCode, text: &str) -> Response<Bytes> {
+fn error_response(status: StatusCode, text: &str) -> Response<Bytes> {
     let body = json!({
         "statusCode": status.as_u16(),
         "message": text,
@@ -123,8 +123,8 @@ fn refusal(status: StatusCode, text: &str) -> Response<Bytes> {
     json(status, &body)
 }
 
-/// `object_id` is another word for `principal_id`.
-const NAMES: &[(&str, Name)] = &[
+/// `object_id` is an alias of `principal_id`.
+const ID_PARAMETERS: &[(&str, IdField)] = &[
     ("client_id", CLIENT_ID),
     ("principal_id", OBJECT_ID),
     ("object_id", OBJECT_ID),

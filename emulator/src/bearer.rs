@@ -8,9 +8,9 @@ use super::clock::Clock;
 use super::jwt::{Jwt, PublicKey};
 use super::time::unix_seconds;
 
-/// Checks the access tokens that services are shown: signature, tenant, audience, times.
+/// Verifies access tokens for the services: signature, tenant, audience and validity.
 ///
-/// Unlike the token endpoint it grants no clock skew, so that a test sees an expired token refused at its expiry.
+/// It allows no clock skew, so that a token is rejected at its exact expiry.
 #[derive(Clone)]
 pub(super) struct BearerVerifier(Arc<Expected>);
 
@@ -21,28 +21,28 @@ struct Expected {
     clock: Clock,
 }
 
-/// Why a service refuses the bearer token of a request.
+/// The reason why a service rejects the bearer token of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BearerError {
-    /// There is no `Authorization: Bearer`.
+    /// The request has no bearer token.
     Missing,
-    /// It is not a JWT, or lacks a claim that every access token has.
+    /// The token is not a JWT or lacks a required claim.
     Malformed,
-    /// It is not signed by the emulator's Entra.
+    /// The token is not signed by the emulated Entra.
     Signature,
-    /// It is of another tenant.
+    /// The token is from another tenant.
     Issuer,
-    /// It is for another resource.
+    /// The token is for another resource.
     Audience,
-    /// Its `nbf` is still to come.
+    /// The `nbf` time is in the future.
     NotYetValid,
-    /// Its `exp` has come.
+    /// The `exp` time has been reached.
     Expired,
 }
 
 impl BearerVerifier {
-    /// * `key`: Entra's.
-    /// * `issuer`: the `iss` of its access tokens.
+    /// * `key`: the key that signs access tokens.
+    /// * `issuer`: the expected `iss`.
     /// * `authorization_uri`: see [`authorization_uri`](Self::authorization_uri).
     pub(super) fn new(key: PublicKey, issuer: String, authorization_uri: String, clock: Clock) -> Self {
         Self(Arc::new(Expected {
@@ -53,9 +53,9 @@ impl BearerVerifier {
         }))
     }
 
-    /// Checks the token in `headers`.
+    /// Verifies the token in `headers`.
     ///
-    /// * `audiences`: any of these is right, compared without a trailing slash.
+    /// * `audiences`: the accepted values of `aud`; a trailing slash is ignored.
     pub(super) fn verify(&self, headers: &HeaderMap, audiences: &[&str]) -> Result<(), BearerError> {
         let expected = &self.0;
         let token = bearer(headers).ok_or(BearerError::Missing)?;
@@ -69,7 +69,7 @@ impl BearerVerifier {
         }
         if !audiences
             .iter()
-            .any(|right| without_slash(right) == without_slash(&aud))
+            .any(|accepted| trim_slash(accepted) == trim_slash(&aud))
         {
             return Err(BearerError::Audience);
         }
@@ -83,7 +83,7 @@ impl BearerVerifier {
         Ok(())
     }
 
-    /// `{authority}/{tenant}`, for the challenge in `WWW-Authenticate`.
+    /// Returns `{authority}/{tenant}`, for the challenge in `WWW-Authenticate`.
     pub(super) fn authorization_uri(&self) -> String {
         self.0.authorization_uri.clone()
     }
@@ -102,7 +102,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn without_slash(audience: &str) -> &str {
+fn trim_slash(audience: &str) -> &str {
     audience.strip_suffix('/').unwrap_or(audience)
 }
 
@@ -117,9 +117,9 @@ mod tests {
     use crate::jwt::SigningKey;
 
     #[test]
-    fn every_wrong_token_is_refused_for_its_reason() {
+    fn invalid_token_returns_the_failed_check() {
         let entra = SigningKey::generate().unwrap();
-        let stranger = SigningKey::generate().unwrap();
+        let other_key = SigningKey::generate().unwrap();
         let verifier = BearerVerifier::new(
             entra.public().clone(),
             ISSUER.to_owned(),
@@ -144,18 +144,18 @@ mod tests {
         let rows = [
             ("good", bearer(&entra, &good), Ok(())),
             (
-                "a slash more",
+                "trailing slash",
                 bearer(&entra, &with("aud", json!("https://vault.azure.net/"))),
                 Ok(()),
             ),
-            ("no header", None, Err(BearerError::Missing)),
+            ("no token", None, Err(BearerError::Missing)),
             (
                 "another scheme",
                 Some("SharedKey a:b".to_owned()),
                 Err(BearerError::Missing),
             ),
             (
-                "no JWT",
+                "not a JWT",
                 Some("Bearer x.y".to_owned()),
                 Err(BearerError::Malformed),
             ),
@@ -166,11 +166,11 @@ mod tests {
             ),
             (
                 "another key",
-                bearer(&stranger, &good),
+                bearer(&other_key, &good),
                 Err(BearerError::Signature),
             ),
             ("no key id", Some(unnamed), Err(BearerError::Signature)),
-            ("no algorithm", Some(unsigned), Err(BearerError::Signature)),
+            ("algorithm none", Some(unsigned), Err(BearerError::Signature)),
             (
                 "another tenant",
                 bearer(&entra, &with("iss", json!("https://a/"))),
@@ -182,7 +182,7 @@ mod tests {
                 Err(BearerError::Audience),
             ),
             (
-                "to come",
+                "not yet valid",
                 bearer(&entra, &with("nbf", json!(NOW + 1))),
                 Err(BearerError::NotYetValid),
             ),

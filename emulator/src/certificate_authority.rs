@@ -9,10 +9,10 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 
-/// A certificate authority that lives as long as the emulator, and the one server certificate it issues.
+/// A certificate authority for the lifetime of the emulator, and the server certificate it issued.
 ///
-/// The server certificate is a leaf: rustls rejects a CA certificate that a server shows for itself
-/// (`CaUsedAsEndEntity`).
+/// The server certificate is a separate leaf: rustls rejects a CA certificate as a server
+/// certificate (`CaUsedAsEndEntity`).
 pub(super) struct CertificateAuthority {
     pem: String,
     server_config: Arc<ServerConfig>,
@@ -41,7 +41,7 @@ impl CertificateAuthority {
         })
     }
 
-    /// The authority's certificate, one PEM block.
+    /// The CA certificate as one PEM block.
     pub(super) fn pem(&self) -> &str {
         &self.pem
     }

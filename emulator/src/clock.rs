@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The wall clock that the issuer, Entra and the services share.
+/// The wall clock shared by the issuer, Entra and the services.
 #[derive(Clone)]
 pub(super) struct Clock(Arc<dyn Fn() -> SystemTime + Send + Sync>);
 
@@ -19,7 +19,7 @@ impl Clock {
 impl Default for Clock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place that reads the time of the system"
+        reason = "the only place that reads the system time"
     )]
     fn default() -> Self {
         Self::new(SystemTime::now)

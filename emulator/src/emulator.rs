@@ -18,15 +18,34 @@ use crate::entra::{Entra, FederatedCredential, IssuerKeys};
 use crate::fault::Fault;
 use crate::guid::Guid;
 use crate::imds::Imds;
-use crate::issuer::{ClusterIssuer, EXCHANGE_AUDIENCE};
+use crate::issuer::ClusterIssuer;
 use crate::jwt::{SigningKey, parse_key_set};
 use crate::key_vault::KeyVault;
 use crate::managed_identity::{ManagedIdentities, ManagedIdentity};
 use crate::pod::{self, Pod};
 use crate::request_log::RecordedRequest;
 use crate::server::{Port, Server, Traffic};
+use crate::service_account_token::EXCHANGE_AUDIENCE;
 
-/// The whole emulator: dropping it stops every server and removes its files.
+/// The servers of the emulator: a cluster issuer, Entra, managed identity endpoints, a Key Vault
+/// and a Blob account.
+///
+/// Dropping it stops the servers and removes the files of its pods.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload_emulator::{Emulator, Endpoint, Fault};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let emulator = Emulator::start().await?;
+/// let pod = emulator.pod("shop", "orders")?;
+/// emulator.inject(Endpoint::Entra, Fault::status(503).times(2));
+/// // … run the code under test with `pod.variables()` and `emulator.ca_certificate_pem()` …
+/// assert!(emulator.requests_to(Endpoint::Entra).is_empty());
+/// # assert!(pod.token_file().exists());
+/// # Ok(()) }
+/// ```
 pub struct Emulator {
     issuer: Arc<ClusterIssuer>,
     entra: Arc<Entra>,
@@ -45,20 +64,21 @@ pub struct Emulator {
 }
 
 impl Emulator {
-    /// Starts an emulator with the defaults of the [builder](Self::builder).
+    /// Starts an emulator with the default settings.
     ///
     /// # Errors
     ///
-    /// If no port, key or temporary directory is to be had.
+    /// Returns an error if binding a port, generating a key or creating a temporary directory
+    /// fails.
     ///
     /// # Panics
     ///
-    /// Outside a Tokio runtime with I/O and time enabled; the servers run in it.
+    /// Panics outside a Tokio runtime with I/O and time enabled. The servers run in that runtime.
     pub async fn start() -> io::Result<Self> {
         Self::builder().start().await
     }
 
-    /// An emulator that differs from the default one.
+    /// Returns a builder with the default settings.
     pub fn builder() -> EmulatorBuilder {
         EmulatorBuilder {
             clock: Clock::default(),
@@ -69,11 +89,12 @@ impl Emulator {
         }
     }
 
-    /// Registers a new application with a federated credential for this service account, and projects a token of it.
+    /// Creates a pod: registers a new application with a federated credential for the service
+    /// account, and writes a service-account token.
     ///
     /// # Errors
     ///
-    /// If the token cannot be written.
+    /// Returns an error if the token file cannot be written.
     pub fn pod(&self, namespace: &str, service_account: &str) -> io::Result<Pod> {
         let client_id = Guid::random().to_string();
         let credential = FederatedCredential {
@@ -100,87 +121,96 @@ impl Emulator {
         Ok(pod)
     }
 
-    /// Gives the machine and the app this user-assigned managed identity.
+    /// Assigns a user-assigned managed identity to the virtual machine and to the app.
     pub fn assign_identity(&self, identity: ManagedIdentity) {
         self.managed_identities.assign(identity);
     }
 
-    /// Gives the machine and the app a system-assigned managed identity, the same at every call.
+    /// Enables the system-assigned managed identity of the virtual machine and the app. Every call
+    /// returns the same identity.
     pub fn assign_system_identity(&self) -> ManagedIdentity {
         self.managed_identities.assign_system()
     }
 
-    /// `http://127.0.0.1:PORT`: stands for `http://169.254.169.254`, for instance in `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
+    /// The URL of the instance metadata service (IMDS), `http://127.0.0.1:PORT`, for example for
+    /// `AZURE_POD_IDENTITY_AUTHORITY_HOST`.
     ///
-    /// Its managed identities are those that were assigned, and none at first. Tokens come from
-    /// `/metadata/identity/oauth2/token`; whatever lacks the header `Metadata: true` is answered 400, as on a real machine.
+    /// It replaces `http://169.254.169.254`. The token endpoint is
+    /// `/metadata/identity/oauth2/token`. There are no managed identities until one is assigned.
+    /// Requests without the header `Metadata: true` get 400, as on a real virtual machine.
     pub fn imds_url(&self) -> &str {
         &self.imds_url
     }
 
-    /// `http://127.0.0.1:PORT/msi/token`, for `IDENTITY_ENDPOINT`; the identities are those of the machine.
+    /// The managed identity endpoint of App Service, `http://127.0.0.1:PORT/msi/token`, for
+    /// `IDENTITY_ENDPOINT`. It has the same identities as IMDS.
     pub fn app_service_url(&self) -> &str {
         &self.app_service_url
     }
 
-    /// What `X-IDENTITY-HEADER` must hold there, for `IDENTITY_HEADER`.
+    /// The required value of the request header `X-IDENTITY-HEADER`, for `IDENTITY_HEADER`.
     pub fn app_service_header(&self) -> &str {
         &self.app_service_header
     }
 
-    /// `https://127.0.0.1:PORT/`, with the trailing slash that the webhook puts into `AZURE_AUTHORITY_HOST`.
+    /// The URL of Entra, `https://127.0.0.1:PORT/`, for `AZURE_AUTHORITY_HOST`.
+    ///
+    /// It ends with a slash, like the value set by the workload identity webhook.
     pub fn authority_host(&self) -> &str {
         &self.authority_host
     }
 
-    /// `https://127.0.0.1:PORT/`, with the trailing slash of an AKS issuer.
+    /// The URL of the cluster issuer, `https://127.0.0.1:PORT/`. It ends with a slash, as on AKS.
     pub fn issuer_url(&self) -> &str {
         self.issuer.url()
     }
 
-    /// `https://127.0.0.1:PORT`; the vault takes tokens for `https://vault.azure.net`.
+    /// The URL of the Key Vault, `https://127.0.0.1:PORT`. It accepts tokens for
+    /// `https://vault.azure.net`.
     ///
-    /// Its host is none under `vault.azure.net`, so a client must be told not to verify the challenge's resource.
+    /// Configure clients not to verify the challenge resource, because the host is not a subdomain
+    /// of `vault.azure.net`.
     pub fn key_vault_url(&self) -> &str {
         &self.key_vault_url
     }
 
-    /// `https://127.0.0.1:PORT/devaccount`; the account takes tokens for `https://storage.azure.com`.
+    /// The URL of the Blob account, `https://127.0.0.1:PORT/devaccount`. It accepts tokens for
+    /// `https://storage.azure.com`.
     pub fn blob_account_url(&self) -> &str {
         &self.blob_account_url
     }
 
-    /// The certificate that all servers' certificates are signed with: one PEM block.
+    /// The CA certificate of all servers, as one PEM block.
     pub fn ca_certificate_pem(&self) -> &str {
         &self.ca_certificate_pem
     }
 
-    /// The same in a file, for `SSL_CERT_FILE` of a child process.
+    /// A file with the CA certificate of all servers, for `SSL_CERT_FILE` of a child process.
     pub fn ca_certificate_file(&self) -> &Path {
         &self.ca_certificate_file
     }
 
-    /// The cluster's issuer.
+    /// The cluster issuer.
     pub fn issuer(&self) -> &ClusterIssuer {
         &self.issuer
     }
 
-    /// The login host.
+    /// Microsoft Entra.
     pub fn entra(&self) -> &Entra {
         &self.entra
     }
 
-    /// Orders a fault at an endpoint; it strikes when those ordered before it are used up.
+    /// Queues a fault for an endpoint. Faults apply in the order in which they were queued.
     pub fn inject(&self, endpoint: Endpoint, fault: Fault) {
         self.traffic.faults.inject(endpoint, fault);
     }
 
-    /// Takes back every fault of an endpoint that has not struck yet.
+    /// Removes all queued faults of an endpoint.
     pub fn clear_faults(&self, endpoint: Endpoint) {
         self.traffic.faults.clear(endpoint);
     }
 
-    /// The requests to all endpoints, oldest first; the last 65,536 of them.
+    /// The requests to all endpoints, oldest first. Only the last 65,536 requests are kept.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.traffic.log.all()
     }
@@ -206,7 +236,24 @@ impl fmt::Debug for Emulator {
     }
 }
 
-/// Settings of an [`Emulator`], all optional.
+/// Settings of an [`Emulator`]. All are optional.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, SystemTime};
+/// use entra_workload_emulator::Emulator;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let emulator = Emulator::builder()
+///     .access_token_lifetime(Duration::from_secs(600))
+///     .refresh_in(Duration::from_secs(300))
+///     .clock(|| SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000))
+///     .start()
+///     .await?;
+/// # drop(emulator);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct EmulatorBuilder {
@@ -219,35 +266,37 @@ pub struct EmulatorBuilder {
 }
 
 impl EmulatorBuilder {
-    /// The wall clock of the issuer, of Entra and of the services; certificates go by the system's. The default is
-    /// [`SystemTime::now`].
+    /// Sets the wall clock of the issuer, Entra and the services. The default is
+    /// [`SystemTime::now`]. TLS certificates always use the system time.
     pub fn clock(mut self, now: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Clock::new(now);
         self
     }
 
-    /// `expires_in` of access tokens, in whole seconds; the default is 3599.
+    /// Sets `expires_in` of access tokens, in whole seconds. The default is 3599.
     pub fn access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.access_token_lifetime = Some(lifetime);
         self
     }
 
-    /// `refresh_in` of access tokens, in whole seconds; by default there is none.
+    /// Sets `refresh_in` of access tokens, in whole seconds. By default, responses do not have it.
     pub fn refresh_in(mut self, refresh_in: Duration) -> Self {
         self.refresh_in = Some(refresh_in);
         self
     }
 
-    /// Gives Entra the keys of another issuer, which it then never asks. A federated credential is still needed.
+    /// Sets the keys of another issuer, so that Entra does not fetch them. Its tokens still need a
+    /// federated credential.
     ///
-    /// * `issuer`: the `iss` of its tokens, byte for byte.
+    /// * `issuer`: the exact `iss` of its tokens.
     /// * `jwks`: a JWK set in JSON.
     pub fn trust_issuer(mut self, issuer: impl Into<String>, jwks: impl AsRef<[u8]>) -> Self {
         self.trusted_issuers.push((issuer.into(), jwks.as_ref().to_vec()));
         self
     }
 
-    /// Lets Entra trust further roots when it asks issuers for their keys, such as the CA of a real cluster.
+    /// Adds root certificates that Entra trusts when it fetches the keys of issuers, such as the CA
+    /// of a real cluster.
     ///
     /// * `pem`: one or more `CERTIFICATE` blocks.
     pub fn trust_issuer_ca(mut self, pem: impl AsRef<[u8]>) -> Self {
@@ -256,11 +305,16 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Starts the servers, in the Tokio runtime of the caller.
+    /// Starts the servers in the current Tokio runtime.
     ///
     /// # Errors
     ///
-    /// If no port, key or temporary directory is to be had, or if a JWK set or a PEM block is none.
+    /// Returns an error if binding a port, generating a key or creating a temporary directory
+    /// fails, or if a JWK set or a PEM block is invalid.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a Tokio runtime with I/O and time enabled.
     pub async fn start(self) -> io::Result<Emulator> {
         let given_keys = self
             .trusted_issuers
@@ -268,7 +322,10 @@ impl EmulatorBuilder {
             .map(|(issuer, jwks)| Some((issuer, parse_key_set(&jwks)?)))
             .collect::<Option<HashMap<_, _>>>()
             .ok_or_else(|| {
-                io::Error::new(io::ErrorKind::InvalidInput, "the issuer's keys are not a JWK set")
+                io::Error::new(
+                    io::ErrorKind::InvalidInput,
+                    "the keys of the issuer are not a JWK set",
+                )
             })?;
         let (issuer_key, entra_key) = (
             spawn_blocking(SigningKey::generate),
@@ -317,7 +374,7 @@ impl EmulatorBuilder {
         let start =
             |port, tls, endpoint, service| Server::start(port, tls, endpoint, service, Arc::clone(&traffic));
         let serve = |port, endpoint, service| start(port, Some(authority.server_config()), endpoint, service);
-        // As real ones, which answer to their own machine only.
+        // Plain HTTP, like the real ones.
         let serve_plain = |port, endpoint, service| start(port, None, endpoint, service);
         let servers = vec![
             serve(issuer_port, Endpoint::Issuer, Arc::clone(&issuer) as _),
@@ -346,5 +403,5 @@ impl EmulatorBuilder {
     }
 }
 
-/// As in Azurite: the account is the first segment of the path.
+/// As in Azurite, the first segment of the path is the account.
 const BLOB_ACCOUNT: &str = "devaccount";

@@ -1,17 +1,28 @@
-/// One of the emulator's servers.
+/// A server of the emulator.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload_emulator::{Emulator, Endpoint, Fault};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let emulator = Emulator::start().await?;
+/// emulator.inject(Endpoint::KeyVault, Fault::status(500));
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Endpoint {
-    /// The login host: tokens, and the keys that sign them.
+    /// Microsoft Entra: the token endpoint and the keys that verify access tokens.
     Entra,
-    /// The cluster's OIDC issuer: its discovery document and keys.
+    /// The OIDC issuer of the cluster: its discovery document and keys.
     Issuer,
     /// The Key Vault.
     KeyVault,
     /// The Blob account.
     Blob,
-    /// The metadata endpoint of a virtual machine, which gives its managed identities tokens.
+    /// The instance metadata service of a virtual machine.
     Imds,
-    /// What gives an app on App Service the tokens of its managed identities.
+    /// The managed identity endpoint of App Service.
     AppService,
 }

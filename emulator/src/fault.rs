@@ -7,11 +7,12 @@ use http::StatusCode;
 
 use super::endpoint::Endpoint;
 
-/// Something that goes wrong at one endpoint, for the next request unless said otherwise.
+/// A fault of an endpoint, for [`Emulator::inject`](crate::Emulator::inject).
 ///
-/// Given to [`Emulator::inject`](crate::Emulator::inject). Faults of an endpoint queue up: the first one strikes until
-/// it is used up, then the second. The request is recorded all the same; it reaches the service only behind a
-/// [`delay`](Self::delay) or a [`truncate`](Self::truncate).
+/// A fault applies to one request unless [`times`](Self::times) or
+/// [`until_cleared`](Self::until_cleared) says otherwise. Faults of an endpoint apply in the order
+/// in which they were injected. The requests are recorded. Only [`delay`](Self::delay) and
+/// [`truncate`](Self::truncate) let the service handle the request.
 ///
 /// # Examples
 ///
@@ -19,7 +20,7 @@ use super::endpoint::Endpoint;
 /// use std::time::Duration;
 /// use entra_workload_emulator::Fault;
 ///
-/// let bad_minute = [
+/// let faults = [
 ///     Fault::status(503).times(3),
 ///     Fault::throttle(Duration::from_secs(2)),
 ///     Fault::reset(),
@@ -28,7 +29,7 @@ use super::endpoint::Endpoint;
 #[derive(Clone, Debug)]
 pub struct Fault {
     kind: FaultKind,
-    /// How many more requests it strikes; `None` is all of them.
+    /// The number of requests it still applies to; `None` means all.
     remaining: Option<u32>,
 }
 
@@ -44,9 +45,9 @@ pub(super) enum FaultKind {
 }
 
 impl Fault {
-    /// Answers with this status, and the body that the endpoint really sends along with it.
+    /// Returns a status, with the error body that the real service sends with it.
     ///
-    /// * `status`: 200 to 599; any other number counts as 500.
+    /// * `status`: 200 to 599; any other number means 500.
     pub fn status(status: u16) -> Self {
         let status = StatusCode::from_u16(status)
             .ok()
@@ -55,44 +56,45 @@ impl Fault {
         Self::once(FaultKind::Status(status))
     }
 
-    /// Answers with exactly this.
+    /// Returns exactly this response.
     pub fn reply(reply: http::Response<Bytes>) -> Self {
         Self::once(FaultKind::Reply(reply))
     }
 
-    /// Answers 429 with `Retry-After` in whole seconds, and the endpoint's own body.
+    /// Returns 429 with `Retry-After` in whole seconds, and the error body of the real service.
     pub fn throttle(retry_after: Duration) -> Self {
         Self::once(FaultKind::Throttle(retry_after))
     }
 
-    /// Waits (in the time of the Tokio runtime), then answers as usual.
+    /// Waits, in the time of the Tokio runtime, then handles the request.
     pub fn delay(delay: Duration) -> Self {
         Self::once(FaultKind::Delay(delay))
     }
 
-    /// Takes the request and never answers.
+    /// Reads the request and never responds.
     pub fn hang() -> Self {
         Self::once(FaultKind::Hang)
     }
 
-    /// Takes the request and closes the connection without an answer.
+    /// Reads the request and closes the connection without a response.
     pub fn reset() -> Self {
         Self::once(FaultKind::Reset)
     }
 
-    /// Sends the headers of the usual answer and the first half of its body, then closes the connection.
+    /// Handles the request, sends the headers and the first half of the body, then closes the
+    /// connection.
     pub fn truncate() -> Self {
         Self::once(FaultKind::Truncate)
     }
 
-    /// Strikes this many requests; zero is none.
+    /// Applies to this number of requests; zero means none.
     #[must_use]
     pub fn times(mut self, requests: u32) -> Self {
         self.remaining = Some(requests);
         self
     }
 
-    /// Strikes every request until [`Emulator::clear_faults`](crate::Emulator::clear_faults).
+    /// Applies to every request until [`Emulator::clear_faults`](crate::Emulator::clear_faults).
     #[must_use]
     pub fn until_cleared(mut self) -> Self {
         self.remaining = None;
@@ -108,7 +110,7 @@ impl Fault {
 }
 
 impl std::fmt::Debug for FaultKind {
-    /// Without the body of a [`Fault::reply`], which may be a token.
+    /// Omits the body of a [`Fault::reply`], which may contain a token.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Status(status) => f.debug_tuple("Status").field(status).finish(),
@@ -122,7 +124,7 @@ impl std::fmt::Debug for FaultKind {
     }
 }
 
-/// The faults that are still to strike, by endpoint.
+/// The queued faults, by endpoint.
 #[derive(Default)]
 pub(super) struct Faults(Mutex<HashMap<Endpoint, VecDeque<Fault>>>);
 
@@ -135,7 +137,7 @@ impl Faults {
         self.lock().remove(&endpoint);
     }
 
-    /// What strikes the request that has just come in.
+    /// Takes the fault that applies to the current request.
     pub(super) fn next(&self, endpoint: Endpoint) -> Option<FaultKind> {
         let mut faults = self.lock();
         let queue = faults.get_mut(&endpoint)?;

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// A random GUID (version 4), printed in lower case as Entra prints it.
+/// A random GUID (version 4), in lower case as Entra writes it.
 #[derive(Clone, Copy)]
 pub(super) struct Guid(u128);
 
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guid_has_the_shape_of_version_4() {
+    fn random_guid_has_the_format_of_version_4() {
         let guid = Guid::random().to_string();
         let lengths: Vec<_> = guid.split('-').map(str::len).collect();
         assert_eq!(lengths, [8, 4, 4, 4, 12], "{guid}");

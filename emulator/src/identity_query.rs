@@ -3,13 +3,13 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use http::Request;
 
-use super::managed_identity::Name;
+use super::managed_identity::IdField;
 
-/// The parameters of a query; empty ones count as missing.
+/// The query parameters of a managed identity token request. Empty values count as missing.
 pub(super) struct IdentityQuery(HashMap<String, String>);
 
 impl IdentityQuery {
-    pub(super) fn of(request: &Request<Bytes>) -> Self {
+    pub(super) fn parse(request: &Request<Bytes>) -> Self {
         let query = request.uri().query().unwrap_or_default();
         let mut parameters: HashMap<_, _> = url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
@@ -22,11 +22,13 @@ impl IdentityQuery {
         self.0.get(name).map(String::as_str)
     }
 
-    /// Which of `names` are given, and what they say.
-    pub(super) fn ids(&self, names: &[(&str, Name)]) -> Vec<(Name, &str)> {
-        names
+    /// Returns the IDs in the query.
+    ///
+    /// * `parameters`: the query parameters that select an identity.
+    pub(super) fn ids(&self, parameters: &[(&str, IdField)]) -> Vec<(IdField, &str)> {
+        parameters
             .iter()
-            .filter_map(|(parameter, name)| Some((*name, self.get(parameter)?)))
+            .filter_map(|(parameter, field)| Some((*field, self.get(parameter)?)))
             .collect()
     }
 }

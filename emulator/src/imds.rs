@@ -7,13 +7,15 @@ use serde_json::{Value, json};
 
 use super::entra::Entra;
 use super::identity_query::IdentityQuery;
-use super::managed_identity::{CLIENT_ID, ManagedIdentities, ManagedIdentity, Name, OBJECT_ID, RESOURCE_ID};
+use super::managed_identity::{
+    CLIENT_ID, IdField, ManagedIdentities, ManagedIdentity, OBJECT_ID, RESOURCE_ID,
+};
 use super::server::{Service, json};
 
-/// The metadata endpoint of a virtual machine, as far as it gives tokens.
+/// The token endpoint of the instance metadata service (IMDS).
 ///
-/// Source: "How to use managed identities for Azure resources on an Azure VM to acquire an access token" and "Azure Instance
-/// Metadata Service"; replies quoted in public reports where these are silent.
+/// Source: "How to use managed identities for Azure resources on an Azure VM to acquire an access
+/// token" and "Azure Instance Metadata Service". Undocumented responses follow public bug reports.
 pub(super) struct Imds {
     identities: Arc<ManagedIdentities>,
     entra: Arc<Entra>,
@@ -24,29 +26,37 @@ impl Imds {
         Self { identities, entra }
     }
 
-    fn token(&self, request: &Request<Bytes>) -> Result<Value, Refusal> {
-        let invalid = |text: &str| Refusal::new(StatusCode::BAD_REQUEST, "invalid_request", text);
+    fn token(&self, request: &Request<Bytes>) -> Result<Value, ErrorResponse> {
+        let invalid = |text: &str| ErrorResponse::new(StatusCode::BAD_REQUEST, "invalid_request", text);
         let headers = request.headers();
         if headers.get("metadata").is_none_or(|value| value != "true") {
             let text = "Required metadata header not specified";
-            return Err(Refusal::new(StatusCode::BAD_REQUEST, "bad_request_102", text));
+            return Err(ErrorResponse::new(
+                StatusCode::BAD_REQUEST,
+                "bad_request_102",
+                text,
+            ));
         }
-        // Whoever came through a proxy may not be of this machine.
+        // A proxied request may come from another machine.
         if headers.contains_key("x-forwarded-for") {
             return Err(invalid("Requests with the header X-Forwarded-For are not served"));
         }
         if !request.uri().path().eq_ignore_ascii_case(PATH) {
-            return Err(Refusal::new(StatusCode::NOT_FOUND, "not_found", "Not found"));
+            return Err(ErrorResponse::new(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "Not found",
+            ));
         }
         if request.method() != Method::GET {
             let text = "Only GET is allowed";
-            return Err(Refusal::new(
+            return Err(ErrorResponse::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 text,
             ));
         }
-        let query = IdentityQuery::of(request);
+        let query = IdentityQuery::parse(request);
         let required = |name: &str| {
             let missing = || invalid(&format!("Required query variable '{name}' is missing"));
             query.get(name).ok_or_else(missing)
@@ -55,7 +65,7 @@ impl Imds {
             return Err(invalid("The api-version is not supported"));
         }
         let resource = required("resource")?;
-        let identity = match query.ids(NAMES).as_slice() {
+        let identity = match query.ids(ID_PARAMETERS).as_slice() {
             [] => self.default_identity()?,
             [(name, id)] => self.identities.find(*name, id).ok_or_else(not_found)?,
             _ => {
@@ -67,9 +77,9 @@ impl Imds {
         let issued = self
             .entra
             .issue_to_managed_identity(&identity, resource)
-            .map_err(|refusal| {
-                let text = |name: &str| refusal.get(name).and_then(Value::as_str).unwrap_or_default();
-                Refusal::new(StatusCode::BAD_REQUEST, text("error"), text("error_description"))
+            .map_err(|error| {
+                let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
+                ErrorResponse::new(StatusCode::BAD_REQUEST, text("error"), text("error_description"))
             })?;
         Ok(json!({
             "access_token": issued.token,
@@ -83,8 +93,8 @@ impl Imds {
         }))
     }
 
-    /// The system-assigned identity, or the only user-assigned one.
-    fn default_identity(&self) -> Result<ManagedIdentity, Refusal> {
+    /// Returns the system-assigned identity, or the only user-assigned one.
+    fn default_identity(&self) -> Result<ManagedIdentity, ErrorResponse> {
         if let Some(identity) = self.identities.system() {
             return Ok(identity);
         }
@@ -94,7 +104,11 @@ impl Imds {
             _ => {
                 let text = "Multiple user assigned identities exist, please specify the clientId / resourceId of the \
                             identity in the token request";
-                Err(Refusal::new(StatusCode::BAD_REQUEST, "invalid_request", text))
+                Err(ErrorResponse::new(
+                    StatusCode::BAD_REQUEST,
+                    "invalid_request",
+                    text,
+                ))
             }
         }
     }
@@ -105,22 +119,22 @@ impl Service for Imds {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         match self.token(&request) {
             Ok(body) => json(StatusCode::OK, &body),
-            Err(refusal) => refusal.into_response(),
+            Err(error) => error.into_response(),
         }
     }
 
     fn failure(&self, status: StatusCode, _request: &Request<Bytes>) -> Response<Bytes> {
         let text = "Failed to retrieve token from the Active directory.";
-        Refusal::new(status, "unknown", text).into_response()
+        ErrorResponse::new(status, "unknown", text).into_response()
     }
 }
 
-struct Refusal {
+struct ErrorResponse {
     status: StatusCode,
     body: Value,
 }
 
-impl Refusal {
+impl ErrorResponse {
     fn new(status: StatusCode, error: &str, text: &str) -> Self {
         Self {
             status,
@@ -133,11 +147,11 @@ impl Refusal {
     }
 }
 
-fn not_found() -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "invalid_request", "Identity not found")
+fn not_found() -> ErrorResponse {
+    ErrorResponse::new(StatusCode::BAD_REQUEST, "invalid_request", "Identity not found")
 }
 
-/// Whether this is a date, and none before the first version with tokens.
+/// Returns whether `text` is a date, not before the first version with tokens.
 fn is_version(text: &str) -> bool {
     let is_date = text.len() == 10
         && text.bytes().enumerate().all(|(index, byte)| match index {
@@ -149,8 +163,8 @@ fn is_version(text: &str) -> bool {
 
 const PATH: &str = "/metadata/identity/oauth2/token";
 
-/// `mi_res_id` is what newer clients say.
-const NAMES: &[(&str, Name)] = &[
+/// `mi_res_id` is the newer name of `msi_res_id`.
+const ID_PARAMETERS: &[(&str, IdField)] = &[
     ("client_id", CLIENT_ID),
     ("object_id", OBJECT_ID),
     ("msi_res_id", RESOURCE_ID),

@@ -12,17 +12,17 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use x509_parser::parse_x509_certificate;
 
-/// An RSA key that signs with RS256, and the name under which its public half is published.
+/// An RSA key that signs with RS256, and its public key.
 ///
-/// The crypto provider is named at each use: the process-wide one is chosen by the features of the whole program, and
-/// panics where two are on.
+/// The crypto provider is named at each use: the process default depends on the enabled features of
+/// `jsonwebtoken` in the whole program, and panics if two providers are enabled.
 pub(super) struct SigningKey {
     key: EncodingKey,
     public: PublicKey,
 }
 
 impl SigningKey {
-    /// Makes a new 2048-bit key; takes a noticeable part of a second, so not on an async thread.
+    /// Generates a 2048-bit key. This takes up to a second; do not call it on an async thread.
     pub(super) fn generate() -> io::Result<Self> {
         let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).map_err(io::Error::other)?;
         let key = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).map_err(io::Error::other)?;
@@ -45,14 +45,14 @@ impl SigningKey {
         &self.public
     }
 
-    /// A compact JWT. The header is as given: a test may want one that lies.
+    /// Returns a compact JWT. The header is used unchanged, so that tests can make it inconsistent.
     pub(super) fn sign(&self, header: &Value, claims: &Value) -> String {
         let message = format!(
             "{}.{}",
             URL_SAFE_NO_PAD.encode(header.to_string()),
             URL_SAFE_NO_PAD.encode(claims.to_string())
         );
-        // A key that this process made signs whatever it is given; were it not so, the empty signature is refused.
+        // Signing with a generated key does not fail. If it did, the signature would be invalid.
         let signature = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::RS256, &self.key)
             .ok()
             .and_then(|signer| signer.try_sign(message.as_bytes()).ok())
@@ -75,8 +75,9 @@ pub(super) struct PublicKey {
 }
 
 impl PublicKey {
-    /// The RSA key of the first certificate in `pem`, with the certificate's SHA-256 thumbprint for an id.
-    pub(super) fn of_certificate(pem: &[u8]) -> io::Result<Self> {
+    /// Reads the RSA key of the first certificate in `pem`. The key ID is the SHA-256 thumbprint of
+    /// the certificate.
+    pub(super) fn from_certificate(pem: &[u8]) -> io::Result<Self> {
         let certificate = CertificateDer::from_pem_slice(pem).map_err(io::Error::other)?;
         let (_, parsed) = parse_x509_certificate(&certificate).map_err(io::Error::other)?;
         let utils = &DEFAULT_PROVIDER.key_utils;
@@ -95,12 +96,12 @@ impl PublicKey {
     }
 }
 
-/// A JSON document with these keys, as `jwks_uri` serves it.
+/// Returns a JWK set with these keys.
 pub(super) fn key_set<'a>(keys: impl IntoIterator<Item = &'a PublicKey>) -> Value {
     json!({ "keys": keys.into_iter().collect::<Vec<_>>() })
 }
 
-/// Reads a JWK set; keys that are not RSA keys for signatures are passed over. `None` if it is no JWK set.
+/// Parses a JWK set, ignoring keys that are not RSA keys. Returns `None` for other documents.
 pub(super) fn parse_key_set(json: &[u8]) -> Option<Vec<PublicKey>> {
     #[derive(Deserialize)]
     struct KeySet {
@@ -114,7 +115,7 @@ pub(super) fn parse_key_set(json: &[u8]) -> Option<Vec<PublicKey>> {
     Some(rsa.filter(|key| key.kty == "RSA").collect())
 }
 
-/// A JWT taken apart, its signature not yet checked.
+/// A parsed JWT with an unverified signature.
 pub(super) struct Jwt<C> {
     pub(super) header: Header,
     pub(super) claims: C,
@@ -127,13 +128,13 @@ pub(super) struct Header {
     pub(super) alg: String,
     #[serde(default)]
     pub(super) kid: String,
-    /// The thumbprint of a certificate.
+    /// The SHA-256 thumbprint of the signing certificate.
     #[serde(default, rename = "x5t#S256")]
     pub(super) x5t_s256: String,
 }
 
 impl<C: DeserializeOwned> Jwt<C> {
-    /// `None` if `text` is not three parts of unpadded base64url with JSON objects in the first two.
+    /// Returns `None` if `text` is not three parts of unpadded base64url, the first two with JSON.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (message, signature) = text.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;
@@ -145,12 +146,12 @@ impl<C: DeserializeOwned> Jwt<C> {
         })
     }
 
-    /// Whether the header says RS256 and the signature is this key's.
+    /// Returns whether the algorithm is RS256 and the signature matches `key`.
     pub(super) fn is_signed_by(&self, key: &PublicKey) -> bool {
         self.header.alg == RS256 && self.has_signature(Algorithm::RS256, key)
     }
 
-    /// Whether the header says RS256 or PS256, and the signature is that, and this key's.
+    /// Returns whether the algorithm is RS256 or PS256 and the signature matches `key`.
     pub(super) fn is_signed_by_certificate(&self, key: &PublicKey) -> bool {
         match self.header.alg.as_str() {
             RS256 => self.has_signature(Algorithm::RS256, key),

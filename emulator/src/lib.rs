@@ -21,13 +21,15 @@ mod request_log;
 #[cfg(feature = "azure-core")]
 mod sdk_transport;
 mod server;
+mod service_account_token;
 mod time;
 
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use endpoint::Endpoint;
 pub use entra::{Entra, FederatedCredential};
 pub use fault::Fault;
-pub use issuer::{ClusterIssuer, ServiceAccountToken};
+pub use issuer::ClusterIssuer;
 pub use managed_identity::ManagedIdentity;
 pub use pod::Pod;
 pub use request_log::RecordedRequest;
+pub use service_account_token::ServiceAccountToken;

@@ -2,8 +2,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::guid::Guid;
 
-/// An identity that Azure keeps for a machine or an app. It has three names, and may be asked for by each of them; all are
-/// compared without regard to case.
+/// A managed identity of a virtual machine or an app.
+///
+/// A token request selects it by one of its three IDs, which are case-insensitive.
 ///
 /// # Examples
 ///
@@ -15,23 +16,23 @@ use super::guid::Guid;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagedIdentity {
-    /// The `appid` of its tokens: a GUID.
+    /// The client ID, a GUID: the `appid` of its tokens.
     pub client_id: String,
-    /// The `oid` of its tokens, also called principal id: a GUID.
+    /// The object ID or principal ID, a GUID: the `oid` of its tokens.
     pub object_id: String,
-    /// Its path in Azure Resource Manager, the `xms_mirid` of its tokens.
+    /// The resource ID, its path in Azure Resource Manager: the `xms_mirid` of its tokens.
     pub resource_id: String,
 }
 
 impl ManagedIdentity {
-    /// A user-assigned identity of this name, with ids of its own.
+    /// Creates a user-assigned identity with random IDs.
     pub fn named(name: &str) -> Self {
-        Self::at(&format!(
+        Self::with_provider_path(&format!(
             "Microsoft.ManagedIdentity/userAssignedIdentities/{name}"
         ))
     }
 
-    fn at(provider_path: &str) -> Self {
+    fn with_provider_path(provider_path: &str) -> Self {
         Self {
             client_id: Guid::random().to_string(),
             object_id: Guid::random().to_string(),
@@ -43,7 +44,7 @@ impl ManagedIdentity {
     }
 }
 
-/// The identities of the one machine, which is also the one app.
+/// The identities assigned to the virtual machine and the app.
 #[derive(Default)]
 pub(super) struct ManagedIdentities(Mutex<Assigned>);
 
@@ -59,7 +60,7 @@ impl ManagedIdentities {
     }
 
     pub(super) fn assign_system(&self) -> ManagedIdentity {
-        let machine = || ManagedIdentity::at("Microsoft.Compute/virtualMachines/emulator");
+        let machine = || ManagedIdentity::with_provider_path("Microsoft.Compute/virtualMachines/emulator");
         self.lock().system.get_or_insert_with(machine).clone()
     }
 
@@ -71,11 +72,13 @@ impl ManagedIdentities {
         self.lock().user.clone()
     }
 
-    /// The identity of which `name` gives this id.
-    pub(super) fn find(&self, name: Name, id: &str) -> Option<ManagedIdentity> {
+    /// Finds the identity with this ID.
+    ///
+    /// * `field`: the kind of ID.
+    pub(super) fn find(&self, field: IdField, id: &str) -> Option<ManagedIdentity> {
         let assigned = self.lock();
         let mut all = assigned.user.iter().chain(&assigned.system);
-        all.find(|identity| name(identity).eq_ignore_ascii_case(id))
+        all.find(|identity| field(identity).eq_ignore_ascii_case(id))
             .cloned()
     }
 
@@ -84,9 +87,9 @@ impl ManagedIdentities {
     }
 }
 
-/// Gives one of an identity's three names.
-pub(super) type Name = fn(&ManagedIdentity) -> &str;
+/// Selects one of the three IDs of an identity.
+pub(super) type IdField = fn(&ManagedIdentity) -> &str;
 
-pub(super) const CLIENT_ID: Name = |identity| &identity.client_id;
-pub(super) const OBJECT_ID: Name = |identity| &identity.object_id;
-pub(super) const RESOURCE_ID: Name = |identity| &identity.resource_id;
+pub(super) const CLIENT_ID: IdField = |identity| &identity.client_id;
+pub(super) const OBJECT_ID: IdField = |identity| &identity.object_id;
+pub(super) const RESOURCE_ID: IdField = |identity| &identity.resource_id;

@@ -4,11 +4,27 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::issuer::{ClusterIssuer, ServiceAccountToken};
+use super::issuer::ClusterIssuer;
+use super::service_account_token::ServiceAccountToken;
 
-/// A pod as the workload-identity webhook leaves it: four variables and a projected token.
+/// A pod as configured by the workload identity webhook: environment variables and a projected
+/// service-account token.
 ///
-/// Its files go with the [`Emulator`](crate::Emulator).
+/// Its files are removed with the [`Emulator`](crate::Emulator).
+///
+/// # Examples
+///
+/// ```
+/// use std::process::Command;
+/// use entra_workload_emulator::Emulator;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let emulator = Emulator::start().await?;
+/// let pod = emulator.pod("shop", "orders")?;
+/// let mut program = Command::new("./my-program");
+/// program.envs(pod.variables()).env("SSL_CERT_FILE", emulator.ca_certificate_file());
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Pod {
     pub(super) issuer: Arc<ClusterIssuer>,
@@ -17,29 +33,31 @@ pub struct Pod {
     pub(super) client_id: String,
     pub(super) tenant_id: String,
     pub(super) authority_host: String,
-    /// The volume, which belongs to this pod alone.
+    /// The directory of the projected volume.
     pub(super) volume: PathBuf,
     pub(super) token_file: PathBuf,
 }
 
 impl Pod {
-    /// The application that the pod signs in as: a GUID in lower case.
+    /// The client ID of the application of the pod, a GUID in lower case.
     pub fn client_id(&self) -> &str {
         &self.client_id
     }
 
-    /// The emulator's tenant.
+    /// The tenant ID, a GUID in lower case.
     pub fn tenant_id(&self) -> &str {
         &self.tenant_id
     }
 
-    /// The projected token. On Unix it is a symlink to `..data/azure-identity-token`, and `..data` one to the newest
-    /// version, as in a real volume.
+    /// The file with the service-account token.
+    ///
+    /// On Unix it is a symlink to `..data/azure-identity-token`, and `..data` is a symlink to the
+    /// current version, as in a real projected volume.
     pub fn token_file(&self) -> &Path {
         &self.token_file
     }
 
-    /// What the webhook and the kubelet put into the pod's environment: names and values.
+    /// The names and values of the environment variables set by the webhook and the kubelet.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AZURE_CLIENT_ID", self.client_id.clone()),
@@ -53,33 +71,32 @@ impl Pod {
         ]
     }
 
-    /// Puts a new token into the place of the old one, as the kubelet does every so often.
+    /// Replaces the token with a new one, as the kubelet does regularly.
     ///
     /// # Errors
     ///
-    /// If it cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn rotate(&self) -> io::Result<()> {
         self.project(&ServiceAccountToken::new(&self.namespace, &self.service_account))
     }
 
-    /// Puts this token into the place of the old one.
+    /// Replaces the token with the given one.
     ///
     /// # Errors
     ///
-    /// If it cannot be written.
+    /// Returns an error if the file cannot be written.
     pub fn project(&self, token: &ServiceAccountToken) -> io::Result<()> {
         write(&self.volume, self.issuer.sign(token))
     }
 }
 
-/// The token's place in its volume.
+/// Returns the path of the token file in a volume.
 pub(super) fn token_file(volume: &Path) -> PathBuf {
     volume.join(TOKEN)
 }
 
-/// Writes a version into a directory of its own and then swaps the one symlink that all readers go through. Old
-/// versions stay, unlike the kubelet's: a reader that has followed `..data` but not yet opened the file would find
-/// nothing.
+/// Writes the token to a new directory, then replaces the symlink `..data` atomically. Unlike the
+/// kubelet it keeps old versions, for readers that have resolved `..data` but not opened the file.
 ///
 /// Source: Kubernetes, `pkg/volume/util/atomic_writer.go`.
 #[cfg(unix)]
@@ -101,7 +118,7 @@ fn write(volume: &Path, token: String) -> io::Result<()> {
     Ok(())
 }
 
-/// Symlinks need a privilege on Windows, so the file itself is replaced.
+/// Replaces the file itself, because symlinks need a privilege on Windows.
 #[cfg(not(unix))]
 fn write(volume: &Path, token: String) -> io::Result<()> {
     let new = volume.join("..new");

@@ -8,28 +8,44 @@ use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::endpoint::Endpoint;
 
-/// One request that reached the emulator.
+/// A request received by the emulator.
 ///
-/// `Debug` shows neither bodies nor credentials; [`header`](Self::header) and [`form`](Self::form) give them to a test
-/// that asks by name.
+/// `Debug` shows neither bodies nor credentials. Use [`header`](Self::header) and
+/// [`form`](Self::form) to read them.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload_emulator::{Emulator, Endpoint};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let emulator = Emulator::start().await?;
+/// // … run the code under test …
+/// for request in emulator.requests_to(Endpoint::Entra) {
+///     assert_eq!(request.method(), "POST");
+///     assert_eq!(request.form("grant_type").as_deref(), Some("client_credentials"));
+///     assert_eq!(request.status(), Some(200));
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct RecordedRequest {
     endpoint: Endpoint,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
-    /// The body if it is a form; others may be large, and no test needs them from here.
+    /// The body of a form request. Other bodies can be large and are not kept.
     form: Bytes,
     status: Arc<OnceLock<StatusCode>>,
 }
 
 impl RecordedRequest {
-    /// The server it reached.
+    /// The endpoint that received the request.
     pub fn endpoint(&self) -> Endpoint {
         self.endpoint
     }
 
-    /// The method, for instance `POST`.
+    /// The method, for example `POST`.
     pub fn method(&self) -> &str {
         self.method.as_str()
     }
@@ -39,30 +55,32 @@ impl RecordedRequest {
         self.uri.path()
     }
 
-    /// What stands behind the `?`, as sent.
+    /// The query, without `?` and not decoded.
     pub fn query(&self) -> Option<&str> {
         self.uri.query()
     }
 
-    /// The first header of this name, in any case; `None` also if it is not visible ASCII.
+    /// The value of the first header with this name, which is case-insensitive. Returns `None` if
+    /// the value is not visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// The first field of this name in a form body, decoded.
+    /// The decoded value of the first form field with this name.
     pub fn form(&self, field: &str) -> Option<String> {
         url::form_urlencoded::parse(&self.form)
             .find(|(name, _)| name == field)
             .map(|(_, value)| value.into_owned())
     }
 
-    /// The status of the answer; `None` while there is none, so for ever after a hang or a reset.
+    /// The status of the response. Returns `None` until there is a response, and after a
+    /// [hang](crate::Fault::hang) or a [reset](crate::Fault::reset).
     pub fn status(&self) -> Option<u16> {
         self.status.get().map(StatusCode::as_u16)
     }
 
-    pub(super) fn answered(&self, status: StatusCode) {
-        // Each request is answered once.
+    pub(super) fn set_status(&self, status: StatusCode) {
+        // Each request has one response.
         let _ = self.status.set(status);
     }
 }
@@ -70,7 +88,7 @@ impl RecordedRequest {
 impl fmt::Debug for RecordedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers = self.headers.iter().map(|(name, value)| {
-            // Also `proxy-authorization` and `x-ms-copy-source-authorization`.
+            // Includes `proxy-authorization` and `x-ms-copy-source-authorization`.
             let hidden = name.as_str().ends_with("authorization") || name == IDENTITY_HEADER;
             (
                 name.as_str(),
@@ -82,7 +100,7 @@ impl fmt::Debug for RecordedRequest {
             )
         });
         let form = url::form_urlencoded::parse(&self.form).map(|(name, value)| {
-            let shown = SHOWN_FIELDS.contains(&name.as_ref());
+            let shown = VISIBLE_FORM_FIELDS.contains(&name.as_ref());
             (
                 name.into_owned(),
                 if shown {
@@ -103,12 +121,12 @@ impl fmt::Debug for RecordedRequest {
     }
 }
 
-/// All requests, oldest first.
+/// The recorded requests, oldest first.
 #[derive(Default)]
 pub(super) struct RequestLog(Mutex<VecDeque<RecordedRequest>>);
 
 impl RequestLog {
-    /// Keeps the request; the caller tells the result how it was answered.
+    /// Records a request. The caller sets the status of the returned record.
     pub(super) fn record(&self, endpoint: Endpoint, request: &http::Request<Bytes>) -> RecordedRequest {
         let is_form = request
             .headers()
@@ -127,7 +145,7 @@ impl RequestLog {
             status: Arc::default(),
         };
         let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if requests.len() == KEPT {
+        if requests.len() == MAX_RECORDED_REQUESTS {
             requests.pop_front();
         }
         requests.push_back(recorded.clone());
@@ -144,13 +162,13 @@ impl RequestLog {
     }
 }
 
-/// What lets an app on App Service have its tokens.
+/// The header that authenticates an app to the managed identity endpoint of App Service.
 pub(super) const IDENTITY_HEADER: &str = "x-identity-header";
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The fields of a token request that are no secrets; every other one is redacted.
-const SHOWN_FIELDS: [&str; 5] = [
+/// The form fields that `Debug` shows; all others are redacted.
+const VISIBLE_FORM_FIELDS: [&str; 5] = [
     "client_assertion_type",
     "client_id",
     "grant_type",
@@ -158,5 +176,5 @@ const SHOWN_FIELDS: [&str; 5] = [
     "claims",
 ];
 
-/// Enough for any test, and a bound for an emulator that runs for days.
-const KEPT: usize = 65_536;
+/// Bounds the memory of an emulator that runs for days.
+const MAX_RECORDED_REQUESTS: usize = 65_536;

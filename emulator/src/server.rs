@@ -24,13 +24,13 @@ use super::endpoint::Endpoint;
 use super::fault::{FaultKind, Faults};
 use super::request_log::RequestLog;
 
-/// What one endpoint answers when nothing goes wrong.
+/// An emulated service.
 #[async_trait]
 pub(super) trait Service: Send + Sync + 'static {
-    /// Answers one request, read to its end.
+    /// Handles a request.
     async fn handle(&self, request: http::Request<Bytes>) -> http::Response<Bytes>;
 
-    /// The answer of this endpoint when it fails with `status` of its own accord.
+    /// Returns the error response of this service for an injected status.
     fn failure(&self, status: StatusCode, _request: &http::Request<Bytes>) -> http::Response<Bytes> {
         let message = status.canonical_reason().unwrap_or("Failure");
         let body = serde_json::json!({ "error": { "code": message.replace(' ', ""), "message": message } });
@@ -38,7 +38,7 @@ pub(super) trait Service: Send + Sync + 'static {
     }
 }
 
-/// A JSON answer.
+/// Returns a JSON response.
 pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> http::Response<Bytes> {
     let mut response = http::Response::new(Bytes::from(body.to_string()));
     *response.status_mut() = status;
@@ -47,14 +47,14 @@ pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> http::Respon
     response
 }
 
-/// A port of the loopback interface, not served yet: addresses must be known before services are made.
+/// A bound port of the loopback interface. Services need the addresses before they start.
 pub(super) struct Port {
     listener: TcpListener,
     address: SocketAddr,
 }
 
 impl Port {
-    /// Takes any free port of 127.0.0.1.
+    /// Binds a free port of 127.0.0.1.
     pub(super) async fn bind() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
@@ -72,20 +72,20 @@ impl Port {
     }
 }
 
-/// What all servers share: the faults that wait for requests, and the log of those that came.
+/// The state shared by all servers: queued faults and recorded requests.
 #[derive(Default)]
 pub(super) struct Traffic {
     pub(super) faults: Faults,
     pub(super) log: RequestLog,
 }
 
-/// One endpoint on its port, until it is dropped: then the port is free and every connection is cut.
+/// A running server. Dropping it closes the port and all connections.
 pub(super) struct Server {
     _tasks: JoinSet<()>,
 }
 
 impl Server {
-    /// * `tls`: plain HTTP without it.
+    /// * `tls`: `None` for plain HTTP.
     pub(super) fn start(
         port: Port,
         tls: Option<Arc<ServerConfig>>,
@@ -104,11 +104,11 @@ impl Server {
     }
 }
 
-/// Serves one connection after another, each in a task that dies with this one.
+/// Accepts connections. Their tasks are aborted with this one.
 async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, handler: Arc<Handler>) {
     let mut connections = JoinSet::new();
     loop {
-        // A failed accept (out of file descriptors, a client gone already) concerns one connection, not the server.
+        // A failed accept (no file descriptor, connection aborted) does not stop the server.
         if let Ok((stream, _)) = listener.accept().await {
             connections.spawn(serve(stream, tls.clone(), Arc::clone(&handler)));
         } else {
@@ -119,10 +119,9 @@ async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, handler: Arc<Ha
 }
 
 async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, handler: Arc<Handler>) {
-    // Small writes go out at once, as Entra's do: else Nagle's algorithm and a client's delayed acknowledgement add 40 ms to
-    // some handshakes.
+    // Without it, Nagle's algorithm and delayed acknowledgements add 40 ms to some handshakes.
     let _ = stream.set_nodelay(true);
-    // What goes wrong on a connection is seen by its client, and is often what a test ordered.
+    // Connection errors are visible to the client and often injected.
     match tls {
         None => serve_http(stream, &handler).await,
         Some(tls) => {
@@ -134,8 +133,8 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, handler: Arc<Handler
 }
 
 async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin, handler: &Handler) {
-    let service = service_fn(|request| handler.answer(request));
-    // As above.
+    let service = service_fn(|request| handler.handle(request));
+    // Connection errors are ignored, as above.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
@@ -148,16 +147,16 @@ struct Handler {
 }
 
 impl Handler {
-    /// An error closes the connection without an answer.
-    async fn answer(
+    /// An error closes the connection without a response.
+    async fn handle(
         &self,
         request: http::Request<Incoming>,
-    ) -> Result<http::Response<Either<Full<Bytes>, FirstHalf>>, NoAnswer> {
+    ) -> Result<http::Response<Either<Full<Bytes>, TruncatedBody>>, ConnectionClosed> {
         let (parts, body) = request.into_parts();
         let body = Limited::new(body, MAX_BODY)
             .collect()
             .await
-            .map_err(|_| NoAnswer)?;
+            .map_err(|_| ConnectionClosed)?;
         let request = http::Request::from_parts(parts, body.to_bytes());
         let recorded = self.traffic.log.record(self.endpoint, &request);
         let fault = self.traffic.faults.next(self.endpoint);
@@ -178,44 +177,45 @@ impl Handler {
             }
             Some(FaultKind::Reply(reply)) => reply,
             Some(FaultKind::Hang) => std::future::pending().await,
-            Some(FaultKind::Reset) => return Err(NoAnswer),
+            Some(FaultKind::Reset) => return Err(ConnectionClosed),
         };
-        recorded.answered(response.status());
+        recorded.set_status(response.status());
         Ok(if truncate {
-            cut_short(response)
+            truncated(response)
         } else {
             response.map(|body| Either::Left(Full::new(body)))
         })
     }
 }
 
-fn cut_short(response: http::Response<Bytes>) -> http::Response<Either<Full<Bytes>, FirstHalf>> {
+fn truncated(response: http::Response<Bytes>) -> http::Response<Either<Full<Bytes>, TruncatedBody>> {
     let (mut parts, mut body) = response.into_parts();
     parts.headers.insert(CONTENT_LENGTH, body.len().into());
     body.truncate(body.len() / 2);
     http::Response::from_parts(
         parts,
-        Either::Right(FirstHalf {
+        Either::Right(TruncatedBody {
             body: Some(body),
             flushed: false,
         }),
     )
 }
 
-/// A body that breaks off. Between its bytes and the break it lets hyper flush, or nothing would be sent at all.
-struct FirstHalf {
+/// A body that ends with an error after its bytes. It yields once in between, so that hyper flushes
+/// the bytes.
+struct TruncatedBody {
     body: Option<Bytes>,
     flushed: bool,
 }
 
-impl Body for FirstHalf {
+impl Body for TruncatedBody {
     type Data = Bytes;
-    type Error = NoAnswer;
+    type Error = ConnectionClosed;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, NoAnswer>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ConnectionClosed>>> {
         if let Some(body) = self.body.take() {
             return Poll::Ready(Some(Ok(Frame::data(body))));
         }
@@ -223,16 +223,16 @@ impl Body for FirstHalf {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        Poll::Ready(Some(Err(NoAnswer)))
+        Poll::Ready(Some(Err(ConnectionClosed)))
     }
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("the connection was closed on purpose")]
-struct NoAnswer;
+#[error("the connection is closed by an injected fault")]
+struct ConnectionClosed;
 
-/// Out of file descriptors, the next accept fails at once as well.
+/// Without file descriptors, every accept fails at once.
 const PAUSE_AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(10);
 
-/// Blob's single-request uploads of tests are far smaller; a bound keeps a mistake from eating the machine's memory.
+/// Far above the single-request uploads of tests; bounds the memory of a faulty client.
 const MAX_BODY: usize = 64 * 1024 * 1024;

@@ -1,11 +1,11 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Whole seconds since 1970, as JWTs count; zero for everything before.
+/// Returns the whole seconds since the Unix epoch, or zero for earlier times.
 pub(super) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// The UTC date and time of day of these unix seconds.
+/// A date and time in UTC.
 pub(super) struct Utc {
     pub(super) year: u64,
     pub(super) month: u64,
@@ -18,8 +18,8 @@ pub(super) struct Utc {
 impl From<SystemTime> for Utc {
     fn from(time: SystemTime) -> Self {
         let seconds = unix_seconds(time);
-        // Days since 0000-03-01: with March first, the leap day is the last of its year, and every month but the last
-        // has its place in a cycle of 153 days.
+        // Days since 0000-03-01. In years that start in March, the leap day is the last day, and
+        // the lengths of the months repeat every 153 days.
         let days = seconds / 86_400 + 719_468;
         let (era, day_of_era) = (days / 146_097, days % 146_097);
         let year_of_era =
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_agree_with_another_implementation() {
+    fn dates_match_httpdate_for_200_years() {
         for day in 0..200 * 366 {
             let time = UNIX_EPOCH + Duration::from_secs(day * 86_400 + day % 86_400);
             let Utc {

@@ -1,27 +1,34 @@
-//! The emulator's metadata endpoint and App Service give tokens as the real ones do, and refuse as they do.
+//! The managed identity endpoints: IMDS and App Service.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "helpers of tests"
+    reason = "tests"
 )]
+
+mod support;
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use entra_workload::{Clock as _, HttpTransport, SystemClock, Transport as _};
 use entra_workload_emulator::{Emulator, Endpoint, Fault, ManagedIdentity};
 use serde_json::{Value, json};
+
+use support::now;
 
 const VAULT: &str = "https://vault.azure.net";
 
 #[tokio::test]
-async fn a_machine_has_tokens_that_the_services_take() {
+async fn imds_token_is_accepted_by_key_vault() {
     let emulator = Emulator::start().await.unwrap();
     let identity = emulator.assign_system_identity();
-    assert_eq!(emulator.assign_system_identity(), identity, "there is only one");
+    assert_eq!(
+        emulator.assign_system_identity(),
+        identity,
+        "every call returns the same identity"
+    );
     let (status, body) = imds(&emulator, &[]).await;
     assert_eq!(status, 200, "{body}");
     assert_eq!(body["client_id"], identity.client_id);
@@ -37,7 +44,7 @@ async fn a_machine_has_tokens_that_the_services_take() {
     assert_eq!(
         claims["exp"].to_string(),
         body["expires_on"].as_str().unwrap(),
-        "seconds, as text"
+        "seconds, as a string"
     );
     assert_eq!(claims["nbf"].to_string(), body["not_before"].as_str().unwrap());
     assert_eq!(
@@ -46,12 +53,7 @@ async fn a_machine_has_tokens_that_the_services_take() {
     );
     assert_eq!(claims["oid"], identity.object_id);
     assert_eq!(claims["xms_mirid"], identity.resource_id);
-    let now = SystemClock::new()
-        .now()
-        .system_time
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
+    let now = now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     assert!(claims["exp"].as_u64().unwrap().abs_diff(now + 3599) < 60);
 
     let secrets = http::Request::get(format!("{}/secrets?api-version=7.5", emulator.key_vault_url()))
@@ -61,11 +63,11 @@ async fn a_machine_has_tokens_that_the_services_take() {
         )
         .body(Bytes::new())
         .unwrap();
-    assert_eq!(transport(&emulator).send(secrets).await.unwrap().status(), 200);
+    assert_eq!(support::send(&emulator, secrets).await.status(), 200);
 }
 
 #[tokio::test]
-async fn an_identity_answers_to_each_of_its_names_and_to_no_other() {
+async fn identity_is_found_by_each_of_its_ids() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
     let (orders, billing) = (
@@ -75,12 +77,12 @@ async fn an_identity_answers_to_each_of_its_names_and_to_no_other() {
     emulator.assign_identity(orders.clone());
     emulator.assign_identity(billing.clone());
     for identity in [&orders, &billing] {
-        let shouted = identity.resource_id.to_uppercase();
+        let upper_case = identity.resource_id.to_uppercase();
         for (parameter, id) in [
             ("client_id", &identity.client_id),
             ("object_id", &identity.object_id),
             ("msi_res_id", &identity.resource_id),
-            ("mi_res_id", &shouted),
+            ("mi_res_id", &upper_case),
         ] {
             let (status, body) = imds(&emulator, &[(parameter, id)]).await;
             assert_eq!(status, 200, "{parameter}: {body}");
@@ -107,7 +109,7 @@ async fn an_identity_answers_to_each_of_its_names_and_to_no_other() {
 }
 
 #[tokio::test]
-async fn without_a_name_the_system_assigned_identity_answers_or_on_a_machine_the_only_one() {
+async fn default_identity_is_the_system_assigned_or_on_imds_the_only_one() {
     let emulator = Emulator::start().await.unwrap();
     let not_found = json!({ "error": "invalid_request", "error_description": "Identity not found" });
     assert_eq!(imds(&emulator, &[]).await, (400, not_found.clone()));
@@ -122,7 +124,7 @@ async fn without_a_name_the_system_assigned_identity_answers_or_on_a_machine_the
     assert_eq!(
         (status, &body["statusCode"]),
         (400, &json!(400)),
-        "an app has no such default"
+        "App Service has no default user-assigned identity"
     );
     assert_eq!(
         body["message"],
@@ -150,27 +152,27 @@ async fn without_a_name_the_system_assigned_identity_answers_or_on_a_machine_the
 }
 
 #[tokio::test]
-async fn the_metadata_endpoint_refuses_what_the_real_one_refuses() {
+async fn imds_rejects_invalid_requests() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
     let path = "/metadata/identity/oauth2/token";
-    let good = format!("{path}?api-version=2018-02-01&resource={VAULT}");
+    let valid = format!("{path}?api-version=2018-02-01&resource={VAULT}");
     let metadata = ("metadata", "true");
     let no_header = (400, "bad_request_102");
     let invalid = (400, "invalid_request");
     for (method, target, headers, expected) in [
         ("GET", path, &[][..], no_header),
         ("GET", "/", &[], no_header),
-        ("GET", &good, &[], no_header),
-        ("GET", &good, &[("metadata", "false")], no_header),
+        ("GET", &valid, &[], no_header),
+        ("GET", &valid, &[("metadata", "false")], no_header),
         (
             "GET",
-            &good,
+            &valid,
             &[metadata, ("x-forwarded-for", "10.0.0.1")],
             invalid,
         ),
         ("GET", "/", &[metadata], (404, "not_found")),
-        ("POST", &good, &[metadata], (405, "method_not_allowed")),
+        ("POST", &valid, &[metadata], (405, "method_not_allowed")),
         ("GET", &format!("{path}?resource={VAULT}"), &[metadata], invalid),
         (
             "GET",
@@ -220,7 +222,7 @@ async fn the_metadata_endpoint_refuses_what_the_real_one_refuses() {
         send(
             &emulator,
             "GET",
-            &format!("{}{good}", emulator.imds_url()),
+            &format!("{}{valid}", emulator.imds_url()),
             &[metadata]
         )
         .await
@@ -230,25 +232,25 @@ async fn the_metadata_endpoint_refuses_what_the_real_one_refuses() {
 }
 
 #[tokio::test]
-async fn an_app_must_show_the_header_that_it_was_given() {
+async fn app_service_requires_its_identity_header() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
     let url = emulator.app_service_url();
-    let good = format!("{url}?api-version=2019-08-01&resource={VAULT}");
+    let valid = format!("{url}?api-version=2019-08-01&resource={VAULT}");
     let header = ("x-identity-header", emulator.app_service_header());
     for (target, headers, expected) in [
-        (good.clone(), &[][..], 401),
-        (good.clone(), &[("x-identity-header", "guessed")], 401),
-        (good.replace("/msi/token", "/other"), &[header], 404),
-        (good.replace("2019-08-01", "2017-09-01"), &[header], 400),
+        (valid.clone(), &[][..], 401),
+        (valid.clone(), &[("x-identity-header", "guessed")], 401),
+        (valid.replace("/msi/token", "/other"), &[header], 404),
+        (valid.replace("2019-08-01", "2017-09-01"), &[header], 400),
         (format!("{url}?api-version=2019-08-01"), &[header], 400),
         (
             format!("{url}?api-version=2019-08-01&resource=https://unknown"),
             &[header],
             400,
         ),
-        (good.replace("/msi/token", "/msi/token/"), &[header], 200),
-        (good, &[header], 200),
+        (valid.replace("/msi/token", "/msi/token/"), &[header], 200),
+        (valid, &[header], 200),
     ] {
         let (status, body) = send(&emulator, "GET", &target, headers).await;
         assert_eq!(status, expected, "{target}: {body}");
@@ -257,13 +259,17 @@ async fn an_app_must_show_the_header_that_it_was_given() {
                 claims(&body)["exp"].to_string(),
                 body["expires_on"].as_str().unwrap()
             );
-            assert_eq!(body["expires_in"], Value::Null, "it says the time alone");
+            assert_eq!(
+                body["expires_in"],
+                Value::Null,
+                "App Service only returns expires_on"
+            );
         }
     }
 }
 
 #[tokio::test]
-async fn faults_and_the_log_work_here_too_and_the_header_stays_hidden() {
+async fn faults_and_request_log_cover_managed_identities() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
     emulator.inject(Endpoint::Imds, Fault::status(410));
@@ -283,7 +289,7 @@ async fn faults_and_the_log_work_here_too_and_the_header_stays_hidden() {
         .collect();
     assert_eq!(statuses, [Some(410), Some(429), Some(200)]);
     let [request] = &emulator.requests_to(Endpoint::AppService)[..] else {
-        panic!("one request")
+        panic!("expected one request")
     };
     assert_eq!(request.path(), "/msi/token");
     assert_eq!(
@@ -295,8 +301,8 @@ async fn faults_and_the_log_work_here_too_and_the_header_stays_hidden() {
     assert!(printed.contains(emulator.imds_url()), "{printed}");
 }
 
-/// The SDK's own client of the metadata endpoint, which always goes to 169.254.169.254: only its requests are sent elsewhere.
-#[cfg(feature = "azure-core")]
+/// The managed identity credential of the Azure SDK, whose requests to 169.254.169.254 are sent to
+/// the emulator.
 mod sdk {
     use std::sync::Arc;
 
@@ -307,18 +313,18 @@ mod sdk {
     use super::{Emulator, ManagedIdentity};
 
     #[tokio::test]
-    async fn the_sdk_reads_the_answers_of_the_metadata_endpoint() {
+    async fn sdk_managed_identity_credential_gets_tokens_from_imds() {
         let emulator = Emulator::start().await.unwrap();
         let identity = ManagedIdentity::named("orders");
         let token = async |id: UserAssignedId| {
-            let detour = Detour {
+            let client = RedirectingClient {
                 client: reqwest::Client::builder().no_proxy().build().unwrap(),
                 to: emulator.imds_url().parse().unwrap(),
             };
             let options = ManagedIdentityCredentialOptions {
                 user_assigned_id: Some(id),
                 client_options: ClientOptions {
-                    transport: Some(Transport::new(Arc::new(detour))),
+                    transport: Some(Transport::new(Arc::new(client))),
                     ..Default::default()
                 },
             };
@@ -327,8 +333,8 @@ mod sdk {
                 .get_token(&["https://vault.azure.net/.default"], None)
                 .await
         };
-        let refused = token(UserAssignedId::ClientId(identity.client_id.clone())).await;
-        refused.unwrap_err();
+        let error = token(UserAssignedId::ClientId(identity.client_id.clone())).await;
+        error.unwrap_err();
         emulator.assign_identity(identity.clone());
         for id in [
             UserAssignedId::ClientId(identity.client_id),
@@ -340,13 +346,13 @@ mod sdk {
     }
 
     #[derive(Debug)]
-    struct Detour {
+    struct RedirectingClient {
         client: reqwest::Client,
         to: Url,
     }
 
     #[async_trait::async_trait]
-    impl HttpClient for Detour {
+    impl HttpClient for RedirectingClient {
         async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
             assert_eq!(request.url().host_str(), Some("169.254.169.254"));
             let mut request = request.clone();
@@ -357,14 +363,14 @@ mod sdk {
     }
 }
 
-/// Asks the metadata endpoint for a token for the vault.
+/// Requests a Key Vault token from IMDS.
 async fn imds(emulator: &Emulator, ids: &[(&str, &str)]) -> (u16, Value) {
     let url = format!("{}/metadata/identity/oauth2/token", emulator.imds_url());
     let url = query(&url, "2019-08-01", ids);
     send(emulator, "GET", &url, &[("metadata", "true")]).await
 }
 
-/// The same, of App Service.
+/// Requests a Key Vault token from App Service.
 async fn app_service(emulator: &Emulator, ids: &[(&str, &str)]) -> (u16, Value) {
     let url = query(emulator.app_service_url(), "2019-08-01", ids);
     send(
@@ -389,13 +395,8 @@ async fn send(emulator: &Emulator, method: &str, url: &str, headers: &[(&str, &s
         request = request.header(*name, *value);
     }
     let request = request.body(Bytes::new()).unwrap();
-    let (parts, body) = transport(emulator).send(request).await.unwrap().into_parts();
+    let (parts, body) = support::send(emulator, request).await.into_parts();
     (parts.status.as_u16(), serde_json::from_slice(&body).unwrap())
-}
-
-/// A transport that trusts the emulator's certificates, and no others.
-fn transport(emulator: &Emulator) -> HttpTransport {
-    HttpTransport::with_root_certificates(emulator.ca_certificate_pem().as_bytes()).unwrap()
 }
 
 fn claims(body: &Value) -> Value {

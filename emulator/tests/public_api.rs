@@ -1,5 +1,5 @@
-//! Every public type can be shared between threads, kept for ever and shown.
-#![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
+//! The traits of the public types.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -9,7 +9,7 @@ use entra_workload_emulator::{
     Pod, RecordedRequest, ServiceAccountToken,
 };
 
-/// Compiles only if every one of the types is `Debug + Send + Sync + 'static`; gives their names.
+/// Compiles only if all types are `Debug + Send + Sync + 'static`. Returns their names.
 macro_rules! types {
     ($($name:ident),* $(,)?) => {{
         fn check<T: Debug + Send + Sync + 'static>() {}
@@ -19,7 +19,7 @@ macro_rules! types {
 }
 
 #[test]
-fn every_public_item_can_be_shared_kept_and_shown() {
+fn public_types_are_debug_send_sync_and_static() {
     let checked = BTreeSet::from(types![
         ClusterIssuer,
         Emulator,
@@ -41,5 +41,8 @@ fn every_public_item_can_be_shared_kept_and_shown() {
         })
         .filter(|name| !name.is_empty())
         .collect();
-    assert_eq!(checked, public, "one is left out, or is no longer public");
+    assert_eq!(
+        checked, public,
+        "a public type is missing in the test, or is no longer public"
+    );
 }

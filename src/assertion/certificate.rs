@@ -1,5 +1,8 @@
 //! Assertions that an application signs itself, with a certificate that is registered with it.
 
+mod der;
+#[cfg(feature = "pkcs12")]
+mod pkcs12;
 mod signing_certificate;
 
 use std::fmt;
@@ -17,6 +20,7 @@ use self::signing_certificate::{Signature, SigningCertificate, Unusable};
 use super::{AssertionRequest, ClientAssertion, bounded_file};
 use crate::blocking;
 use crate::clock::Clock;
+use crate::crypto;
 use crate::error::Error;
 use crate::token::Secret;
 use crate::uuid;
@@ -141,14 +145,14 @@ impl Source {
     fn certificate(&self) -> Result<Arc<SigningCertificate>, Error> {
         // Held while the file is taken apart: a password's many rounds of hashing are gone through once, whoever asks.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        match (self.read(last.as_ref()), last.as_ref()) {
-            (Ok(read), _) => Ok(Arc::clone(&last.insert(read).certificate)),
-            (Err(error), Some(last)) => {
-                tracing::warn!(%error, "using the client certificate that was read before");
-                Ok(Arc::clone(&last.certificate))
-            }
-            (Err(error), None) => Err(error),
-        }
+        let (certificate, error) = match (self.read(last.as_ref()), last.as_ref()) {
+            (Ok(read), _) => return Ok(Arc::clone(&last.insert(read).certificate)),
+            (Err(error), Some(last)) => (Arc::clone(&last.certificate), error),
+            (Err(error), None) => return Err(error),
+        };
+        drop(last);
+        tracing::warn!(%error, "using the client certificate that was read before");
+        Ok(certificate)
     }
 
     fn read(&self, last: Option<&Read>) -> Result<Read, Error> {
@@ -157,13 +161,15 @@ impl Source {
         if let Some(last) = last.filter(|last| last.digest == digest) {
             return Ok(last.clone());
         }
-        let certificate = SigningCertificate::parse(&bytes, self.password.as_ref()).map_err(|unusable| {
-            let error = Error::configuration(format!("{} {unusable}", self.origin));
-            match unusable {
-                Unusable::Pkcs12(cause) => error.with_source(cause),
-                _ => error,
-            }
-        })?;
+        let provider = crypto::provider()?;
+        let certificate =
+            SigningCertificate::parse(&bytes, self.password.as_ref(), &provider).map_err(|unusable| {
+                let error = Error::configuration(format!("{} {unusable}", self.origin));
+                match unusable {
+                    Unusable::BrokenPkcs12(cause) => error.with_source(cause),
+                    _ => error,
+                }
+            })?;
         Ok(Read {
             digest,
             certificate: Arc::new(certificate),

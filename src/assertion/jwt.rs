@@ -18,15 +18,22 @@ impl Claims {
     /// Reads the claims of `jwt`: three base64url parts, the first two of which are JSON objects
     /// (RFC 7519).
     pub(crate) fn read(jwt: &str) -> Result<Self, NotAJwt> {
-        let mut parts = jwt.split('.');
-        let (Some(header), Some(claims), Some(signature), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(NotAJwt::Parts);
+        if jwt.starts_with(['{', '[']) {
+            return Err(NotAJwt::Json);
+        }
+        if jwt.starts_with("-----BEGIN") {
+            return Err(NotAJwt::Pem);
+        }
+        if jwt.contains(char::is_whitespace) {
+            return Err(NotAJwt::WhiteSpace);
+        }
+        let parts: Vec<&str> = jwt.split('.').collect();
+        let &[header, payload, signature] = parts.as_slice() else {
+            return Err(NotAJwt::Parts(parts.len()));
         };
-        object(header)?;
-        URL_SAFE_NO_PAD.decode(signature).map_err(|_| NotAJwt::Base64)?;
-        let claims = object(claims)?;
+        object("header", header)?;
+        let claims = object("payload", payload)?;
+        base64("signature", signature)?;
         let text = |name| claims.get(name).and_then(Value::as_str).map(str::to_owned);
         let time = |name| {
             claims
@@ -52,20 +59,29 @@ impl Claims {
     }
 }
 
-/// Why a text is not a JWT. Never contains any of the text.
+/// Why a text is not a JWT: what it looks like, or its invalid part. Never contains any of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAJwt {
-    #[error("it does not have three parts separated by dots")]
-    Parts,
-    #[error("one of its parts is not base64url")]
-    Base64,
-    #[error("one of its parts is not a JSON object")]
+    #[error("it looks like JSON")]
     Json,
+    #[error("it looks like PEM")]
+    Pem,
+    #[error("it contains white space")]
+    WhiteSpace,
+    #[error("it has {0} parts separated by dots in place of 3")]
+    Parts(usize),
+    #[error("its {0} is not base64url without padding")]
+    Base64(&'static str),
+    #[error("its {0} is not a JSON object")]
+    Object(&'static str),
 }
 
-fn object(part: &str) -> Result<Map<String, Value>, NotAJwt> {
-    let json = URL_SAFE_NO_PAD.decode(part).map_err(|_| NotAJwt::Base64)?;
-    serde_json::from_slice(&json).map_err(|_| NotAJwt::Json)
+fn object(name: &'static str, part: &str) -> Result<Map<String, Value>, NotAJwt> {
+    serde_json::from_slice(&base64(name, part)?).map_err(|_| NotAJwt::Object(name))
+}
+
+fn base64(name: &'static str, part: &str) -> Result<Vec<u8>, NotAJwt> {
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| NotAJwt::Base64(name))
 }
 
 /// Converts seconds since the Unix epoch, fractions allowed (RFC 7519, `NumericDate`). Returns
@@ -117,13 +133,19 @@ mod tests {
     #[test]
     fn text_that_is_not_a_jwt_is_rejected_with_the_reason() {
         for (text, why) in [
-            ("", NotAJwt::Parts),
-            ("a.b", NotAJwt::Parts),
-            ("a.b.c.d", NotAJwt::Parts),
-            ("e30.!.e30", NotAJwt::Base64),
-            ("e30.e30.!", NotAJwt::Base64),
-            ("e30.W10.e30", NotAJwt::Json),
-            ("e30.e30=.e30", NotAJwt::Base64),
+            ("", NotAJwt::Parts(1)),
+            ("a.b", NotAJwt::Parts(2)),
+            ("a.b.c.d", NotAJwt::Parts(4)),
+            ("!.e30.e30", NotAJwt::Base64("header")),
+            ("e30.!.e30", NotAJwt::Base64("payload")),
+            ("e30.e30.!", NotAJwt::Base64("signature")),
+            ("e30.e30=.e30", NotAJwt::Base64("payload")),
+            ("W10.e30.e30", NotAJwt::Object("header")),
+            ("e30.W10.e30", NotAJwt::Object("payload")),
+            (r#"{"a":1.5}"#, NotAJwt::Json),
+            ("[1]", NotAJwt::Json),
+            ("-----BEGIN CERTIFICATE-----", NotAJwt::Pem),
+            ("e30.e30.e30\ne30.e30.e30", NotAJwt::WhiteSpace),
         ] {
             assert_eq!(Claims::read(text).unwrap_err(), why, "{text}");
         }

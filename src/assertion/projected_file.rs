@@ -122,7 +122,11 @@ fn read_token(path: &Path, now: SystemTime) -> Result<Token, Error> {
     if jwt.is_empty() {
         return Err(unusable("is empty; the kubelet has not written the token yet"));
     }
-    let claims = Claims::read(jwt).map_err(|error| unusable("does not hold a JWT").with_source(error))?;
+    let claims = Claims::read(jwt).map_err(|reason| {
+        unusable(&format!(
+            "does not hold a JWT: {reason}; use the path of a projected service-account token"
+        ))
+    })?;
     if claims.expires_on.is_some_and(|expires_on| expires_on <= now) {
         return Err(unusable(
             "holds an expired token; the kubelet replaces it in time unless it is mounted with subPath, is a copy, \
@@ -177,14 +181,36 @@ mod tests {
     #[test]
     fn error_names_the_path_and_the_reason_when_the_file_is_unusable() {
         let dir = tempfile::tempdir().unwrap();
-        let bad: [(&str, Vec<u8>, &str); 9] = [
+        let way_out = "; use the path of a projected service-account token";
+        let bad: [(&str, Vec<u8>, &str); 14] = [
             ("empty", vec![], "is empty"),
             ("white", b" \r\n\t\n".to_vec(), "is empty"),
             ("bom", "\u{feff}".into(), "is empty"),
             ("binary", vec![0xff, 0x00, 0x80], "is not UTF-8"),
             ("long", vec![b'a'; 1_000_000], "is longer than 64 KiB"),
             ("text", b"hello".to_vec(), "does not hold a JWT"),
+            ("way out", b"hello".to_vec(), way_out),
             ("cut", jwt("{}").as_bytes()[..20].to_vec(), "does not hold a JWT"),
+            (
+                "json",
+                br#"{"accessToken":"planted"}"#.to_vec(),
+                "a JWT: it looks like JSON;",
+            ),
+            (
+                "pem",
+                b"-----BEGIN PRIVATE KEY-----\nplanted".to_vec(),
+                "a JWT: it looks like PEM;",
+            ),
+            (
+                "lines",
+                format!("{0}\n{0}", jwt("{}")).into(),
+                "a JWT: it contains white space;",
+            ),
+            (
+                "encrypted",
+                b"e30.planted.planted.planted.planted".to_vec(),
+                "a JWT: it has 5 parts separated by dots in place of 3;",
+            ),
             (
                 "expired",
                 jwt(r#"{"exp":1000000}"#).into(),

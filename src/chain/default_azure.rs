@@ -195,7 +195,6 @@ impl DefaultAzureCredentialBuilder {
     ) -> Result<Arc<dyn Credential>, Error> {
         let mut options = self.options.clone();
         options.environment = Some(environment.clone());
-        let clock = options.clock();
         Ok(match link {
             DefaultAzureLink::Environment => {
                 let mut builder = EnvironmentCredential::builder();
@@ -218,9 +217,8 @@ impl DefaultAzureCredentialBuilder {
                     Some(id) => Some(id.clone()),
                     None => from_environment()?,
                 };
-                let mut builder = ManagedIdentityCredential::builder()
-                    .environment(environment.clone())
-                    .shared_clock(clock);
+                let mut builder = ManagedIdentityCredential::builder();
+                builder.options = options;
                 if let Some(id) = id {
                     builder = builder.id(id);
                 }
@@ -230,9 +228,9 @@ impl DefaultAzureCredentialBuilder {
                 }
                 builder.build()?
             }
-            DefaultAzureLink::AzureCli => AzureCliCredential::with(environment, Some(clock)),
+            DefaultAzureLink::AzureCli => AzureCliCredential::with_options(environment, &options)?,
             DefaultAzureLink::AzureDeveloperCli => {
-                AzureDeveloperCliCredential::with(environment, Some(clock))
+                AzureDeveloperCliCredential::with_options(environment, &options)?
             }
         })
     }

@@ -1,7 +1,9 @@
+mod process_group;
+
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +11,11 @@ use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptions, Executor};
 
-use super::credential;
 use super::sdk::SDK_FETCH_TIMEOUT;
+use super::{ClientOptions, credential};
+use crate::authority::{AllowedTenants, TenantId};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
@@ -22,12 +25,15 @@ use crate::token::TokenRequest;
 /// Gets tokens for the user or service principal that is logged in to the Azure CLI (`az login`).
 ///
 /// It adds this crate's cache to `azure_identity`'s credential, so `az` runs once for each token.
+/// At the time limit, and when the runtime shuts down, `az` is killed with all processes that it
+/// has started.
 ///
 /// # Errors
 ///
 /// * [`ErrorKind::Unavailable`] if `az` is not on the `PATH`, or if nobody is logged in.
 /// * [`ErrorKind::Rejected`] if `az` fails.
 /// * [`ErrorKind::Transport`] if `az` does not end within 30 s.
+/// * [`ErrorKind::Protocol`] if `az` writes more than 1 MiB.
 ///
 /// # Examples
 ///
@@ -54,32 +60,130 @@ pub struct AzureCliCredential(Cache);
 #[derive(Debug)]
 pub struct AzureDeveloperCliCredential(Cache);
 
-impl AzureCliCredential {
-    /// Creates a credential that runs the `az` on the `PATH` of this process.
-    pub fn new() -> Arc<Self> {
-        Self::with(&Environment::from_process(), None)
-    }
-
-    /// Creates a credential that runs the `az` on the `PATH` of `environment`.
-    pub(crate) fn with(environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
-        Arc::new(Self(DeveloperTool::cache(Tool::Az, environment, clock)))
-    }
+/// Builds an [`AzureCliCredential`].
+///
+/// # Examples
+///
+/// ```
+/// # fn f() -> Result<(), entra_workload::Error> {
+/// let credential = entra_workload::AzureCliCredential::builder()
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
+///     .additionally_allowed_tenants(["contoso.com"])
+///     .build()?;
+/// # Ok(()) }
+/// # f().unwrap();
+/// ```
+#[derive(Debug, Default)]
+pub struct AzureCliCredentialBuilder {
+    options: ClientOptions,
 }
 
-impl AzureDeveloperCliCredential {
-    /// Creates a credential that runs the `azd` on the `PATH` of this process.
-    pub fn new() -> Arc<Self> {
-        Self::with(&Environment::from_process(), None)
-    }
-
-    /// Creates a credential that runs the `azd` on the `PATH` of `environment`.
-    pub(crate) fn with(environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Arc<Self> {
-        Arc::new(Self(DeveloperTool::cache(Tool::Azd, environment, clock)))
-    }
+/// Builds an [`AzureDeveloperCliCredential`].
+///
+/// # Examples
+///
+/// ```
+/// # fn f() -> Result<(), entra_workload::Error> {
+/// let credential = entra_workload::AzureDeveloperCliCredential::builder()
+///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
+///     .build()?;
+/// # Ok(()) }
+/// # f().unwrap();
+/// ```
+#[derive(Debug, Default)]
+pub struct AzureDeveloperCliCredentialBuilder {
+    options: ClientOptions,
 }
 
-credential!(AzureCliCredential);
-credential!(AzureDeveloperCliCredential);
+/// Implements a credential and its builder for a tool.
+macro_rules! developer_tool {
+    ($credential:ident, $builder:ident, $tool:expr) => {
+        credential!($credential);
+
+        impl $credential {
+            /// Creates a credential that runs the tool on the `PATH` of this process, in the tenant
+            /// of its login.
+            pub fn new() -> Arc<Self> {
+                let environment = Environment::from_process();
+                let options = ClientOptions::default();
+                Arc::new(Self(DeveloperTool::cache(
+                    $tool,
+                    None,
+                    &environment,
+                    &options,
+                )))
+            }
+
+            /// Returns a builder; all options are optional.
+            pub fn builder() -> $builder {
+                $builder::default()
+            }
+
+            /// Creates a credential that runs the tool on the `PATH` of `environment`.
+            pub(crate) fn with_options(
+                environment: &Environment,
+                options: &ClientOptions,
+            ) -> Result<Arc<Self>, Error> {
+                let tenant_id = options.parse_tenant_id()?;
+                let cache = DeveloperTool::cache($tool, tenant_id, environment, options);
+                Ok(Arc::new(Self(cache)))
+            }
+        }
+
+        impl $builder {
+            /// Sets the tenant: a GUID or a domain name. Default: the tenant of the tool's login.
+            #[must_use]
+            pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
+                self.options.tenant_id = Some(tenant_id.into());
+                self
+            }
+
+            /// Sets the other tenants that a [`TokenRequest`] may name; `"*"` allows all. Default:
+            /// none.
+            #[must_use]
+            pub fn additionally_allowed_tenants(
+                mut self,
+                tenants: impl IntoIterator<Item = impl Into<String>>,
+            ) -> Self {
+                self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
+                self
+            }
+
+            /// Sets the environment that `PATH` is read from. Default: that of the process at the
+            /// time [`build`](Self::build) is called.
+            #[must_use]
+            pub fn environment(mut self, environment: Environment) -> Self {
+                self.options.environment = Some(environment);
+                self
+            }
+
+            /// Sets the clock that decides whether a token is expired or due for refresh. Default:
+            /// [`SystemClock`](crate::SystemClock).
+            #[must_use]
+            pub fn clock(mut self, clock: impl Clock) -> Self {
+                self.options.clock = Some(Arc::new(clock));
+                self
+            }
+
+            /// Builds the credential. Does no I/O.
+            ///
+            /// # Errors
+            ///
+            /// [`ErrorKind::Configuration`] if the tenant ID is invalid.
+            pub fn build(mut self) -> Result<Arc<$credential>, Error> {
+                let environment = self.options.take_environment();
+                $credential::with_options(&environment, &self.options)
+            }
+        }
+    };
+}
+
+developer_tool!(AzureCliCredential, AzureCliCredentialBuilder, Tool::Az);
+developer_tool!(
+    AzureDeveloperCliCredential,
+    AzureDeveloperCliCredentialBuilder,
+    Tool::Azd
+);
 
 #[derive(Clone, Copy, Debug)]
 enum Tool {
@@ -117,19 +221,40 @@ struct DeveloperTool {
     tool: Tool,
     path: Option<OsString>,
     folders: Vec<PathBuf>,
+    /// The tenant of requests that name none. Default: that of the login.
+    tenant_id: Option<TenantId>,
+    allowed_tenants: AllowedTenants,
     clock: Arc<dyn Clock>,
 }
 
 impl DeveloperTool {
-    fn cache(tool: Tool, environment: &Environment, clock: Option<Arc<dyn Clock>>) -> Cache {
-        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+    fn cache(
+        tool: Tool,
+        tenant_id: Option<TenantId>,
+        environment: &Environment,
+        options: &ClientOptions,
+    ) -> Cache {
+        let clock = options.clock();
         let source = Self {
             tool,
             path: environment.path().map(OsStr::to_owned),
             folders: environment.program_folders(),
+            tenant_id,
+            allowed_tenants: AllowedTenants::new(options.additionally_allowed_tenants.clone()),
             clock: clock.clone(),
         };
-        Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT, DEFAULT_MAX_SLOTS)
+        let max_slots = options.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS);
+        Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT, max_slots)
+    }
+
+    fn tenant(&self, requested: Option<&str>) -> Result<Option<TenantId>, Error> {
+        match requested {
+            Some(requested) => {
+                let tenant = self.allowed_tenants.check(requested, self.tenant_id.as_ref())?;
+                Ok(Some(tenant))
+            }
+            None => Ok(self.tenant_id.clone()),
+        }
     }
 
     /// Returns whether the program exists. Blocks on the file system, for microseconds.
@@ -140,11 +265,11 @@ impl DeveloperTool {
             .any(|folder| names.iter().any(|name| folder.join(name).is_file()))
     }
 
-    fn credential(&self, tenant_id: Option<&str>) -> azure_core::Result<Arc<dyn TokenCredential>> {
+    fn credential(&self, tenant_id: Option<TenantId>) -> azure_core::Result<Arc<dyn TokenCredential>> {
         let executor: Option<Arc<dyn Executor>> = Some(Arc::new(Shell {
             path: self.path.clone(),
         }));
-        let tenant_id = tenant_id.map(str::to_owned);
+        let tenant_id = tenant_id.map(|tenant_id| tenant_id.as_str().to_owned());
         Ok(match self.tool {
             Tool::Az => azure_identity::AzureCliCredential::new(Some(AzureCliCredentialOptions {
                 executor,
@@ -167,14 +292,15 @@ impl DeveloperTool {
             return Error::unavailable(format!("nobody is logged in to {program}; run `{login}`"))
                 .with_source(error);
         }
-        let is_timeout = |cause: &io::Error| cause.kind() == io::ErrorKind::TimedOut;
-        if sdk::error::causes(&error)
-            .filter_map(|cause| cause.downcast_ref())
-            .any(is_timeout)
-        {
-            return Error::transport(format!("{program} did not end within {TIMEOUT:?}")).with_source(error);
-        }
-        Error::new(ErrorKind::Rejected, format!("{program} returned no token")).with_source(error)
+        let io_error = sdk::error::causes(&error).find_map(|cause| cause.downcast_ref());
+        let converted = match io_error.map(io::Error::kind) {
+            Some(io::ErrorKind::TimedOut) => {
+                Error::transport(format!("{program} did not end within {TIMEOUT:?}"))
+            }
+            Some(io::ErrorKind::FileTooLarge) => Error::protocol(format!("{program} wrote more than 1 MiB")),
+            _ => Error::new(ErrorKind::Rejected, format!("{program} returned no token")),
+        };
+        converted.with_source(error)
     }
 }
 
@@ -187,10 +313,11 @@ impl TokenSource for DeveloperTool {
                 "{program} supports exactly one scope and no claims"
             )));
         }
+        let tenant_id = self.tenant(request.requested_tenant_id())?;
         if !self.is_on_path() {
             return Err(Error::unavailable(format!("{program} is not on the PATH")));
         }
-        let credential = self.credential(request.requested_tenant_id()).map_err(|error| {
+        let credential = self.credential(tenant_id).map_err(|error| {
             Error::configuration(format!("invalid arguments for `{program}`")).with_source(error)
         })?;
         let requested_at = self.clock.now();
@@ -202,7 +329,8 @@ impl TokenSource for DeveloperTool {
     }
 }
 
-/// Runs a tool with the `PATH` of an [`Environment`], without a terminal and with a time limit.
+/// Runs a tool with the `PATH` of an [`Environment`], without input, and with limits of its time
+/// and its output.
 #[derive(Debug)]
 struct Shell {
     path: Option<OsString>,
@@ -212,11 +340,11 @@ struct Shell {
 impl Executor for Shell {
     async fn run(&self, program: &OsStr, args: &[&OsStr]) -> io::Result<Output> {
         let mut command = tokio::process::Command::new(program);
-        command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+        command.args(args);
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
-        tokio::time::timeout(TIMEOUT, command.output())
+        tokio::time::timeout(TIMEOUT, process_group::output(&mut command, MAX_OUTPUT))
             .await
             .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
@@ -229,6 +357,9 @@ const PROGRAM_SUFFIXES: [&str; 3] = [".cmd", ".exe", ".bat"];
 #[cfg(not(windows))]
 const PROGRAM_SUFFIXES: [&str; 1] = [""];
 
-/// A cold start of `az` on a slow laptop takes ten seconds, which is the whole limit of the SDKs for
-/// Go and Python.
+/// A cold start of `az` on a slow laptop takes ten seconds, which is the whole limit of the SDKs
+/// for Go and Python.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A token with its metadata has a few kilobytes.
+const MAX_OUTPUT: u64 = 1024 * 1024;

@@ -1,3 +1,4 @@
+mod bad_request;
 mod metadata_client;
 
 use std::sync::Arc;
@@ -7,20 +8,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind as SdkErrorKind;
-use azure_core::http::{ClientOptions, StatusCode, Url};
+use azure_core::http::{ClientOptions as SdkClientOptions, StatusCode, Url};
 use azure_identity::{ManagedIdentityCredentialOptions, UserAssignedId};
 use bytes::Bytes;
 
-use super::credential;
 use super::sdk::SDK_FETCH_TIMEOUT;
+use super::{ClientOptions, credential};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::Clock;
 use crate::env::{AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
 use crate::sdk;
 use crate::token::TokenRequest;
 use crate::transport::{HttpTransport, Transport};
+use bad_request::BadRequest;
 use metadata_client::MetadataClient;
 
 /// Gets tokens for a managed identity of the virtual machine, node, App Service, Function or
@@ -86,12 +88,12 @@ pub enum ManagedIdentityId {
     ResourceId(String),
 }
 
-impl From<&ManagedIdentityId> for UserAssignedId {
-    fn from(id: &ManagedIdentityId) -> Self {
-        match id.clone() {
-            ManagedIdentityId::ClientId(id) => Self::ClientId(id),
-            ManagedIdentityId::ObjectId(id) => Self::ObjectId(id),
-            ManagedIdentityId::ResourceId(id) => Self::ResourceId(id),
+impl ManagedIdentityId {
+    fn to_sdk(&self) -> UserAssignedId {
+        match self.clone() {
+            Self::ClientId(id) => UserAssignedId::ClientId(id),
+            Self::ObjectId(id) => UserAssignedId::ObjectId(id),
+            Self::ResourceId(id) => UserAssignedId::ResourceId(id),
         }
     }
 }
@@ -115,9 +117,8 @@ impl From<&ManagedIdentityId> for UserAssignedId {
 pub struct ManagedIdentityCredentialBuilder {
     id: Option<ManagedIdentityId>,
     probe_first: bool,
-    environment: Option<Environment>,
-    transport: Option<Arc<dyn Transport>>,
-    clock: Option<Arc<dyn Clock>>,
+    /// Those without a method here have no effect, apart from `max_cached_tokens`.
+    pub(crate) options: ClientOptions,
 }
 
 impl ManagedIdentityCredentialBuilder {
@@ -143,7 +144,7 @@ impl ManagedIdentityCredentialBuilder {
     /// called.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
-        self.environment = Some(environment);
+        self.options.environment = Some(environment);
         self
     }
 
@@ -151,18 +152,14 @@ impl ManagedIdentityCredentialBuilder {
     /// plain `http`.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.transport = Some(Arc::new(transport));
+        self.options.transport = Some(Arc::new(transport));
         self
     }
 
-    /// Sets the clock. Default: [`SystemClock`].
+    /// Sets the clock. Default: [`SystemClock`](crate::SystemClock).
     #[must_use]
-    pub fn clock(self, clock: impl Clock) -> Self {
-        self.shared_clock(Arc::new(clock))
-    }
-
-    pub(crate) fn shared_clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = Some(clock);
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.options.clock = Some(Arc::new(clock));
         self
     }
 
@@ -171,8 +168,8 @@ impl ManagedIdentityCredentialBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`] if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL.
-    pub fn build(self) -> Result<Arc<ManagedIdentityCredential>, Error> {
-        let environment = self.environment.unwrap_or_else(Environment::from_process);
+    pub fn build(mut self) -> Result<Arc<ManagedIdentityCredential>, Error> {
+        let environment = self.options.take_environment();
         let metadata_host = environment
             .metadata_host()?
             .map(|host| Url::parse(&host))
@@ -183,13 +180,14 @@ impl ManagedIdentityCredentialBuilder {
                 ))
                 .with_source(error)
             })?;
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let clock = self.options.clock();
+        let transport = self.options.transport;
         let source = ManagedIdentity {
             id: self.id,
             is_optional: self.probe_first && !environment.hosts_managed_identity(),
             has_responded: AtomicBool::new(false),
             client: Arc::new(MetadataClient {
-                transport: self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
+                transport: transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
                 metadata_host,
             }),
             clock: clock.clone(),
@@ -198,7 +196,7 @@ impl ManagedIdentityCredentialBuilder {
             Arc::new(source),
             clock,
             SDK_FETCH_TIMEOUT,
-            DEFAULT_MAX_SLOTS,
+            self.options.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS),
         ))))
     }
 }
@@ -231,10 +229,10 @@ impl TokenSource for ManagedIdentity {
         // the expiry.
         let credential =
             azure_identity::ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
-                user_assigned_id: self.id.as_ref().map(Into::into),
-                client_options: ClientOptions {
+                user_assigned_id: self.id.as_ref().map(ManagedIdentityId::to_sdk),
+                client_options: SdkClientOptions {
                     transport: Some(azure_core::http::Transport::new(self.client.clone())),
-                    ..ClientOptions::default()
+                    ..SdkClientOptions::default()
                 },
             }))
             .map_err(|error| {
@@ -276,38 +274,30 @@ impl ManagedIdentity {
     }
 
     fn convert_error(&self, error: azure_core::Error) -> Error {
+        if let Some(reason) = sdk::error::causes(&error).find_map(|cause| cause.downcast_ref()) {
+            return self.convert_bad_request(reason);
+        }
         let status = sdk_causes(&error).find_map(azure_core::Error::http_status);
-        let converted = match (status, &self.id) {
-            (Some(StatusCode::BadRequest), None) if self.is_optional => Error::unavailable(
-                "this machine has no system-assigned identity; set the ID of a user-assigned one to use that",
-            ),
-            (Some(StatusCode::BadRequest), id) => {
-                let identity = id
-                    .as_ref()
-                    .map_or("system-assigned identity".to_owned(), |id| format!("{id:?}"));
-                Error::new(
-                    ErrorKind::Rejected,
-                    format!("{identity} is not assigned to this machine"),
-                )
-            }
+        let converted = match status {
             // The response of Docker Desktop's proxy for an unreachable address.
-            (Some(StatusCode::Forbidden), _)
-                if self.is_optional && error.to_string().contains("unreachable") =>
-            {
+            Some(StatusCode::Forbidden) if self.is_optional && error.to_string().contains("unreachable") => {
                 Error::unavailable("the metadata service cannot be reached from here")
             }
-            (Some(_), _) => Error::new(
+            Some(_) => Error::new(
                 ErrorKind::Rejected,
                 "the managed identity endpoint rejected the request",
             ),
             // Without the source, which quotes the response: it may contain a token.
-            (None, _) if is_not_json(&error) && self.is_optional => {
+            None if is_unexpected_json(&error) => {
+                return Error::protocol("the response of the managed identity endpoint has no usable token");
+            }
+            None if is_not_json(&error) && self.is_optional => {
                 return Error::unavailable("the response is not from the Azure metadata service");
             }
-            (None, _) if is_not_json(&error) => {
+            None if is_not_json(&error) => {
                 return Error::protocol("the response of the managed identity endpoint is not JSON");
             }
-            (None, _) => Error::transport("the managed identity endpoint did not respond"),
+            None => Error::transport("the managed identity endpoint did not respond"),
         };
         let status = status.and_then(|status| http::StatusCode::from_u16(status.into()).ok());
         let converted = match status {
@@ -316,11 +306,37 @@ impl ManagedIdentity {
         };
         converted.with_source(error)
     }
+
+    /// Only a machine without an identity lets a chain continue. Any other reason concerns this
+    /// request, so the identity of another link must not replace this one.
+    fn convert_bad_request(&self, reason: &BadRequest) -> Error {
+        if !reason.is_identity_not_found() {
+            return reason.rejected();
+        }
+        let missing = "no managed identity is assigned to this machine";
+        reason.explain(match &self.id {
+            None if self.is_optional => Error::unavailable(missing),
+            None => Error::new(ErrorKind::Rejected, missing),
+            Some(id) => Error::new(
+                ErrorKind::Rejected,
+                format!("{id:?} is not assigned to this machine"),
+            ),
+        })
+    }
+}
+
+/// Returns whether a response is JSON, but without a member or with one of another type.
+fn is_unexpected_json(error: &azure_core::Error) -> bool {
+    json_errors(error).any(serde_json::Error::is_data)
 }
 
 fn is_not_json(error: &azure_core::Error) -> bool {
     sdk_causes(error).any(|cause| *cause.kind() == SdkErrorKind::DataConversion)
-        || sdk::error::causes(error).any(<dyn std::error::Error>::is::<serde_json::Error>)
+        || json_errors(error).next().is_some()
+}
+
+fn json_errors(error: &azure_core::Error) -> impl Iterator<Item = &serde_json::Error> {
+    sdk::error::causes(error).filter_map(|cause| cause.downcast_ref())
 }
 
 fn sdk_causes(error: &azure_core::Error) -> impl Iterator<Item = &azure_core::Error> {

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::authority::{Authority, TenantId};
+use crate::authority::{AllowedTenants, Authority, TenantId};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID, Environment};
@@ -24,6 +24,13 @@ pub(crate) struct ClientOptions {
 }
 
 impl ClientOptions {
+    /// Parses the tenant, if one is set.
+    #[cfg(feature = "default-credential")]
+    pub(super) fn parse_tenant_id(&self) -> Result<Option<TenantId>, Error> {
+        let tenant_id = present(self.tenant_id.clone());
+        tenant_id.map(|tenant_id| TenantId::parse(&tenant_id)).transpose()
+    }
+
     /// Takes the environment that options default to; called once, so that all variables are of one
     /// snapshot.
     pub(crate) fn take_environment(&mut self) -> Environment {
@@ -70,7 +77,7 @@ impl ClientOptions {
         let exchange = Exchange {
             authority,
             tenant_id: client.tenant_id,
-            additionally_allowed_tenants: self.additionally_allowed_tenants,
+            allowed_tenants: AllowedTenants::new(self.additionally_allowed_tenants),
             client_id: client.client_id,
             authentication,
             transport: self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),

@@ -1,18 +1,19 @@
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use super::refusal::Refusal;
+use super::error_response::ErrorResponse;
 
-/// Where a block list wants a block taken from.
-pub(super) enum Place {
+/// Where the block of a block list comes from.
+pub(super) enum BlockSource {
     Committed,
     Uncommitted,
     Latest,
 }
 
-/// The places and ids in the body of a Put Block List.
-pub(super) fn block_list(body: &[u8]) -> Result<Vec<(Place, String)>, Refusal> {
-    let invalid = || Refusal::bad_request("InvalidXmlDocument", "XML specified is not syntactically valid.");
+/// Parses the body of Put Block List.
+pub(super) fn block_list(body: &[u8]) -> Result<Vec<(BlockSource, String)>, ErrorResponse> {
+    let invalid =
+        || ErrorResponse::bad_request("InvalidXmlDocument", "XML specified is not syntactically valid.");
     let text = std::str::from_utf8(body).map_err(|_| invalid())?;
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
     let mut list = Vec::new();
@@ -22,14 +23,14 @@ pub(super) fn block_list(body: &[u8]) -> Result<Vec<(Place, String)>, Refusal> {
             Event::Start(element) => element,
             _ => continue,
         };
-        let place = match element.name().as_ref() {
+        let source = match element.name().as_ref() {
             b"BlockList" => continue,
-            b"Latest" => Place::Latest,
-            b"Committed" => Place::Committed,
-            b"Uncommitted" => Place::Uncommitted,
+            b"Latest" => BlockSource::Latest,
+            b"Committed" => BlockSource::Committed,
+            b"Uncommitted" => BlockSource::Uncommitted,
             _ => return Err(invalid()),
         };
         let id = reader.read_text(element.name()).map_err(|_| invalid())?;
-        list.push((place, String::from_utf8_lossy(&id).trim().to_owned()));
+        list.push((source, String::from_utf8_lossy(&id).trim().to_owned()));
     }
 }

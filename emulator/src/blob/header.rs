@@ -1,9 +1,9 @@
-//! Storage's own headers.
+//! Headers of the Blob service.
 
 use http::header::IntoHeaderName;
 use http::{HeaderMap, HeaderValue};
 
-/// Sets a header; a value that no header can hold is left out.
+/// Sets a header. Ignores values that are invalid in a header.
 pub(super) fn set(headers: &mut HeaderMap, name: impl IntoHeaderName, value: impl TryInto<HeaderValue>) {
     if let Ok(value) = value.try_into() {
         headers.insert(name, value);

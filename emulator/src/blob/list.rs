@@ -8,12 +8,13 @@ use http::{HeaderMap, Response, StatusCode};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use quick_xml::escape::escape;
 
-use super::call::Call;
+use super::error_response::ErrorResponse;
 use super::header::METADATA_PREFIX;
-use super::refusal::Refusal;
+use super::request::BlobRequest;
 use super::xml::{self, element};
 
-/// One page of a list. Its marker is opaque to clients: Base64 of the name that the next page starts with.
+/// A page of a list. The marker, opaque to clients, is the base64 of the first name of the next
+/// page.
 pub(super) struct Page<'i, T> {
     pub(super) items: Vec<Item<'i, T>>,
     next_marker: String,
@@ -25,23 +26,27 @@ pub(super) enum Item<'i, T> {
 }
 
 impl<'i, T> Page<'i, T> {
-    /// One page of `items`, narrowed by `prefix` and folded at `delimiter`.
-    pub(super) fn of(call: &Call<'_>, items: &'i BTreeMap<String, T>) -> Result<Self, Refusal> {
-        let size = match call.parameter("maxresults").map(str::parse::<usize>) {
+    /// Selects a page of `items` by the parameters `marker`, `maxresults`, `prefix` and
+    /// `delimiter`.
+    pub(super) fn select(
+        request: &BlobRequest<'_>,
+        items: &'i BTreeMap<String, T>,
+    ) -> Result<Self, ErrorResponse> {
+        let size = match request.parameter("maxresults").map(str::parse::<usize>) {
             None => LARGEST_PAGE,
             Some(Ok(size)) if size > 0 => size.min(LARGEST_PAGE),
-            Some(_) => return Err(Refusal::bad_query("maxresults")),
+            Some(_) => return Err(ErrorResponse::bad_query("maxresults")),
         };
-        let start = match call.parameter("marker").filter(|marker| !marker.is_empty()) {
+        let start = match request.parameter("marker").filter(|marker| !marker.is_empty()) {
             None => String::new(),
             Some(marker) => BASE64
                 .decode(marker)
                 .ok()
                 .and_then(|name| String::from_utf8(name).ok())
-                .ok_or_else(|| Refusal::bad_query("marker"))?,
+                .ok_or_else(|| ErrorResponse::bad_query("marker"))?,
         };
-        let prefix = call.parameter("prefix").unwrap_or_default();
-        let delimiter = call
+        let prefix = request.parameter("prefix").unwrap_or_default();
+        let delimiter = request
             .parameter("delimiter")
             .filter(|delimiter| !delimiter.is_empty());
         let mut page = Page {
@@ -52,9 +57,9 @@ impl<'i, T> Page<'i, T> {
             let Some(rest) = name.strip_prefix(prefix) else {
                 continue;
             };
-            let folded = delimiter.and_then(|it| Some(format!("{prefix}{}{it}", rest.split_once(it)?.0)));
-            if let (Some(folded), Some(Item::Prefix(last))) = (&folded, page.items.last())
-                && folded == last
+            let group = delimiter.and_then(|it| Some(format!("{prefix}{}{it}", rest.split_once(it)?.0)));
+            if let (Some(group), Some(Item::Prefix(last))) = (&group, page.items.last())
+                && group == last
             {
                 continue;
             }
@@ -63,36 +68,37 @@ impl<'i, T> Page<'i, T> {
                 break;
             }
             page.items
-                .push(folded.map_or(Item::Entry(name, value), Item::Prefix));
+                .push(group.map_or(Item::Entry(name, value), Item::Prefix));
         }
         Ok(page)
     }
 
-    /// The whole answer.
+    /// Returns the response.
     ///
-    /// * `container`: the one whose blobs these are; none for a list of containers.
-    /// * `list`: the element around `items`, which are written already.
+    /// * `container`: the container of the blobs; `None` for a list of containers.
+    /// * `list`: the name of the element around `items`.
+    /// * `items`: XML elements.
     pub(super) fn to_response(
         &self,
-        call: &Call<'_>,
+        request: &BlobRequest<'_>,
         account: &str,
         container: Option<&str>,
         list: &str,
         items: &str,
     ) -> Response<Bytes> {
-        let host = call.header(HOST).unwrap_or("localhost");
-        let asked: String = [
+        let host = request.header(HOST).unwrap_or("localhost");
+        let echoed: String = [
             ("prefix", "Prefix"),
             ("marker", "Marker"),
             ("maxresults", "MaxResults"),
             ("delimiter", "Delimiter"),
         ]
         .into_iter()
-        .filter_map(|(parameter, name)| Some(element(name, call.parameter(parameter)?)))
+        .filter_map(|(parameter, name)| Some(element(name, request.parameter(parameter)?)))
         .collect();
         let container = container.map(|name| format!(" ContainerName=\"{}\"", escape(name)));
         let root = format!(
-            "<EnumerationResults ServiceEndpoint=\"https://{}/{account}/\"{}>{asked}<{list}>{items}</{list}>{}\
+            "<EnumerationResults ServiceEndpoint=\"https://{}/{account}/\"{}>{echoed}<{list}>{items}</{list}>{}\
              </EnumerationResults>",
             escape(host),
             container.unwrap_or_default(),
@@ -102,7 +108,8 @@ impl<'i, T> Page<'i, T> {
     }
 }
 
-/// A blob's name as an element; one that XML cannot hold is percent-encoded, and says so.
+/// Returns the name of a blob as an element. A name with characters that are invalid in XML is
+/// percent-encoded and marked as encoded.
 pub(super) fn blob_name(name: &str) -> String {
     if name
         .chars()
@@ -116,7 +123,7 @@ pub(super) fn blob_name(name: &str) -> String {
     element("Name", name)
 }
 
-/// The `listed` ones of `headers`, as elements.
+/// Returns the `listed` headers as elements.
 pub(super) fn properties(headers: &HeaderMap, listed: &[(&str, &str)]) -> String {
     listed
         .iter()
@@ -129,9 +136,9 @@ pub(super) fn properties(headers: &HeaderMap, listed: &[(&str, &str)]) -> String
         .collect()
 }
 
-/// The metadata among `headers` as one element, if `call` asks for it.
-pub(super) fn metadata(call: &Call<'_>, headers: &HeaderMap) -> String {
-    if !call.includes("metadata") {
+/// Returns the metadata headers as one element, if `request` includes metadata.
+pub(super) fn metadata(request: &BlobRequest<'_>, headers: &HeaderMap) -> String {
+    if !request.includes("metadata") {
         return String::new();
     }
     let pairs: String = headers
@@ -146,10 +153,11 @@ pub(super) fn metadata(call: &Call<'_>, headers: &HeaderMap) -> String {
     format!("<Metadata>{pairs}</Metadata>")
 }
 
-/// Source: List Blobs and List Containers, `maxresults`: "The server will return up to 5,000 items."
+/// Source: List Blobs and List Containers, `maxresults`: "The server will return up to 5,000
+/// items."
 const LARGEST_PAGE: usize = 5000;
 
-/// The headers of a blob that a list shows, and their names there.
+/// The headers in the properties of a list, and the names of their elements.
 pub(super) const LISTED_PROPERTIES: &[(&str, &str)] = &[
     ("x-ms-creation-time", "Creation-Time"),
     ("last-modified", "Last-Modified"),

@@ -5,12 +5,12 @@ use quick_xml::escape::escape;
 
 use super::response;
 
-/// `<name>text</name>`, escaped.
+/// Returns `<name>text</name>`, escaped.
 pub(super) fn element(name: &str, text: &str) -> String {
     format!("<{name}>{}</{name}>", escape(text))
 }
 
-/// An answer whose document has `root` as its one element.
+/// Returns an XML response.
 pub(super) fn respond(status: StatusCode, mut headers: HeaderMap, root: &str) -> Response<Bytes> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     let document = format!(r#"<?xml version="1.0" encoding="utf-8"?>{root}"#);

@@ -7,10 +7,10 @@ use bytes::{Bytes, BytesMut};
 use http::{Request, StatusCode};
 use serde::Deserialize;
 
-use super::refusal::Refusal;
+use super::error_response::ErrorResponse;
 use crate::jwt::{PublicKey, parse_key_set};
 
-/// The keys of the issuers that federated credentials name, fetched by OIDC discovery and kept.
+/// The keys of token issuers, fetched by OIDC discovery and cached.
 pub(crate) struct IssuerKeys {
     client: reqwest::Client,
     given: HashMap<String, Vec<PublicKey>>,
@@ -18,8 +18,8 @@ pub(crate) struct IssuerKeys {
 }
 
 impl IssuerKeys {
-    /// * `roots`: PEM; only these are trusted.
-    /// * `given`: keys of issuers that are never asked.
+    /// * `roots`: the trusted root certificates, in PEM.
+    /// * `given`: issuers with known keys, which are not fetched.
     pub(crate) fn new(roots: &[u8], given: HashMap<String, Vec<PublicKey>>) -> io::Result<Self> {
         let roots = reqwest::Certificate::from_pem_bundle(roots).map_err(io::Error::other)?;
         let client = reqwest::Client::builder()
@@ -38,8 +38,8 @@ impl IssuerKeys {
         })
     }
 
-    /// The issuer's key of this id; it is asked again if no known key has it.
-    pub(super) async fn find(&self, issuer: &str, kid: &str) -> Result<Option<PublicKey>, Refusal> {
+    /// Returns the key with this ID. Fetches the keys if the ID is not cached.
+    pub(super) async fn find(&self, issuer: &str, kid: &str) -> Result<Option<PublicKey>, ErrorResponse> {
         let with_id = |keys: &Vec<PublicKey>| keys.iter().find(|key| key.kid == kid).cloned();
         if let Some(keys) = self.given.get(issuer) {
             return Ok(with_id(keys));
@@ -54,31 +54,38 @@ impl IssuerKeys {
         Ok(found)
     }
 
-    async fn fetch(&self, issuer: &str) -> Result<Vec<PublicKey>, Refusal> {
+    async fn fetch(&self, issuer: &str) -> Result<Vec<PublicKey>, ErrorResponse> {
         let url = format!(
             "{}/.well-known/openid-configuration",
             issuer.trim_end_matches('/')
         );
-        let document: Discovery = serde_json::from_slice(&self.get(&url).await?).map_err(|_| useless())?;
+        let document: Discovery =
+            serde_json::from_slice(&self.get(&url).await?).map_err(|_| invalid_issuer_response())?;
         if document.issuer != issuer || !document.jwks_uri.starts_with("https://") {
-            return Err(useless());
+            return Err(invalid_issuer_response());
         }
-        parse_key_set(&self.get(&document.jwks_uri).await?).ok_or_else(useless)
+        parse_key_set(&self.get(&document.jwks_uri).await?).ok_or_else(invalid_issuer_response)
     }
 
-    async fn get(&self, url: &str) -> Result<Bytes, Refusal> {
-        let request = Request::get(url).body(Bytes::new()).map_err(|_| useless())?;
-        let request = reqwest::Request::try_from(request).map_err(|_| silent())?;
-        let mut response = self.client.execute(request).await.map_err(|_| silent())?;
+    async fn get(&self, url: &str) -> Result<Bytes, ErrorResponse> {
+        let request = Request::get(url)
+            .body(Bytes::new())
+            .map_err(|_| invalid_issuer_response())?;
+        let request = reqwest::Request::try_from(request).map_err(|_| issuer_unreachable())?;
+        let mut response = self
+            .client
+            .execute(request)
+            .await
+            .map_err(|_| issuer_unreachable())?;
         let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|_| silent())? {
+        while let Some(chunk) = response.chunk().await.map_err(|_| issuer_unreachable())? {
             if body.len() + chunk.len() > MAX_BODY {
-                return Err(silent());
+                return Err(issuer_unreachable());
             }
             body.extend_from_slice(&chunk);
         }
         if response.status() != StatusCode::OK {
-            return Err(useless());
+            return Err(invalid_issuer_response());
         }
         Ok(body.freeze())
     }
@@ -94,19 +101,19 @@ struct Discovery {
     jwks_uri: String,
 }
 
-fn silent() -> Refusal {
-    Refusal::new(90_061, REQUEST_FAILED)
+fn issuer_unreachable() -> ErrorResponse {
+    ErrorResponse::new(90_061, REQUEST_FAILED)
 }
 
-fn useless() -> Refusal {
-    Refusal::new(50_166, REQUEST_FAILED)
+fn invalid_issuer_response() -> ErrorResponse {
+    ErrorResponse::new(50_166, REQUEST_FAILED)
 }
 
-/// The text of both codes; Microsoft does not document what tells them apart.
+/// The text of both codes. Microsoft does not document their difference.
 const REQUEST_FAILED: &str = "Request to External OIDC endpoint failed.";
 
-/// Less than a client's patience with a token request, so that it sees the code and not a time-out.
+/// Shorter than the timeout of a token request, so that clients see the error code.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Key sets of clusters are some kilobytes; a bound keeps a mistake from eating the machine's memory.
+/// Far above the key set of a cluster, a few kilobytes; bounds the memory of a faulty issuer.
 const MAX_BODY: usize = 256 * 1024;

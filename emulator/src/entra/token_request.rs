@@ -3,13 +3,13 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer};
 
+use super::error_response::ErrorResponse;
 use super::federated_credential::FederatedCredential;
 use super::issuer_keys::IssuerKeys;
-use super::refusal::Refusal;
 use crate::jwt::{Jwt, PS256, PublicKey, RS256};
 use crate::time::unix_seconds;
 
-/// The fields of the form that a client sent.
+/// The form fields of a token request.
 pub(super) struct Form(HashMap<String, String>);
 
 impl Form {
@@ -17,10 +17,10 @@ impl Form {
         Self(url::form_urlencoded::parse(body).into_owned().collect())
     }
 
-    /// A field that must be there and not be empty.
-    pub(super) fn required(&self, name: &'static str) -> Result<&str, Refusal> {
+    /// Returns a required field, or an error if it is missing or empty.
+    pub(super) fn required(&self, name: &'static str) -> Result<&str, ErrorResponse> {
         self.field(name).ok_or_else(|| {
-            Refusal::new(
+            ErrorResponse::new(
                 900_144,
                 format!("The request body must contain the following parameter: '{name}'."),
             )
@@ -35,30 +35,30 @@ impl Form {
     }
 }
 
-/// A token that stands for a client: a service account's, or one that the client signed itself.
+/// A client assertion: a token of an issuer, or one that the client signed with its certificate.
 pub(super) struct Assertion(Jwt<Claims>);
 
 #[derive(Deserialize)]
 pub(super) struct Claims {
     pub(super) iss: String,
     sub: String,
-    #[serde(deserialize_with = "one_or_many")]
+    #[serde(deserialize_with = "string_or_list")]
     aud: Vec<String>,
     exp: u64,
-    /// Optional in RFC 7519; Kubernetes always sets it.
+    /// Optional in RFC 7519. Kubernetes always sets it.
     #[serde(default)]
     nbf: u64,
 }
 
 impl Assertion {
-    pub(super) fn parse(form: &Form) -> Result<Self, Refusal> {
+    pub(super) fn parse(form: &Form) -> Result<Self, ErrorResponse> {
         let is_jwt_bearer = form.field("client_assertion_type") == Some(JWT_BEARER);
         let token = form.field("client_assertion").filter(|_| is_jwt_bearer).ok_or_else(|| {
             let text = "The request body must contain the following parameter: 'client_assertion' or 'client_secret'.";
-            Refusal::new(7_000_218, text)
+            ErrorResponse::new(7_000_218, text)
         })?;
-        let jwt =
-            Jwt::parse(token).ok_or_else(|| Refusal::new(50_027, "JWT token is invalid or malformed."))?;
+        let jwt = Jwt::parse(token)
+            .ok_or_else(|| ErrorResponse::new(50_027, "JWT token is invalid or malformed."))?;
         Ok(Self(jwt))
     }
 
@@ -66,37 +66,37 @@ impl Assertion {
         &self.0.claims
     }
 
-    /// Whether one of the credentials means this token; if none does, how far the closest one goes.
-    pub(super) fn check_match(&self, credentials: &[FederatedCredential]) -> Result<(), Refusal> {
+    /// Checks that a federated credential matches. The error names the first claim without a match.
+    pub(super) fn check_match(&self, credentials: &[FederatedCredential]) -> Result<(), ErrorResponse> {
         let Claims { iss, sub, aud, .. } = self.claims();
-        let mut of_issuer = credentials
+        let mut with_issuer = credentials
             .iter()
             .filter(|credential| credential.issuer == *iss)
             .peekable();
-        if of_issuer.peek().is_none() {
+        if with_issuer.peek().is_none() {
             return Err(no_match(700_211, "issuer", iss));
         }
-        let mut of_subject = of_issuer
+        let mut with_subject = with_issuer
             .filter(|credential| credential.subject == *sub)
             .peekable();
-        if of_subject.peek().is_none() {
+        if with_subject.peek().is_none() {
             return Err(no_match(700_213, "subject", sub));
         }
-        // Of several audiences none is the token's, even if one of them is right.
-        if of_subject.any(|credential| *aud == [credential.audience.as_str()]) {
+        // Entra rejects a token with several audiences, even if one of them matches.
+        if with_subject.any(|credential| *aud == [credential.audience.as_str()]) {
             return Ok(());
         }
         Err(no_match(700_212, "audience", &aud.join(", ")))
     }
 
-    pub(super) async fn check_signature(&self, keys: &IssuerKeys) -> Result<(), Refusal> {
+    pub(super) async fn check_signature(&self, keys: &IssuerKeys) -> Result<(), ErrorResponse> {
         let kid = &self.0.header.kid;
         let key = keys.find(&self.claims().iss, kid).await?.ok_or_else(|| {
             let text = format!(
                 "The certificate with identifier '{kid}' used to sign the federated credential could not be found in \
                  the metadata of identity provider."
             );
-            Refusal::new(7_000_272, text)
+            ErrorResponse::new(7_000_272, text)
         })?;
         if self.0.is_signed_by(&key) {
             return Ok(());
@@ -104,19 +104,19 @@ impl Assertion {
         Err(invalid_signature())
     }
 
-    /// Whether the client signed this itself, with one of its certificates, for this endpoint.
+    /// Checks an assertion that the client signed with one of its certificates.
     ///
-    /// * `certificates`: their keys, by thumbprint.
+    /// * `certificates`: the keys; their key ID is the thumbprint.
     pub(super) fn check_certificate(
         &self,
         certificates: &[PublicKey],
         client_id: &str,
         token_endpoint: &str,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), ErrorResponse> {
         let algorithm = &self.0.header.alg;
         if ![RS256, PS256].contains(&algorithm.as_str()) {
             let text = format!("Invalid JWT token. '{algorithm}' is not a supported signature algorithm.");
-            return Err(Refusal::new(5_002_738, text));
+            return Err(ErrorResponse::new(5_002_738, text));
         }
         let thumbprint = &self.0.header.x5t_s256;
         let certificate = certificates
@@ -127,7 +127,7 @@ impl Assertion {
                     "The certificate with identifier used to sign the client assertion is not registered on \
                      application. [Reason - The key was not found., Thumbprint of key used by client: '{thumbprint}'.]"
                 );
-                Refusal::new(700_027, text)
+                ErrorResponse::new(700_027, text)
             })?;
         if !self.0.is_signed_by_certificate(certificate) {
             return Err(invalid_signature());
@@ -135,16 +135,16 @@ impl Assertion {
         let Claims { sub, aud, .. } = self.claims();
         if !sub.eq_ignore_ascii_case(client_id) {
             let text = "Client assertion application identifier doesn't match 'client_id' parameter.";
-            return Err(Refusal::new(700_021, text));
+            return Err(ErrorResponse::new(700_021, text));
         }
         if *aud != [token_endpoint] {
             let text = "Client assertion audience claim does not match Realm issuer.";
-            return Err(Refusal::new(700_023, text));
+            return Err(ErrorResponse::new(700_023, text));
         }
         Ok(())
     }
 
-    pub(super) fn check_times(&self, now: SystemTime) -> Result<(), Refusal> {
+    pub(super) fn check_times(&self, now: SystemTime) -> Result<(), ErrorResponse> {
         let &Claims { nbf, exp, .. } = self.claims();
         let (now, skew) = (unix_seconds(now), CLOCK_SKEW.as_secs());
         if nbf <= now.saturating_add(skew) && now < exp.saturating_add(skew) {
@@ -154,13 +154,13 @@ impl Assertion {
             "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {nbf}, \
              expiry time of assertion {exp}."
         );
-        Err(Refusal::new(700_024, text))
+        Err(ErrorResponse::new(700_024, text))
     }
 }
 
-/// The resource that a scope names: everything before its last `/.default`. One that ends in a slash keeps it, so
-/// `https://a//.default` is `https://a/`.
-pub(super) fn resource_of(scope: &str) -> Result<String, Refusal> {
+/// Returns the resource of a scope: the part before the last `/.default`. A trailing slash is kept:
+/// the resource of `https://a//.default` is `https://a/`.
+pub(super) fn resource_from_scope(scope: &str) -> Result<String, ErrorResponse> {
     let mut resources = Vec::new();
     for scope in scope.split_whitespace() {
         resources.push(scope.strip_suffix("/.default").ok_or_else(|| {
@@ -168,7 +168,7 @@ pub(super) fn resource_of(scope: &str) -> Result<String, Refusal> {
                 "The provided value for scope {scope} is not valid. Client credential flows must have a scope value \
                  with /.default suffixed to the resource identifier (application ID URI)."
             );
-            Refusal::new(1_002_012, text)
+            ErrorResponse::new(1_002_012, text)
         })?);
     }
     resources.dedup();
@@ -176,32 +176,32 @@ pub(super) fn resource_of(scope: &str) -> Result<String, Refusal> {
         [resource] if !resource.is_empty() => Ok((*resource).to_owned()),
         [] | [_] => {
             let text = "The provided value for the input parameter 'scope' is not valid.";
-            Err(Refusal::new(70_011, text))
+            Err(ErrorResponse::new(70_011, text))
         }
         _ => {
             let text = format!(
                 "Provided value for the input parameter scope is not valid because it contains more than one \
                  resource. Scope {scope} is not valid."
             );
-            Err(Refusal::new(28_000, text))
+            Err(ErrorResponse::new(28_000, text))
         }
     }
 }
 
-fn invalid_signature() -> Refusal {
-    Refusal::new(700_027, "Client assertion failed signature validation.")
+fn invalid_signature() -> ErrorResponse {
+    ErrorResponse::new(700_027, "Client assertion failed signature validation.")
 }
 
-fn no_match(code: u32, claim: &str, presented: &str) -> Refusal {
+fn no_match(code: u32, claim: &str, presented: &str) -> ErrorResponse {
     let text = format!(
         "No matching federated identity record found for presented assertion {claim} '{presented}'. Check your \
          federated identity credential Subject, Audience and Issuer against the presented assertion."
     );
-    Refusal::new(code, text)
+    ErrorResponse::new(code, text)
 }
 
-/// RFC 7519, 4.1.3: an audience alone may stand without its list.
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+/// RFC 7519, 4.1.3: a single audience may be a string.
+fn string_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Audience {
@@ -217,5 +217,5 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
 /// RFC 7523, 2.2.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// What Microsoft's token libraries grant by default (`TokenValidationParameters.ClockSkew`).
+/// The default of Microsoft's token libraries (`TokenValidationParameters.ClockSkew`).
 const CLOCK_SKEW: Duration = Duration::from_secs(300);

@@ -1,34 +1,44 @@
+use std::error::Error;
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
-use jsonwebtoken::{Algorithm, EncodingKey};
-use p12_keystore::Pkcs12Archive;
-use p12_keystore::error::Error as Pkcs12Error;
-use pkcs8::PrivateKeyInfoRef;
-use rustls_pki_types::pem::{PemObject, SectionKind};
+use rustls::SignatureScheme;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::PrivatePkcs1KeyDer;
+use rustls::pki_types::pem::{PemObject, SectionKind};
+use rustls::sign::SigningKey;
 use serde_json::{Value, json};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use x509_parser::certificate::X509Certificate;
-use x509_parser::parse_x509_certificate;
 use zeroize::Zeroizing;
 
+use super::der::{self, Certificate};
 use crate::token::Secret;
 
 /// A certificate with its RSA key.
 pub(super) struct SigningCertificate {
     /// In DER: the certificate itself, then each one's issuer, as far as they are known.
     chain: Vec<Vec<u8>>,
-    key: EncodingKey,
+    /// Of the program's TLS library: `jsonwebtoken` signs with AWS-LC, with the `rsa` crate, or with what is installed for
+    /// the whole process, and a program that has chosen `ring` has none of them.
+    key: Arc<dyn SigningKey>,
 }
 
 impl SigningCertificate {
     /// Takes PEM blocks in any order, or PKCS#12.
-    pub(super) fn parse(bytes: &[u8], password: Option<&Secret>) -> Result<Self, Unusable> {
+    pub(super) fn parse(
+        bytes: &[u8],
+        password: Option<&Secret>,
+        provider: &CryptoProvider,
+    ) -> Result<Self, Unusable> {
         let Contents { keys, certificates } = if bytes.windows(PEM.len()).any(|window| window == PEM) {
             Contents::of_pem(bytes)?
-        } else {
+        } else if bytes.first() == Some(&der::SEQUENCE) {
+            // All of PKCS#12 is one sequence, and no text begins so.
             Contents::of_pkcs12(bytes, password)?
+        } else {
+            return Err(Unusable::Neither);
         };
         let [key] = keys.as_slice() else {
             return Err(if keys.is_empty() {
@@ -40,11 +50,14 @@ impl SigningCertificate {
         if certificates.is_empty() {
             return Err(Unusable::NoCertificate);
         }
-        let chain = chain_of(key, &certificates)?;
-        Ok(Self {
-            chain,
-            key: EncodingKey::from_rsa_der(key),
-        })
+        let key = provider
+            .key_provider
+            .load_private_key(PrivatePkcs1KeyDer::from(key.to_vec()).into())
+            .map_err(|_| Unusable::BrokenKey)?;
+        let public = key.public_key().ok_or(Unusable::BrokenKey)?;
+        let public = der::public_key(&public).ok_or(Unusable::BrokenKey)?;
+        let chain = chain_of(public, &certificates)?;
+        Ok(Self { chain, key })
     }
 
     /// A compact JWT with `claims`, that names this certificate in its header.
@@ -66,18 +79,17 @@ impl SigningCertificate {
             let chain: Vec<String> = self.chain.iter().map(|der| STANDARD.encode(der)).collect();
             header.as_object_mut()?.insert("x5c".to_owned(), json!(chain));
         }
-        let algorithm = match how {
-            Signature::Entra => Algorithm::PS256,
-            Signature::Adfs => Algorithm::RS256,
+        let scheme = match how {
+            Signature::Entra => SignatureScheme::RSA_PSS_SHA256,
+            Signature::Adfs => SignatureScheme::RSA_PKCS1_SHA256,
         };
         let message = format!(
             "{}.{}",
             URL_SAFE_NO_PAD.encode(header.to_string()),
             URL_SAFE_NO_PAD.encode(claims.to_string())
         );
-        // The provider is named: the process-wide one panics where the program's features chose two or none.
-        let signer = (DEFAULT_PROVIDER.signer_factory)(&algorithm, &self.key).ok()?;
-        let signature = signer.try_sign(message.as_bytes()).ok()?;
+        let signer = self.key.choose_scheme(&[scheme])?;
+        let signature = signer.sign(message.as_bytes()).ok()?;
         Some(Secret::from(format!(
             "{message}.{}",
             URL_SAFE_NO_PAD.encode(signature)
@@ -97,6 +109,10 @@ pub(super) enum Signature {
 
 /// Why a file is no certificate to sign with: the end of a sentence about the file. Nothing of its content is in it.
 #[derive(Debug, thiserror::Error)]
+#[cfg_attr(
+    not(feature = "pkcs12"),
+    expect(dead_code, reason = "only PKCS#12 has a password")
+)]
 pub(super) enum Unusable {
     #[error("is neither PEM nor PKCS#12")]
     Neither,
@@ -111,14 +127,20 @@ pub(super) enum Unusable {
     #[error("needs a password; set AZURE_CLIENT_CERTIFICATE_PASSWORD, or give .password(..)")]
     NoPassword,
     #[error("is PKCS#12 that cannot be read; make it anew with AES-256 and SHA-256, or use PEM")]
-    Pkcs12(Pkcs12Error),
+    BrokenPkcs12(Box<dyn Error + Send + Sync>),
+    #[cfg(not(feature = "pkcs12"))]
+    #[error(
+        "is PKCS#12; enable the feature `pkcs12` of `entra-workload`, or convert it to PEM with \
+         `openssl pkcs12 -noenc -in app.pfx -out app.pem`"
+    )]
+    Pkcs12Disabled,
     #[error("has no private key; the certificate and its key belong into one file")]
     NoKey,
     #[error("has more than one private key")]
     SeveralKeys,
     #[error("has a key that is no RSA key; assertions are signed with RSA only")]
     NotRsa,
-    #[error("has a broken RSA key, or one that does not have 2048 to 8192 bits")]
+    #[error("has a broken RSA key, or one of an unsupported size; use 2048 to 4096 bits")]
     BrokenKey,
     #[error("has no certificate; the certificate and its key belong into one file")]
     NoCertificate,
@@ -130,11 +152,11 @@ pub(super) enum Unusable {
 
 /// What is in a file.
 #[derive(Default)]
-struct Contents {
+pub(super) struct Contents {
     /// `RSAPrivateKey` of PKCS#1, in DER.
-    keys: Vec<Zeroizing<Vec<u8>>>,
+    pub(super) keys: Vec<Zeroizing<Vec<u8>>>,
     /// In DER.
-    certificates: Vec<Vec<u8>>,
+    pub(super) certificates: Vec<Vec<u8>>,
 }
 
 impl Contents {
@@ -158,86 +180,48 @@ impl Contents {
         Ok(contents)
     }
 
-    fn of_pkcs12(der: &[u8], password: Option<&Secret>) -> Result<Self, Unusable> {
-        // A SEQUENCE, like all of PKCS#12 and nothing that is text.
-        if der.first() != Some(&0x30) {
-            return Err(Unusable::Neither);
-        }
-        let archive =
-            Pkcs12Archive::from_pkcs12(der, password.map_or("", Secret::expose)).map_err(|error| {
-                // A wrong password shows in the MAC, or, in a file without one, in what comes out of the decryption.
-                match error {
-                    Pkcs12Error::MacError(_) | Pkcs12Error::Pkcs5Error(_) | Pkcs12Error::UnpadError
-                        if password.is_none() =>
-                    {
-                        Unusable::NoPassword
-                    }
-                    Pkcs12Error::MacError(_) | Pkcs12Error::Pkcs5Error(_) | Pkcs12Error::UnpadError => {
-                        Unusable::WrongPassword
-                    }
-                    error => Unusable::Pkcs12(error),
-                }
-            })?;
-        Ok(Self {
-            keys: archive
-                .keys
-                .iter()
-                .map(|bag| rsa_key(bag.key.as_der()))
-                .collect::<Result<_, _>>()?,
-            certificates: archive
-                .certs
-                .iter()
-                .map(|bag| bag.cert.as_der().to_vec())
-                .collect(),
-        })
+    #[cfg(not(feature = "pkcs12"))]
+    fn of_pkcs12(_der: &[u8], _password: Option<&Secret>) -> Result<Self, Unusable> {
+        Err(Unusable::Pkcs12Disabled)
     }
 }
 
 /// Takes an RSA key out of PKCS#8.
-fn rsa_key(pkcs8: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unusable> {
-    let key = PrivateKeyInfoRef::try_from(pkcs8).map_err(|_| Unusable::BrokenKey)?;
-    if key.algorithm.oid != RSA_ENCRYPTION {
+pub(super) fn rsa_key(pkcs8: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unusable> {
+    let (algorithm, key) = der::private_key(pkcs8).ok_or(Unusable::BrokenKey)?;
+    if algorithm != der::RSA_ENCRYPTION {
         return Err(Unusable::NotRsa);
     }
-    Ok(Zeroizing::new(key.private_key.as_bytes().to_vec()))
+    Ok(Zeroizing::new(key.to_vec()))
 }
 
-/// The certificate of `key`, then each one's issuer.
-fn chain_of(key: &[u8], certificates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Unusable> {
-    let public = (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_private_key)(key)
-        .map_err(|_| Unusable::BrokenKey)?;
-    let certificates: Vec<X509Certificate<'_>> = certificates
+/// The certificate of `public_key`, then each one's issuer.
+fn chain_of(public_key: &[u8], certificates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Unusable> {
+    let certificates: Vec<Certificate<'_>> = certificates
         .iter()
-        .map(|der| parse_x509_certificate(der).map(|(_, certificate)| certificate))
-        .collect::<Result<_, _>>()
-        .map_err(|_| Unusable::BrokenCertificate)?;
-    let is_of_key = |certificate: &&X509Certificate<'_>| {
-        let der = &certificate.public_key().subject_public_key.data;
-        (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_public_key)(der).is_ok_and(|its| its == public)
-    };
-    let leaf = certificates.iter().find(is_of_key).ok_or(Unusable::NoMatch)?;
+        .map(|der| Certificate::parse(der))
+        .collect::<Option<_>>()
+        .ok_or(Unusable::BrokenCertificate)?;
+    let leaf = certificates
+        .iter()
+        .find(|certificate| certificate.public_key == public_key)
+        .ok_or(Unusable::NoMatch)?;
     let mut chain = vec![leaf];
-    let issuer_of = |last: &X509Certificate<'_>, chain: &[&X509Certificate<'_>]| {
-        let is_new = |certificate: &&X509Certificate<'_>| {
-            !chain.iter().any(|known| known.as_raw() == certificate.as_raw())
-        };
-        let issuer = last.issuer().as_raw();
+    let issuer_of = |last: &Certificate<'_>, chain: &[&Certificate<'_>]| {
+        let is_new = |certificate: &&Certificate<'_>| !chain.iter().any(|known| known.der == certificate.der);
         certificates
             .iter()
-            .filter(|_| issuer != last.subject().as_raw())
+            .filter(|_| last.issuer != last.subject)
             .filter(is_new)
-            .find(|certificate| certificate.subject().as_raw() == issuer)
+            .find(|certificate| certificate.subject == last.issuer)
     };
     while let Some(issuer) = chain.last().and_then(|last| issuer_of(last, &chain)) {
         chain.push(issuer);
     }
     Ok(chain
         .into_iter()
-        .map(|certificate| certificate.as_raw().to_vec())
+        .map(|certificate| certificate.der.to_vec())
         .collect())
 }
 
 const PEM: &[u8] = b"-----BEGIN ";
-
-/// `rsaEncryption`, RFC 8017, appendix A.1.
-const RSA_ENCRYPTION: pkcs8::ObjectIdentifier = pkcs8::ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");

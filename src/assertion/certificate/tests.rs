@@ -3,31 +3,49 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
+use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
+use super::der::Certificate;
 use super::*;
 use crate::clock::SystemClock;
 use crate::error::ErrorKind;
 
 #[test]
-fn every_form_that_openssl_writes_is_read() {
-    for (name, password, chain) in [
-        ("chain.pem", None, 3),
-        ("pkcs1.pem", None, 1),
-        ("pkcs1.pem", Some("a password that a file has no use for"), 1),
-        ("aes.p12", Some(PASSWORD), 3),
-        ("legacy.p12", Some(PASSWORD), 3),
-        ("no-mac.p12", Some(PASSWORD), 3),
-        ("empty-password.p12", None, 3),
-        ("empty-password.p12", Some(""), 3),
+fn every_pem_form_that_openssl_writes_is_read() {
+    is_read("chain.pem", None, 3);
+    is_read("pkcs1.pem", None, 1);
+    is_read("pkcs1.pem", Some("a password that a file has no use for"), 1);
+}
+
+#[cfg(feature = "pkcs12")]
+#[test]
+fn every_pkcs12_form_that_openssl_writes_is_read() {
+    is_read("aes.p12", Some(PASSWORD), 3);
+    is_read("legacy.p12", Some(PASSWORD), 3);
+    is_read("no-mac.p12", Some(PASSWORD), 3);
+    is_read("empty-password.p12", None, 3);
+    is_read("empty-password.p12", Some(""), 3);
+}
+
+#[test]
+fn the_signatures_are_those_that_the_header_names() {
+    let certificate = parse(&fixture("chain.pem"), None).unwrap();
+    let leaf = der(&blocks(&text("chain.pem"))[3]);
+    // The first byte of a bit string counts the unused bits at its end.
+    let public_key = &Certificate::parse(&leaf).unwrap().public_key[1..];
+    let public_key = DecodingKey::from_rsa_der(public_key);
+    for (how, algorithm) in [
+        (Signature::Entra, Algorithm::PS256),
+        (Signature::Adfs, Algorithm::RS256),
     ] {
-        let password = password.map(Secret::from);
-        let certificate = SigningCertificate::parse(&fixture(name), password.as_ref());
-        let certificate = certificate.unwrap_or_else(|unusable| panic!("{name} {unusable}"));
-        let jwt = certificate.sign(Signature::Entra, true, &json!({})).unwrap();
-        let (header, _) = parts(&jwt);
-        assert_eq!(header["x5t#S256"], text("leaf.sha256"), "{name}");
-        assert_eq!(header["x5c"].as_array().unwrap().len(), chain, "{name}");
+        let jwt = certificate.sign(how, false, &json!({})).unwrap();
+        let (message, signature) = jwt.expose().rsplit_once('.').unwrap();
+        let verifier = (DEFAULT_PROVIDER.verifier_factory)(&algorithm, &public_key).unwrap();
+        let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
+        verifier.verify(message.as_bytes(), &signature).unwrap();
+        assert_eq!(jsonwebtoken::decode_header(jwt.expose()).unwrap().alg, algorithm);
     }
 }
 
@@ -42,8 +60,7 @@ fn windows_line_ends_a_byte_order_mark_and_text_between_the_blocks_do_no_harm() 
             "Bag Attributes\n    friendlyName: app\nsubject=CN = app\n-----BEGIN",
         ),
     ] {
-        SigningCertificate::parse(pem.as_bytes(), None)
-            .unwrap_or_else(|unusable| panic!("{unusable}: {pem}"));
+        parse(pem.as_bytes(), None).unwrap_or_else(|unusable| panic!("{unusable}: {pem}"));
     }
 }
 
@@ -74,11 +91,27 @@ fn unusable_pem_is_named_and_explained() {
 }
 
 #[test]
+fn what_is_neither_pem_nor_pkcs12_is_refused() {
+    is_refused(b"", None, "is neither PEM nor PKCS#12");
+    is_refused(b"planted", None, "is neither PEM nor PKCS#12");
+}
+
+#[cfg(not(feature = "pkcs12"))]
+#[test]
+fn pkcs12_without_its_feature_names_the_feature_and_pem() {
+    for name in ["aes.p12", "legacy.p12", "no-mac.p12", "empty-password.p12"] {
+        for password in [None, Some(PASSWORD)] {
+            let way_out = "is PKCS#12; enable the feature `pkcs12` of `entra-workload`, or convert it to PEM with `openssl";
+            is_refused(&fixture(name), password, way_out);
+        }
+    }
+}
+
+#[cfg(feature = "pkcs12")]
+#[test]
 fn unusable_pkcs12_is_named_and_explained() {
     let cut = fixture("aes.p12").get(..1000).unwrap().to_vec();
     for (content, password, why) in [
-        (vec![], None, "is neither PEM nor PKCS#12"),
-        (b"planted".to_vec(), None, "is neither PEM nor PKCS#12"),
         (cut, Some(PASSWORD), "is PKCS#12 that cannot be read"),
         (
             b"\x30\x03\x02\x01\x00".to_vec(),
@@ -195,9 +228,32 @@ fn a_renewed_file_is_used_at_once_and_a_spoilt_one_never() {
     assert_eq!(has_chain(&source), 1);
 }
 
+/// A subscriber may block, or request a token itself.
+#[test]
+fn log_line_is_written_without_the_lock_when_the_file_is_unusable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.pem");
+    std::fs::write(&path, fixture("pkcs1.pem")).unwrap();
+    let source = Arc::new(source(&path, None));
+    source.certificate().unwrap();
+    std::fs::remove_file(&path).unwrap();
+
+    let was_locked = Arc::new(Mutex::new(Vec::new()));
+    let writer = {
+        let (source, was_locked) = (Arc::clone(&source), Arc::clone(&was_locked));
+        move || {
+            was_locked.lock().unwrap().push(source.last.try_lock().is_err());
+            io::sink()
+        }
+    };
+    let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
+    tracing::subscriber::with_default(subscriber, || source.certificate().unwrap());
+    assert_eq!(*was_locked.lock().unwrap(), [false]);
+}
+
 #[test]
 fn an_unchanged_file_is_taken_apart_once() {
-    let source = in_memory("aes.p12", false);
+    let source = in_memory("chain.pem", false);
     let first = source.certificate().unwrap();
     assert!(Arc::ptr_eq(&first, &source.certificate().unwrap()));
 }
@@ -211,6 +267,21 @@ fn an_origin_shows_its_path_and_never_its_bytes() {
         format!("{bytes:?} {bytes}"),
         "Bytes(..) the client certificate given to .certificate(..)"
     );
+}
+
+#[track_caller]
+fn is_read(name: &str, password: Option<&str>, chain: usize) {
+    let password = password.map(Secret::from);
+    let certificate = parse(&fixture(name), password.as_ref());
+    let certificate = certificate.unwrap_or_else(|unusable| panic!("{name} {unusable}"));
+    let jwt = certificate.sign(Signature::Entra, true, &json!({})).unwrap();
+    let (header, _) = parts(&jwt);
+    assert_eq!(header["x5t#S256"], text("leaf.sha256"), "{name}");
+    assert_eq!(header["x5c"].as_array().unwrap().len(), chain, "{name}");
+}
+
+fn parse(bytes: &[u8], password: Option<&Secret>) -> Result<SigningCertificate, Unusable> {
+    SigningCertificate::parse(bytes, password, &crypto::provider().unwrap())
 }
 
 #[track_caller]
@@ -297,5 +368,7 @@ impl Clock for Stopped {
 }
 
 const PASSWORD: &str = "planted-password";
+#[cfg(feature = "pkcs12")]
 const NO_PASSWORD: &str = "needs a password; set AZURE_CLIENT_CERTIFICATE_PASSWORD";
+#[cfg(feature = "pkcs12")]
 const WRONG_PASSWORD: &str = "does not open with the given password";

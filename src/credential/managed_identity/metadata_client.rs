@@ -7,6 +7,7 @@ use azure_core::http::headers::HeaderName;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Url};
 use bytes::Bytes;
 
+use super::bad_request::BadRequest;
 use crate::env::AZURE_POD_IDENTITY_AUTHORITY_HOST;
 use crate::error::Error;
 use crate::exchange::ServerText;
@@ -61,13 +62,16 @@ impl HttpClient for MetadataClient {
                 response.headers_mut().remove(&name);
             }
         }
+        let secret = request.headers().get_optional_str(&IDENTITY_HEADER);
+        let secret = Secret::from(secret.unwrap_or_default());
+        // The SDK takes every 400 for a missing identity and hides the reason.
+        if response.status() == http::StatusCode::BAD_REQUEST {
+            let reason = BadRequest::read(response.body(), &secret);
+            return Err(azure_core::Error::new(SdkErrorKind::Credential, reason));
+        }
         // The SDK quotes the body in its error.
         if !response.status().is_success() {
-            let secret = request.headers().get_optional_str(&IDENTITY_HEADER);
-            let text = ServerText::new(
-                &String::from_utf8_lossy(response.body()),
-                &Secret::from(secret.unwrap_or_default()),
-            );
+            let text = ServerText::new(&String::from_utf8_lossy(response.body()), &secret);
             *response.body_mut() = text.map(|text| text.to_string().into()).unwrap_or_default();
         }
         Ok(to_sdk_response(response))

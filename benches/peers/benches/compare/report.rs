@@ -65,7 +65,7 @@ impl Report {
 
     /// A table that is as readable on a terminal as in a Markdown file.
     pub fn table(&self) -> String {
-        let mut table = "| figure | what | wanted | measured | met | behind it, and the peers |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
+        let mut table = "| figure | what | target | measured | met | details, and the peers |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
         for figure in &self.0 {
             let met = if figure.wanted.is_met(figure.value) {
                 "yes"

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 use crate::guid::Guid;
 use crate::time::Utc;
 
-/// Why no token is issued: an AADSTS code and its text.
-pub(super) struct Refusal {
+/// An error response of Entra: an AADSTS code and its text.
+pub(super) struct ErrorResponse {
     code: u32,
     text: Cow<'static, str>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn new(code: u32, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -22,8 +22,8 @@ impl Refusal {
         }
     }
 
-    /// What Entra says along with a status that has nothing to do with the request.
-    pub(super) fn of_status(status: StatusCode) -> Self {
+    /// Returns the error response for an injected status.
+    pub(super) fn from_status(status: StatusCode) -> Self {
         if status == StatusCode::TOO_MANY_REQUESTS {
             Self::new(90_055, "Tenant is throttled, too many requests. Try again later.")
         } else if status.is_server_error() {
@@ -62,7 +62,7 @@ impl Refusal {
         })
     }
 
-    /// The status and the OAuth error of each code.
+    /// Returns the status and the OAuth error of the code.
     fn kind(&self) -> (StatusCode, &'static str) {
         match self.code {
             70_003 => (StatusCode::BAD_REQUEST, "unsupported_grant_type"),
@@ -88,15 +88,15 @@ impl Refusal {
     }
 }
 
-/// The two ids in every answer.
+/// The IDs in every response.
 pub(super) struct RequestIds {
     pub(super) trace: String,
-    /// The client's own `client-request-id`, if it sent one.
+    /// The `client-request-id` of the request, or a random ID.
     pub(super) correlation: String,
 }
 
 impl RequestIds {
-    pub(super) fn of(request: &Request<Bytes>) -> Self {
+    pub(super) fn from_request(request: &Request<Bytes>) -> Self {
         let sent = request
             .headers()
             .get("client-request-id")

@@ -11,19 +11,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
 use md5::{Digest, Md5};
 use url::form_urlencoded;
 
+use super::error_response::ErrorResponse;
 use super::header::{self, METADATA_PREFIX};
-use super::refusal::Refusal;
 
-/// One request, read.
-pub(super) struct Call<'a> {
+/// A parsed request.
+pub(super) struct BlobRequest<'a> {
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
     pub(super) body: &'a Bytes,
     query: Vec<(String, String)>,
 }
 
-impl<'a> Call<'a> {
-    pub(super) fn of(request: &'a Request<Bytes>) -> Self {
+impl<'a> BlobRequest<'a> {
+    pub(super) fn parse(request: &'a Request<Bytes>) -> Self {
         let query = request.uri().query().unwrap_or_default();
         Self {
             method: request.method(),
@@ -49,8 +49,8 @@ impl<'a> Call<'a> {
             .is_some_and(|include| include.split(',').any(|it| it == what))
     }
 
-    /// A header or parameter that changes what the request means, and that is not understood here.
-    pub(super) fn refuse_what_is_missing_here(&self) -> Result<(), Refusal> {
+    /// Rejects headers and parameters that change the meaning of a request and are not supported.
+    pub(super) fn reject_unsupported(&self) -> Result<(), ErrorResponse> {
         let header = UNSUPPORTED_HEADERS
             .iter()
             .any(|name| self.headers.contains_key(*name));
@@ -58,7 +58,7 @@ impl<'a> Call<'a> {
             .iter()
             .any(|name| self.parameter(name).is_some());
         if header || parameter || self.includes("uncommittedblobs") {
-            return Err(Refusal::not_implemented());
+            return Err(ErrorResponse::not_implemented());
         }
         Ok(())
     }
@@ -71,8 +71,9 @@ impl<'a> Call<'a> {
             .collect()
     }
 
-    /// Metadata and content settings for a new blob. The plain headers (`Content-Type`, ..) speak of the blob only
-    /// where the body is its content.
+    /// Returns the metadata and content settings of a new blob.
+    ///
+    /// * `body_is_content`: whether the standard headers (`Content-Type`) describe the blob too.
     pub(super) fn blob_headers(&self, body_is_content: bool) -> HeaderMap {
         let mut headers = self.metadata();
         for (blob_header, plain) in CONTENT_SETTINGS {
@@ -90,36 +91,37 @@ impl<'a> Call<'a> {
         headers
     }
 
-    /// Base64 of the body's digest, which must be the one in header `name`, if that is there.
-    pub(super) fn checked_md5(&self, name: &str) -> Result<String, Refusal> {
-        let digest = md5_of(self.body);
+    /// Returns the base64 MD5 of the body, after comparing it with the header `name` if present.
+    pub(super) fn checked_md5(&self, name: &str) -> Result<String, ErrorResponse> {
+        let digest = md5_base64(self.body);
         match self.header(name) {
             None => Ok(digest),
             Some(claimed) if claimed == digest => Ok(digest),
             Some(claimed) if BASE64.decode(claimed).is_ok_and(|it| it.len() == 16) => {
-                Err(Refusal::bad_request(
+                Err(ErrorResponse::bad_request(
                     "Md5Mismatch",
                     "The MD5 value specified in the request did not match with the MD5 value calculated by the server.",
                 ))
             }
-            Some(_) => Err(Refusal::bad_request(
+            Some(_) => Err(ErrorResponse::bad_request(
                 "InvalidMd5",
                 "The MD5 value specified in the request is invalid. MD5 value must be 128 bits and base64 encoded.",
             )),
         }
     }
 
-    /// `If-Match`, `If-None-Match` and their date forms; a read that need not be repeated is a 304, all else a 412.
+    /// Checks `If-Match`, `If-None-Match` and the date conditions. The error is 304 for reads of an
+    /// unchanged blob, and otherwise 412 or 409.
     ///
-    /// * `headers`: those of the blob as it is, if it is.
-    pub(super) fn check_conditions(&self, headers: Option<&HeaderMap>) -> Result<(), Refusal> {
+    /// * `headers`: the headers of the existing blob, if any.
+    pub(super) fn check_conditions(&self, headers: Option<&HeaderMap>) -> Result<(), ErrorResponse> {
         let reads = matches!(*self.method, Method::GET | Method::HEAD);
         let own = |name| headers?.get(name)?.to_str().ok();
         let (etag, modified) = (
             own(ETAG),
             own(LAST_MODIFIED).and_then(|it| httpdate::parse_http_date(it).ok()),
         );
-        let names_it = |condition: &str| {
+        let matches_etag = |condition: &str| {
             etag.is_some_and(|etag| condition == "*" || unquoted(condition) == unquoted(etag))
         };
         let date = |name: HeaderName| {
@@ -127,7 +129,7 @@ impl<'a> Call<'a> {
                 .and_then(|value| httpdate::parse_http_date(value).ok())
         };
         let not_met = || {
-            Refusal::new(
+            ErrorResponse::new(
                 StatusCode::PRECONDITION_FAILED,
                 "ConditionNotMet",
                 "The condition specified using HTTP conditional header(s) is not met.",
@@ -135,15 +137,18 @@ impl<'a> Call<'a> {
         };
         if self
             .header(IF_MATCH)
-            .is_some_and(|condition| !names_it(condition))
+            .is_some_and(|condition| !matches_etag(condition))
             || date(IF_UNMODIFIED_SINCE).is_some_and(|date| modified.is_some_and(|modified| modified > date))
         {
             return Err(not_met());
         }
-        if let Some(condition) = self.header(IF_NONE_MATCH).filter(|condition| names_it(condition)) {
+        if let Some(condition) = self
+            .header(IF_NONE_MATCH)
+            .filter(|condition| matches_etag(condition))
+        {
             return Err(match condition {
-                _ if reads => Refusal::not_modified(),
-                "*" => Refusal::new(
+                _ if reads => ErrorResponse::not_modified(),
+                "*" => ErrorResponse::new(
                     StatusCode::CONFLICT,
                     "BlobAlreadyExists",
                     "The specified blob already exists.",
@@ -152,14 +157,18 @@ impl<'a> Call<'a> {
             });
         }
         if date(IF_MODIFIED_SINCE).is_some_and(|date| modified.is_some_and(|modified| modified <= date)) {
-            return Err(if reads { Refusal::not_modified() } else { not_met() });
+            return Err(if reads {
+                ErrorResponse::not_modified()
+            } else {
+                not_met()
+            });
         }
         Ok(())
     }
 
-    /// The bytes asked for; the end may lie past the blob's. `x-ms-range` wins over `Range`, and a `Range` of another
-    /// form than `bytes=a-[b]` is passed over, as HTTP has it.
-    pub(super) fn range(&self) -> Result<Option<Range<usize>>, Refusal> {
+    /// Returns the requested range; its end may be past the end of the blob. `x-ms-range` overrides
+    /// `Range`. As in HTTP, an invalid or unsupported `Range` is ignored.
+    pub(super) fn range(&self) -> Result<Option<Range<usize>>, ErrorResponse> {
         let parse = |text: &str| {
             let (start, end) = text.strip_prefix("bytes=")?.split_once('-')?;
             let start: usize = start.parse().ok()?;
@@ -173,7 +182,7 @@ impl<'a> Call<'a> {
         match self.header(header::MS_RANGE) {
             None => Ok(self.header(RANGE).and_then(parse)),
             Some(range) => parse(range).map(Some).ok_or_else(|| {
-                Refusal::bad_request(
+                ErrorResponse::bad_request(
                     "InvalidHeaderValue",
                     "The value for one of the HTTP headers is not in the correct format.",
                 )
@@ -186,12 +195,12 @@ fn unquoted(etag: &str) -> &str {
     etag.trim_start_matches("W/").trim_matches('"')
 }
 
-/// Base64 of the digest.
-pub(super) fn md5_of(content: &[u8]) -> String {
+/// Returns the base64 MD5 of `content`.
+pub(super) fn md5_base64(content: &[u8]) -> String {
     BASE64.encode(Md5::digest(content))
 }
 
-/// They change what a request means, and are not understood here.
+/// Headers that change the meaning of a request and are not supported.
 const UNSUPPORTED_HEADERS: &[&str] = &[
     "x-ms-blob-public-access",
     "x-ms-content-crc64",
@@ -209,7 +218,7 @@ const UNSUPPORTED_HEADERS: &[&str] = &[
 ];
 const UNSUPPORTED_PARAMETERS: &[&str] = &["snapshot", "startFrom", "versionid"];
 
-/// What may be said of a blob's content when it is written, and the plain header that says it when it is read.
+/// The content settings of a write, and the standard headers that return them in a read.
 const CONTENT_SETTINGS: &[(&str, &str)] = &[
     ("x-ms-blob-content-type", "content-type"),
     ("x-ms-blob-content-encoding", "content-encoding"),

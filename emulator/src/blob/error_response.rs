@@ -5,8 +5,8 @@ use super::header;
 use super::response::respond;
 use super::xml::{self, element};
 
-/// An error of the service: XML for all but `HEAD`, and its code in `x-ms-error-code` for all.
-pub(super) struct Refusal {
+/// An error response of the Blob service: an XML body, and the code in `x-ms-error-code`.
+pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     pub(super) code: &'static str,
     pub(super) message: &'static str,
@@ -14,7 +14,7 @@ pub(super) struct Refusal {
     pub(super) header: Option<(HeaderName, String)>,
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
         Self {
             status,

@@ -1,0 +1,88 @@
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
+
+use crate::jwt::{RS256, SigningKey};
+
+/// An access token and its times, in seconds since the Unix epoch.
+pub(crate) struct IssuedToken {
+    pub(crate) token: String,
+    /// In seconds from now.
+    pub(crate) lifetime: u64,
+    pub(crate) not_before: u64,
+    pub(crate) expires_on: u64,
+}
+
+/// The client of a token, and how it authenticated.
+pub(super) struct Principal<'a> {
+    pub(super) client_id: &'a str,
+    pub(super) object_id: &'a str,
+    /// The client authentication: 1 for a secret, 2 for an assertion or a certificate.
+    pub(super) appidacr: &'static str,
+    /// The resource ID of a managed identity.
+    pub(super) resource_id: Option<&'a str>,
+}
+
+impl Principal<'_> {
+    /// Signs a token for this principal.
+    ///
+    /// * `now`: in seconds since the Unix epoch.
+    /// * `lifetime`: in seconds.
+    pub(super) fn issue(
+        &self,
+        tenant_id: &str,
+        resource: &str,
+        key: &SigningKey,
+        now: u64,
+        lifetime: u64,
+    ) -> IssuedToken {
+        let not_before = now.saturating_sub(NOT_BEFORE_OFFSET.as_secs());
+        let issuer = token_issuer(tenant_id);
+        let kid = &key.public().kid;
+        let expires_on = now.saturating_add(lifetime);
+        let mut claims = json!({
+            "aud": resource,
+            "iss": issuer,
+            "iat": not_before,
+            "nbf": not_before,
+            "exp": expires_on,
+            "aio": opaque::<36>(),
+            "appid": self.client_id,
+            "appidacr": self.appidacr,
+            "idp": issuer,
+            "oid": self.object_id,
+            "rh": format!("1.{}.", opaque::<42>()),
+            "sub": self.object_id,
+            "tid": tenant_id,
+            "uti": opaque::<16>(),
+            "ver": "1.0",
+        });
+        if let (Some(resource_id), Some(claims)) = (self.resource_id, claims.as_object_mut()) {
+            claims.insert("xms_mirid".to_owned(), resource_id.into());
+        }
+        let header = json!({ "typ": "JWT", "alg": RS256, "x5t": kid, "kid": kid });
+        IssuedToken {
+            token: key.sign(&header, &claims),
+            lifetime,
+            not_before,
+            expires_on,
+        }
+    }
+}
+
+/// Returns the `iss` of access tokens, in the version 1.0 format that Key Vault and Storage use.
+pub(super) fn token_issuer(tenant_id: &str) -> String {
+    format!("https://sts.windows.net/{tenant_id}/")
+}
+
+/// Returns the base64url of random bytes, for claims that are opaque to clients.
+fn opaque<const LENGTH: usize>() -> String {
+    let mut bytes = [0; LENGTH];
+    fastrand::fill(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Entra backdates `iat` and `nbf`, for services whose clocks are late.
+const NOT_BEFORE_OFFSET: Duration = Duration::from_secs(300);

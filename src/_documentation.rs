@@ -1,0 +1,81 @@
+//! Guides and background, version by version: the pages of the folder `docs`.
+//!
+//! | page | answers |
+//! | --- | --- |
+//! | [`set_up`] | How do I get from an empty subscription to a running pod? |
+//! | [`configuration`] | Which variables and options are there? Proxies, TLS, clouds? |
+//! | [`default_credential`] | Which identity is used where, and what does the error say? |
+//! | [`how_a_token_lives`] | When is a token refreshed? What happens in an outage? |
+//! | [`troubleshooting`] | What does this error mean, and who fixes it? |
+//! | [`migration`], [`from_connection_strings`] | How do I move from `azure_identity`, a client secret or a connection string? |
+//! | [`testing`] | How do I test my program without a cloud? |
+//! | [`comparison`], [`figures`], [`outage`] | How does this crate compare, and what was measured? |
+//! | [`design`] | Why is it built like this? |
+//! | [`security`] | What is a vulnerability, and how do I report one? |
+//! | [`changelog`] | What changed? |
+#![expect(
+    clippy::doc_markdown,
+    reason = "prose, with names such as NetworkPolicy that are no code"
+)]
+
+// In a page, the first definition of a link wins. `rustdoc-links.md` comes first, so within rustdoc the
+// links between pages lead to pages of the same version, and rustdoc checks them. A picture becomes one
+// transparent pixel, because rustdoc has no place for files; the drawing itself follows the page.
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../CHANGELOG.md")]
+pub mod changelog {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/comparison.md")]
+pub mod comparison {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/configuration.md")]
+pub mod configuration {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/default-credential.md")]
+pub mod default_credential {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../DESIGN.md")]
+#[doc = include_str!("../docs/fleet.svg")]
+pub mod design {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/figures.md")]
+pub mod figures {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/from-connection-strings.md")]
+pub mod from_connection_strings {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/how-a-token-lives.md")]
+pub mod how_a_token_lives {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/migration.md")]
+pub mod migration {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/outage.md")]
+#[doc = include_str!("../docs/outage.svg")]
+pub mod outage {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../SECURITY.md")]
+pub mod security {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/set-up.md")]
+pub mod set_up {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/troubleshooting.md")]
+pub mod troubleshooting {}

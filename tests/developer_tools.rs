@@ -1,0 +1,251 @@
+//! The credentials of developer tools, with shell scripts in place of `az` and `azd`.
+#![cfg(all(unix, feature = "default-credential"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use entra_workload::{
+    AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential, DefaultAzureCredential,
+    Environment, ErrorKind, TokenRequest,
+};
+use tempfile::TempDir;
+
+const SCOPES: [&str; 1] = ["https://vault.azure.net/.default"];
+
+/// A folder with a script that is called `az`.
+struct Tool(TempDir);
+
+impl Tool {
+    fn new(commands: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("az");
+        fs::write(&program, format!("#!/bin/sh\n{commands}\n")).unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        Self(folder)
+    }
+
+    fn builder(&self) -> AzureCliCredentialBuilder {
+        AzureCliCredential::builder().environment(Environment::from_iter([("PATH", self.0.path())]))
+    }
+
+    fn credential(&self) -> Arc<AzureCliCredential> {
+        self.builder().build().unwrap()
+    }
+}
+
+/// A tool that never ends, nor does the process that it starts. Both hold a FIFO open, so its reader
+/// sees the end of the file when the last of them ends.
+struct EndlessTool {
+    tool: Tool,
+    events: Receiver<&'static str>,
+}
+
+impl EndlessTool {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap().keep();
+        let fifo = folder.join("fifo");
+        assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let tool = Tool::new(&format!(
+            "exec 3> '{}'\n/bin/sleep 60 &\necho started >&3\nwait",
+            fifo.display()
+        ));
+        Self {
+            tool,
+            events: events(folder),
+        }
+    }
+
+    /// Waits for the next event. The limit only bounds a test that fails.
+    fn expect(&self, event: &str) {
+        let next = self.events.recv_timeout(Duration::from_secs(10));
+        assert_eq!(next, Ok(event));
+    }
+}
+
+fn events(folder: PathBuf) -> Receiver<&'static str> {
+    let (sender, events) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(File::open(folder.join("fifo")).unwrap());
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        sender.send("started").unwrap();
+        reader.read_to_string(&mut line).unwrap();
+        fs::remove_dir_all(folder).unwrap();
+        sender.send("ended").unwrap();
+    });
+    events
+}
+
+#[tokio::test]
+async fn all_processes_of_a_tool_end_at_the_time_limit() {
+    let tool = EndlessTool::new();
+    let credential = tool.tool.credential();
+    let token = tokio::spawn(async move { credential.token(&SCOPES).await });
+    let tool = tokio::task::spawn_blocking(move || {
+        tool.expect("started");
+        tool
+    });
+    let tool = tool.await.unwrap();
+
+    tokio::time::pause();
+    let error = token.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+    assert!(error.to_string().contains("did not end within 30s"), "{error}");
+    tool.expect("ended");
+}
+
+#[test]
+fn all_processes_of_a_tool_end_when_the_runtime_is_dropped() {
+    let tool = EndlessTool::new();
+    let credential = tool.tool.credential();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.spawn(async move { credential.token(&SCOPES).await });
+    tool.expect("started");
+    drop(runtime);
+    tool.expect("ended");
+}
+
+#[tokio::test]
+async fn tool_that_writes_more_than_a_mebibyte_is_a_protocol_error() {
+    let token = r#"{"accessToken":"a-token","expires_on":4102444800,"tokenType":"Bearer"}"#;
+    for commands in [
+        format!("printf '%2000000s' ''; echo '{token}'"),
+        format!("printf '%2000000s' '' >&2; echo '{token}'"),
+        "printf '%2000000s' '' >&2; exit 1".to_owned(),
+        "while :; do echo 'endless'; done".to_owned(),
+    ] {
+        let error = Tool::new(&commands)
+            .credential()
+            .token(&SCOPES)
+            .await
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{commands}: {error}");
+        assert!(error.to_string().contains("az wrote more than 1 MiB"), "{error}");
+    }
+}
+
+const OWN: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+const ALLOWED: &str = "allowed.example.com";
+const OTHER: &str = "other.example.com";
+
+/// Returns the tenant that `az` is called with, or the kind of the error if it is not called.
+async fn requested_tenant(
+    own: Option<&str>,
+    allowed: &[&str],
+    requested: Option<&str>,
+) -> Result<Option<String>, ErrorKind> {
+    let token = r#"{"accessToken":"a-token","expires_on":4102444800,"tokenType":"Bearer"}"#;
+    let tool = Tool::new(&format!("echo \"$*\" > \"$PATH/arguments\"\necho '{token}'"));
+    let mut builder = tool.builder().additionally_allowed_tenants(allowed.to_vec());
+    if let Some(own) = own {
+        builder = builder.tenant_id(own);
+    }
+    let mut request = TokenRequest::new(&SCOPES);
+    if let Some(requested) = requested {
+        request = request.tenant_id(requested);
+    }
+    let result = builder.build().unwrap().token_for(&request).await;
+    let arguments = fs::read_to_string(tool.0.path().join("arguments"));
+    match result {
+        Ok(_) => {
+            let arguments = arguments.unwrap();
+            let mut words = arguments.split_whitespace();
+            let tenant = words.find(|word| *word == "--tenant").and_then(|_| words.next());
+            Ok(tenant.map(str::to_owned))
+        }
+        Err(error) => {
+            assert!(arguments.is_err(), "az ran for a tenant that is not allowed");
+            Err(error.kind())
+        }
+    }
+}
+
+#[tokio::test]
+async fn tool_is_called_only_for_its_own_and_for_allowed_tenants() {
+    let refused = Err(ErrorKind::Configuration);
+    let tenant = |tenant: &str| Ok(Some(tenant.to_owned()));
+    for (own, allowed, requested, expected) in [
+        (None, &[][..], None, Ok(None)),
+        (None, &[], Some(OTHER), refused.clone()),
+        (None, &[ALLOWED], Some(ALLOWED), tenant(ALLOWED)),
+        (
+            None,
+            &[ALLOWED],
+            Some("ALLOWED.example.com"),
+            tenant("ALLOWED.example.com"),
+        ),
+        (None, &[ALLOWED], Some(OTHER), refused.clone()),
+        (None, &["*"], Some(OTHER), tenant(OTHER)),
+        (None, &["*"], Some("other --debug"), refused.clone()),
+        (Some(OWN), &[], None, tenant(OWN)),
+        (Some(OWN), &[], Some(OWN), tenant(OWN)),
+        (Some(OWN), &[], Some(OTHER), refused.clone()),
+        (Some(OWN), &[ALLOWED], Some(ALLOWED), tenant(ALLOWED)),
+    ] {
+        let result = requested_tenant(own, allowed, requested).await;
+        assert_eq!(result, expected, "{own:?} {allowed:?} {requested:?}");
+    }
+}
+
+#[test]
+fn builder_rejects_an_invalid_tenant_id() {
+    let error = AzureCliCredential::builder()
+        .tenant_id("a b")
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    let error = AzureDeveloperCliCredential::builder()
+        .tenant_id("a b")
+        .build()
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+}
+
+#[tokio::test]
+async fn options_of_the_default_chain_reach_the_developer_tools() {
+    let az = r#"{"accessToken":"a-token","expires_on":4102444800,"tokenType":"Bearer"}"#;
+    let azd = r#"{"token":"a-token","expiresOn":"2100-01-01T00:00:00Z"}"#;
+    for (name, token) in [("AzureCliCredential", az), ("AzureDeveloperCliCredential", azd)] {
+        let tool = Tool::new(&format!("echo \"$*\" >> \"$PATH/arguments\"\necho '{token}'"));
+        let path = tool.0.path();
+        fs::copy(path.join("az"), path.join("azd")).unwrap();
+        let credential = DefaultAzureCredential::builder()
+            .environment(Environment::from_iter([
+                ("AZURE_TOKEN_CREDENTIALS", name.as_ref()),
+                ("PATH", path.as_os_str()),
+            ]))
+            .tenant_id(OWN)
+            .additionally_allowed_tenants([ALLOWED])
+            .build()
+            .unwrap();
+        credential.token(&SCOPES).await.unwrap();
+        let request = TokenRequest::new(&SCOPES);
+        credential.token_for(&request.tenant_id(ALLOWED)).await.unwrap();
+        let error = credential.token_for(&request.tenant_id(OTHER)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{name}: {error}");
+        let arguments = fs::read_to_string(path.join("arguments")).unwrap();
+        let calls: Vec<&str> = arguments.lines().collect();
+        assert_eq!(calls.len(), 2, "{name}: {arguments}");
+        assert!(
+            calls[0].contains(OWN) && calls[1].contains(ALLOWED),
+            "{name}: {arguments}"
+        );
+    }
+}
