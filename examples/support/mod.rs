@@ -5,13 +5,12 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::LevelFilter;
 
 /// Logs warnings to stderr; `RUST_LOG` changes the filter.
 pub(crate) fn log_to_stderr() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::WARN.into())
-        .from_env_lossy();
+    // A token request that fails is the error that the program prints.
+    let default = || EnvFilter::new("warn,entra_workload::cache=error");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
