@@ -1,4 +1,4 @@
-//! Azurite, Microsoft's own emulator of Azure Storage, with tokens of the emulated Entra.
+//! Azurite, the emulator of Azure Storage by Microsoft, with tokens of the Entra emulator.
 //!
 //! `scripts/azurite` installs it and runs these tests with `AZURITE_BLOB` set to its entry script.
 #![cfg(feature = "azure-core")]
@@ -7,7 +7,7 @@
     clippy::expect_used,
     clippy::panic,
     unreachable_pub,
-    reason = "a test that fails may panic, and a test's module is nobody's API"
+    reason = "tests"
 )]
 
 mod support;
@@ -27,7 +27,7 @@ use support::azurite::Azurite;
 use support::sample::{Sample, example};
 use support::sdk::client_options;
 
-/// Azurite on a free port, the emulator whose tokens it reads, and a pod.
+/// Azurite, the emulator that issues its tokens, and a pod.
 struct Cluster {
     azurite: Azurite,
     emulator: Emulator,
@@ -45,7 +45,7 @@ impl Cluster {
         }
     }
 
-    /// The credential that the SDK's clients would make from the pod's environment.
+    /// Returns a credential of the pod.
     fn credential(&self) -> Arc<WorkloadIdentityCredential> {
         let roots = self.emulator.ca_certificate_pem().as_bytes();
         WorkloadIdentityCredential::builder()
@@ -73,7 +73,7 @@ fn pattern(length: u32) -> Vec<u8> {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn the_sdk_uploads_lists_downloads_and_deletes() {
+async fn sdk_client_uploads_lists_downloads_and_deletes() {
     let cluster = Cluster::start().await;
     let container = cluster.container("reports");
     container.create(None).await.unwrap();
@@ -100,7 +100,7 @@ async fn the_sdk_uploads_lists_downloads_and_deletes() {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn a_token_for_another_resource_is_refused() {
+async fn token_for_another_resource_is_rejected() {
     let cluster = Cluster::start().await;
     let token = cluster
         .credential()
@@ -129,7 +129,7 @@ async fn a_token_for_another_resource_is_refused() {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn what_is_missing_has_the_same_errors_as_in_the_emulator() {
+async fn missing_resources_have_the_same_errors_as_in_the_emulator() {
     let cluster = Cluster::start().await;
     let container = cluster.container("reports");
     let code = async |result: azure_core::Result<_>| match result.expect_err("a refusal").kind() {
@@ -153,7 +153,7 @@ async fn what_is_missing_has_the_same_errors_as_in_the_emulator() {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn the_sample_program_runs_unchanged() {
+async fn blob_sample_works_with_azurite() {
     let cluster = Cluster::start().await;
     cluster.container("reports").create(None).await.unwrap();
     let directory = cluster.azurite.directory.path();
@@ -176,7 +176,7 @@ async fn the_sample_program_runs_unchanged() {
     blob.run(["download", "july.bin", "--output", "copy.bin"])
         .await
         .printed();
-    #[expect(clippy::disallowed_methods, reason = "a file of this test's own making")]
+    #[expect(clippy::disallowed_methods, reason = "a file that the sample wrote")]
     let copy = std::fs::read(directory.join("copy.bin")).unwrap();
     assert!(copy == content);
     blob.run(["delete", "july.bin"]).await.printed();

@@ -31,7 +31,7 @@ const ROOMS: [&[&str]; 11] = [
 ];
 
 #[test]
-fn every_room_uses_only_those_below_it() {
+fn modules_use_only_modules_of_lower_layers() {
     let public = public_names(&source("lib.rs"));
     for file in files() {
         assert_eq!(climbs(&file, &public), [""; 0], "{}", file.name);
@@ -39,7 +39,7 @@ fn every_room_uses_only_those_below_it() {
 }
 
 #[test]
-fn every_way_up_is_seen() {
+fn every_form_of_an_upward_use_is_detected() {
     let public = public_names("pub use cache::{Cache, Lease}; pub use error::Error;");
     for (name, code) in [
         ("exchange.rs", "use crate::cache::Cache;"),
@@ -82,7 +82,7 @@ fn every_way_up_is_seen() {
 }
 
 #[test]
-fn lib_rs_lists_the_rooms_from_the_ground_up_and_does_nothing() {
+fn lib_rs_contains_only_modules_in_layer_order_and_reexports() {
     let mut floors = Vec::new();
     for item in items(&source("lib.rs")) {
         let words: Vec<&str> = item
@@ -101,7 +101,7 @@ fn lib_rs_lists_the_rooms_from_the_ground_up_and_does_nothing() {
 }
 
 #[test]
-fn only_env_reads_the_environment_and_only_clock_tells_the_time() {
+fn only_env_reads_variables_and_only_clock_reads_the_time() {
     for file in files() {
         let uses = |path: &str| {
             file.paths
@@ -118,7 +118,7 @@ fn only_env_reads_the_environment_and_only_clock_tells_the_time() {
 }
 
 #[test]
-fn nothing_is_unsafe_and_nothing_is_printed() {
+fn no_file_uses_unsafe_code_or_prints() {
     for file in files() {
         for word in ["unsafe", "print", "println", "eprint", "eprintln", "dbg"] {
             assert!(

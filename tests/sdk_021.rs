@@ -1,4 +1,4 @@
-//! The bridge to the older SDK, `azure_core` 0.21.
+//! Credentials as `TokenCredential`s of the older SDK, `azure_core` 0.21.
 #![cfg(feature = "azure-core-021")]
 #![allow(
     clippy::unwrap_used,
@@ -11,7 +11,6 @@
 
 mod support;
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -29,7 +28,7 @@ use support::runtime::settle;
 use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_asks_for_every_request_makes_one_exchange() {
+async fn client_that_gets_a_token_for_each_request_causes_one_fetch() {
     let mut subject = Subject::new();
     let expires_on = subject.clock.now().system_time + Duration::from_secs(3600);
     assert_eq!(
@@ -43,23 +42,27 @@ async fn a_client_that_asks_for_every_request_makes_one_exchange() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refreshed_token_reaches_a_client_with_its_next_request() {
+async fn next_request_of_a_client_gets_the_refreshed_token() {
     let mut subject = Subject::new();
     subject.first_token("planted-1", BLOB).await;
     subject.clock.advance(Duration::from_secs(50 * 60));
-    assert_eq!(subject.token(BLOB).await.0, "planted-1", "it waits for nobody");
+    assert_eq!(
+        subject.token(BLOB).await.0,
+        "planted-1",
+        "the call does not wait for the refresh"
+    );
     subject
         .endpoint
         .request()
         .await
-        .grant("planted-2", LIFE.as_secs());
+        .grant("planted-2", LIFETIME.as_secs());
     settle().await;
     assert_eq!(subject.token(BLOB).await.0, "planted-2");
     subject.endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cleared_cache_is_empty() {
+async fn clear_cache_drops_the_token() {
     let mut subject = Subject::new();
     subject.first_token("planted-1", BLOB).await;
     subject.credential.clear_cache().await.unwrap();
@@ -67,7 +70,7 @@ async fn a_cleared_cache_is_empty() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sdk_is_told_all_that_an_error_says() {
+async fn sdk_error_contains_the_error_of_the_crate() {
     let mut subject = Subject::new();
     let call = subject.call(BLOB);
     let request = subject.endpoint.request().await;
@@ -75,7 +78,7 @@ async fn the_sdk_is_told_all_that_an_error_says() {
     let error = call.await.unwrap().unwrap_err();
     assert_no_secret(&error);
     assert_eq!(error.kind(), &SdkErrorKind::Credential);
-    let ours: &Error = error.source().unwrap().downcast_ref().unwrap();
+    let ours = Error::find_in(&error).unwrap();
     assert_eq!(error.to_string(), ours.to_string());
     assert_eq!(
         (ours.kind(), ours.status().unwrap().as_u16(), ours.aadsts_codes()),
@@ -84,14 +87,14 @@ async fn the_sdk_is_told_all_that_an_error_says() {
 }
 
 #[test]
-fn every_credential_is_one_of_the_older_sdk() {
-    fn is_one<T: TokenCredential + Credential>() {}
-    is_one::<ChainedTokenCredential>();
-    is_one::<ClientAssertionCredential>();
-    is_one::<ClientSecretCredential>();
-    is_one::<WorkloadIdentityCredential>();
+fn credentials_implement_the_token_credential_of_the_older_sdk() {
+    fn check<T: TokenCredential + Credential>() {}
+    check::<ChainedTokenCredential>();
+    check::<ClientAssertionCredential>();
+    check::<ClientSecretCredential>();
+    check::<WorkloadIdentityCredential>();
     #[cfg(feature = "azure-core")]
-    is_one::<entra_workload::SdkCredential>();
+    check::<entra_workload::SdkCredential>();
 }
 
 #[cfg(feature = "azure-core")]
@@ -107,7 +110,7 @@ async fn both_sdks_share_one_cache() {
     subject.endpoint.assert_no_request().await;
 }
 
-/// A credential, as the older SDK sees it but for its type.
+/// A credential and its endpoint.
 struct Subject {
     credential: Arc<ClientAssertionCredential>,
     endpoint: FakeEndpoint,
@@ -145,19 +148,19 @@ impl Subject {
         })
     }
 
-    /// The token, and when the SDK is told that it expires.
+    /// Returns the token and the expiry that the SDK sees.
     async fn token(&self, scope: &'static str) -> (String, SystemTime) {
         self.call(scope).await.unwrap().unwrap()
     }
 
-    /// The same, with the exchange that it needs.
+    /// The same with a token request.
     async fn first_token(&mut self, secret: &str, scope: &'static str) -> (String, SystemTime) {
         let call = self.call(scope);
         let request = self.endpoint.request().await;
         assert_eq!(request.form["scope"], scope);
-        request.grant(secret, LIFE.as_secs());
+        request.grant(secret, LIFETIME.as_secs());
         call.await.unwrap().unwrap()
     }
 }
 
-const LIFE: Duration = Duration::from_secs(3600);
+const LIFETIME: Duration = Duration::from_secs(3600);

@@ -1,9 +1,9 @@
-//! A watch over all log lines and errors for secrets.
+//! Checks that no log line and no error contains a secret.
 
 use std::io;
 use std::sync::Once;
 
-/// From the first call on, ends the process if any log line, at any level and of any crate, holds a secret.
+/// From the first call on, ends the process if a log line of any crate at any level contains a secret.
 pub fn watch_for_secrets() {
     static WATCH: Once = Once::new();
     WATCH.call_once(|| {
@@ -14,15 +14,13 @@ pub fn watch_for_secrets() {
     });
 }
 
+/// A writer that checks each line.
 struct Watch;
 
 impl io::Write for Watch {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if let Some(secret) = secret_in(&String::from_utf8_lossy(line)) {
-            eprintln!(
-                "a secret is in the log ({secret}): {}",
-                String::from_utf8_lossy(line)
-            );
+            eprintln!("secret in the log ({secret}): {}", String::from_utf8_lossy(line));
             std::process::exit(101);
         }
         Ok(line.len())
@@ -33,7 +31,8 @@ impl io::Write for Watch {
     }
 }
 
-/// What in `text` is a secret: anything that a test planted, or a JWT.
+/// Returns which kind of secret `text` contains: the word `planted`, which tests put into their secrets, or a
+/// JWT.
 pub fn secret_in(text: &str) -> Option<&'static str> {
     if text.contains("planted") {
         return Some("planted by a test");
@@ -43,7 +42,7 @@ pub fn secret_in(text: &str) -> Option<&'static str> {
     words.any(is_jwt).then_some("a JWT")
 }
 
-/// Checks that nothing of an error gives a secret away.
+/// Checks that an error and its sources show no secret.
 #[track_caller]
 pub fn assert_no_secret(error: &dyn std::error::Error) {
     let mut next = Some(error);

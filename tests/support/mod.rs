@@ -1,4 +1,5 @@
-//! What the tests share, one concept a file. Nothing here needs the emulator, which the published package lacks.
+//! Shared by the tests, one concept per file. Nothing here uses the emulator, so that the published
+//! package, which has no dependency on it, can compile these files.
 #![allow(
     dead_code,
     unreachable_pub,

@@ -9,26 +9,27 @@ use entra_workload::{Clock as _, Environment, SystemClock};
 
 use super::identifiers::{CLIENT_ID, TENANT_ID};
 
-/// A pod with its token file, in a folder of its own.
+/// A directory with the token file of a pod.
 pub struct PodDirectory {
-    folder: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl PodDirectory {
     pub fn new() -> Self {
         let pod = Self {
-            folder: tempfile::tempdir().unwrap(),
+            directory: tempfile::tempdir().unwrap(),
         };
         pod.project(service_account_token("first", Duration::from_secs(3600)));
         pod
     }
 
     pub fn token_file(&self) -> PathBuf {
-        self.folder.path().join("azure-identity-token")
+        self.directory.path().join("azure-identity-token")
     }
 
+    /// Replaces the token file atomically, as the kubelet does.
     pub fn project(&self, content: impl AsRef<[u8]>) {
-        let next = self.folder.path().join("..next");
+        let next = self.directory.path().join("..next");
         std::fs::write(&next, content).unwrap();
         std::fs::rename(&next, self.token_file()).unwrap();
     }
@@ -38,6 +39,7 @@ impl PodDirectory {
     }
 }
 
+/// Returns the environment that the webhook injects into a pod.
 pub fn environment(token_file: &Path) -> Environment {
     Environment::from_iter([
         ("AZURE_CLIENT_ID".to_owned(), CLIENT_ID.into()),
@@ -53,7 +55,8 @@ pub fn environment(token_file: &Path) -> Environment {
     ])
 }
 
-/// A token as the API server would sign it, but for the signature; good from now for `lifetime`.
+/// Returns a service-account token as the API server issues it, with a fake signature. It is valid from now
+/// on for `lifetime`.
 pub fn service_account_token(id: &str, lifetime: Duration) -> String {
     let now = SystemClock::new()
         .now()

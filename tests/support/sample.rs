@@ -1,11 +1,11 @@
-//! Runs a sample program as its own process, with an environment of a pod and nothing else.
+//! Runs a sample program in a process of its own, with only the given environment.
 
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// One call of a sample program.
+/// How to run a sample program.
 #[derive(Clone)]
 pub struct Sample {
     program: PathBuf,
@@ -13,7 +13,7 @@ pub struct Sample {
     variables: Vec<(String, OsString)>,
 }
 
-/// How a call ended.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Output {
     pub code: Option<i32>,
@@ -22,10 +22,10 @@ pub struct Output {
 }
 
 impl Sample {
-    /// A program with no variable but `SSL_CERT_FILE`.
+    /// A program whose only variable is `SSL_CERT_FILE`.
     ///
-    /// * `ca_certificates`: the file with the roots to trust.
-    /// * `directory`: where it runs.
+    /// * `ca_certificates`: the file with the trusted root certificates.
+    /// * `directory`: its working directory.
     pub fn new(program: PathBuf, ca_certificates: &Path, directory: &Path) -> Self {
         let sample = Self {
             program,
@@ -41,14 +41,14 @@ impl Sample {
         self
     }
 
-    /// Sets one more variable.
+    /// Sets a variable.
     pub fn variable(self, name: &str, value: impl Into<OsString>) -> Self {
-        let mut this = self.without(name);
-        this.variables.push((name.to_owned(), value.into()));
-        this
+        let mut sample = self.without(name);
+        sample.variables.push((name.to_owned(), value.into()));
+        sample
     }
 
-    /// Sets more variables, such as those of a pod.
+    /// Sets several variables, such as those of a pod.
     pub fn variables<N: AsRef<str>, V: Into<OsString>>(
         self,
         variables: impl IntoIterator<Item = (N, V)>,
@@ -58,12 +58,12 @@ impl Sample {
         })
     }
 
-    /// Runs it with nothing on stdin.
+    /// Runs the program with an empty stdin.
     pub async fn run<const N: usize>(&self, arguments: [&str; N]) -> Output {
         self.run_with(arguments, "").await
     }
 
-    /// Runs it to its end.
+    /// Runs the program until it exits.
     pub async fn run_with<const N: usize>(&self, arguments: [&str; N], stdin: &str) -> Output {
         let mut command = Command::new(&self.program);
         command
@@ -77,7 +77,7 @@ impl Sample {
         let stdin = stdin.to_owned();
         let output = tokio::task::spawn_blocking(move || {
             let mut child = command.spawn().unwrap();
-            // A program that ends before it reads is no fault of this one.
+            // A program may exit before it reads stdin.
             let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
             child.wait_with_output().unwrap()
         });
@@ -90,7 +90,7 @@ impl Sample {
     }
 }
 
-/// The program of an example; `cargo test` builds all of them before it runs a test.
+/// Returns the program of an example. `cargo test` builds all examples before it runs a test.
 pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let target = test.parent().and_then(Path::parent).unwrap();
@@ -106,14 +106,14 @@ pub fn example(name: &str) -> PathBuf {
 }
 
 impl Output {
-    /// What it printed, if it ended well and without a word on stderr.
+    /// Returns stdout; checks that the exit code is 0 and that stderr is empty.
     #[track_caller]
     pub fn printed(&self) -> &str {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
-    /// The one line on stderr of a call that failed.
+    /// Returns the only line on stderr; checks that the exit code is 1 and that stdout is empty.
     #[track_caller]
     pub fn failure(&self) -> &str {
         assert_eq!(

@@ -1,4 +1,4 @@
-//! HTTP clients of the SDK: one in the process of the test, whose answers a test lists, and one for real servers.
+//! HTTP clients for the SDK: one without a network, and one for real servers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
@@ -9,13 +9,14 @@ use azure_core::http::{AsyncRawResponse, Body, ClientOptions, HttpClient, Reques
 
 use super::log::watch_for_secrets;
 
+/// An HTTP client whose responses the test queues.
 #[derive(Debug, Default)]
 pub struct FakeSdkClient {
-    answers: Mutex<VecDeque<azure_core::Result<AsyncRawResponse>>>,
+    responses: Mutex<VecDeque<azure_core::Result<AsyncRawResponse>>>,
     requests: Mutex<Vec<SentSdkRequest>>,
 }
 
-/// A request as it left the SDK.
+/// A request that the SDK has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SentSdkRequest {
     pub method: String,
@@ -30,8 +31,8 @@ impl FakeSdkClient {
         Arc::default()
     }
 
-    pub fn queue(&self, answer: azure_core::Result<AsyncRawResponse>) {
-        self.answers.lock().unwrap().push_back(answer);
+    pub fn queue(&self, response: azure_core::Result<AsyncRawResponse>) {
+        self.responses.lock().unwrap().push_back(response);
     }
 
     pub fn queue_reply(&self, status: u16, body: &str) {
@@ -54,7 +55,7 @@ impl FakeSdkClient {
 }
 
 impl SentSdkRequest {
-    /// The fields of the form, in the order in which they were sent.
+    /// Returns the fields of the form in the order in which they were sent.
     pub fn form(&self) -> Vec<(String, String)> {
         url::form_urlencoded::parse(self.body.as_bytes())
             .into_owned()
@@ -66,7 +67,7 @@ impl SentSdkRequest {
 impl HttpClient for FakeSdkClient {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let Body::Bytes(body) = request.body() else {
-            panic!("a token request is no stream");
+            panic!("the body of a token request is a stream");
         };
         self.requests.lock().unwrap().push(SentSdkRequest {
             method: request.method().to_string(),
@@ -78,12 +79,12 @@ impl HttpClient for FakeSdkClient {
                 .collect(),
             body: String::from_utf8(body.to_vec()).unwrap(),
         });
-        let answer = self.answers.lock().unwrap().pop_front();
-        answer.expect("the test lists no further answer")
+        let response = self.responses.lock().unwrap().pop_front();
+        response.expect("no response is queued")
     }
 }
 
-/// Client options with a transport that trusts only `ca_certificate`.
+/// Returns client options whose transport trusts only `ca_certificate`.
 pub fn client_options(ca_certificate: &str) -> ClientOptions {
     let root = reqwest::Certificate::from_pem(ca_certificate.as_bytes()).unwrap();
     let client = reqwest::Client::builder()

@@ -1,4 +1,4 @@
-//! An endpoint in the process of the test, which answers each request by hand.
+//! A transport without a network: the test responds to each request by hand.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,13 +12,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::log::watch_for_secrets;
 use super::runtime::settle;
 
-/// A transport, and the endpoint at its other end: the test sees each request while it is in flight and answers it.
+/// Returns a transport and the endpoint that receives its requests.
 pub fn fake_endpoint() -> (FakeTransport, FakeEndpoint) {
     watch_for_secrets();
     let (sender, receiver) = mpsc::unbounded_channel();
     (FakeTransport(sender), FakeEndpoint(receiver))
 }
 
+/// Sends each request to a [`FakeEndpoint`] and waits for its response.
 #[derive(Debug)]
 pub struct FakeTransport(mpsc::UnboundedSender<SentRequest>);
 
@@ -35,31 +36,33 @@ impl Transport for FakeTransport {
             at: tokio::time::Instant::now(),
             reply,
         };
-        self.0.send(sent).expect("the test's endpoint is gone");
+        self.0.send(sent).expect("the endpoint was dropped");
         replied.await.expect("the test dropped a request")
     }
 }
 
+/// Receives the requests of a [`FakeTransport`] while they are in flight.
 pub struct FakeEndpoint(mpsc::UnboundedReceiver<SentRequest>);
 
 impl FakeEndpoint {
+    /// Waits for the next request.
     pub async fn request(&mut self) -> SentRequest {
         tokio::time::timeout(Duration::from_secs(100_000), self.0.recv())
             .await
-            .expect("no request came")
+            .expect("no request was sent")
             .unwrap()
     }
 
-    /// Lets all tasks run until they wait, and checks that none of them sent a request.
+    /// Lets all tasks run until they wait, and checks that none of them has sent a request.
     pub async fn assert_no_request(&mut self) {
         settle().await;
         if let Ok(request) = self.0.try_recv() {
-            panic!("a request came that nobody expected: {:?}", request.form.keys());
+            panic!("unexpected request: {:?}", request.form.keys());
         }
     }
 }
 
-/// One request in flight.
+/// A request in flight.
 pub struct SentRequest {
     pub uri: String,
     pub method: String,
@@ -78,12 +81,14 @@ impl SentRequest {
         self.respond(Ok(response.body(body.into()).unwrap()));
     }
 
+    /// Responds with a token.
     pub fn grant(self, secret: &str, expires_in: u64) {
         let body =
             format!(r#"{{"token_type":"Bearer","expires_in":{expires_in},"access_token":"{secret}"}}"#);
         self.reply(200, &[], body);
     }
 
+    /// Responds with an OAuth error that has an AADSTS code.
     pub fn refuse(self, status: u16, error: &str, code: u32) {
         let body = format!(
             r#"{{"error":"{error}","error_description":"AADSTS{code}: no.\r\nTrace ID: 1\r\nTimestamp: 2","error_codes":[{code}],"trace_id":"trace","correlation_id":"correlation"}}"#
@@ -91,13 +96,14 @@ impl SentRequest {
         self.reply(status, &[], body);
     }
 
+    /// Fails without a response.
     pub fn fail(self, error: Error) {
         self.respond(Err(error));
     }
 
     fn respond(self, response: Result<Response<Bytes>, Error>) {
-        // Whoever asked may have given up: then there is nobody to tell.
-        let _gave_up = self.reply.send(response);
+        // The caller may have been dropped.
+        let _dropped = self.reply.send(response);
     }
 
     pub fn header(&self, name: &str) -> &str {
