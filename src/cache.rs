@@ -86,7 +86,7 @@ impl Cache {
         read: impl FnOnce(&AccessToken) -> T,
     ) -> Option<T> {
         let mut sorted = Sorted::new();
-        let view = KeyView::new(request, &mut sorted);
+        let view = self.view(request, &mut sorted);
         let slots = self.slots.load();
         let token = slots.get(&view)?.published();
         let token = token.as_ref()?;
@@ -122,10 +122,15 @@ impl Cache {
         self.fetcher.source.client_id()
     }
 
+    #[inline]
+    fn view<'a, 'r: 'a>(&'a self, request: &TokenRequest<'r>, sorted: &'a mut Sorted<'r>) -> KeyView<'a> {
+        KeyView::new(request, sorted).without_own_tenant(|| self.fetcher.source.tenant_id())
+    }
+
     /// Returns the slot of `request` for a fetch; adds it if it is missing.
     fn slot(&self, request: &TokenRequest<'_>) -> Result<Arc<Slot>, Error> {
         let mut sorted = Sorted::new();
-        let view = KeyView::new(request, &mut sorted);
+        let view = self.view(request, &mut sorted);
         let _growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
         let slots = self.slots.load();
         if let Some(slot) = slots.get(&view) {

@@ -44,6 +44,11 @@ pub(crate) trait TokenSource: fmt::Debug + Send + Sync + 'static {
         false
     }
 
+    /// The tenant of requests that name none, if it is known.
+    fn tenant_id(&self) -> Option<&str> {
+        None
+    }
+
     /// The client ID that tokens are requested for, if it is known.
     fn client_id(&self) -> Option<&str> {
         None
@@ -130,6 +135,10 @@ impl TokenSource for Exchange {
 
     fn retries_when_awaited(&self) -> bool {
         true
+    }
+
+    fn tenant_id(&self) -> Option<&str> {
+        Some(self.tenant_id.as_str())
     }
 
     fn client_id(&self) -> Option<&str> {

@@ -14,6 +14,7 @@ pub(crate) struct Key(Arc<Parts>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
+    /// In lower case, since a tenant has the same tokens in any case.
     tenant_id: Option<Box<str>>,
     scopes: Box<[Box<str>]>,
     claims: Option<Box<str>>,
@@ -84,6 +85,15 @@ impl<'a> KeyView<'a> {
         }
     }
 
+    /// Removes the tenant if it is the one that requests without a tenant are for.
+    #[inline]
+    pub(super) fn without_own_tenant(self, own_tenant_id: impl FnOnce() -> Option<&'a str>) -> Self {
+        let tenant_id = self.tenant_id.filter(|tenant_id| {
+            !own_tenant_id().is_some_and(|own_tenant_id| own_tenant_id.eq_ignore_ascii_case(tenant_id))
+        });
+        Self { tenant_id, ..self }
+    }
+
     /// Validates the request and returns an owned key. A lookup does not validate: only valid keys are stored.
     pub(super) fn to_key(self) -> Result<Key, Error> {
         if self.scopes.is_empty() {
@@ -98,7 +108,9 @@ impl<'a> KeyView<'a> {
         }
         self.tenant_id.map(TenantId::parse).transpose()?;
         Ok(Key(Arc::new(Parts {
-            tenant_id: self.tenant_id.map(Into::into),
+            tenant_id: self
+                .tenant_id
+                .map(|tenant_id| tenant_id.to_ascii_lowercase().into()),
             scopes: self.scopes.iter().map(|scope| (*scope).into()).collect(),
             claims: self.claims.map(Into::into),
         })))
@@ -126,7 +138,11 @@ impl Equivalent<Key> for KeyView<'_> {
             scopes,
             claims,
         } = &*key.0;
-        self.tenant_id == tenant_id.as_deref()
+        let has_tenant = match (self.tenant_id, tenant_id) {
+            (Some(requested), Some(tenant_id)) => requested.eq_ignore_ascii_case(tenant_id),
+            (requested, tenant_id) => requested.is_none() && tenant_id.is_none(),
+        };
+        has_tenant
             && self.claims == claims.as_deref()
             && self.scopes.iter().copied().eq(scopes.iter().map(AsRef::as_ref))
     }
@@ -134,8 +150,11 @@ impl Equivalent<Key> for KeyView<'_> {
 
 /// Hashes a key or its view, which must have equal hashes. Absent parts add nothing, since most requests have only one scope.
 fn hash<H: Hasher>(tenant_id: Option<&str>, scopes: &[impl AsRef<str>], claims: Option<&str>, state: &mut H) {
-    for text in scopes.iter().map(AsRef::as_ref).chain(tenant_id).chain(claims) {
+    for text in scopes.iter().map(AsRef::as_ref).chain(claims) {
         state.write(text.as_bytes());
+    }
+    for byte in tenant_id.unwrap_or_default().bytes() {
+        state.write_u8(byte.to_ascii_lowercase());
     }
 }
 
