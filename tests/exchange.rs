@@ -491,7 +491,7 @@ async fn failed_fetch_without_a_token_is_logged_once_per_cooldown() {
         let text = std::fs::read_to_string(log.path()).unwrap();
         text.lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
 
     let caller = call(&credential);
@@ -516,7 +516,7 @@ async fn failed_fetch_without_a_token_is_logged_once_per_cooldown() {
     assert_eq!(lines().len(), 2);
 
     // Failures on this machine start no cooldown; the first is logged.
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     std::fs::remove_file(pod.token_file()).unwrap();
     let (credential, _endpoint) = self::credential(&pod);
     for _ in 0..3 {
