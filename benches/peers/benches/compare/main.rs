@@ -1,5 +1,5 @@
-//! This crate beside `azure_identity` and `object_store`, in one run: same pod, same endpoint in the same process, same
-//! replies with tokens of 1,800 bytes; what is short alternates, and medians of several rounds count.
+//! Compares this crate with `azure_identity` and `object_store` in one run: same pod, same endpoint in the same
+//! process, same responses with tokens of 1,800 bytes. Short measurements alternate; the figures are medians.
 //!
 //! ```text
 //! cargo bench -p peers --bench compare              # the figures, in six minutes; writes docs/figures.md
@@ -7,14 +7,14 @@
 //! cargo bench -p peers --bench compare -- --hour    # the hour with the outage, in real time; writes docs/outage.md and docs/outage.svg
 //! ```
 //!
-//! After the table it prints one line a figure, for scripts: `figure NAME NUMBER`.
+//! After the table it prints one line per figure for scripts: `figure NAME NUMBER`.
 #![allow(
     clippy::disallowed_methods,
     reason = "a benchmark reads the clock, starts tasks, and makes its own HTTP client"
 )]
 
 #[path = "../../../../tests/support/clock.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
+#[allow(dead_code, reason = "tests use it too")]
 mod clock;
 mod cold_start;
 mod credentials;
@@ -126,7 +126,7 @@ fn hour(pod: &Pod) {
     picture::draw(&docs().join(PICTURE), &panels).unwrap();
 }
 
-/// What happened when, in words.
+/// Describes the timetable.
 fn described(timetable: &Timetable) -> String {
     let minute = |time: Duration| format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60);
     let Timetable {
@@ -322,14 +322,14 @@ async fn herds(report: &mut Report, pod: &Pod) {
     );
 }
 
-/// The worst of an hour whose token is as old as the hour, of one whose token is due in the middle of the outage, and of both with
-/// an endpoint that does not answer at all.
+/// Adds the results of four hours: with a token as old as the hour, with one whose refresh is due during the
+/// outage, and both with an endpoint that does not respond at all.
 fn simulated_outage(report: &mut Report, pod: &Pod) {
     let mut hours = Vec::new();
     for outage in [SERVICE_UNAVAILABLE, Behaviour::StaysSilent] {
         for timetable in [HOUR, DUE_IN_THE_OUTAGE] {
             let (hour, tries) = outage::simulated(pod, &timetable, outage);
-            // Else the outage went by unnoticed, since no refresh was due.
+            // Otherwise no refresh was due in the outage.
             assert!(tries > 0 || timetable.begin.is_zero());
             hours.push(hour);
         }
@@ -436,7 +436,7 @@ async fn failures(report: &mut Report, pod: &Pod, effort: &Effort) {
     );
 }
 
-/// A page of the documentation: what made it, when, where, and from what.
+/// Returns a page of the documentation, with the command, the date, the machine and the versions.
 fn made_by(title: &str, options: &str, text: &str) -> String {
     let rustc = Command::new("rustc").arg("--version").output().unwrap();
     let cores = cores();
@@ -464,7 +464,7 @@ fn versions() -> String {
     let lock =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock")).unwrap();
     let version = |name: &str| {
-        // Of several versions the newest, which stands last.
+        // The last of several versions is the newest.
         let entry = lock
             .split("[[package]]")
             .filter(|entry| entry.contains(&format!("name = \"{name}\"\n")))
@@ -495,12 +495,12 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// How much of it all.
+/// The number of repetitions.
 struct Effort {
     rounds: usize,
     refreshes: usize,
     cold_starts: usize,
-    /// How long a caller is waited for who gets no answer.
+    /// The longest wait for a caller that gets no result.
     patience: Duration,
     last_minutes: Timetable,
     writes: bool,
@@ -524,7 +524,7 @@ const QUICK: Effort = Effort {
     writes: false,
 };
 
-/// Ours refresh at half the life at the latest.
+/// This crate refreshes at half the lifetime at the latest.
 const PAST_HALF_THE_LIFE: Duration = Duration::from_secs(1900);
 
 /// A token within the 300 s in which the peers refresh.
