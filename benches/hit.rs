@@ -1,5 +1,6 @@
-//! The time of a call for a cached token: through `token()` and through the SDK's trait, with 1 and 100
-//! scopes in the cache, from 1 and from 64 tasks. `tests/allocations.rs` counts the allocations.
+//! The time of a call for a cached token: through `token()` and through the SDK's trait, with 1 and
+//! 100 scopes in the cache, from 1 and from 64 tasks. `tests/allocations.rs` counts the
+//! allocations.
 //!
 //! ```text
 //! cargo bench --bench hit

@@ -1,11 +1,12 @@
-//! The time of a token request without the network: a granted token, a refusal, and a page of a proxy.
+//! The time of a token request without the network: a granted token, a refusal, and a page of a
+//! proxy.
 //!
 //! ```text
 //! cargo bench --bench reply
 //! ```
 //!
-//! The parser is not public, so the figures include the task, the form and the IDs of the request, which are
-//! the same in all three.
+//! The parser is not public, so the figures include the task, the form and the IDs of the request,
+//! which are the same in all three.
 #![allow(
     dead_code,
     missing_docs,
@@ -92,7 +93,8 @@ fn reply(criterion: &mut Criterion) {
 
 const SCOPE: &str = "https://storage.azure.com/.default";
 
-/// Has the form of a service-account token: the error of a refusal contains its issuer, subject and audience.
+/// Has the form of a service-account token: the error of a refusal contains its issuer, subject and
+/// audience.
 const ASSERTION: &str = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOlsiYXBpOi8vQXp1cmVBRFRva2VuRXhjaGFuZ2UiXSwiZXhwIjo0MTAyNDQ0ODAwLCJpYXQiOjE3MDAwMDAwMDAsImlzcyI6Imh0dHBzOi8vaXNzdWVyLyIsInN1YiI6InN5c3RlbTpzZXJ2aWNlYWNjb3VudDpuczphcHAifQ.c2ln";
 
 /// As long as the errors of Entra, with their line breaks.

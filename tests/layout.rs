@@ -1,5 +1,5 @@
-//! The layers of the crate: `chain → credential → cache → exchange → transport`. No module uses a module of
-//! its own or of a higher layer.
+//! The layers of the crate: `chain → credential → cache → exchange → transport`. No module uses a
+//! module of its own or of a higher layer.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,5 @@
-//! The first token of a new process: over TLS on loopback, with each credential's own default HTTP client.
+//! The first token of a new process: over TLS on loopback, with each credential's own default HTTP
+//! client.
 
 use std::process::Command;
 use std::time::Instant;
@@ -8,8 +9,8 @@ use entra_workload_emulator::{Emulator, Pod};
 
 use crate::credentials::BLOB;
 
-/// Returns the milliseconds from the construction of a credential to its first token, by process: those of
-/// this crate, and those of `azure_identity`.
+/// Returns the milliseconds from the construction of a credential to its first token, by process:
+/// those of this crate, and those of `azure_identity`.
 pub async fn measure(rounds: usize) -> [Vec<f64>; 2] {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("bench", "cold-start").unwrap();

@@ -116,7 +116,8 @@ const TENANT_ID: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 
 const CLIENT_ID: &str = "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10";
 
-/// Has the form of those of Kubernetes, with a signature that is not checked here. Valid until 2100.
+/// Has the form of those of Kubernetes, with a signature that is not checked here. Valid until
+/// 2100.
 const SERVICE_ACCOUNT_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOlsiYXBpOi8vQXp1cmVBRFRva2VuRXhjaGFuZ2UiXSwiZXhwIjo0MTAyNDQ0ODAwLCJpYXQiOjE3MDAwMDAwMDAsImlzcyI6Imh0dHBzOi8vaXNzdWVyLyIsInN1YiI6InN5c3RlbTpzZXJ2aWNlYWNjb3VudDpuczphcHAifQ.c2ln";
 
 /// The only scope of `object_store`, so all use it.

@@ -230,7 +230,8 @@ impl TokenCredential for Clones {
     }
 }
 
-/// Calls per round and contender: less than a millisecond, so that other processes disturb few rounds.
+/// Calls per round and contender: less than a millisecond, so that other processes disturb few
+/// rounds.
 const CALLS: u32 = 4_000;
 
 /// Enough that the start of the tasks does not matter.

@@ -1,5 +1,6 @@
-//! Compares this crate with `azure_identity` and `object_store` in one run: same pod, same endpoint in the same
-//! process, same responses with tokens of 1,800 bytes. Short measurements alternate; the figures are medians.
+//! Compares this crate with `azure_identity` and `object_store` in one run: same pod, same endpoint
+//! in the same process, same responses with tokens of 1,800 bytes. Short measurements alternate;
+//! the figures are medians.
 //!
 //! ```text
 //! cargo bench -p peers --bench compare              # the figures, in six minutes; writes docs/figures.md
@@ -322,8 +323,8 @@ async fn herds(report: &mut Report, pod: &Pod) {
     );
 }
 
-/// Adds the results of four hours: with a token as old as the hour, with one whose refresh is due during the
-/// outage, and both with an endpoint that does not respond at all.
+/// Adds the results of four hours: with a token as old as the hour, with one whose refresh is due
+/// during the outage, and both with an endpoint that does not respond at all.
 fn simulated_outage(report: &mut Report, pod: &Pod) {
     let mut hours = Vec::new();
     for outage in [SERVICE_UNAVAILABLE, Behaviour::StaysSilent] {

@@ -53,8 +53,8 @@ impl Timetable {
     }
 }
 
-/// A call: its minute, its latency, and whether it got a token. `None`: it was still waiting at the end of the
-/// measurement.
+/// A call: its minute, its latency, and whether it got a token. `None`: it was still waiting at the
+/// end of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
     pub minute: f64,
@@ -86,8 +86,9 @@ impl Summary {
     }
 }
 
-/// Returns the calls of this crate in an hour of a paused runtime, and how many requests reached the endpoint
-/// during the outage. Latencies are measured in real time, plus the simulated time that a call waits.
+/// Returns the calls of this crate in an hour of a paused runtime, and how many requests reached
+/// the endpoint during the outage. Latencies are measured in real time, plus the simulated time
+/// that a call waits.
 pub fn simulated(pod: &Pod, timetable: &Timetable, outage: Behaviour) -> (Vec<Record>, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -129,8 +130,8 @@ pub struct Contender {
     pub records: Vec<Record>,
 }
 
-/// The same in real time, for this crate and for those that have no settable clock. They run concurrently, each
-/// with an endpoint of its own, which responds with 503 during the outage.
+/// The same in real time, for this crate and for those that have no settable clock. They run
+/// concurrently, each with an endpoint of its own, which responds with 503 during the outage.
 pub async fn in_real_time(pod: &Pod, timetable: &Timetable) -> Vec<Contender> {
     let run = |who, make: &dyn Fn(&Endpoint) -> Call| {
         let endpoint = Endpoint::new(timetable.first_token());

@@ -1,4 +1,5 @@
-//! `docs/outage.svg`: the latency of each call over the hour with the outage, this crate above `azure_identity`.
+//! `docs/outage.svg`: the latency of each call over the hour with the outage, this crate above
+//! `azure_identity`.
 
 use std::error::Error;
 use std::ops::Range;

@@ -8,7 +8,8 @@ use tokio::time::{Instant, interval};
 use crate::credentials::{BLOB, Call, VAULT};
 use crate::endpoint::{Behaviour, Endpoint};
 
-/// Returns the latencies of four callers with a call per millisecond each, during a refresh that takes 300 ms.
+/// Returns the latencies of four callers with a call per millisecond each, during a refresh that
+/// takes 300 ms.
 pub async fn during_refresh(call: &Call, endpoint: &Endpoint, make_due: impl AsyncFn()) -> Vec<Duration> {
     assert!(call(BLOB).await);
     make_due().await;

@@ -1,6 +1,6 @@
-//! The allocations of a call for a cached token: of this crate through `token()` and through the SDK's trait,
-//! and of `azure_identity`. A program of its own, since counting would slow the contenders in the other
-//! benchmarks differently.
+//! The allocations of a call for a cached token: of this crate through `token()` and through the
+//! SDK's trait, and of `azure_identity`. A program of its own, since counting would slow the
+//! contenders in the other benchmarks differently.
 #![allow(
     dead_code,
     clippy::disallowed_methods,
