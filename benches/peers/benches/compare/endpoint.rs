@@ -39,7 +39,7 @@ pub enum Behaviour {
     Refuses {
         delay: Duration,
     },
-    StaysSilent,
+    NoResponse,
 }
 
 impl Endpoint {
@@ -93,7 +93,7 @@ impl Endpoint {
                 let body = r#"{"error":"invalid_client","error_description":"AADSTS700016: no.","error_codes":[700016]}"#;
                 (delay, 401, body.to_owned())
             }
-            Behaviour::StaysSilent => std::future::pending().await,
+            Behaviour::NoResponse => std::future::pending().await,
         };
         tokio::time::sleep(delay).await;
         (status, body.into())

@@ -18,7 +18,7 @@ pub struct Herd {
 }
 
 /// Starts `callers` calls at the same time, and waits for them until `limit`.
-pub async fn rush(call: &Call, callers: usize, limit: Duration) -> Herd {
+pub async fn call_concurrently(call: &Call, callers: usize, limit: Duration) -> Herd {
     let start = Instant::now();
     let tasks = (0..callers).map(|_| {
         let call = call(BLOB);

@@ -303,7 +303,7 @@ async fn herds(report: &mut Report, pod: &Pod) {
             1 => credentials::sdk(pod.azure_identity(&endpoint), &endpoint),
             _ => credentials::store(pod.object_store(&endpoint), &endpoint),
         };
-        let herd = herd::rush(&call, 10_000, Duration::from_secs(60)).await;
+        let herd = herd::call_concurrently(&call, 10_000, Duration::from_secs(60)).await;
         assert_eq!(herd.served, 10_000);
         results.push((endpoint.requests(), herd.after));
     }
@@ -327,7 +327,7 @@ async fn herds(report: &mut Report, pod: &Pod) {
 /// during the outage, and both with an endpoint that does not respond at all.
 fn simulated_outage(report: &mut Report, pod: &Pod) {
     let mut hours = Vec::new();
-    for outage in [SERVICE_UNAVAILABLE, Behaviour::StaysSilent] {
+    for outage in [SERVICE_UNAVAILABLE, Behaviour::NoResponse] {
         for timetable in [HOUR, DUE_IN_THE_OUTAGE] {
             let (hour, tries) = outage::simulated(pod, &timetable, outage);
             // Otherwise no refresh was due in the outage.
@@ -396,19 +396,19 @@ async fn failures(report: &mut Report, pod: &Pod, effort: &Effort) {
     let (ours_herd, azure_herd) = (ours(&ours_failing), azure(&azure_failing));
     let azure_refused = azure(&refusing);
     let (cold, azure_cold, herd, azure_herd, azure_refused) = tokio::join!(
-        herd::rush(&ours_down, 1, effort.patience),
-        herd::rush(&azure_down, 1, effort.patience),
-        herd::rush(&ours_herd, 20, effort.patience),
-        herd::rush(&azure_herd, 20, effort.patience),
-        herd::rush(&azure_refused, 20, effort.patience),
+        herd::call_concurrently(&ours_down, 1, effort.time_limit),
+        herd::call_concurrently(&azure_down, 1, effort.time_limit),
+        herd::call_concurrently(&ours_herd, 20, effort.time_limit),
+        herd::call_concurrently(&azure_herd, 20, effort.time_limit),
+        herd::call_concurrently(&azure_refused, 20, effort.time_limit),
     );
-    let patience = effort.patience.as_secs();
+    let time_limit = effort.time_limit.as_secs();
     let waited = |herd: &Herd| match herd {
         Herd {
             served: 0,
             refused: 0,
             ..
-        } => format!("no answer in {patience} s"),
+        } => format!("no answer in {time_limit} s"),
         Herd { after, .. } => format!("{:.1} s", after.as_secs_f64()),
     };
     assert_eq!((cold.refused, herd.refused), (1, 20), "every caller is told");
@@ -425,7 +425,7 @@ async fn failures(report: &mut Report, pod: &Pod, effort: &Effort) {
         ours_failing.requests() as f64,
         NoMoreThan(4),
         format!(
-            "with 503, {} of 20 answered after {}; azure_identity {} requests in {patience} s, {} of 20 answered; with 401 azure_identity {} requests, {} of 20 answered after {}",
+            "with 503, {} of 20 answered after {}; azure_identity {} requests in {time_limit} s, {} of 20 answered; with 401 azure_identity {} requests, {} of 20 answered after {}",
             herd.refused,
             waited(&herd),
             azure_failing.requests(),
@@ -502,7 +502,7 @@ struct Effort {
     refreshes: usize,
     cold_starts: usize,
     /// The longest wait for a caller that gets no result.
-    patience: Duration,
+    time_limit: Duration,
     last_minutes: Timetable,
     writes: bool,
 }
@@ -511,7 +511,7 @@ const FULL: Effort = Effort {
     rounds: 400,
     refreshes: 5,
     cold_starts: 41,
-    patience: Duration::from_secs(120),
+    time_limit: Duration::from_secs(120),
     last_minutes: LAST_MINUTES,
     writes: true,
 };
@@ -520,7 +520,7 @@ const QUICK: Effort = Effort {
     rounds: 100,
     refreshes: 2,
     cold_starts: 15,
-    patience: Duration::from_secs(20),
+    time_limit: Duration::from_secs(20),
     last_minutes: LAST_MINUTES_CUT_SHORT,
     writes: false,
 };
