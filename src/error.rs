@@ -11,11 +11,14 @@ use http::StatusCode;
 /// One word wide and cheap to clone: all waiters of one fetch get the same error.
 ///
 /// * [`kind()`](Self::kind) says what failed, and so who can fix it.
-/// * `Display` is one stable line: what failed, and what to do about it. The error of a chain adds
-///   one line for each link, and may add a hint. The text contains no timestamp, no request ID and
-///   no text of its source, so a controller can put it into a status field without causing updates.
+/// * `Display` is one stable line: what failed, and what to do about it. The error of a chain
+///   begins with the link that decided it; the alternate form (`{:#}`) adds one line for each link.
+///   The text contains no timestamp, no request ID and no text of its source, so a controller can
+///   put it into a status field without causing updates.
 /// * [`source()`](StdError::source) is the cause, if there is one: the I/O error, or the server's
 ///   error text.
+/// * `Debug` is one line for people: kind, message, the status and IDs of the request, and all
+///   causes. This is what a program prints whose `main` returns the error.
 /// * No part of it, including `Debug`, contains a token, a client assertion or a client secret.
 ///
 /// # Examples
@@ -103,6 +106,50 @@ impl Error {
         self.map(|inner| inner.source = Some(Arc::from(source.into())))
     }
 
+    /// Returns the first error of this crate among `error` and its sources. The clients of the SDK
+    /// wrap the errors of a credential in their own, whose texts do not say what failed.
+    ///
+    /// Log the `Debug` of the error that is found: message, IDs of the request, and causes. A typed
+    /// `downcast_ref::<Error>()` does not find it in an SDK's error, where it is wrapped so that no
+    /// text appears twice among the sources.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error as StdError;
+    ///
+    /// use entra_workload::Error;
+    ///
+    /// /// Logs a failed call of an SDK client.
+    /// fn log(error: &(dyn StdError + 'static)) {
+    ///     match Error::find_in(error) {
+    ///         // Rejected: login.microsoftonline.com refused client … (status 401); … (correlation ID …)
+    ///         Some(error) => eprintln!("no token: {error:?}"),
+    ///         None => eprintln!("the service failed: {error}"),
+    ///     }
+    /// }
+    /// # #[cfg(feature = "azure-core")]
+    /// # {
+    /// use entra_workload::ErrorKind;
+    ///
+    /// let ours = Error::new(ErrorKind::Transport, "login.microsoftonline.com refused the connection");
+    /// let error = azure_core::Error::from(ours).with_context("the request will not be retried");
+    /// assert!(Error::find_in(&error).is_some_and(Error::is_transient));
+    /// log(&error);
+    /// # }
+    /// ```
+    pub fn find_in<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a Self> {
+        let mut next = Some(error);
+        while let Some(error) = next {
+            let wrapped = || error.downcast_ref::<Wrapped>().map(|wrapped| &wrapped.0);
+            if let Some(found) = error.downcast_ref().or_else(wrapped) {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -172,26 +219,31 @@ impl Error {
     /// Creates the error of a chain in which no link returned a token. It has the kind of the last
     /// attempt, which either stopped the chain or was unavailable like all others.
     ///
-    /// * `hint`: a last line, for what the links do not say.
+    /// The message begins with the attempt that decides: the one that stopped the chain, or else the
+    /// one whose error is `hint`, or else all of them.
+    ///
+    /// * `hint`: a problem of the environment, which the message contains in any case.
     pub(crate) fn of_chain(attempts: Vec<Attempt>, hint: Option<&str>) -> Self {
         let Some(last) = attempts.last() else {
             return Self::configuration("the chain has no links");
         };
-        let first = if last.error.is_unavailable() {
-            "no credential of the chain is available here".to_owned()
-        } else {
-            format!("the chain stopped at {}", last.name)
+        let is_hint = |attempt: &&Attempt| hint.is_some_and(|hint| attempt.error.to_string() == hint);
+        let decisive: Vec<&Attempt> = match attempts.iter().find(is_hint) {
+            _ if !last.error.is_unavailable() => vec![last],
+            Some(explained) => vec![explained],
+            None => attempts.iter().collect(),
         };
-        // The lines of a chain within a chain are indented one step further.
-        let reason = |attempt: &Attempt| attempt.error.to_string().replace('\n', "\n  ");
-        let lines = attempts
+        let hint = hint.filter(|_| !decisive.iter().any(is_hint));
+        let reasons = decisive
             .iter()
-            .map(|attempt| format!("{}: {}", attempt.name, reason(attempt)));
-        let message = std::iter::once(first)
-            .chain(lines)
-            .chain(hint.map(str::to_owned))
-            .collect::<Vec<_>>()
-            .join("\n  ");
+            .map(|attempt| format!("{}: {}", attempt.name, attempt.error));
+        let reasons: Vec<String> = reasons.chain(hint.map(str::to_owned)).collect();
+        let reasons = reasons.join("; ");
+        let message = if last.error.is_unavailable() {
+            format!("no credential of the chain is available: {reasons}")
+        } else {
+            reasons
+        };
         last.error.clone().map(|inner| {
             inner.message = message;
             inner.attempts = attempts;
@@ -294,13 +346,22 @@ impl Attempt {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.0.message)?;
+        if f.alternate() {
+            for Attempt { name, error } in &self.0.attempts {
+                // A chain within a chain is indented one step further.
+                let error = format!("{error:#}").replace('\n', "\n  ");
+                write!(f, "\n  {name}: {error}")?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{:?}: {self}{}", self.kind(), RequestFacts(&self.0))?;
+        write_causes(f, self)
     }
 }
 
@@ -310,7 +371,7 @@ impl StdError for Error {
     }
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
@@ -322,6 +383,74 @@ struct Inner {
     retry_after: Option<Duration>,
     attempts: Vec<Attempt>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+/// An error as the source of an SDK's error that has its message as text. Shows everything but the
+/// message, so that no text is repeated along the sources.
+pub(crate) struct Wrapped(pub(crate) Error);
+
+impl fmt::Display for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}{}", self.0.kind(), RequestFacts(&self.0.0))
+    }
+}
+
+impl fmt::Debug for Wrapped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        write_causes(f, &self.0)
+    }
+}
+
+impl StdError for Wrapped {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source()
+    }
+}
+
+/// What is known about the token request beside the message, in parentheses; nothing if that is
+/// empty.
+struct RequestFacts<'a>(&'a Inner);
+
+impl fmt::Display for RequestFacts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner {
+            message,
+            status,
+            retry_after,
+            correlation_id,
+            trace_id,
+            ..
+        } = self.0;
+        let facts = [
+            status
+                .map(|status| format!("status {}", status.as_u16()))
+                .filter(|status| !message.contains(status)),
+            retry_after.map(|retry_after| format!("retry after {retry_after:?}")),
+            correlation_id.as_ref().map(|id| format!("correlation ID {id}")),
+            trace_id.as_ref().map(|id| format!("trace ID {id}")),
+        ];
+        let facts: Vec<_> = facts.into_iter().flatten().collect();
+        if facts.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", facts.join(", "))
+    }
+}
+
+/// Writes the texts of all causes, without those that only repeat the text before them, as some
+/// wrappers do.
+fn write_causes(f: &mut fmt::Formatter<'_>, error: &Error) -> fmt::Result {
+    let mut last = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if text != last {
+            write!(f, ": {text}")?;
+        }
+        (last, cause) = (text, error.source());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -384,11 +513,23 @@ mod tests {
     }
 
     #[test]
-    fn debug_contains_kind_message_and_status() {
-        let error = Error::transport("the host is down").with_status(StatusCode::BAD_GATEWAY);
-        let shown = format!("{error:?}");
-        for part in ["Transport", "the host is down", "502"] {
-            assert!(shown.contains(part), "{shown}");
-        }
+    fn debug_contains_kind_message_ids_and_causes() {
+        let source = std::io::Error::other("deep");
+        let error = Error::transport("the host is down")
+            .with_status(StatusCode::BAD_GATEWAY)
+            .with_retry_after(Some(Duration::from_secs(7)))
+            .with_request_ids("1f0c".into(), Some("2a7b".into()))
+            .with_source(Error::protocol("half a reply").with_source(source));
+        assert_eq!(
+            format!("{error:?}"),
+            "Transport: the host is down (status 502, retry after 7s, correlation ID 1f0c, trace ID 2a7b): \
+             half a reply: deep"
+        );
+    }
+
+    #[test]
+    fn debug_omits_what_is_absent() {
+        let error = Error::configuration("AZURE_CLIENT_ID is not set");
+        assert_eq!(format!("{error:?}"), "Configuration: AZURE_CLIENT_ID is not set");
     }
 }

@@ -59,7 +59,8 @@ pub use credential::{
 };
 pub use credential::{
     ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Credential, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
+    ClientSecretCredentialBuilder, Credential, Identity, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "client-certificate")]
 pub use credential::{

@@ -20,8 +20,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_workload::{
-    ClientCertificateCredential, ClientCertificateCredentialBuilder, Credential, EnvironmentCredential,
-    Error, ErrorKind, HttpTransport, TokenRequest,
+    ClientCertificateCredential, ClientCertificateCredentialBuilder, EnvironmentCredential, Error, ErrorKind,
+    HttpTransport, TokenRequest,
 };
 use entra_workload_emulator::{Emulator, Endpoint};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};

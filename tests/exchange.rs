@@ -478,3 +478,50 @@ async fn redirect_is_not_followed() {
     assert_eq!(error.status().unwrap(), 307);
     endpoint.assert_no_request().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn failed_fetch_without_a_token_is_logged_once_per_cooldown() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_writer(Arc::new(log.reopen().unwrap()))
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let lines = || {
+        let text = std::fs::read_to_string(log.path()).unwrap();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let pod = PodDirectory::new();
+    let (credential, mut endpoint) = credential(&pod);
+
+    let caller = call(&credential);
+    endpoint.request().await.refuse(401, "invalid_client", 7_000_222);
+    caller.await.unwrap().unwrap_err();
+    call(&credential).await.unwrap().unwrap_err();
+    let first = lines();
+    assert_eq!(first.len(), 1, "{first:?}");
+    for part in [
+        "WARN entra_workload::cache::slot: token request failed",
+        r#"scopes=["https://vault.azure.net/.default"]"#,
+        "error=login.microsoftonline.com refused client",
+        r#"correlation_id="correlation""#,
+    ] {
+        assert!(first[0].contains(part), "{part}: {first:?}");
+    }
+
+    tokio::time::advance(Duration::from_secs(1)).await;
+    let caller = call(&credential);
+    endpoint.request().await.refuse(401, "invalid_client", 7_000_222);
+    caller.await.unwrap().unwrap_err();
+    assert_eq!(lines().len(), 2);
+
+    // Failures on this machine start no cooldown; the first is logged.
+    let pod = PodDirectory::new();
+    std::fs::remove_file(pod.token_file()).unwrap();
+    let (credential, _endpoint) = self::credential(&pod);
+    for _ in 0..3 {
+        call(&credential).await.unwrap().unwrap_err();
+    }
+    assert_eq!(lines().len(), 3, "{:#?}", lines());
+    assert!(!lines()[2].contains("correlation_id"), "{:?}", lines());
+}

@@ -121,7 +121,7 @@ async fn same_refusal_gives_the_same_status_and_code() {
     let ours = settings.ours();
     ours.client.queue_reply(400, body);
     let error = ours.token(&[VAULT]).await.unwrap_err();
-    let error = error.downcast_ref::<ours::Error>().unwrap();
+    let error = ours::Error::find_in(&error).unwrap();
     assert_eq!(error.status().unwrap().as_u16(), u16::from(*status));
     assert_eq!(error.aadsts_codes()[0].to_string(), *error_code.as_ref().unwrap());
 }
@@ -148,7 +148,7 @@ async fn empty_token_file_is_an_error_and_no_request() {
     let (theirs, ours) = (settings.theirs().sent_request(&[VAULT]).await, settings.ours());
     assert!(theirs.body.starts_with("client_assertion=&"));
     let error = ours.token(&[VAULT]).await.unwrap_err();
-    let error = error.downcast_ref::<ours::Error>().unwrap();
+    let error = ours::Error::find_in(&error).unwrap();
     assert_eq!(error.kind(), ErrorKind::Assertion);
     assert!(ours.client.requests().is_empty());
 }
@@ -250,10 +250,7 @@ async fn error_response_with_status_200_is_an_error() {
     assert_eq!(theirs.token(&[VAULT]).await.unwrap().token.secret(), "");
     ours.client.queue_reply(200, body);
     let error = ours.token(&[VAULT]).await.unwrap_err();
-    assert_eq!(
-        error.downcast_ref::<ours::Error>().unwrap().kind(),
-        ErrorKind::Rejected
-    );
+    assert_eq!(ours::Error::find_in(&error).unwrap().kind(), ErrorKind::Rejected);
 }
 
 /// Entra's version 1 endpoint sends a string.
@@ -303,7 +300,7 @@ async fn assert_only_theirs_loses_the_status(status: u16, body: &str, kind: Erro
     );
     ours.client.queue_reply(status, body);
     let error = ours.token(&[VAULT]).await.unwrap_err();
-    let error = error.downcast_ref::<ours::Error>().unwrap();
+    let error = ours::Error::find_in(&error).unwrap();
     assert_eq!((error.kind(), error.status().unwrap().as_u16()), (kind, status));
     assert_eq!(error.aadsts_codes(), aadsts_codes);
     assert_no_secret(error);

@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use entra_workload::{
     AccessToken, AssertionRequest, Attempt, ChainedTokenCredential, ChainedTokenCredentialBuilder,
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Clock, Credential, Environment, Error, ErrorKind, HttpTransport, Moment,
-    ProjectedTokenFile, Secret, SystemClock, TokenRequest, Transport, WorkloadIdentityCredential,
+    ClientSecretCredentialBuilder, Clock, Credential, Environment, Error, ErrorKind, HttpTransport, Identity,
+    Moment, ProjectedTokenFile, Secret, SystemClock, TokenRequest, Transport, WorkloadIdentityCredential,
     WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "default-credential")]
@@ -68,6 +68,7 @@ macro_rules! futures {
         fn check<T: Send>(_future: T) {}
         $(let _ = |credential: &$name| {
             check(credential.token(&["scope"]));
+            check(credential.check(&["scope"]));
             check(credential.token_for(&TokenRequest::new(&["scope"])));
         };)*
     }};
@@ -89,6 +90,7 @@ fn public_types_are_debug_send_sync_and_static() {
         Error,
         ErrorKind,
         HttpTransport,
+        Identity,
         Moment,
         ProjectedTokenFile,
         Secret,

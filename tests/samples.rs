@@ -218,7 +218,10 @@ mod blob {
             .disable_application(cluster.pod.client_id());
         let output = cluster.blob().run(["list"]).await;
         let line = output.failure();
+        assert!(line.starts_with("error: Rejected: "), "{line}");
         assert!(line.contains("AADSTS7000112"), "{line}");
+        assert!(line.contains("correlation ID"), "{line}");
+        assert!(!line.contains("will not be retried"), "{line}");
         let causes: Vec<_> = line.split(": ").collect();
         let different: std::collections::HashSet<_> = causes.iter().collect();
         assert_eq!(causes.len(), different.len(), "{line}");

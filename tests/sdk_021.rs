@@ -11,7 +11,6 @@
 
 mod support;
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -79,7 +78,7 @@ async fn sdk_error_contains_the_error_of_the_crate() {
     let error = call.await.unwrap().unwrap_err();
     assert_no_secret(&error);
     assert_eq!(error.kind(), &SdkErrorKind::Credential);
-    let ours: &Error = error.source().unwrap().downcast_ref().unwrap();
+    let ours = Error::find_in(&error).unwrap();
     assert_eq!(error.to_string(), ours.to_string());
     assert_eq!(
         (ours.kind(), ours.status().unwrap().as_u16(), ours.aadsts_codes()),

@@ -114,7 +114,7 @@ async fn sdk_error_contains_the_error_of_the_crate() {
     let error = subject.credential.get_token(&[VAULT], None).await.unwrap_err();
     assert_no_secret(&error);
     assert!(matches!(error.kind(), SdkErrorKind::Credential), "{error:?}");
-    let ours = error.downcast_ref::<Error>().unwrap();
+    let ours = Error::find_in(&error).unwrap();
     assert_eq!(error.to_string(), ours.to_string());
     assert_eq!(
         (ours.kind(), ours.status().unwrap().as_u16()),

@@ -230,6 +230,10 @@ impl FetchTask {
             Some(Report::RefreshRecovered) => {
                 tracing::info!(scopes = ?scopes(), "token refresh recovered");
             }
+            Some(Report::FetchFailed { error }) => {
+                let correlation_id = error.correlation_id();
+                tracing::warn!(scopes = ?scopes(), %error, correlation_id, "token request failed");
+            }
             Some(Report::RefreshFailed { error, remaining }) => {
                 tracing::warn!(scopes = ?scopes(), %error, ?remaining, "token refresh failed; using cached token");
             }

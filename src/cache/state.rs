@@ -55,6 +55,8 @@ pub(super) struct State {
     cooldown: Option<(Moment, Error)>,
     /// Whether the last refresh failed while its token was usable.
     is_in_outage: bool,
+    /// Whether the last fetch failed on this machine while no token was usable.
+    has_local_failure: bool,
     /// When a token was last invalidated.
     invalidated_at: Option<Moment>,
 }
@@ -98,9 +100,12 @@ pub(super) struct Completion {
     pub(super) report: Option<Report>,
 }
 
-/// What is logged: the beginning and the end of an outage, once each.
+/// What is logged: the beginning and the end of an outage, once each, and failures without a usable token.
 #[derive(Debug)]
 pub(super) enum Report {
+    FetchFailed {
+        error: Error,
+    },
     RefreshFailed {
         error: Error,
         remaining: Option<Duration>,
@@ -153,7 +158,7 @@ impl State {
         random: f64,
     ) -> Completion {
         let is_current = self.abandon(fetch);
-        let was_in_outage = self.is_in_outage;
+        let (was_in_outage, had_local_failure) = (self.is_in_outage, self.has_local_failure);
         let usable = self.usable_token(now);
         let result = result
             .map(|grant| Arc::new(CachedToken::new(grant, random)))
@@ -181,6 +186,15 @@ impl State {
                 error: error.clone(),
                 remaining: usable.as_ref().map(|token| token.remaining(now)),
             }),
+            // Failures at a server are rare enough: each starts a cooldown. Of those on this machine, which
+            // do not, the first is logged. If a credential is unavailable, a chain tries its next link.
+            Err(error)
+                if is_current
+                    && usable.is_none()
+                    && (reached_server(error) || !had_local_failure && !error.is_unavailable()) =>
+            {
+                Some(Report::FetchFailed { error: error.clone() })
+            }
             _ => None,
         };
         // A usable token, perhaps of another fetch, is worth more than the error of this one.
@@ -251,6 +265,7 @@ impl State {
             self.failures = 0;
             self.cooldown = None;
             self.is_in_outage = false;
+            self.has_local_failure = false;
             return Ok(new);
         }
         // Tolerates one token that is already expired on arrival, for example after a suspend: the
@@ -273,10 +288,13 @@ impl State {
             };
             self.token = Some(token.with_refresh_at(now + pause));
             self.is_in_outage = true;
-        } else if reached_server(error) {
-            self.failures = self.failures.saturating_add(1);
-            let pause = policy::cooldown(self.failures, retry_after);
-            self.cooldown = Some((now + pause, error.clone()));
+        } else {
+            self.has_local_failure = !reached_server(error);
+            if reached_server(error) {
+                self.failures = self.failures.saturating_add(1);
+                let pause = policy::cooldown(self.failures, retry_after);
+                self.cooldown = Some((now + pause, error.clone()));
+            }
         }
     }
 }

@@ -8,7 +8,7 @@
 use azure_core_021::auth::AccessToken as SdkToken;
 use azure_core_021::error::ErrorKind as SdkErrorKind;
 
-use crate::error::Error;
+use crate::error::{Error, Wrapped};
 use crate::token::AccessToken;
 
 pub(crate) fn to_sdk_token(token: &AccessToken) -> SdkToken {
@@ -16,5 +16,6 @@ pub(crate) fn to_sdk_token(token: &AccessToken) -> SdkToken {
 }
 
 pub(crate) fn to_sdk_error(error: Error) -> azure_core_021::Error {
-    azure_core_021::Error::new(SdkErrorKind::Credential, error)
+    let message = error.to_string();
+    azure_core_021::Error::full(SdkErrorKind::Credential, Wrapped(error), message)
 }

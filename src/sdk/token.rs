@@ -2,12 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
-use azure_core::credentials::AccessToken as SdkToken;
+use azure_core::credentials::{AccessToken as SdkToken, Secret as SdkSecret};
 use azure_core::time::OffsetDateTime;
 
 use crate::clock::Moment;
 use crate::exchange::Grant;
-use crate::token::AccessToken;
+use crate::token::{AccessToken, Secret};
 
 /// Converts a token for an SDK client, which keeps it until 5 minutes before the reported expiry
 /// and then asks again, holding a lock. The reported expiry is therefore at most 5 minutes after
@@ -37,6 +37,12 @@ pub(crate) fn from_sdk(token: &SdkToken, requested_at: Moment) -> Grant {
             .duration_since(requested_at.system_time)
             .unwrap_or_default(),
         refresh_in: None,
+    }
+}
+
+impl From<SdkSecret> for Secret {
+    fn from(secret: SdkSecret) -> Self {
+        secret.secret().into()
     }
 }
 
