@@ -11,18 +11,27 @@ use crate::error::Error;
 use crate::exchange::ClientAuthentication;
 use crate::token::Secret;
 
-/// Gets tokens for an application by a certificate that is registered with it.
+/// Gets tokens for an application with a certificate that is registered for it.
 ///
-/// An assertion is signed for each request, and the key never travels. The certificate and its RSA key come in one file: PEM
-/// blocks in any order (PKCS#8 or PKCS#1, not encrypted), or PKCS#12 (AES or the older 3DES and RC2). The file is read for
-/// each exchange, so that a renewed certificate needs no restart. In a pod, use
-/// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential).
+/// Each token request is signed with the certificate's key, which never leaves the process. In a
+/// pod, use [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential) instead.
+///
+/// The certificate and its RSA key (2048 to 4096 bits) are in one file. It is read for each token
+/// request, so a renewed certificate needs no restart. While the file cannot be used, the
+/// certificate that was read before is used, and a warning is logged.
+///
+/// | format | needs |
+/// | --- | --- |
+/// | PEM blocks in any order; the key is PKCS#8 or PKCS#1, not encrypted | |
+/// | PKCS#12 (`.pfx`, `.p12`) with AES, or with the older 3DES and RC2 | the feature `pkcs12`, which is off by default |
+///
+/// Without that feature, convert PKCS#12 to PEM: `openssl pkcs12 -noenc -in app.pfx -out app.pem`.
 ///
 /// | variable | meaning |
 /// | --- | --- |
-/// | `AZURE_CLIENT_CERTIFICATE_PATH` | the file |
+/// | `AZURE_CLIENT_CERTIFICATE_PATH` | the path of the file |
 /// | `AZURE_CLIENT_CERTIFICATE_PASSWORD` | its password, if it is PKCS#12 with one |
-/// | `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN` | `1` or `true`: send the chain along, for applications that trust by subject name and issuer |
+/// | `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN` | `1` or `true`: send the certificate chain, for applications that trust a subject name and an issuer |
 ///
 /// # Examples
 ///
@@ -45,7 +54,7 @@ pub struct ClientCertificateCredential {
 }
 
 impl ClientCertificateCredential {
-    /// A builder; what is left out comes from the environment.
+    /// Returns a builder. Options that are not set come from the environment.
     pub fn builder() -> ClientCertificateCredentialBuilder {
         ClientCertificateCredentialBuilder::default()
     }
@@ -53,7 +62,7 @@ impl ClientCertificateCredential {
 
 token_methods!(ClientCertificateCredential);
 
-/// Makes a [`ClientCertificateCredential`]. What is left out comes from the environment.
+/// Builds a [`ClientCertificateCredential`]. Options that are not set come from the environment.
 #[derive(Debug, Default)]
 pub struct ClientCertificateCredentialBuilder {
     options: ClientOptions,
@@ -63,7 +72,8 @@ pub struct ClientCertificateCredentialBuilder {
 }
 
 impl ClientCertificateCredentialBuilder {
-    /// The file with the certificate and its key. It need not be there yet. Default: `AZURE_CLIENT_CERTIFICATE_PATH`.
+    /// The path of the file with the certificate and its key, which may be created later. Default:
+    /// `AZURE_CLIENT_CERTIFICATE_PATH`.
     #[must_use]
     pub fn certificate_path(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
@@ -71,7 +81,7 @@ impl ClientCertificateCredentialBuilder {
         self
     }
 
-    /// The certificate and its key, in place of a file: PEM, or PKCS#12.
+    /// The certificate and its key, instead of a file: PEM, or PKCS#12 with the feature `pkcs12`.
     #[must_use]
     pub fn certificate(mut self, certificate: impl Into<Vec<u8>>) -> Self {
         let bytes = Arc::new(Zeroizing::new(certificate.into()));
@@ -86,22 +96,24 @@ impl ClientCertificateCredentialBuilder {
         self
     }
 
-    /// Sends the certificate and its issuers along (`x5c`), for applications that trust a subject name and an issuer rather
-    /// than one certificate. Default: `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN`, else not.
+    /// Sends the certificate and its issuers with each token request (`x5c`), for applications that
+    /// trust a subject name and an issuer rather than one certificate. Default:
+    /// `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN`, or off.
     #[must_use]
     pub fn send_certificate_chain(mut self) -> Self {
         self.sends_chain = true;
         self
     }
 
-    /// Makes the credential. Does no I/O: the file is read at the first call, and what is wrong with it is said there, as
-    /// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if it cannot be read, and as
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if its content is of no use.
+    /// Builds the credential. Does no I/O: the file is read by the first token request, which fails
+    /// with [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if the file cannot be read, and
+    /// with [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if its content cannot be
+    /// used.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the certificate, the client or the tenant is missing, or
-    /// the tenant or the authority host cannot be right.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the certificate, the client
+    /// ID or the tenant ID is missing, or if the tenant ID or the authority host is invalid.
     pub fn build(mut self) -> Result<Arc<ClientCertificateCredential>, Error> {
         let environment = self.options.take_environment();
         let variables = environment.client_certificate()?;
