@@ -175,6 +175,7 @@ mod blob {
             .clone()
             .variable("AZURE_STORAGE_ACCOUNT_URL", "https://a.blob.core.windows.net");
         let outputs = [
+            (bare.run(["list"]).await, "Usage: blob list"),
             (bare.run(["list"]).await, "--account-url"),
             (account_only.run(["list"]).await, "--container"),
             (
@@ -190,6 +191,16 @@ mod blob {
             assert!(output.stderr.contains("Usage: blob"), "{}", output.stderr);
         }
         assert!(cluster.emulator.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn version_is_printed() {
+        let output = Cluster::start().await.sample("blob").run(["--version"]).await;
+        assert_eq!(output.code, Some(0));
+        assert_eq!(
+            output.stdout,
+            format!("blob {}\n", env!("CARGO_PKG_VERSION")).as_bytes()
+        );
     }
 
     #[tokio::test]
