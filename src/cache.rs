@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::error::Error;
 use crate::exchange::TokenSource;
 use crate::token::{AccessToken, TokenRequest};
@@ -86,7 +86,7 @@ impl Cache {
         read: impl FnOnce(&AccessToken) -> T,
     ) -> Option<T> {
         let mut sorted = Sorted::new();
-        let view = KeyView::new(request, &mut sorted);
+        let view = self.view(request, &mut sorted);
         let slots = self.slots.load();
         let token = slots.get(&view)?.published();
         let token = token.as_ref()?;
@@ -104,6 +104,13 @@ impl Cache {
         }
     }
 
+    /// As `invalidate`, for the token with this text.
+    pub(crate) fn invalidate_secret(&self, secret: &str) {
+        for slot in self.slots.load().values() {
+            slot.invalidate(&self.fetcher, |cached| cached.secret() == secret);
+        }
+    }
+
     /// Forgets every token.
     pub(crate) fn clear(&self) {
         for slot in self.slots.load().values() {
@@ -115,11 +122,17 @@ impl Cache {
         self.fetcher.source.client_id()
     }
 
+    #[inline]
+    fn view<'a, 'r: 'a>(&'a self, request: &TokenRequest<'r>, sorted: &'a mut Sorted<'r>) -> KeyView<'a> {
+        KeyView::new(request, sorted).without_own_tenant(|| self.fetcher.source.tenant_id())
+    }
+
     /// Returns the slot of `request` for a fetch; adds it if it is missing.
     fn slot(&self, request: &TokenRequest<'_>) -> Result<Arc<Slot>, Error> {
         let mut sorted = Sorted::new();
-        let view = KeyView::new(request, &mut sorted);
-        let _growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
+        let view = self.view(request, &mut sorted);
+        let now = self.fetcher.clock.now();
+        let growth = self.growth.lock().unwrap_or_else(PoisonError::into_inner);
         let slots = self.slots.load();
         if let Some(slot) = slots.get(&view) {
             return Ok(slot.clone());
@@ -127,44 +140,19 @@ impl Cache {
         let key = view.to_key()?;
         // A copy of the map takes microseconds, and the token request that follows takes milliseconds.
         let mut slots = HashMap::clone(&slots);
-        if slots.len() >= self.max_slots {
-            self.evict(&mut slots);
-        }
+        let evicted = evict(&mut slots, self.max_slots, now);
         let slot = Arc::new(Slot::new(key.clone()));
         slots.insert(key, slot.clone());
         self.slots.store(Arc::new(slots));
-        Ok(slot)
-    }
-
-    /// Evicts idle slots: those without a usable token, and, if that does not make room, others at random.
-    /// Choosing the least recently used would evict just the next one of keys that are used in turn. A
-    /// slot in use stays, since its key must not start a second fetch: whoever waits for a fetch or runs
-    /// one holds the slot, and not only the present map and the next one, which is `slots`.
-    fn evict(&self, slots: &mut HashMap<Key, Arc<Slot>>) {
-        let now = self.fetcher.clock.now();
-        let is_idle = |slot: &Arc<Slot>| Arc::strong_count(slot) <= 2;
-        slots.retain(|_, slot| !is_idle(slot) || slot.has_usable_token(now));
-        if slots.len() < self.max_slots {
-            return;
-        }
-        let excess = slots.len() + 1 - self.max_slots + self.max_slots / EVICTED_SHARE;
-        let mut idle: Vec<Key> = slots
-            .iter()
-            .filter(|(_, slot)| is_idle(slot))
-            .map(|(key, _)| key.clone())
-            .collect();
-        fastrand::shuffle(&mut idle);
-        idle.truncate(excess);
-        for key in &idle {
-            slots.remove(key);
-        }
-        if !idle.is_empty() {
+        drop(growth);
+        if evicted > 0 {
             tracing::warn!(
-                evicted = idle.len(),
+                evicted,
                 limit = self.max_slots,
                 "evicted usable tokens; consider a higher limit of cached tokens"
             );
         }
+        Ok(slot)
     }
 }
 
@@ -175,6 +163,34 @@ impl fmt::Debug for Cache {
             .field("slots", &self.slots.load().len())
             .finish_non_exhaustive()
     }
+}
+
+/// Makes room for one more slot, and returns how many usable tokens that removed. Idle slots without a
+/// usable token go first, then others at random: choosing the least recently used would evict just the
+/// next one of keys that are used in turn. A slot in use stays, since its key must not start a second
+/// fetch: whoever waits for a fetch or runs one holds the slot, and not only the present map and the
+/// next one, which is `slots`.
+fn evict(slots: &mut HashMap<Key, Arc<Slot>>, max_slots: usize, now: Moment) -> usize {
+    if slots.len() < max_slots {
+        return 0;
+    }
+    let is_idle = |slot: &Arc<Slot>| Arc::strong_count(slot) <= 2;
+    slots.retain(|_, slot| !is_idle(slot) || slot.has_usable_token(now));
+    if slots.len() < max_slots {
+        return 0;
+    }
+    let excess = slots.len() + 1 - max_slots + max_slots / EVICTED_SHARE;
+    let mut idle: Vec<Key> = slots
+        .iter()
+        .filter(|(_, slot)| is_idle(slot))
+        .map(|(key, _)| key.clone())
+        .collect();
+    fastrand::shuffle(&mut idle);
+    idle.truncate(excess);
+    for key in &idle {
+        slots.remove(key);
+    }
+    idle.len()
 }
 
 /// How many tokens a credential caches by default: enough for a service that acts for thousands of

@@ -5,19 +5,18 @@ mod chained_token;
 mod default_azure;
 #[cfg(feature = "default-credential")]
 mod default_azure_link;
+mod walks;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex as StdMutex, MutexGuard, PoisonError};
-
-use tokio::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::cache::Key;
-use crate::credential::Credential;
+use crate::credential::{Credential, Identify, Identity};
 use crate::error::{Attempt, Error};
 use crate::token::{AccessToken, TokenRequest};
+use walks::Walks;
 
 pub use chained_token::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 #[cfg(feature = "default-credential")]
@@ -31,12 +30,11 @@ pub(crate) struct Chain {
     /// A problem of the environment to report, whichever link returns a token.
     hint: Option<String>,
     keeps_selection: bool,
-    /// The index of the link that returned the last token; past the end while none has.
+    /// The index of the selected link. It changes under the lock of `skipped`.
     selected: AtomicUsize,
-    /// The errors of the links before it.
-    skipped: StdMutex<Vec<Attempt>>,
-    /// The walks in progress while no link is selected.
-    walks: StdMutex<HashMap<Key, Arc<Walk>>>,
+    /// The errors of the links before the selected one.
+    skipped: Mutex<Vec<Attempt>>,
+    walks: Walks,
 }
 
 #[derive(Debug)]
@@ -45,10 +43,6 @@ struct Link {
     /// The credential, or the error of its constructor.
     credential: Result<Arc<dyn Credential>, Error>,
 }
-
-/// Held by the one caller that walks the chain for a key. Contains the error of the last walk,
-/// which its waiters share.
-type Walk = Mutex<Option<Error>>;
 
 impl Chain {
     fn new(links: Vec<Link>, hint: Option<String>, keeps_selection: bool) -> Result<Self, Error> {
@@ -61,9 +55,9 @@ impl Chain {
             links,
             hint,
             keeps_selection,
-            selected: AtomicUsize::new(usize::MAX),
-            skipped: StdMutex::default(),
-            walks: StdMutex::default(),
+            selected: AtomicUsize::new(NONE_SELECTED),
+            skipped: Mutex::default(),
+            walks: Walks::default(),
         })
     }
 
@@ -101,6 +95,11 @@ impl Chain {
             .for_each(|credential| credential.invalidate(token));
     }
 
+    pub(crate) fn invalidate_secret(&self, secret: &str) {
+        self.credentials()
+            .for_each(|credential| credential.invalidate_secret(secret));
+    }
+
     pub(crate) fn clear(&self) {
         self.credentials().for_each(|credential| credential.clear());
     }
@@ -128,8 +127,7 @@ impl Chain {
         if !self.keeps_selection {
             return self.walk(request).await;
         }
-        let key = Key::of(request)?;
-        let walk = self.walks().entry(key.clone()).or_default().clone();
+        let walk = self.walks.join(Key::of(request)?);
         let mut failure = walk.lock().await;
         if let Some(credential) = self.selected_credential() {
             drop(failure);
@@ -140,57 +138,80 @@ impl Chain {
             return Err(error.clone());
         }
         let result = self.walk(request).await;
-        self.walks().remove(&key);
+        walk.end();
         *failure = result.as_ref().err().cloned();
         result
     }
 
+    /// Calls the links in order and selects the first that returns a token. If another walk selects
+    /// a link meanwhile, that link decides the result: a process must not change its identity.
     async fn walk(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
         let mut attempts = Vec::new();
-        for (index, Link { name, credential }) in self.links.iter().enumerate() {
-            let result = match credential {
+        for (index, link) in self.links.iter().enumerate() {
+            if self.selected_credential().is_some() {
+                break;
+            }
+            let result = match &link.credential {
                 Ok(credential) => credential.token_for(request).await,
                 Err(error) => Err(error.clone()),
             };
             match result {
                 Ok(token) => {
-                    self.select(index, attempts);
-                    return Ok(token);
+                    if self.select(index, &attempts) {
+                        return Ok(token);
+                    }
+                    break;
                 }
                 Err(error) => {
                     let is_unavailable = error.is_unavailable();
-                    attempts.push(Attempt::new(name.clone(), error));
+                    attempts.push(Attempt::new(link.name.clone(), error));
                     if !is_unavailable {
                         break;
                     }
                 }
             }
         }
-        let hint = self.hint_beyond(&attempts);
-        Err(Error::of_chain(attempts, hint))
+        if let Some(credential) = self.selected_credential() {
+            return credential.token_for(request).await;
+        }
+        Err(Error::of_chain(attempts, self.hint.as_deref()))
     }
 
-    /// Records that a link returned a token. Logs it if another link was selected before.
-    fn select(&self, index: usize, skipped: Vec<Attempt>) {
-        if self.selected.swap(index, Ordering::AcqRel) == index {
-            return;
+    /// Selects a link that returned a token and logs it if it was not selected before. Returns
+    /// false if another link is selected and kept.
+    fn select(&self, index: usize, attempts: &[Attempt]) -> bool {
+        let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+        let selected = self.selected.load(Ordering::Acquire);
+        if selected == index {
+            return true;
         }
-        if let Some(Link {
+        if self.keeps_selection && selected != NONE_SELECTED {
+            return false;
+        }
+        self.selected.store(index, Ordering::Release);
+        *skipped = attempts.to_vec();
+        drop(skipped);
+        self.log_selected(index, attempts);
+        true
+    }
+
+    fn log_selected(&self, index: usize, attempts: &[Attempt]) {
+        let Some(Link {
             name,
             credential: Ok(credential),
         }) = self.links.get(index)
-        {
-            let reason = |attempt: &Attempt| format!("{}: {}", attempt.name(), attempt.error());
-            let reasons: Vec<String> = skipped.iter().map(reason).collect();
-            tracing::info!(
-                credential = %name,
-                client_id = credential.client_id(),
-                skipped = %reasons.join("; "),
-                hint = self.hint_beyond(&skipped).map(tracing::field::display),
-                "selected credential"
-            );
-        }
-        *self.skipped.lock().unwrap_or_else(PoisonError::into_inner) = skipped;
+        else {
+            return;
+        };
+        let reason = |attempt: &Attempt| format!("{}: {}", attempt.name(), attempt.error());
+        let reasons: Vec<String> = attempts.iter().map(reason).collect();
+        tracing::info!(
+            credential = %name,
+            client_id = credential.client_id(),
+            skipped = %reasons.join("; "),
+            hint = self.hint_beyond(attempts).map(tracing::field::display),
+            "selected credential"
+        );
     }
 
     /// Returns the hint, unless it is the error of a link.
@@ -211,9 +232,17 @@ impl Chain {
     fn credentials(&self) -> impl Iterator<Item = &Arc<dyn Credential>> {
         self.links.iter().filter_map(|link| link.credential.as_ref().ok())
     }
+}
 
-    fn walks(&self) -> MutexGuard<'_, HashMap<Key, Arc<Walk>>> {
-        self.walks.lock().unwrap_or_else(PoisonError::into_inner)
+impl Identify for Chain {
+    fn identity(&self, credential: &'static str) -> Identity {
+        let link = self.links.get(self.selected.load(Ordering::Acquire));
+        let client_id = link.and_then(|link| link.credential.as_ref().ok()?.client_id());
+        Identity {
+            credential: link.map_or(credential, |link| &*link.name).to_owned(),
+            client_id: client_id.map(str::to_owned),
+            skipped: self.skipped(),
+        }
     }
 }
 
@@ -225,6 +254,9 @@ impl fmt::Debug for Chain {
             .finish()
     }
 }
+
+/// Past the end of any chain.
+const NONE_SELECTED: usize = usize::MAX;
 
 #[cfg(test)]
 mod tests;

@@ -174,6 +174,11 @@ const TICK: Duration = Duration::from_millis(10);
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 #[cfg(test)]
+#[path = "../tests/support/clock.rs"]
+#[allow(dead_code, unreachable_pub, reason = "integration tests use it too")]
+pub(crate) mod test_clock;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -12,6 +12,7 @@ mod client_secret;
 mod developer_tools;
 #[cfg(feature = "client-certificate")]
 mod environment;
+mod identity;
 #[cfg(feature = "default-credential")]
 mod managed_identity;
 #[cfg(feature = "azure-core")]
@@ -36,6 +37,8 @@ pub use developer_tools::{
 };
 #[cfg(feature = "client-certificate")]
 pub use environment::{EnvironmentCredential, EnvironmentCredentialBuilder};
+pub(crate) use identity::Identify;
+pub use identity::Identity;
 pub(crate) use macros::{client_options, credential};
 #[cfg(feature = "default-credential")]
 pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId};
@@ -60,8 +63,8 @@ pub use workload_identity::{WorkloadIdentityCredential, WorkloadIdentityCredenti
 ///   [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable), which means "not set up here", and
 ///   stops at every other kind.
 /// * An implementation that caches tokens also implements [`cached`](Self::cached),
-///   [`invalidate`](Self::invalidate) and [`clear`](Self::clear); the defaults are those of a
-///   credential without a cache.
+///   [`invalidate`](Self::invalidate), [`invalidate_secret`](Self::invalidate_secret) and
+///   [`clear`](Self::clear); the defaults are those of a credential without a cache.
 /// * Errors, logs and `Debug` must not contain a token.
 ///
 /// # Examples
@@ -133,6 +136,12 @@ pub trait Credential: fmt::Debug + Send + Sync + 'static {
     /// if a newer one has replaced it.
     fn invalidate(&self, token: &AccessToken) {
         let _ = token;
+    }
+
+    /// Removes the token with this text from the cache; otherwise like
+    /// [`invalidate`](Self::invalidate).
+    fn invalidate_secret(&self, secret: &str) {
+        let _ = secret;
     }
 
     /// Removes all tokens from the cache.

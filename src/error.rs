@@ -11,9 +11,10 @@ use http::StatusCode;
 /// One word wide and cheap to clone: all waiters of one fetch get the same error.
 ///
 /// * [`kind()`](Self::kind) says what failed, and so who can fix it.
-/// * `Display` is one stable line: what failed, and what to do about it. The error of a chain adds
-///   one line for each link, and may add a hint. The text contains no timestamp, no request ID and
-///   no text of its source, so a controller can put it into a status field without causing updates.
+/// * `Display` is one stable line: what failed, and what to do about it. The error of a chain
+///   begins with the link that decided it; the alternate form (`{:#}`) adds one line for each link.
+///   The text contains no timestamp, no request ID and no text of its source, so a controller can
+///   put it into a status field without causing updates.
 /// * [`source()`](StdError::source) is the cause, if there is one: the I/O error, or the server's
 ///   error text.
 /// * `Debug` is one line for people: kind, message, the status and IDs of the request, and all
@@ -218,26 +219,31 @@ impl Error {
     /// Creates the error of a chain in which no link returned a token. It has the kind of the last
     /// attempt, which either stopped the chain or was unavailable like all others.
     ///
-    /// * `hint`: a last line, for what the links do not say.
+    /// The message begins with the attempt that decides: the one that stopped the chain, or else the
+    /// one whose error is `hint`, or else all of them.
+    ///
+    /// * `hint`: a problem of the environment, which the message contains in any case.
     pub(crate) fn of_chain(attempts: Vec<Attempt>, hint: Option<&str>) -> Self {
         let Some(last) = attempts.last() else {
             return Self::configuration("the chain has no links");
         };
-        let first = if last.error.is_unavailable() {
-            "no credential of the chain is available here".to_owned()
-        } else {
-            format!("the chain stopped at {}", last.name)
+        let is_hint = |attempt: &&Attempt| hint.is_some_and(|hint| attempt.error.to_string() == hint);
+        let decisive: Vec<&Attempt> = match attempts.iter().find(is_hint) {
+            _ if !last.error.is_unavailable() => vec![last],
+            Some(explained) => vec![explained],
+            None => attempts.iter().collect(),
         };
-        // The lines of a chain within a chain are indented one step further.
-        let reason = |attempt: &Attempt| attempt.error.to_string().replace('\n', "\n  ");
-        let lines = attempts
+        let hint = hint.filter(|_| !decisive.iter().any(is_hint));
+        let reasons = decisive
             .iter()
-            .map(|attempt| format!("{}: {}", attempt.name, reason(attempt)));
-        let message = std::iter::once(first)
-            .chain(lines)
-            .chain(hint.map(str::to_owned))
-            .collect::<Vec<_>>()
-            .join("\n  ");
+            .map(|attempt| format!("{}: {}", attempt.name, attempt.error));
+        let reasons: Vec<String> = reasons.chain(hint.map(str::to_owned)).collect();
+        let reasons = reasons.join("; ");
+        let message = if last.error.is_unavailable() {
+            format!("no credential of the chain is available here: {reasons}")
+        } else {
+            format!("the chain stopped at {reasons}")
+        };
         last.error.clone().map(|inner| {
             inner.message = message;
             inner.attempts = attempts;
@@ -340,7 +346,15 @@ impl Attempt {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)
+        f.write_str(&self.0.message)?;
+        if f.alternate() {
+            for Attempt { name, error } in &self.0.attempts {
+                // A chain within a chain is indented one step further.
+                let error = format!("{error:#}").replace('\n', "\n  ");
+                write!(f, "\n  {name}: {error}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -40,6 +40,10 @@ pub mod _documentation;
 #[doc(hidden)]
 pub mod fuzz;
 
+// So that unit tests can include the clock of the integration tests.
+#[cfg(test)]
+extern crate self as entra_workload;
+
 pub use assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
 pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 #[cfg(feature = "default-credential")]
@@ -55,7 +59,8 @@ pub use credential::{
 };
 pub use credential::{
     ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Credential, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
+    ClientSecretCredentialBuilder, Credential, Identity, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "client-certificate")]
 pub use credential::{

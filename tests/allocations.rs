@@ -1,5 +1,6 @@
-//! What memory the credentials take: none for a cached token, no more after a thousand exchanges than before, and a bounded amount for
-//! a reply without an end. In a binary of its own, since it replaces the allocator by one that counts.
+//! The memory of credentials: a cached token is read without an allocation, fetches leave nothing
+//! behind, and an endless response takes a limited amount. In a binary of its own, since it
+//! replaces the allocator with one that counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -17,13 +18,16 @@ use entra_workload::{
 };
 use futures::FutureExt;
 use http::Request;
-use support::{BLOB, CLIENT_ID, Endpoint, MovableClock, Pod, TENANT_ID, VAULT, pair};
-use tokio::runtime::{Builder, Runtime};
+use support::clock::TestClock;
+use support::identifiers::{BLOB, CLIENT_ID, TENANT_ID, VAULT};
+use support::pod::PodDirectory;
+use support::runtime::current_thread;
+use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test]
-async fn a_cached_token_is_read_without_an_allocation() {
-    let pod = Pod::new();
-    let (transport, mut endpoint) = pair();
+async fn cached_token_is_read_without_an_allocation() {
+    let pod = PodDirectory::new();
+    let (transport, mut endpoint) = fake_endpoint();
     let credential = WorkloadIdentityCredential::builder()
         .environment(pod.environment())
         .transport(transport)
@@ -46,10 +50,10 @@ async fn a_cached_token_is_read_without_an_allocation() {
 }
 
 #[test]
-fn exchanges_leave_nothing_behind() {
+fn repeated_fetches_do_not_increase_memory() {
     let runtime = current_thread();
-    let (transport, mut endpoint) = pair();
-    let clock = MovableClock::new();
+    let (transport, mut endpoint) = fake_endpoint();
+    let clock = TestClock::stopped();
     let credential = ClientAssertionCredential::builder()
         .tenant_id(TENANT_ID)
         .client_id(CLIENT_ID)
@@ -64,13 +68,14 @@ fn exchanges_leave_nothing_behind() {
         }
     };
     rounds(10);
-    // The secret of a token alone has 1,800 bytes, and a round brings three.
+    // Each round fetches three tokens with secrets of 1,800 bytes.
     let memory = measure(|| rounds(1000));
     assert!(memory.bytes_current < 16_000, "{memory:?}");
 }
 
-/// A cold call that fails, one that brings a token, a refresh that fails, one that does not, and an invalidation.
-async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut Endpoint, clock: &MovableClock) {
+/// A cold fetch that fails and one that succeeds, a refresh that fails and one that succeeds, and a
+/// fetch after an invalidation.
+async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut FakeEndpoint, clock: &TestClock) {
     let secret = "t".repeat(1800);
     let call = || async { credential.token(&[VAULT]).await };
     let (outcome, ()) = futures::join!(call(), async {
@@ -85,11 +90,11 @@ async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut Endpo
     clock.advance(Duration::from_secs(1800));
     call().await.unwrap();
     endpoint.request().await.reply(503, &[], "");
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
     clock.advance(Duration::from_secs(60));
     call().await.unwrap();
     endpoint.request().await.grant(&secret, 3600);
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
     credential.invalidate(&call().await.unwrap());
     let (outcome, ()) = futures::join!(call(), async {
         endpoint.request().await.grant(&secret, 60);
@@ -99,8 +104,8 @@ async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut Endpo
 }
 
 #[test]
-fn a_reply_without_an_end_takes_a_bounded_amount_of_memory() {
-    for (begins, goes_on) in [
+fn endless_response_takes_a_limited_amount_of_memory() {
+    for (start, chunk) in [
         (
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "8\r\nplanted \r\n",
@@ -113,30 +118,26 @@ fn a_reply_without_an_end_takes_a_bounded_amount_of_memory() {
         ("HTTP/1.1 200 OK\r\nX-Planted: ", "planted "),
         ("HTTP/1.1 200 OK\r\n", "X-Planted: planted\r\n"),
     ] {
-        let url = endless(begins, goes_on);
+        let url = endless_server(start, chunk);
         let runtime = current_thread();
         let memory = measure(|| {
             let request = Request::post(&url).body(Bytes::new()).unwrap();
             runtime.block_on(HttpTransport::new().send(request)).unwrap_err();
         });
-        assert!(memory.bytes_max < 2_000_000, "{begins:?} {memory:?}");
+        assert!(memory.bytes_max < 2_000_000, "{start:?} {memory:?}");
     }
 }
 
-/// A server that answers one request, and comes to no end.
-fn endless(begins: &'static str, goes_on: &'static str) -> String {
+/// Starts a server that never ends its response to one request; returns its URL.
+fn endless_server(start: &'static str, chunk: &'static str) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let _request = stream.read(&mut [0; 4096]).unwrap();
-        stream.write_all(begins.as_bytes()).unwrap();
-        let much = goes_on.repeat(1000);
-        while stream.write_all(much.as_bytes()).is_ok() {}
+        stream.write_all(start.as_bytes()).unwrap();
+        let chunks = chunk.repeat(1000);
+        while stream.write_all(chunks.as_bytes()).is_ok() {}
     });
     url
-}
-
-fn current_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
 }

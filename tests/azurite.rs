@@ -1,4 +1,4 @@
-//! Azurite, Microsoft's own emulator of Azure Storage, with tokens of the emulated Entra.
+//! Azurite, the emulator of Azure Storage by Microsoft, with tokens of the Entra emulator.
 //!
 //! `scripts/azurite` installs it and runs these tests with `AZURITE_BLOB` set to its entry script.
 #![cfg(feature = "azure-core")]
@@ -7,25 +7,27 @@
     clippy::expect_used,
     clippy::panic,
     unreachable_pub,
-    reason = "a test that fails may panic, and a test's module is nobody's API"
+    reason = "tests"
 )]
 
-mod azurite_process;
-mod sample;
-mod sdk;
+mod support;
+
+use std::sync::Arc;
 
 use azure_core::error::ErrorKind;
 use azure_core::http::{Body, StatusCode, Url};
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
 use bytes::Bytes;
+use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Pod};
 use futures::TryStreamExt as _;
 use tokio::fs;
 
-use self::azurite_process::Azurite;
-use self::sample::Sample;
+use support::azurite::Azurite;
+use support::sample::{Sample, example};
+use support::sdk::client_options;
 
-/// Azurite on a free port, the emulator whose tokens it reads, and a pod.
+/// Azurite, the emulator that issues its tokens, and a pod.
 struct Cluster {
     azurite: Azurite,
     emulator: Emulator,
@@ -43,14 +45,23 @@ impl Cluster {
         }
     }
 
+    /// Returns a credential of the pod.
+    fn credential(&self) -> Arc<WorkloadIdentityCredential> {
+        let roots = self.emulator.ca_certificate_pem().as_bytes();
+        WorkloadIdentityCredential::builder()
+            .environment(Environment::from_iter(self.pod.variables()))
+            .transport(HttpTransport::with_root_certificates(roots).unwrap())
+            .build()
+            .unwrap()
+    }
+
     fn container(&self, name: &str) -> BlobContainerClient {
         let options = BlobContainerClientOptions {
-            client_options: sdk::client_options(&self.azurite.ca_certificate),
+            client_options: client_options(&self.azurite.ca_certificate),
             ..Default::default()
         };
         let url = Url::parse(&format!("{}/{name}", self.azurite.account_url)).unwrap();
-        let credential = sdk::credential(&self.emulator, &self.pod);
-        BlobContainerClient::new(url, Some(credential), Some(options)).unwrap()
+        BlobContainerClient::new(url, Some(self.credential()), Some(options)).unwrap()
     }
 }
 
@@ -62,7 +73,7 @@ fn pattern(length: u32) -> Vec<u8> {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn the_sdk_uploads_lists_downloads_and_deletes() {
+async fn sdk_client_uploads_lists_downloads_and_deletes() {
     let cluster = Cluster::start().await;
     let container = cluster.container("reports");
     container.create(None).await.unwrap();
@@ -89,10 +100,10 @@ async fn the_sdk_uploads_lists_downloads_and_deletes() {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn a_token_for_another_resource_is_refused() {
+async fn token_for_another_resource_is_rejected() {
     let cluster = Cluster::start().await;
-    let credential = sdk::credential(&cluster.emulator, &cluster.pod);
-    let token = credential
+    let token = cluster
+        .credential()
         .token(&["https://vault.azure.net/.default"])
         .await
         .unwrap();
@@ -118,7 +129,7 @@ async fn a_token_for_another_resource_is_refused() {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn what_is_missing_has_the_same_errors_as_in_the_emulator() {
+async fn missing_resources_have_the_same_errors_as_in_the_emulator() {
     let cluster = Cluster::start().await;
     let container = cluster.container("reports");
     let code = async |result: azure_core::Result<_>| match result.expect_err("a refusal").kind() {
@@ -142,7 +153,7 @@ async fn what_is_missing_has_the_same_errors_as_in_the_emulator() {
 
 #[tokio::test]
 #[ignore = "needs Azurite: run scripts/azurite"]
-async fn the_sample_program_runs_unchanged() {
+async fn blob_sample_works_with_azurite() {
     let cluster = Cluster::start().await;
     cluster.container("reports").create(None).await.unwrap();
     let directory = cluster.azurite.directory.path();
@@ -155,7 +166,8 @@ async fn the_sample_program_runs_unchanged() {
     fs::write(&roots, both).await.unwrap();
     let content = pattern(9 << 20);
     fs::write(directory.join("july.bin"), &content).await.unwrap();
-    let blob = Sample::new("blob", &cluster.pod, &roots, directory)
+    let blob = Sample::new(example("blob"), &roots, directory)
+        .variables(cluster.pod.variables())
         .variable("AZURE_STORAGE_ACCOUNT_URL", &cluster.azurite.account_url)
         .variable("AZURE_STORAGE_CONTAINER", "reports");
     let uploaded = blob.run(["upload", "july.bin"]).await;
@@ -164,7 +176,7 @@ async fn the_sample_program_runs_unchanged() {
     blob.run(["download", "july.bin", "--output", "copy.bin"])
         .await
         .printed();
-    #[expect(clippy::disallowed_methods, reason = "a file of this test's own making")]
+    #[expect(clippy::disallowed_methods, reason = "a file that the sample wrote")]
     let copy = std::fs::read(directory.join("copy.bin")).unwrap();
     assert!(copy == content);
     blob.run(["delete", "july.bin"]).await.printed();

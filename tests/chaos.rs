@@ -1,4 +1,5 @@
-//! What a runtime, a clock and a user's own code can do to a credential. After each of them the next call works.
+//! Runtimes that shut down, clocks that jump, and callbacks that panic or hang: the next call
+//! succeeds.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,25 +13,28 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use entra_workload::{
-    AssertionRequest, ClientAssertionCredential, ClientAssertionCredentialBuilder, Clock, Error, ErrorKind,
-    HttpTransport, Moment, Secret, SystemClock, Transport,
+    AssertionRequest, ClientAssertionCredential, ClientAssertionCredentialBuilder, Error, ErrorKind,
+    HttpTransport, Secret, Transport,
 };
 use futures::FutureExt;
 use futures::future::join_all;
 use http::{Request, Response};
-use tokio::runtime::{Builder, Runtime};
 use tokio::time::advance;
 
-use support::{CLIENT_ID, Endpoint, Exchange, RuntimeClock, TENANT_ID, VAULT, is_safe, pair};
+use support::clock::TestClock;
+use support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
+use support::log::{assert_no_secret, watch_for_secrets};
+use support::runtime::{current_thread, multi_thread, settle};
+use support::transport::{FakeEndpoint, SentRequest, fake_endpoint};
 
-/// What happens around a call that is dropped after any of these.
+/// A step of a fetch whose caller is dropped between two steps.
 #[derive(Clone, Copy, PartialEq)]
 enum Step {
     Poll,
@@ -40,11 +44,11 @@ enum Step {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_dropped_at_any_point_costs_the_next_one_no_further_exchange() {
+async fn caller_dropped_at_any_point_does_not_lose_the_fetch() {
     use Step::{Grant, Poll, Refuse, Wait};
     let steps = [Poll, Poll, Refuse, Poll, Wait, Poll, Grant, Poll];
     for dropped_after in 1..=steps.len() {
-        let (credential, mut endpoint) = subject(Arc::new(RuntimeClock::new()));
+        let (credential, mut endpoint) = credential_with_endpoint(TestClock::new());
         let mut call = Some(Box::pin(credential.token(&[VAULT])));
         for (n, step) in steps.into_iter().enumerate() {
             if n == dropped_after {
@@ -53,8 +57,8 @@ async fn a_caller_dropped_at_any_point_costs_the_next_one_no_further_exchange() 
             match step {
                 Poll => {
                     if let Some(call) = &mut call {
-                        let is_over = futures::poll!(call).is_ready();
-                        assert_eq!(is_over, n + 1 == steps.len());
+                        let is_ready = futures::poll!(call).is_ready();
+                        assert_eq!(is_ready, n + 1 == steps.len());
                     }
                 }
                 Refuse => endpoint.request().await.reply(503, &[], ""),
@@ -69,12 +73,12 @@ async fn a_caller_dropped_at_any_point_costs_the_next_one_no_further_exchange() 
             "planted-token",
             "{dropped_after}"
         );
-        endpoint.is_idle().await;
+        endpoint.assert_no_request().await;
     }
 }
 
 #[test]
-fn a_runtime_shut_down_in_the_middle_of_an_exchange_leaves_the_credential_to_the_next() {
+fn credential_works_on_another_runtime_after_one_shuts_down_mid_fetch() {
     let mut server = Server::start();
     let credential = server.credential(|builder| builder);
     let first = multi_thread();
@@ -82,7 +86,7 @@ fn a_runtime_shut_down_in_the_middle_of_an_exchange_leaves_the_credential_to_the
         let credential = credential.clone();
         async move { credential.token(&[VAULT]).await.map(drop) }
     });
-    let unanswered = server.request();
+    let pending = server.request();
     first.shutdown_timeout(Duration::from_secs(10));
 
     for runtime in [multi_thread(), current_thread()] {
@@ -95,11 +99,11 @@ fn a_runtime_shut_down_in_the_middle_of_an_exchange_leaves_the_credential_to_the
         assert_eq!(token.secret(), "planted-token");
         credential.invalidate(&token);
     }
-    drop(unanswered);
+    drop(pending);
 }
 
 #[test]
-fn a_credential_serves_one_runtime_after_another_with_one_token() {
+fn cached_token_is_shared_by_consecutive_runtimes() {
     let mut server = Server::start();
     let credential = server.credential(|builder| builder);
     let first = std::thread::scope(|threads| {
@@ -117,26 +121,26 @@ fn a_credential_serves_one_runtime_after_another_with_one_token() {
 }
 
 #[test]
-fn a_refresh_that_dies_with_its_runtime_is_begun_again() {
-    let clock = Arc::new(HandClock::default());
-    let (credential, mut endpoint) = subject(clock.clone());
+fn refresh_is_repeated_if_its_runtime_shuts_down() {
+    let clock = TestClock::stopped();
+    let (credential, mut endpoint) = credential_with_endpoint(clock.clone());
     current_thread().block_on(first_token(&credential, &mut endpoint));
 
     clock.advance(Duration::from_secs(1800));
-    // This runtime is gone as soon as the call is over, and the refresh with it.
+    // The refresh is lost with the runtime, which is dropped after the call.
     current_thread().block_on(credential.token(&[VAULT])).unwrap();
 
     clock.advance(Duration::from_secs(30));
     current_thread().block_on(async {
-        assert_eq!(at_once(&credential).secret(), "planted-token");
-        endpoint.request().await.grant("planted-successor", 3600);
+        assert_eq!(token_now(&credential).secret(), "planted-token");
+        endpoint.request().await.grant("planted-second", 3600);
         settle().await;
-        assert_eq!(at_once(&credential).secret(), "planted-successor");
+        assert_eq!(token_now(&credential).secret(), "planted-second");
     });
 }
 
 #[test]
-fn a_runtime_that_stands_still_while_the_http_client_is_made_keeps_no_other_waiting() {
+fn http_client_built_on_a_stopped_runtime_does_not_block_other_runtimes() {
     let mut server = Server::start();
     let transport = HttpTransport::new();
     let url = server.url.clone();
@@ -144,9 +148,9 @@ fn a_runtime_that_stands_still_while_the_http_client_is_made_keeps_no_other_wait
         let request = Request::post(&url);
         request.body(Bytes::from_static(b"%2F.default")).unwrap()
     };
-    let (frozen, driven) = (current_thread(), current_thread());
-    let mut stuck = transport.send(request());
-    frozen.block_on(async { assert!(futures::poll!(&mut stuck).is_pending()) });
+    let (stopped, driven) = (current_thread(), current_thread());
+    let mut stopped_request = transport.send(request());
+    stopped.block_on(async { assert!(futures::poll!(&mut stopped_request).is_pending()) });
     let answer = std::thread::scope(|threads| {
         let call = threads.spawn(|| {
             let answer = transport.send(request());
@@ -155,12 +159,12 @@ fn a_runtime_that_stands_still_while_the_http_client_is_made_keeps_no_other_wait
         server.request().grant();
         call.join().unwrap()
     });
-    answer.expect("no answer came").unwrap();
-    drop(stuck);
+    answer.expect("the transport did not respond").unwrap();
+    drop(stopped_request);
 }
 
 #[test]
-fn two_runtimes_at_once_share_one_exchange() {
+fn concurrent_runtimes_share_one_fetch() {
     let mut server = Server::start();
     let credential = server.credential(|builder| builder);
     let runtimes = [multi_thread(), multi_thread()];
@@ -178,29 +182,29 @@ fn two_runtimes_at_once_share_one_exchange() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_in_the_users_source_is_an_error_and_the_next_call_works() {
-    let (transport, mut endpoint) = pair();
+async fn panic_in_an_assertion_callback_is_an_error_and_the_next_call_succeeds() {
+    let (transport, mut endpoint) = fake_endpoint();
     let panics = Arc::new(AtomicBool::new(true));
     let source = {
         let panics = panics.clone();
         move |_request: AssertionRequest| {
             let panics = panics.load(Ordering::SeqCst);
             async move {
-                assert!(!panics, "a bug of the user, and the planted assertion");
+                assert!(!panics, "a bug in the callback; planted assertion");
                 Ok(Secret::from("planted-assertion"))
             }
         }
     };
     let credential = builder()
         .transport(transport)
-        .clock(RuntimeClock::new())
+        .clock(TestClock::new())
         .assertion(source)
         .build()
         .unwrap();
     for _ in 0..3 {
         let error = credential.token(&[VAULT]).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Assertion);
-        is_safe(&error);
+        assert_no_secret(&error);
     }
     panics.store(false, Ordering::SeqCst);
     let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
@@ -212,56 +216,56 @@ async fn a_panic_in_the_users_source_is_an_error_and_the_next_call_works() {
     advance(Duration::from_secs(1800)).await;
     for _ in 0..10 {
         let token = credential.token(&[VAULT]).now_or_never();
-        token.expect("a refresh that panics delays nobody").unwrap();
+        token.expect("the call waits").unwrap();
         settle().await;
     }
     panics.store(false, Ordering::SeqCst);
     advance(Duration::from_secs(30)).await;
     credential.token(&[VAULT]).await.unwrap();
-    endpoint.request().await.grant("planted-successor", 3600);
+    endpoint.request().await.grant("planted-second", 3600);
     settle().await;
     assert_eq!(
         credential.token(&[VAULT]).await.unwrap().secret(),
-        "planted-successor"
+        "planted-second"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
-    let clock = Arc::new(HandClock::default());
-    let (credential, mut endpoint) = subject(clock.clone());
+async fn wall_clock_set_back_two_hours_keeps_the_token_and_its_refresh() {
+    let clock = TestClock::stopped();
+    let (credential, mut endpoint) = credential_with_endpoint(clock.clone());
     first_token(&credential, &mut endpoint).await;
     clock.move_wall(-7200);
-    assert_eq!(at_once(&credential).secret(), "planted-token");
-    endpoint.is_idle().await;
+    assert_eq!(token_now(&credential).secret(), "planted-token");
+    endpoint.assert_no_request().await;
 
     clock.advance(Duration::from_secs(1800));
-    assert_eq!(at_once(&credential).secret(), "planted-token");
-    endpoint.request().await.grant("planted-successor", 3600);
+    assert_eq!(token_now(&credential).secret(), "planted-token");
+    endpoint.request().await.grant("planted-second", 3600);
     settle().await;
     assert_eq!(
-        at_once(&credential).secret(),
-        "planted-successor",
-        "though it seems to expire sooner"
+        token_now(&credential).secret(),
+        "planted-second",
+        "although it expires earlier by the wall clock"
     );
     clock.advance(Duration::from_secs(60));
-    at_once(&credential);
+    token_now(&credential);
     settle().await;
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_set_forward_two_hours_and_back_costs_one_exchange() {
-    let clock = Arc::new(HandClock::default());
-    let (credential, mut endpoint) = subject(clock.clone());
+async fn wall_clock_set_forward_two_hours_and_back_causes_one_fetch() {
+    let clock = TestClock::stopped();
+    let (credential, mut endpoint) = credential_with_endpoint(clock.clone());
     first_token(&credential, &mut endpoint).await;
     clock.move_wall(7200);
     let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
-        endpoint.request().await.grant("planted-successor", 3600);
+        endpoint.request().await.grant("planted-second", 3600);
     });
-    assert_eq!(token.unwrap().secret(), "planted-successor");
+    assert_eq!(token.unwrap().secret(), "planted-second");
     clock.move_wall(-7200);
-    assert_eq!(at_once(&credential).secret(), "planted-successor");
+    assert_eq!(token_now(&credential).secret(), "planted-second");
     clock.advance(Duration::from_secs(3600));
     let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
         endpoint.request().await.grant("planted-third", 3600);
@@ -269,41 +273,41 @@ async fn a_wall_clock_set_forward_two_hours_and_back_costs_one_exchange() {
     assert_eq!(token.unwrap().secret(), "planted-third");
 }
 
-/// Only the wall clock goes on while a machine sleeps.
+/// Only the wall clock advances while a machine is suspended.
 #[tokio::test(start_paused = true)]
-async fn a_machine_that_slept_past_the_expiry_wakes_to_an_exchange() {
-    let clock = Arc::new(HandClock::default());
-    let (credential, mut endpoint) = subject(clock.clone());
+async fn token_is_fetched_once_after_the_machine_was_suspended_past_the_expiry() {
+    let clock = TestClock::stopped();
+    let (credential, mut endpoint) = credential_with_endpoint(clock.clone());
     first_token(&credential, &mut endpoint).await;
     clock.move_wall(3600);
     let calls = join_all((0..100).map(|_| credential.token(&[VAULT])));
     let (tokens, ()) = tokio::join!(calls, async {
-        endpoint.request().await.grant("planted-successor", 3600);
+        endpoint.request().await.grant("planted-second", 3600);
     });
     assert!(
         tokens
             .iter()
-            .all(|token| token.as_ref().unwrap().secret() == "planted-successor")
+            .all(|token| token.as_ref().unwrap().secret() == "planted-second")
     );
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_expired_while_the_machine_slept_with_it_half_received_is_not_given() {
-    let clock = Arc::new(HandClock::default());
-    let (credential, mut endpoint) = subject(clock.clone());
+async fn token_that_expired_during_a_suspend_mid_fetch_is_not_returned() {
+    let clock = TestClock::stopped();
+    let (credential, mut endpoint) = credential_with_endpoint(clock.clone());
     let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
-        let sent_before = endpoint.request().await;
+        let first = endpoint.request().await;
         clock.move_wall(3600);
-        sent_before.grant("planted-token", 3600);
-        endpoint.request().await.grant("planted-successor", 3600);
+        first.grant("planted-token", 3600);
+        endpoint.request().await.grant("planted-second", 3600);
     });
-    assert_eq!(token.unwrap().secret(), "planted-successor");
+    assert_eq!(token.unwrap().secret(), "planted-second");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_source_that_never_answers_delays_nobody_who_has_a_token() {
-    let (transport, mut endpoint) = pair();
+async fn assertion_callback_that_hangs_does_not_delay_cached_tokens() {
+    let (transport, mut endpoint) = fake_endpoint();
     let hangs = Arc::new(AtomicBool::new(false));
     let source = {
         let hangs = hangs.clone();
@@ -319,7 +323,7 @@ async fn a_source_that_never_answers_delays_nobody_who_has_a_token() {
     };
     let credential = builder()
         .transport(transport)
-        .clock(RuntimeClock::new())
+        .clock(TestClock::new())
         .assertion(source)
         .build()
         .unwrap();
@@ -327,7 +331,7 @@ async fn a_source_that_never_answers_delays_nobody_who_has_a_token() {
     hangs.store(true, Ordering::SeqCst);
     for _ in 0..359 {
         advance(Duration::from_secs(10)).await;
-        assert_eq!(at_once(&credential).secret(), "planted-token");
+        assert_eq!(token_now(&credential).secret(), "planted-token");
         settle().await;
     }
     advance(Duration::from_secs(10)).await;
@@ -338,10 +342,10 @@ async fn a_source_that_never_answers_delays_nobody_who_has_a_token() {
 }
 
 #[tokio::test]
-async fn ten_thousand_keys_get_each_its_own_token() {
+async fn each_of_10_000_keys_gets_its_own_token() {
     let requests = Arc::new(AtomicUsize::new(0));
     let credential = builder()
-        .transport(Echo(requests.clone()))
+        .transport(ScopeTransport(requests.clone()))
         .assertion(async |_: AssertionRequest| Ok(Secret::from("planted-assertion")))
         .build()
         .unwrap();
@@ -364,28 +368,28 @@ fn builder() -> ClientAssertionCredentialBuilder {
         .client_id(CLIENT_ID)
 }
 
-/// A credential, and the endpoint that a test answers by hand.
-fn subject(clock: Arc<dyn Clock>) -> (Arc<ClientAssertionCredential>, Endpoint) {
-    let (transport, endpoint) = pair();
+/// Returns a credential and the endpoint of its requests.
+fn credential_with_endpoint(clock: TestClock) -> (Arc<ClientAssertionCredential>, FakeEndpoint) {
+    let (transport, endpoint) = fake_endpoint();
     let credential = builder()
         .transport(transport)
-        .clock(SharedClock(clock))
+        .clock(clock)
         .assertion(async |_: AssertionRequest| Ok(Secret::from("planted-assertion")))
         .build()
         .unwrap();
     (credential, endpoint)
 }
 
-async fn first_token(credential: &ClientAssertionCredential, endpoint: &mut Endpoint) {
+async fn first_token(credential: &ClientAssertionCredential, endpoint: &mut FakeEndpoint) {
     let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
-        let request: Exchange = endpoint.request().await;
+        let request: SentRequest = endpoint.request().await;
         request.grant("planted-token", 3600);
     });
     assert_eq!(token.unwrap().secret(), "planted-token");
 }
 
 #[track_caller]
-fn at_once(credential: &ClientAssertionCredential) -> entra_workload::AccessToken {
+fn token_now(credential: &ClientAssertionCredential) -> entra_workload::AccessToken {
     credential
         .token(&[VAULT])
         .now_or_never()
@@ -393,84 +397,12 @@ fn at_once(credential: &ClientAssertionCredential) -> entra_workload::AccessToke
         .unwrap()
 }
 
-/// Lets all tasks run until they wait.
-async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
-}
-
-fn multi_thread() -> Runtime {
-    Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap()
-}
-
-fn current_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().unwrap()
-}
-
+/// A transport that grants a token whose secret is the scope.
 #[derive(Debug)]
-struct SharedClock(Arc<dyn Clock>);
-
-impl Clock for SharedClock {
-    fn now(&self) -> Moment {
-        self.0.now()
-    }
-}
-
-/// Stands still; a test moves both its clocks, or only the one on the wall.
-#[derive(Debug)]
-struct HandClock {
-    start: Moment,
-    passed: AtomicI64,
-    wall_is_off_by: AtomicI64,
-}
-
-impl Default for HandClock {
-    fn default() -> Self {
-        Self {
-            start: SystemClock::new().now(),
-            passed: AtomicI64::new(0),
-            wall_is_off_by: AtomicI64::new(0),
-        }
-    }
-}
-
-impl HandClock {
-    fn advance(&self, by: Duration) {
-        self.passed
-            .fetch_add(i64::try_from(by.as_secs()).unwrap(), Ordering::SeqCst);
-    }
-
-    fn move_wall(&self, seconds: i64) {
-        self.wall_is_off_by.fetch_add(seconds, Ordering::SeqCst);
-    }
-}
-
-impl Clock for HandClock {
-    fn now(&self) -> Moment {
-        let passed = Duration::from_secs(self.passed.load(Ordering::SeqCst).unsigned_abs());
-        let now = self.start + passed;
-        let off_by = self.wall_is_off_by.load(Ordering::SeqCst);
-        let distance = Duration::from_secs(off_by.unsigned_abs());
-        let system_time = if off_by < 0 {
-            now.system_time - distance
-        } else {
-            now.system_time + distance
-        };
-        Moment { system_time, ..now }
-    }
-}
-
-/// Answers every request at once with a token that is the scope.
-#[derive(Debug)]
-struct Echo(Arc<AtomicUsize>);
+struct ScopeTransport(Arc<AtomicUsize>);
 
 #[async_trait]
-impl Transport for Echo {
+impl Transport for ScopeTransport {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         self.0.fetch_add(1, Ordering::SeqCst);
         let form = url::form_urlencoded::parse(request.body());
@@ -480,18 +412,20 @@ impl Transport for Echo {
     }
 }
 
-/// A server with a thread of its own, which no runtime takes with it; the test answers each request by hand.
+/// A server on a thread of its own, independent of all runtimes. The test responds to each request
+/// by hand.
 struct Server {
     url: String,
-    requests: mpsc::Receiver<Call>,
+    requests: mpsc::Receiver<ServerRequest>,
     seen: usize,
 }
 
-struct Call(TcpStream);
+/// A request in flight.
+struct ServerRequest(TcpStream);
 
 impl Server {
     fn start() -> Self {
-        support::watch_for_secrets();
+        watch_for_secrets();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (sender, requests) = mpsc::channel();
@@ -507,7 +441,7 @@ impl Server {
                         Ok(length) => request.extend_from_slice(&buffer[..length]),
                     }
                 }
-                if sender.send(Call(stream)).is_err() {
+                if sender.send(ServerRequest(stream)).is_err() {
                     break;
                 }
             }
@@ -529,26 +463,26 @@ impl Server {
         with(builder).build().unwrap()
     }
 
-    fn request(&mut self) -> Call {
+    fn request(&mut self) -> ServerRequest {
         self.seen += 1;
         self.requests
             .recv_timeout(Duration::from_secs(60))
-            .expect("no request came")
+            .expect("no request was sent")
     }
 
-    /// How many have come in all.
+    /// Returns the number of all requests so far.
     fn requests(&mut self) -> usize {
         self.seen += self.requests.try_iter().count();
         self.seen
     }
 }
 
-impl Call {
+impl ServerRequest {
     fn grant(mut self) {
         let body = r#"{"token_type":"Bearer","expires_in":3600,"access_token":"planted-token"}"#;
         let length = body.len();
-        // Whoever asked may be gone with its runtime.
-        let _gone = write!(
+        // The client may have been dropped with its runtime.
+        let _dropped = write!(
             self.0,
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
         );

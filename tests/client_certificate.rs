@@ -20,14 +20,16 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_workload::{
-    ClientCertificateCredential, ClientCertificateCredentialBuilder, Credential, EnvironmentCredential,
-    Error, ErrorKind, HttpTransport, TokenRequest,
+    ClientCertificateCredential, ClientCertificateCredentialBuilder, EnvironmentCredential, Error, ErrorKind,
+    HttpTransport, TokenRequest,
 };
 use entra_workload_emulator::{Emulator, Endpoint};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use serde_json::Value;
 
-use support::{CLIENT_ID, MovableClock, VAULT, is_safe, watch_for_secrets};
+use support::clock::TestClock;
+use support::identifiers::{CLIENT_ID, VAULT};
+use support::log::{assert_no_secret, watch_for_secrets};
 
 #[tokio::test]
 async fn every_form_of_a_certificate_gets_a_token() {
@@ -59,7 +61,7 @@ async fn every_form_of_a_certificate_gets_a_token() {
 }
 
 #[tokio::test]
-async fn a_certificate_given_in_memory_sends_its_chain_when_told_to() {
+async fn a_certificate_in_memory_sends_its_chain_if_enabled() {
     let emulator = emulator().await;
     let credential = builder(&emulator)
         .certificate(read(&fixture("chain.pem")))
@@ -74,7 +76,7 @@ async fn a_certificate_given_in_memory_sends_its_chain_when_told_to() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_registered_is_refused_with_the_way_out() {
+async fn an_unregistered_certificate_is_rejected_with_a_hint() {
     let emulator = emulator().await;
     emulator.entra().remove_certificates(CLIENT_ID);
     let credential = builder(&emulator)
@@ -90,7 +92,7 @@ async fn a_certificate_that_is_not_registered_is_refused_with_the_way_out() {
         error.to_string().contains("the certificate is not registered"),
         "{error}"
     );
-    is_safe(&error);
+    assert_no_secret(&error);
 }
 
 #[tokio::test]
@@ -111,7 +113,7 @@ async fn a_slow_clock_is_named_as_the_cause() {
         error.to_string().ends_with("check this machine's clock"),
         "{error}"
     );
-    is_safe(&error);
+    assert_no_secret(&error);
 
     let with_clock = builder(&emulator)
         .certificate_path(fixture("pkcs1.pem"))
@@ -120,7 +122,7 @@ async fn a_slow_clock_is_named_as_the_cause() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_of_no_use_is_said_before_anything_is_sent() {
+async fn an_unusable_file_is_reported_before_anything_is_sent() {
     let emulator = emulator().await;
     for (name, kind) in [
         ("ec.pem", ErrorKind::Configuration),
@@ -135,7 +137,7 @@ async fn a_file_that_is_of_no_use_is_said_before_anything_is_sent() {
         let error = credential.token(&[VAULT]).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error}");
         assert!(error.to_string().contains(name), "{error}");
-        is_safe(&error);
+        assert_no_secret(&error);
     }
     assert!(emulator.requests_to(Endpoint::Entra).is_empty());
 }
@@ -159,7 +161,7 @@ async fn a_renewed_certificate_needs_no_restart() {
 }
 
 #[tokio::test]
-async fn the_environment_says_secret_before_certificate() {
+async fn the_environment_prefers_a_secret_to_a_certificate() {
     let emulator = emulator().await;
     emulator.entra().set_client_secret(CLIENT_ID, "planted-secret");
     let certificate = fixture(if cfg!(feature = "pkcs12") {
@@ -196,7 +198,7 @@ async fn the_environment_says_secret_before_certificate() {
 }
 
 #[tokio::test]
-async fn the_environment_says_which_other_tenants_may_be_asked() {
+async fn the_environment_lists_additionally_allowed_tenants() {
     let emulator = emulator().await;
     emulator.entra().set_client_secret(CLIENT_ID, "planted-secret");
     let secret = ("AZURE_CLIENT_SECRET", "planted-secret");
@@ -218,13 +220,13 @@ async fn the_environment_says_which_other_tenants_may_be_asked() {
     assert_eq!(
         error.aadsts_codes(),
         [90_002],
-        "it was asked, and knows no such tenant: {error}"
+        "Entra was asked and has no such tenant: {error}"
     );
-    is_safe(&error);
+    assert_no_secret(&error);
 }
 
 #[tokio::test]
-async fn a_secret_that_is_wrong_or_expired_is_said() {
+async fn a_wrong_or_expired_secret_is_reported() {
     let emulator = emulator().await;
     emulator.entra().set_client_secret(CLIENT_ID, "planted-secret");
     let token = async |secret| {
@@ -237,11 +239,11 @@ async fn a_secret_that_is_wrong_or_expired_is_said() {
     let expired = token("planted-secret").await.unwrap_err();
     assert_eq!(expired.aadsts_codes(), [7_000_222], "{expired}");
     for error in [wrong, expired] {
-        is_safe(&error);
+        assert_no_secret(&error);
     }
 }
 
-/// An emulator that knows the application and the certificate of the fixtures.
+/// An emulator in which the certificate of the fixtures is registered.
 async fn emulator() -> Emulator {
     watch_for_secrets();
     let emulator = Emulator::start().await.unwrap();
@@ -281,8 +283,8 @@ fn transport(emulator: &Emulator) -> HttpTransport {
     HttpTransport::with_root_certificates(emulator.ca_certificate_pem().as_bytes()).unwrap()
 }
 
-fn late() -> MovableClock {
-    let clock = MovableClock::new();
+fn late() -> TestClock {
+    let clock = TestClock::stopped();
     clock.advance(Duration::from_secs(7200));
     clock
 }

@@ -12,7 +12,7 @@
     reason = "tests"
 )]
 
-mod sample;
+mod support;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,7 +21,7 @@ use std::path::Path;
 
 use entra_workload_emulator::{Emulator, Endpoint, Fault, ManagedIdentity, Pod};
 use futures::StreamExt;
-use sample::Sample;
+use support::sample::{Sample, example};
 use tempfile::TempDir;
 
 const TABLE: &str = include_str!("../docs/default-credential.md");
@@ -71,8 +71,8 @@ impl Place {
         let emulator = Emulator::start().await.unwrap();
         let pod = emulator.pod("shop", "orders").unwrap();
         let directory = TempDir::new().unwrap();
-        let sample = Sample::bare(
-            sample::example("default_credential"),
+        let sample = Sample::new(
+            example("default_credential"),
             emulator.ca_certificate_file(),
             directory.path(),
         )

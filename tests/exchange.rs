@@ -18,18 +18,20 @@ use entra_workload::{
     AssertionRequest, ClientAssertionCredential, Error, ErrorKind, Secret, TokenRequest,
     WorkloadIdentityCredential,
 };
-use support::{
-    CLIENT_ID, Endpoint, Pod, RuntimeClock, TENANT_ID, VAULT, is_safe, pair, service_account_token,
-};
+use support::clock::TestClock;
+use support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
+use support::log::assert_no_secret;
+use support::pod::{PodDirectory, service_account_token};
+use support::transport::{FakeEndpoint, fake_endpoint};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-fn credential(pod: &Pod) -> (Arc<WorkloadIdentityCredential>, Endpoint) {
-    let (transport, endpoint) = pair();
+fn credential(pod: &PodDirectory) -> (Arc<WorkloadIdentityCredential>, FakeEndpoint) {
+    let (transport, endpoint) = fake_endpoint();
     let credential = WorkloadIdentityCredential::builder()
         .environment(pod.environment())
         .transport(transport)
-        .clock(RuntimeClock::new())
+        .clock(TestClock::new())
         .build()
         .unwrap();
     (credential, endpoint)
@@ -47,7 +49,7 @@ fn call(credential: &Arc<WorkloadIdentityCredential>) -> JoinHandle<Result<Strin
 
 #[tokio::test(start_paused = true)]
 async fn token_request_is_the_form_of_the_client_credentials_flow() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     pod.project(format!(
         "\u{feff}{}\n",
         service_account_token("first", Duration::from_secs(3600))
@@ -100,8 +102,8 @@ async fn token_request_is_the_form_of_the_client_credentials_flow() {
 
 #[tokio::test(start_paused = true)]
 async fn tenant_claims_and_sorted_scopes_are_sent_in_the_token_request() {
-    let pod = Pod::new();
-    let (transport, mut endpoint) = pair();
+    let pod = PodDirectory::new();
+    let (transport, mut endpoint) = fake_endpoint();
     let credential = WorkloadIdentityCredential::builder()
         .environment(pod.environment())
         .additionally_allowed_tenants(["other.example.com"])
@@ -132,7 +134,7 @@ async fn tenant_claims_and_sorted_scopes_are_sent_in_the_token_request() {
     let error = credential.token_for(&elsewhere).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration);
     assert!(error.to_string().contains("evil.example.com"), "{error}");
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 /// Status, OAuth error, AADSTS code and whether it is retried, for every code in the documentation.
@@ -188,7 +190,7 @@ const REFUSALS: [(u16, &str, u32, bool); 46] = [
 #[tokio::test(start_paused = true)]
 async fn refusal_keeps_its_codes_and_is_retried_only_if_retryable() {
     for (status, oauth_error, code, is_retried) in REFUSALS {
-        let pod = Pod::new();
+        let pod = PodDirectory::new();
         let (credential, mut endpoint) = credential(&pod);
         let call = call(&credential);
         let attempts = if is_retried { 4 } else { 1 };
@@ -196,7 +198,7 @@ async fn refusal_keeps_its_codes_and_is_retried_only_if_retryable() {
             endpoint.request().await.refuse(status, oauth_error, code);
         }
         let error = call.await.unwrap().unwrap_err();
-        endpoint.is_idle().await;
+        endpoint.assert_no_request().await;
         assert_eq!(error.kind(), ErrorKind::Rejected, "{code}");
         assert_eq!(error.status().unwrap(), status, "{code}");
         assert_eq!(error.oauth_error(), Some(oauth_error), "{code}");
@@ -204,13 +206,26 @@ async fn refusal_keeps_its_codes_and_is_retried_only_if_retryable() {
         assert_eq!(error.correlation_id(), Some("correlation"));
         assert_eq!(error.trace_id(), Some("trace"));
         assert!(error.to_string().contains(&format!("AADSTS{code}")), "{error}");
-        is_safe(&error);
+        assert_no_secret(&error);
     }
 }
 
 #[tokio::test(start_paused = true)]
+async fn assertion_for_an_identity_binding_is_refused_without_a_retry() {
+    let pod = PodDirectory::new();
+    // {"alg":"RS256"} . {"aud":"api://AKSIdentityBinding"} . a signature
+    pod.project("eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhcGk6Ly9BS1NJZGVudGl0eUJpbmRpbmcifQ.c2lnbmF0dXJl");
+    let (credential, mut endpoint) = credential(&pod);
+    let call = call(&credential);
+    endpoint.request().await.refuse(401, "invalid_client", 700_212);
+    let error = call.await.unwrap().unwrap_err();
+    endpoint.assert_no_request().await;
+    assert!(error.to_string().contains("identity binding"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn token_is_returned_after_three_failed_attempts() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
     endpoint
@@ -233,7 +248,7 @@ async fn token_is_returned_after_three_failed_attempts() {
 
 #[tokio::test(start_paused = true)]
 async fn call_fails_within_20_s_if_the_endpoint_never_responds() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
     let start = Instant::now();
     let call = call(&credential);
@@ -251,13 +266,13 @@ async fn call_fails_within_20_s_if_the_endpoint_never_responds() {
 
 #[tokio::test(start_paused = true)]
 async fn timeout_option_limits_the_fetch() {
-    let pod = Pod::new();
-    let (transport, mut endpoint) = pair();
+    let pod = PodDirectory::new();
+    let (transport, mut endpoint) = fake_endpoint();
     let builder = WorkloadIdentityCredential::builder()
         .environment(pod.environment())
         .transport(transport);
     let credential = builder
-        .clock(RuntimeClock::new())
+        .clock(TestClock::new())
         .timeout(Duration::from_secs(3))
         .build()
         .unwrap();
@@ -270,7 +285,7 @@ async fn timeout_option_limits_the_fetch() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_delays_the_next_attempt() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
     let first = endpoint.request().await;
@@ -288,7 +303,7 @@ async fn retry_after_delays_the_next_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn retry_after_beyond_the_deadline_fails_at_once_and_delays_the_next_fetch() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
     let start = Instant::now();
     let caller = call(&credential);
@@ -302,7 +317,7 @@ async fn retry_after_beyond_the_deadline_fails_at_once_and_delays_the_next_fetch
         call(&credential).await.unwrap().unwrap_err().status().unwrap(),
         429
     );
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
     tokio::time::advance(Duration::from_secs(2)).await;
     let caller = call(&credential);
     endpoint.request().await.grant("planted-token", 3600);
@@ -311,7 +326,7 @@ async fn retry_after_beyond_the_deadline_fails_at_once_and_delays_the_next_fetch
 
 #[tokio::test(start_paused = true)]
 async fn expired_assertion_is_replaced_once_if_the_file_has_changed() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
     let caller = call(&credential);
     let first = endpoint.request().await;
@@ -326,12 +341,12 @@ async fn expired_assertion_is_replaced_once_if_the_file_has_changed() {
     second.refuse(401, "invalid_client", 700_024);
     let error = caller.await.unwrap().unwrap_err();
     assert_eq!(error.aadsts_codes(), [700_024]);
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn background_refresh_replaces_an_expired_assertion_without_a_pause() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
     let caller = call(&credential);
     endpoint.request().await.grant("planted-token", 3600);
@@ -347,12 +362,12 @@ async fn background_refresh_replaces_an_expired_assertion_without_a_pause() {
     assert_eq!(second.form["client_assertion"], rotated);
     assert_eq!(second.at, sent, "without a pause");
     second.reply(503, &[], "");
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn refusal_is_returned_if_the_file_disappears_after_the_request() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
     let request = endpoint.request().await;
@@ -363,17 +378,17 @@ async fn refusal_is_returned_if_the_file_disappears_after_the_request() {
 
 #[tokio::test(start_paused = true)]
 async fn expired_assertion_is_not_sent_again_if_the_file_is_unchanged() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
     endpoint.request().await.refuse(401, "invalid_client", 700_024);
     assert_eq!(call.await.unwrap().unwrap_err().aadsts_codes(), [700_024]);
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn expired_assertion_is_not_replaced_after_the_last_attempt() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
     for _ in 0..3 {
@@ -383,12 +398,12 @@ async fn expired_assertion_is_not_replaced_after_the_last_attempt() {
     pod.project(service_account_token("second", Duration::from_secs(3600)));
     last.refuse(401, "invalid_client", 700_024);
     assert_eq!(call.await.unwrap().unwrap_err().aadsts_codes(), [700_024]);
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_attempt_sends_the_current_content_of_the_file() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
     let first = endpoint.request().await;
@@ -403,7 +418,7 @@ async fn each_attempt_sends_the_current_content_of_the_file() {
 
 #[tokio::test(start_paused = true)]
 async fn next_call_reads_a_file_that_was_missing() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     std::fs::remove_file(pod.token_file()).unwrap();
     let (credential, mut endpoint) = credential(&pod);
     for _ in 0..3 {
@@ -414,7 +429,7 @@ async fn next_call_reads_a_file_that_was_missing() {
             "{error}"
         );
     }
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
     pod.project(service_account_token("first", Duration::from_secs(3600)));
     let caller = call(&credential);
     endpoint.request().await.grant("planted-token", 3600);
@@ -423,9 +438,9 @@ async fn next_call_reads_a_file_that_was_missing() {
 
 #[tokio::test(start_paused = true)]
 async fn call_fails_at_the_timeout_if_the_assertion_source_never_responds() {
-    let (transport, mut endpoint) = pair();
+    let (transport, mut endpoint) = fake_endpoint();
     let credential = ClientAssertionCredential::builder()
-        .environment(Pod::new().environment())
+        .environment(PodDirectory::new().environment())
         .assertion(|_: AssertionRequest| std::future::pending::<Result<Secret, Error>>())
         .transport(transport)
         .build()
@@ -434,14 +449,14 @@ async fn call_fails_at_the_timeout_if_the_assertion_source_never_responds() {
     let error = credential.token(&[VAULT]).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Assertion);
     assert_eq!(start.elapsed().as_secs(), 20);
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn assertion_callback_gets_the_client_id_and_the_token_endpoint() {
-    let (transport, mut endpoint) = pair();
+    let (transport, mut endpoint) = fake_endpoint();
     let credential = ClientAssertionCredential::builder()
-        .environment(Pod::new().environment())
+        .environment(PodDirectory::new().environment())
         .authority_host("https://login.microsoftonline.us/prefix/")
         .assertion(|request: AssertionRequest| async move {
             Ok(Secret::from(format!(
@@ -464,7 +479,7 @@ async fn assertion_callback_gets_the_client_id_and_the_token_endpoint() {
 
 #[tokio::test(start_paused = true)]
 async fn redirect_is_not_followed() {
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
     let call = call(&credential);
     endpoint
@@ -474,7 +489,7 @@ async fn redirect_is_not_followed() {
     let error = call.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Protocol);
     assert_eq!(error.status().unwrap(), 307);
-    endpoint.is_idle().await;
+    endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -489,7 +504,7 @@ async fn failed_fetch_without_a_token_is_logged_once_per_cooldown() {
         let text = std::fs::read_to_string(log.path()).unwrap();
         text.lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);
 
     let caller = call(&credential);
@@ -514,7 +529,7 @@ async fn failed_fetch_without_a_token_is_logged_once_per_cooldown() {
     assert_eq!(lines().len(), 2);
 
     // Failures on this machine start no cooldown; the first is logged.
-    let pod = Pod::new();
+    let pod = PodDirectory::new();
     std::fs::remove_file(pod.token_file()).unwrap();
     let (credential, _endpoint) = self::credential(&pod);
     for _ in 0..3 {

@@ -28,7 +28,10 @@ use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
-use support::{MovableClock, Pod, VAULT, is_safe, watch_for_secrets};
+use support::clock::TestClock;
+use support::identifiers::VAULT;
+use support::log::{assert_no_secret, watch_for_secrets};
+use support::pod::PodDirectory;
 
 #[tokio::test]
 async fn each_fault_has_its_error_kind_and_the_next_call_succeeds_once_it_is_gone() {
@@ -302,8 +305,8 @@ async fn certificate_for_another_host_or_an_expired_one_is_rejected() {
 /// A credential of a pod, and its clock.
 struct Subject {
     credential: Arc<WorkloadIdentityCredential>,
-    clock: MovableClock,
-    _pod: Pod,
+    clock: TestClock,
+    _pod: PodDirectory,
 }
 
 impl Subject {
@@ -312,7 +315,7 @@ impl Subject {
         configure: impl FnOnce(WorkloadIdentityCredentialBuilder) -> WorkloadIdentityCredentialBuilder,
     ) -> Self {
         watch_for_secrets();
-        let (pod, clock) = (Pod::new(), MovableClock::new());
+        let (pod, clock) = (PodDirectory::new(), TestClock::stopped());
         let builder = WorkloadIdentityCredential::builder()
             .environment(pod.environment())
             .authority_host(authority_host)
@@ -328,7 +331,7 @@ impl Subject {
     async fn error(&self) -> Error {
         let error = tokio::time::timeout(Duration::from_secs(60), self.credential.token(&[VAULT]));
         let error = error.await.expect("the call hangs").unwrap_err();
-        is_safe(&error);
+        assert_no_secret(&error);
         error
     }
 

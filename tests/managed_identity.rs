@@ -14,11 +14,13 @@ mod support;
 use std::error::Error as _;
 
 use entra_workload::{Environment, Error, ErrorKind, ManagedIdentityCredential, ManagedIdentityId};
-use support::{VAULT, is_safe};
+use support::identifiers::VAULT;
+use support::log::assert_no_secret;
+use support::transport::fake_endpoint;
 
 /// Returns the error of a machine whose metadata service responds with `status` and `body`.
 async fn error(id: Option<&str>, probe_first: bool, status: u16, body: &str) -> Error {
-    let (transport, mut endpoint) = support::pair();
+    let (transport, mut endpoint) = fake_endpoint();
     let mut builder = ManagedIdentityCredential::builder()
         .environment(Environment::default())
         .transport(transport);
@@ -40,7 +42,7 @@ async fn error(id: Option<&str>, probe_first: bool, status: u16, body: &str) -> 
     };
     let (result, ()) = tokio::join!(credential.token(&scopes), service);
     let error = result.unwrap_err();
-    is_safe(&error);
+    assert_no_secret(&error);
     error
 }
 

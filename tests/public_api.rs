@@ -1,5 +1,5 @@
-//! What users lean on without a word in the documentation: every public type can be shared between threads, kept for ever and
-//! shown, every trait can be a trait object, every future can be spawned, and an error is one word wide.
+//! Properties that users rely on: public types are `Debug + Send + Sync + 'static`, traits are dyn
+//! compatible, futures are `Send`, and an error is one word wide.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests")]
 
 use std::collections::BTreeSet;
@@ -8,8 +8,8 @@ use std::fmt::Debug;
 use entra_workload::{
     AccessToken, AssertionRequest, Attempt, ChainedTokenCredential, ChainedTokenCredentialBuilder,
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Clock, Credential, Environment, Error, ErrorKind, HttpTransport, Moment,
-    ProjectedTokenFile, Secret, SystemClock, TokenRequest, Transport, WorkloadIdentityCredential,
+    ClientSecretCredentialBuilder, Clock, Credential, Environment, Error, ErrorKind, HttpTransport, Identity,
+    Moment, ProjectedTokenFile, Secret, SystemClock, TokenRequest, Transport, WorkloadIdentityCredential,
     WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "default-credential")]
@@ -26,7 +26,7 @@ use entra_workload::{
 #[cfg(feature = "azure-core")]
 use entra_workload::{SdkCredential, SdkTransport};
 
-/// Compiles only if every one of the types is `Debug + Send + Sync + 'static`; gives their names.
+/// Compiles only if all types are `Debug + Send + Sync + 'static`; returns their names.
 macro_rules! types {
     ($($name:ident),* $(,)?) => {{
         fn check<T: Debug + Send + Sync + 'static>() {}
@@ -35,7 +35,7 @@ macro_rules! types {
     }};
 }
 
-/// Compiles only if every one of the traits makes an object that is `Send + Sync + 'static`; gives their names.
+/// Compiles only if the trait objects are `Send + Sync + 'static`; returns the names of the traits.
 macro_rules! traits {
     ($($name:ident),*) => {{
         fn check<T: Send + Sync + 'static + ?Sized>() {}
@@ -44,7 +44,7 @@ macro_rules! traits {
     }};
 }
 
-/// Compiles only if every one of the types is a credential, for the SDKs too.
+/// Compiles only if all types are credentials of this crate and of the SDKs.
 macro_rules! credentials {
     ($($name:ident),* $(,)?) => {{
         fn check<T: Credential>() {}
@@ -62,19 +62,20 @@ macro_rules! credentials {
     }};
 }
 
-/// Compiles only if the futures of every one of the credentials can be spawned.
+/// Compiles only if the futures of all credentials are `Send`.
 macro_rules! futures {
     ($($name:ident),* $(,)?) => {{
         fn check<T: Send>(_future: T) {}
         $(let _ = |credential: &$name| {
             check(credential.token(&["scope"]));
+            check(credential.check(&["scope"]));
             check(credential.token_for(&TokenRequest::new(&["scope"])));
         };)*
     }};
 }
 
 #[test]
-fn every_public_item_can_be_shared_kept_and_shown() {
+fn public_types_are_debug_send_sync_and_static() {
     let mut checked = BTreeSet::from(types![
         AccessToken,
         AssertionRequest,
@@ -89,6 +90,7 @@ fn every_public_item_can_be_shared_kept_and_shown() {
         Error,
         ErrorKind,
         HttpTransport,
+        Identity,
         Moment,
         ProjectedTokenFile,
         Secret,
@@ -122,14 +124,17 @@ fn every_public_item_can_be_shared_kept_and_shown() {
     ]);
     let public = public_names(include_str!("../src/lib.rs"));
     if cfg!(feature = "default-credential") {
-        assert_eq!(checked, public, "one is left out, or is no longer public");
+        assert_eq!(
+            checked, public,
+            "a public item is not checked, or a checked one is not public"
+        );
     } else {
-        assert!(checked.is_subset(&public), "one is no longer public");
+        assert!(checked.is_subset(&public), "a checked item is not public");
     }
 }
 
 #[test]
-fn every_credential_is_one_for_a_chain_and_for_the_sdks_and_can_be_spawned() {
+fn credentials_implement_the_traits_and_their_futures_are_send() {
     macro_rules! check {
         ($($names:tt)*) => {
             credentials![$($names)*];
@@ -151,20 +156,20 @@ fn every_credential_is_one_for_a_chain_and_for_the_sdks_and_can_be_spawned() {
         DefaultAzureCredential,
         ManagedIdentityCredential,
     ];
-    // It is asked by the SDK's trait alone.
+    // It implements only the SDK's trait.
     #[cfg(feature = "azure-core")]
     credentials![SdkCredential];
 }
 
 #[test]
-fn an_error_is_one_word_wide_and_can_be_given_to_many() {
+fn error_is_one_word_wide_and_clone() {
     fn check<T: std::error::Error + Clone + Send + Sync + 'static>() {}
 
     check::<Error>();
     assert_eq!(size_of::<Result<(), Error>>(), size_of::<usize>());
 }
 
-/// What a module makes public: the names of its `pub use` lines.
+/// Returns the names in the `pub use` items of a module.
 fn public_names(code: &str) -> BTreeSet<&str> {
     let uses = code.split("\npub use ").skip(1).flat_map(|rest| {
         let names = rest.split(';').next().unwrap().rsplit("::").next().unwrap();

@@ -9,7 +9,7 @@
 
 #[path = "../examples/support/account_url.rs"]
 mod account_url;
-mod sample;
+mod support;
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use entra_workload_emulator::{Emulator, Pod};
 use tempfile::TempDir;
 use tokio::fs;
 
-use self::sample::Sample;
+use support::sample::{Sample, example};
 
 /// An emulator, a pod in it, and a working directory.
 struct Cluster {
@@ -42,11 +42,11 @@ impl Cluster {
 
     fn sample(&self, name: &str) -> Sample {
         Sample::new(
-            name,
-            &self.pod,
+            example(name),
             self.emulator.ca_certificate_file(),
             self.directory.path(),
         )
+        .variables(self.pod.variables())
     }
 
     /// Returns the blob program with account and container in its environment.

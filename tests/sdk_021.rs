@@ -1,4 +1,4 @@
-//! The bridge to the older SDK, `azure_core` 0.21.
+//! Credentials as `TokenCredential`s of the older SDK, `azure_core` 0.21.
 #![cfg(feature = "azure-core-021")]
 #![allow(
     clippy::unwrap_used,
@@ -21,10 +21,14 @@ use entra_workload::{
     Credential, Environment, Error, ErrorKind, Secret, WorkloadIdentityCredential,
 };
 
-use support::{BLOB, CLIENT_ID, Endpoint, MovableClock, TENANT_ID, VAULT, is_safe, pair};
+use support::clock::TestClock;
+use support::identifiers::{BLOB, CLIENT_ID, TENANT_ID, VAULT};
+use support::log::assert_no_secret;
+use support::runtime::settle;
+use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_asks_for_every_request_makes_one_exchange() {
+async fn client_that_gets_a_token_for_each_request_causes_one_fetch() {
     let mut subject = Subject::new();
     let expires_on = subject.clock.now().system_time + Duration::from_secs(3600);
     assert_eq!(
@@ -32,29 +36,33 @@ async fn a_client_that_asks_for_every_request_makes_one_exchange() {
         ("planted-1".to_owned(), expires_on)
     );
     assert_eq!(subject.token(BLOB).await, ("planted-1".to_owned(), expires_on));
-    subject.endpoint.is_idle().await;
+    subject.endpoint.assert_no_request().await;
     assert_eq!(subject.first_token("planted-2", VAULT).await.0, "planted-2");
     assert_eq!(subject.token(BLOB).await.0, "planted-1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refreshed_token_reaches_a_client_with_its_next_request() {
+async fn next_request_of_a_client_gets_the_refreshed_token() {
     let mut subject = Subject::new();
     subject.first_token("planted-1", BLOB).await;
     subject.clock.advance(Duration::from_secs(50 * 60));
-    assert_eq!(subject.token(BLOB).await.0, "planted-1", "it waits for nobody");
+    assert_eq!(
+        subject.token(BLOB).await.0,
+        "planted-1",
+        "the call does not wait for the refresh"
+    );
     subject
         .endpoint
         .request()
         .await
-        .grant("planted-2", LIFE.as_secs());
-    subject.settle().await;
+        .grant("planted-2", LIFETIME.as_secs());
+    settle().await;
     assert_eq!(subject.token(BLOB).await.0, "planted-2");
-    subject.endpoint.is_idle().await;
+    subject.endpoint.assert_no_request().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cleared_cache_is_empty() {
+async fn clear_cache_drops_the_token() {
     let mut subject = Subject::new();
     subject.first_token("planted-1", BLOB).await;
     subject.credential.clear_cache().await.unwrap();
@@ -62,13 +70,13 @@ async fn a_cleared_cache_is_empty() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sdk_is_told_all_that_an_error_says() {
+async fn sdk_error_contains_the_error_of_the_crate() {
     let mut subject = Subject::new();
     let call = subject.call(BLOB);
     let request = subject.endpoint.request().await;
     request.refuse(400, "unauthorized_client", 700_016);
     let error = call.await.unwrap().unwrap_err();
-    is_safe(&error);
+    assert_no_secret(&error);
     assert_eq!(error.kind(), &SdkErrorKind::Credential);
     let ours = Error::find_in(&error).unwrap();
     assert_eq!(error.to_string(), ours.to_string());
@@ -79,14 +87,14 @@ async fn the_sdk_is_told_all_that_an_error_says() {
 }
 
 #[test]
-fn every_credential_is_one_of_the_older_sdk() {
-    fn is_one<T: TokenCredential + Credential>() {}
-    is_one::<ChainedTokenCredential>();
-    is_one::<ClientAssertionCredential>();
-    is_one::<ClientSecretCredential>();
-    is_one::<WorkloadIdentityCredential>();
+fn credentials_implement_the_token_credential_of_the_older_sdk() {
+    fn check<T: TokenCredential + Credential>() {}
+    check::<ChainedTokenCredential>();
+    check::<ClientAssertionCredential>();
+    check::<ClientSecretCredential>();
+    check::<WorkloadIdentityCredential>();
     #[cfg(feature = "azure-core")]
-    is_one::<entra_workload::SdkCredential>();
+    check::<entra_workload::SdkCredential>();
 }
 
 #[cfg(feature = "azure-core")]
@@ -99,20 +107,20 @@ async fn both_sdks_share_one_cache() {
     let new: Arc<dyn NewTokenCredential> = subject.credential.clone();
     let token = new.get_token(&[BLOB], None).await.unwrap();
     assert_eq!(token.token.secret(), "planted-1");
-    subject.endpoint.is_idle().await;
+    subject.endpoint.assert_no_request().await;
 }
 
-/// A credential, as the older SDK sees it but for its type.
+/// A credential and its endpoint.
 struct Subject {
     credential: Arc<ClientAssertionCredential>,
-    endpoint: Endpoint,
-    clock: MovableClock,
+    endpoint: FakeEndpoint,
+    clock: TestClock,
 }
 
 impl Subject {
     fn new() -> Self {
-        let (transport, endpoint) = pair();
-        let clock = MovableClock::new();
+        let (transport, endpoint) = fake_endpoint();
+        let clock = TestClock::stopped();
         let credential = ClientAssertionCredential::builder()
             .environment(Environment::default())
             .tenant_id(TENANT_ID)
@@ -140,26 +148,19 @@ impl Subject {
         })
     }
 
-    /// The token, and when the SDK is told that it expires.
+    /// Returns the token and the expiry that the SDK sees.
     async fn token(&self, scope: &'static str) -> (String, SystemTime) {
         self.call(scope).await.unwrap().unwrap()
     }
 
-    /// The same, with the exchange that it needs.
+    /// The same with a token request.
     async fn first_token(&mut self, secret: &str, scope: &'static str) -> (String, SystemTime) {
         let call = self.call(scope);
         let request = self.endpoint.request().await;
         assert_eq!(request.form["scope"], scope);
-        request.grant(secret, LIFE.as_secs());
+        request.grant(secret, LIFETIME.as_secs());
         call.await.unwrap().unwrap()
-    }
-
-    /// Lets all tasks come to rest.
-    async fn settle(&self) {
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
     }
 }
 
-const LIFE: Duration = Duration::from_secs(3600);
+const LIFETIME: Duration = Duration::from_secs(3600);

@@ -19,7 +19,9 @@ use entra_workload::{
     ClientSecretCredential, Environment, Error, ErrorKind, SdkCredential, WorkloadIdentityCredential,
 };
 
-use support::{CLIENT_ID, TENANT_ID, VAULT, is_safe, pair};
+use support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
+use support::log::assert_no_secret;
+use support::transport::fake_endpoint;
 
 #[test]
 fn question_mark_converts_an_error_to_that_of_azure_core() {
@@ -52,7 +54,7 @@ async fn find_in_returns_the_error_behind_that_of_an_sdk_client() {
 #[tokio::test]
 async fn sources_of_an_sdk_client_error_contain_message_and_ids_once() {
     let error = sdk_client_error().await;
-    is_safe(&error);
+    assert_no_secret(&error);
     let texts: Vec<_> = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source())
         .map(ToString::to_string)
         .collect();
@@ -82,7 +84,7 @@ async fn error_keeps_its_kind_through_a_wrapped_sdk_credential() {
 
 /// Returns the error of a Blob client whose credential has an expired client secret.
 async fn sdk_client_error() -> azure_core::Error {
-    let (transport, mut endpoint) = pair();
+    let (transport, mut endpoint) = fake_endpoint();
     let credential = ClientSecretCredential::builder()
         .environment(Environment::default())
         .tenant_id(TENANT_ID)
@@ -100,7 +102,7 @@ async fn sdk_client_error() -> azure_core::Error {
 
 #[tokio::test]
 async fn client_secret_accepts_the_secret_of_azure_core() {
-    let (transport, mut endpoint) = pair();
+    let (transport, mut endpoint) = fake_endpoint();
     let credential = ClientSecretCredential::builder()
         .environment(Environment::default())
         .tenant_id(TENANT_ID)

@@ -1,4 +1,5 @@
-//! The bridge to the official SDK: when its clients are told to come back for the next token, and what its HTTP client carries.
+//! Credentials and transport for the official SDK: the expiry that its clients see, and the
+//! requests that its HTTP client sends.
 #![cfg(feature = "azure-core")]
 #![allow(
     clippy::unwrap_used,
@@ -29,27 +30,31 @@ use entra_workload::{
 use futures::{StreamExt as _, stream};
 use http::{Request, Response};
 
-use support::sdk::SdkClient;
-use support::{CLIENT_ID, MovableClock, TENANT_ID, VAULT, is_safe, pair};
+use support::clock::TestClock;
+use support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
+use support::log::assert_no_secret;
+use support::runtime::settle;
+use support::sdk::FakeSdkClient;
+use support::transport::fake_endpoint;
 
 #[tokio::test]
-async fn a_client_comes_back_when_a_refresh_is_due_and_waits_for_nobody() {
+async fn client_that_trusts_the_reported_expiry_starts_each_refresh_on_time() {
     for (expires_in, refresh_in) in [(3600, None), (86_400, Some(43_200)), (700, Some(10))] {
         let subject = Subject::new();
-        subject.client.will_grant("planted-1", expires_in, refresh_in);
+        subject.client.queue_grant("planted-1", expires_in, refresh_in);
         let (_, reported) = subject.token().await;
         assert!(
             reported < subject.now() + seconds(expires_in),
-            "not the true expiry"
+            "the true expiry is reported"
         );
 
         let due = reported - WINDOW;
         subject.move_to(due - Duration::from_nanos(1));
         assert_eq!(subject.token().await, ("planted-1".to_owned(), reported));
-        assert_eq!(subject.requests().await, 1, "{expires_in}: none is due yet");
+        assert_eq!(subject.requests().await, 1, "{expires_in}: no refresh is due yet");
 
         subject.move_to(due);
-        subject.client.will_grant("planted-2", expires_in, refresh_in);
+        subject.client.queue_grant("planted-2", expires_in, refresh_in);
         assert_eq!(subject.token().await.0, "planted-1", "{expires_in}");
         assert_eq!(subject.requests().await, 2, "{expires_in}");
         assert_eq!(subject.token().await.0, "planted-2", "{expires_in}");
@@ -57,24 +62,24 @@ async fn a_client_comes_back_when_a_refresh_is_due_and_waits_for_nobody() {
 }
 
 #[tokio::test]
-async fn no_expiry_is_reported_that_is_later_than_the_true_one() {
-    // A third of it is less than the SDK's five minutes before its end, whatever the random part.
+async fn reported_expiry_is_not_later_than_the_true_one() {
+    // Whatever the jitter, the refresh of these is due in the SDK's last five minutes.
     for expires_in in [60, 300, 440] {
         let subject = Subject::new();
-        subject.client.will_grant("planted-1", expires_in, None);
+        subject.client.queue_grant("planted-1", expires_in, None);
         let (_, reported) = subject.token().await;
         assert_eq!(reported, subject.now() + seconds(expires_in));
     }
 }
 
 #[tokio::test]
-async fn no_expiry_is_reported_that_has_passed() {
+async fn reported_expiry_is_in_the_future_if_the_refresh_is_overdue() {
     let subject = Subject::new();
-    subject.client.will_grant("planted-1", 3600, None);
+    subject.client.queue_grant("planted-1", 3600, None);
     subject.token().await;
-    // Nobody has asked since the refresh was due, between 24 and 30 minutes after the start.
+    // No call was made since the refresh was due, 20 to 30 minutes after the start.
     subject.move_to(subject.now() + seconds(50 * 60));
-    subject.client.will_grant("planted-2", 3600, None);
+    subject.client.queue_grant("planted-2", 3600, None);
     let (secret, reported) = subject.token().await;
     assert_eq!(
         (secret.as_str(), reported),
@@ -84,30 +89,30 @@ async fn no_expiry_is_reported_that_has_passed() {
 }
 
 #[tokio::test]
-async fn after_a_failed_refresh_a_client_comes_back_for_the_next_one() {
+async fn reported_expiry_allows_the_next_refresh_after_a_failed_one() {
     let subject = Subject::new();
-    subject.client.will_grant("planted-1", 3600, None);
+    subject.client.queue_grant("planted-1", 3600, None);
     let (_, reported) = subject.token().await;
     subject.move_to(reported - WINDOW);
-    subject.client.will_reply(400, r#"{"error":"invalid_request"}"#);
+    subject.client.queue_reply(400, r#"{"error":"invalid_request"}"#);
     subject.token().await;
     assert_eq!(subject.requests().await, 2);
 
     let (_, reported) = subject.token().await;
     assert_eq!(reported, subject.now() + RETRY + WINDOW);
     subject.move_to(reported - WINDOW);
-    subject.client.will_grant("planted-2", 3600, None);
+    subject.client.queue_grant("planted-2", 3600, None);
     subject.token().await;
     assert_eq!(subject.requests().await, 3);
 }
 
 #[tokio::test]
-async fn the_sdk_is_told_all_that_an_error_says() {
+async fn sdk_error_contains_the_error_of_the_crate() {
     let subject = Subject::new();
     let body = r#"{"error":"unauthorized_client","error_codes":[700016],"trace_id":"trace"}"#;
-    subject.client.will_reply(400, body);
+    subject.client.queue_reply(400, body);
     let error = subject.credential.get_token(&[VAULT], None).await.unwrap_err();
-    is_safe(&error);
+    assert_no_secret(&error);
     assert!(matches!(error.kind(), SdkErrorKind::Credential), "{error:?}");
     let ours = Error::find_in(&error).unwrap();
     assert_eq!(error.to_string(), ours.to_string());
@@ -122,13 +127,13 @@ async fn the_sdk_is_told_all_that_an_error_says() {
 }
 
 #[tokio::test]
-async fn the_sdks_client_carries_the_token_request_as_it_is() {
+async fn sdk_transport_sends_the_token_request_unchanged() {
     let subject = Subject::new();
-    subject.client.will_grant("planted-1", 3600, None);
+    subject.client.queue_grant("planted-1", 3600, None);
     subject.token().await;
     let through_the_sdk = subject.client.requests().remove(0);
 
-    let (transport, mut endpoint) = pair();
+    let (transport, mut endpoint) = fake_endpoint();
     let credential = credential(transport, &subject.clock);
     let call = tokio::spawn(async move { credential.token(&[VAULT]).await });
     let request = endpoint.request().await;
@@ -160,25 +165,25 @@ async fn the_sdks_client_carries_the_token_request_as_it_is() {
 }
 
 #[tokio::test]
-async fn the_sdks_client_brings_the_answer_back_as_it_is() {
+async fn sdk_transport_returns_the_response_unchanged() {
     let mut headers = Headers::new();
     headers.insert("retry-after", "7");
     headers.insert("x-ms-request-id", "trace");
     let chunks = [b"one, ", &b""[..], b"two"].map(|chunk| Ok(Bytes::from_static(chunk)));
-    let answer = AsyncRawResponse::new(429.into(), headers, Box::pin(stream::iter(chunks)));
-    let answer = send(Ok(answer)).await.unwrap();
-    assert_eq!(answer.status(), 429);
-    assert_eq!(answer.body(), "one, two");
-    assert_eq!(answer.headers().len(), 2);
-    assert_eq!(answer.headers()["retry-after"], "7");
-    assert_eq!(answer.headers()["x-ms-request-id"], "trace");
+    let response = AsyncRawResponse::new(429.into(), headers, Box::pin(stream::iter(chunks)));
+    let response = send(Ok(response)).await.unwrap();
+    assert_eq!(response.status(), 429);
+    assert_eq!(response.body(), "one, two");
+    assert_eq!(response.headers().len(), 2);
+    assert_eq!(response.headers()["retry-after"], "7");
+    assert_eq!(response.headers()["x-ms-request-id"], "trace");
 }
 
 #[tokio::test]
-async fn a_longer_answer_than_256_kib_is_not_read_to_its_end() {
-    let answer = |body| AsyncRawResponse::new(503.into(), Headers::new(), body);
+async fn response_longer_than_256_kib_is_not_read_to_its_end() {
+    let response = |body| AsyncRawResponse::new(503.into(), Headers::new(), body);
     let kib = |count| stream::repeat_with(|| Ok(Bytes::from_static(&[b'x'; 1024]))).take(count);
-    let longest = send(Ok(answer(Box::pin(kib(256))))).await.unwrap();
+    let longest = send(Ok(response(Box::pin(kib(256))))).await.unwrap();
     assert_eq!(longest.body().len(), 256 * 1024);
 
     let longer = kib(256).chain(stream::iter([Ok(Bytes::from_static(b"x"))]));
@@ -188,7 +193,7 @@ async fn a_longer_answer_than_256_kib_is_not_read_to_its_end() {
     ))]);
     let not_read = kib(257).chain(broken);
     for body in [Box::pin(longer) as PinnedStream, Box::pin(not_read)] {
-        let error = send(Ok(answer(body))).await.unwrap_err();
+        let error = send(Ok(response(body))).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol, "{error:?}");
         assert_eq!(error.status().unwrap(), 503);
         assert!(error.is_transient());
@@ -196,12 +201,12 @@ async fn a_longer_answer_than_256_kib_is_not_read_to_its_end() {
 }
 
 #[tokio::test]
-async fn no_whole_answer_is_a_failure_of_the_transport() {
+async fn incomplete_response_is_a_transport_error() {
     let broken = || azure_core::Error::with_message(SdkErrorKind::Io, "cable cut");
     let half = stream::iter([Ok(Bytes::from_static(b"planted")), Err(broken())]);
     let half = AsyncRawResponse::new(200.into(), Headers::new(), Box::pin(half));
-    for answer in [Err(broken()), Ok(half)] {
-        let error = send(answer).await.unwrap_err();
+    for response in [Err(broken()), Ok(half)] {
+        let error = send(response).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.status()),
             (ErrorKind::Transport, None),
@@ -210,12 +215,12 @@ async fn no_whole_answer_is_a_failure_of_the_transport() {
         assert!(error.is_transient());
         assert_eq!(error.source().unwrap().to_string(), "cable cut");
         assert!(error.to_string().contains("login.example.com"), "{error}");
-        is_safe(&error);
+        assert_no_secret(&error);
     }
 }
 
 #[tokio::test]
-async fn an_answer_that_is_no_http_is_refused() {
+async fn response_that_is_invalid_http_is_a_protocol_error() {
     let mut headers = Headers::new();
     headers.insert("x", "a\nb");
     for (status, headers) in [(200, headers), (1000, Headers::new()), (99, Headers::new())] {
@@ -227,30 +232,30 @@ async fn an_answer_that_is_no_http_is_refused() {
         .await;
         let error = error.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Protocol, "{status}: {error:?}");
-        is_safe(&error);
+        assert_no_secret(&error);
     }
 }
 
-/// What the transport makes of an answer.
-async fn send(answer: azure_core::Result<AsyncRawResponse>) -> Result<Response<Bytes>, Error> {
-    let client = SdkClient::new();
-    client.will(answer);
+/// Returns what the transport makes of a response.
+async fn send(response: azure_core::Result<AsyncRawResponse>) -> Result<Response<Bytes>, Error> {
+    let client = FakeSdkClient::new();
+    client.queue(response);
     let request = Request::post("https://login.example.com/token")
         .body(Bytes::new())
         .unwrap();
     SdkTransport::new(client).send(request).await
 }
 
-/// A credential as the SDK sees it, whose token requests the SDK's client carries.
+/// A credential whose token requests go through the SDK's HTTP client.
 struct Subject {
     credential: Arc<ClientAssertionCredential>,
-    client: Arc<SdkClient>,
-    clock: MovableClock,
+    client: Arc<FakeSdkClient>,
+    clock: TestClock,
 }
 
 impl Subject {
     fn new() -> Self {
-        let (client, clock) = (SdkClient::new(), MovableClock::new());
+        let (client, clock) = (FakeSdkClient::new(), TestClock::stopped());
         Self {
             credential: credential(SdkTransport::new(client.clone()), &clock),
             client,
@@ -266,23 +271,22 @@ impl Subject {
         self.clock.advance(time.duration_since(self.now()).unwrap());
     }
 
-    /// The token, and when the SDK is told that it expires.
+    /// Returns the token and the expiry that the SDK sees.
     async fn token(&self) -> (String, SystemTime) {
         let token = self.credential.get_token(&[VAULT], None).await.unwrap();
         (token.token.secret().to_owned(), token.expires_on.into())
     }
 
-    /// How many requests there are once all tasks have come to rest.
+    /// Returns the number of requests once all tasks wait.
     async fn requests(&self) -> usize {
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
         self.client.requests().len()
     }
 }
 
-/// Its assertions come from memory: a file is read in a thread of its own, which comes to rest nobody knows when.
-fn credential(transport: impl Transport, clock: &MovableClock) -> Arc<ClientAssertionCredential> {
+/// The assertion is in memory: a file would be read on another thread, for which `settle` does not
+/// wait.
+fn credential(transport: impl Transport, clock: &TestClock) -> Arc<ClientAssertionCredential> {
     ClientAssertionCredential::builder()
         .environment(Environment::default())
         .tenant_id(TENANT_ID)
@@ -298,8 +302,8 @@ fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// How long before the reported expiry an SDK client asks again.
+/// How long before the reported expiry an SDK client gets a new token.
 const WINDOW: Duration = Duration::from_secs(300);
 
-/// How long after one refresh began the next may begin.
+/// The shortest time between the starts of two refreshes.
 const RETRY: Duration = Duration::from_secs(30);

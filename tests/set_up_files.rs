@@ -12,7 +12,7 @@
 )]
 
 #[cfg(feature = "azure-core")]
-mod sample;
+mod support;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -303,7 +303,7 @@ fn samples_accept_the_arguments_and_variables_of_the_manifests() {
             .as_str()
             .unwrap()
             .to_owned();
-        let real = sample::example(&program);
+        let real = support::sample::example(&program);
         let wrapper = format!(
             "#!/bin/sh\necho \"$*\" >> calls\n'{}' \"$@\"\n[ $? -eq 1 ]\n",
             real.display()

@@ -1,5 +1,5 @@
-//! Everything that can be wrong with the file of the service-account token: nothing is sent, the error names the path and
-//! never the content, and the next call works as soon as the file is good.
+//! Invalid token files: no request is sent, the error names the path but not the content, and the
+//! next call after a repair succeeds.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,10 +22,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_workload::{AccessToken, Credential, Error, ErrorKind, WorkloadIdentityCredential};
 
-use support::{Endpoint, MovableClock, VAULT, environment, is_safe, pair, service_account_token};
+use support::clock::TestClock;
+use support::identifiers::VAULT;
+use support::log::assert_no_secret;
+use support::pod::{environment, service_account_token};
+use support::transport::{FakeEndpoint, fake_endpoint};
 
 #[tokio::test]
-async fn content_that_is_no_token_is_refused() {
+async fn content_that_is_not_a_usable_token_is_an_error() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let in_an_hour = (now + HOUR).as_secs();
     let jwt = |claims: String| {
@@ -41,11 +45,11 @@ async fn content_that_is_no_token_is_refused() {
         ("UTF-16", b"\xff\xfee\0y\0J\0".into(), "is not UTF-8"),
         ("1 MB", b"planted!".repeat(125_000), "is longer than 64 KiB"),
         (
-            "a padded token",
+            "a token with padding",
             format!("{whole}{}", " ".repeat(65_536)).into(),
             "is longer than 64 KiB",
         ),
-        ("a text", b"planted".into(), "does not hold a JWT"),
+        ("plain text", b"planted".into(), "does not hold a JWT"),
         (
             "two lines",
             format!("{whole}\n{whole}").into(),
@@ -73,20 +77,20 @@ async fn content_that_is_no_token_is_refused() {
         ),
     ];
     for (name, content, why) in rows {
-        is_refused_until_mended(name, |path| fs::write(path, content).unwrap(), why).await;
+        assert_error_until_repaired(name, |path| fs::write(path, content).unwrap(), why).await;
     }
 }
 
 #[tokio::test]
-async fn a_path_without_a_file_is_refused() {
-    is_refused_until_mended("missing", |_| {}, "does not exist").await;
+async fn missing_file_is_an_error() {
+    assert_error_until_repaired("missing", |_| {}, "does not exist").await;
     let without_volume = |path: &Path| fs::remove_dir(path.parent().unwrap()).unwrap();
-    is_refused_until_mended("volume missing", without_volume, "does not exist").await;
+    assert_error_until_repaired("missing volume", without_volume, "does not exist").await;
 }
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_path_without_a_readable_file_is_refused() {
+async fn unreadable_file_is_an_error() {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     let rows: [(_, fn(&Path), _); 7] = [
@@ -96,8 +100,8 @@ async fn a_path_without_a_readable_file_is_refused() {
             "is a directory",
         ),
         (
-            "volume a file",
-            put_a_file_in_place_of_the_volume,
+            "the volume is a file",
+            replace_volume_with_a_file,
             "cannot be read",
         ),
         (
@@ -129,21 +133,21 @@ async fn a_path_without_a_readable_file_is_refused() {
                 fs::write(path, "planted").unwrap();
                 fs::set_permissions(path, fs::Permissions::from_mode(0o000)).unwrap();
                 if fs::File::open(path).is_ok() {
-                    // Modes mean nothing to root, but this does.
+                    // File modes do not apply to root.
                     fs::remove_file(path).unwrap();
-                    put_a_file_in_place_of_the_volume(path);
+                    replace_volume_with_a_file(path);
                 }
             },
             "be read",
         ),
     ];
     for (name, spoil, why) in rows {
-        is_refused_until_mended(name, spoil, why).await;
+        assert_error_until_repaired(name, spoil, why).await;
     }
 }
 
 #[tokio::test]
-async fn what_surrounds_the_token_is_not_sent() {
+async fn whitespace_and_byte_order_mark_are_not_sent() {
     let token = service_account_token("first", HOUR);
     for content in [
         token.clone(),
@@ -154,19 +158,19 @@ async fn what_surrounds_the_token_is_not_sent() {
     ] {
         let mut subject = Subject::new();
         subject.project(&content);
-        assert_eq!(subject.sent().await, token, "{content:?}");
+        assert_eq!(subject.sent_assertion().await, token, "{content:?}");
     }
 }
 
 #[tokio::test]
-async fn the_last_token_serves_while_the_file_is_gone_and_not_beyond_its_own_expiry() {
+async fn last_token_is_sent_while_the_file_is_missing_until_it_expires() {
     let mut subject = Subject::new();
     let first = service_account_token("first", HOUR);
     subject.project(&first);
-    assert_eq!(subject.sent().await, first);
+    assert_eq!(subject.sent_assertion().await, first);
     fs::remove_file(&subject.path).unwrap();
     subject.clock.advance(HOUR / 2);
-    assert_eq!(subject.sent().await, first);
+    assert_eq!(subject.sent_assertion().await, first);
 
     subject.clock.advance(HOUR);
     let outcome = subject.credential.token(&[VAULT]).await;
@@ -175,14 +179,14 @@ async fn the_last_token_serves_while_the_file_is_gone_and_not_beyond_its_own_exp
 
     let next = service_account_token("next", HOUR * 2);
     subject.project(&next);
-    assert_eq!(subject.sent().await, next);
+    assert_eq!(subject.sent_assertion().await, next);
 }
 
 #[tokio::test]
-async fn a_token_that_has_expired_in_its_file_is_not_sent() {
+async fn token_that_expired_in_the_file_is_not_sent() {
     let mut subject = Subject::new();
     subject.project(&service_account_token("first", HOUR));
-    subject.sent().await;
+    subject.sent_assertion().await;
     subject.clock.advance(HOUR * 2);
     let outcome = subject.credential.token(&[VAULT]).await;
     let error = subject.error(outcome).await;
@@ -190,79 +194,79 @@ async fn a_token_that_has_expired_in_its_file_is_not_sent() {
 
     let next = service_account_token("next", HOUR * 3);
     subject.project(&next);
-    assert_eq!(subject.sent().await, next);
+    assert_eq!(subject.sent_assertion().await, next);
 }
 
 #[tokio::test]
-async fn a_token_that_is_swapped_while_it_is_read_is_sent_whole() {
-    // Of very different lengths, so that a mixture of two would not go unnoticed.
+async fn token_replaced_while_it_is_read_is_sent_whole() {
+    // Of very different lengths, so that a mixture of two would be noticed.
     let tokens: BTreeSet<String> = (0..8)
         .map(|n| service_account_token(&"x".repeat(1 + n * 5_000), HOUR))
         .collect();
     let mut subject = Subject::new();
     subject.project(tokens.first().unwrap());
-    let is_over = Arc::new(AtomicBool::new(false));
+    let is_done = Arc::new(AtomicBool::new(false));
     let kubelet = std::thread::spawn({
-        let (path, tokens, is_over) = (subject.path.clone(), tokens.clone(), is_over.clone());
+        let (path, tokens, is_done) = (subject.path.clone(), tokens.clone(), is_done.clone());
         move || {
             for token in tokens
                 .iter()
                 .cycle()
-                .take_while(|_| !is_over.load(Ordering::SeqCst))
+                .take_while(|_| !is_done.load(Ordering::SeqCst))
             {
                 project(&path, token);
             }
         }
     });
     let mut sent = BTreeSet::new();
-    let mut exchanges = 0;
-    // More than 200 only if the other thread has not had its turn by then.
-    while exchanges < 200 || sent.len() < 2 {
-        sent.insert(subject.sent().await);
-        exchanges += 1;
+    let mut requests = 0;
+    // More than 200 only if the other thread has not run by then.
+    while requests < 200 || sent.len() < 2 {
+        sent.insert(subject.sent_assertion().await);
+        requests += 1;
     }
-    is_over.store(true, Ordering::SeqCst);
+    is_done.store(true, Ordering::SeqCst);
     kubelet.join().unwrap();
     assert!(sent.is_subset(&tokens), "a mixture was sent");
 }
 
 #[track_caller]
-fn put_a_file_in_place_of_the_volume(path: &Path) {
+fn replace_volume_with_a_file(path: &Path) {
     fs::remove_dir(path.parent().unwrap()).unwrap();
     fs::write(path.parent().unwrap(), "planted").unwrap();
 }
 
-/// * `spoil`: does to the file, which does not exist yet, what a row is about.
-/// * `why`: what the error says about it.
-async fn is_refused_until_mended(name: &str, spoil: impl FnOnce(&Path), why: &str) {
+/// * `spoil`: creates the invalid file.
+/// * `why`: a part of the error message.
+async fn assert_error_until_repaired(name: &str, spoil: impl FnOnce(&Path), why: &str) {
     let mut subject = Subject::new();
     spoil(&subject.path);
     let outcome = subject.credential.token(&[VAULT]).await;
-    // Lets a reader go who waits on a FIFO: a test that fails should not hang.
+    // Releases a reader that waits on a FIFO, so that a failed test does not hang.
     drop(fs::File::options().read(true).write(true).open(&subject.path));
     let error = subject.error(outcome).await;
     assert!(error.to_string().contains(why), "{name}: {error}");
 
-    subject.clear_the_volume();
-    let token = service_account_token("mended", HOUR);
+    subject.clear_volume();
+    let token = service_account_token("repaired", HOUR);
     subject.project(&token);
-    assert_eq!(subject.sent().await, token, "{name}");
+    assert_eq!(subject.sent_assertion().await, token, "{name}");
 }
 
-/// A credential whose token is to be in a volume that is empty at first.
+/// A credential with an empty token volume.
 struct Subject {
     folder: tempfile::TempDir,
     path: PathBuf,
     credential: Arc<WorkloadIdentityCredential>,
-    clock: MovableClock,
-    endpoint: Endpoint,
+    clock: TestClock,
+    endpoint: FakeEndpoint,
 }
 
 impl Subject {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("volume").join("azure-identity-token");
-        let ((transport, endpoint), clock) = (pair(), MovableClock::new());
+        let ((transport, endpoint), clock) = (fake_endpoint(), TestClock::stopped());
         let credential = WorkloadIdentityCredential::builder()
             .environment(environment(&path))
             .transport(transport)
@@ -283,23 +287,23 @@ impl Subject {
         project(&self.path, content);
     }
 
-    fn clear_the_volume(&self) {
+    fn clear_volume(&self) {
         let volume = self.folder.path().join("volume");
         match fs::metadata(&volume) {
-            Ok(it) if it.is_dir() => fs::remove_dir_all(&volume).unwrap(),
+            Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(&volume).unwrap(),
             Ok(_) => fs::remove_file(&volume).unwrap(),
             Err(_) => {}
         }
         fs::create_dir(volume).unwrap();
     }
 
-    /// The assertion that the next exchange sends; its token is forgotten, so that one more follows.
-    async fn sent(&mut self) -> String {
+    /// Returns the assertion of the next token request, and clears the cache afterwards.
+    async fn sent_assertion(&mut self) -> String {
         let credential = self.credential.clone();
         let mut call = tokio::spawn(async move { credential.token(&[VAULT]).await });
         let request = tokio::select! {
             request = self.endpoint.request() => request,
-            outcome = &mut call => panic!("nothing was sent: {outcome:?}"),
+            outcome = &mut call => panic!("no request was sent: {outcome:?}"),
         };
         let assertion = request.form["client_assertion"].clone();
         request.grant("planted-token", 3600);
@@ -308,19 +312,19 @@ impl Subject {
         assertion
     }
 
-    /// The error of a call for which nothing was sent.
+    /// Returns the error of a call that sent no request.
     async fn error(&mut self, outcome: Result<AccessToken, Error>) -> Error {
         let error = outcome.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Assertion, "{error:?}");
         assert!(error.to_string().contains(self.path.to_str().unwrap()), "{error}");
         assert!(!error.is_transient(), "{error:?}");
-        is_safe(&error);
-        self.endpoint.is_idle().await;
+        assert_no_secret(&error);
+        self.endpoint.assert_no_request().await;
         error
     }
 }
 
-/// Puts a file in place by a rename, as the kubelet does.
+/// Replaces the token file atomically, as the kubelet does.
 fn project(path: &Path, content: &str) {
     let next = path.with_extension("next");
     fs::write(&next, content).unwrap();

@@ -47,18 +47,13 @@ impl AppService {
             .trim_end_matches('/')
             .eq_ignore_ascii_case(Self::PATH)
         {
-            return Err((StatusCode::NOT_FOUND, "Not found.".to_owned()));
+            return Err((StatusCode::NOT_FOUND, NOT_FOUND.to_owned()));
         }
-        if request
-            .headers()
-            .get(IDENTITY_HEADER)
-            .is_none_or(|value| value != self.header.as_str())
-        {
-            let text = "The header X-IDENTITY-HEADER is missing or wrong.";
-            return Err((StatusCode::UNAUTHORIZED, text.to_owned()));
+        if !self.is_authenticated(request) {
+            return Err((StatusCode::UNAUTHORIZED, NO_HEADER.to_owned()));
         }
         if request.method() != Method::GET {
-            return Err((StatusCode::METHOD_NOT_ALLOWED, "Only GET is allowed.".to_owned()));
+            return Err((StatusCode::METHOD_NOT_ALLOWED, NOT_ALLOWED.to_owned()));
         }
         let query = IdentityQuery::parse(request);
         if query.get("api-version") != Some(VERSION) {
@@ -77,9 +72,7 @@ impl AppService {
                 ));
             }
         };
-        let identity = identity.ok_or_else(|| {
-            bad_request("No Managed Identity found for specified ClientId/ResourceId/PrincipalId.")
-        })?;
+        let identity = identity.ok_or_else(|| bad_request(NO_IDENTITY))?;
         let issued = self
             .entra
             .issue_to_managed_identity(&identity, resource)
@@ -106,11 +99,20 @@ impl Service for AppService {
         }
     }
 
+    fn is_authenticated(&self, request: &Request<Bytes>) -> bool {
+        let header = request.headers().get(IDENTITY_HEADER);
+        header.is_some_and(|value| value == self.header.as_str())
+    }
+
     fn failure(&self, status: StatusCode, _request: &Request<Bytes>) -> Response<Bytes> {
-        error_response(
-            status,
-            "An unexpected error occured while fetching the AAD Token.",
-        )
+        let text = match status {
+            StatusCode::BAD_REQUEST => NO_IDENTITY,
+            StatusCode::UNAUTHORIZED => NO_HEADER,
+            StatusCode::NOT_FOUND => NOT_FOUND,
+            StatusCode::METHOD_NOT_ALLOWED => NOT_ALLOWED,
+            _ => "An unexpected error occured while fetching the AAD Token.",
+        };
+        error_response(status, text)
     }
 }
 
@@ -132,3 +134,8 @@ const ID_PARAMETERS: &[(&str, IdField)] = &[
 ];
 
 const VERSION: &str = "2019-08-01";
+
+const NO_IDENTITY: &str = "No Managed Identity found for specified ClientId/ResourceId/PrincipalId.";
+const NO_HEADER: &str = "The header X-IDENTITY-HEADER is missing or wrong.";
+const NOT_FOUND: &str = "Not found.";
+const NOT_ALLOWED: &str = "Only GET is allowed.";

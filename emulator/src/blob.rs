@@ -60,10 +60,7 @@ impl BlobAccount {
         request.reject_unsupported()?;
         let mut path = raw.uri().path().trim_start_matches('/').splitn(3, '/');
         if path.next() != Some(&self.name) {
-            return Err(ErrorResponse::not_found(
-                "ResourceNotFound",
-                "The specified resource does not exist.",
-            ));
+            return Err(ErrorResponse::resource_not_found());
         }
         let mut names = path.map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned());
         let container = names.next().filter(|name| !name.is_empty());
@@ -103,10 +100,12 @@ impl BlobAccount {
                 )
             });
         }
+        self.verify(headers).map_err(|error| self.challenge(error))
+    }
+
+    fn verify(&self, headers: &HeaderMap) -> Result<(), BearerError> {
         let own_audience = format!("https://{}.blob.core.windows.net", self.name);
-        self.verifier
-            .verify(headers, &[RESOURCE, &own_audience])
-            .map_err(|error| self.challenge(error))
+        self.verifier.verify(headers, &[RESOURCE, &own_audience])
     }
 
     /// Returns the 401 response with the authorization URI and the resource.
@@ -169,22 +168,19 @@ impl Service for BlobAccount {
         self.finish(&request, self.route(&request))
     }
 
+    fn is_authenticated(&self, request: &Request<Bytes>) -> bool {
+        self.authenticate(request.headers()).is_ok()
+    }
+
     fn failure(&self, status: StatusCode, request: &Request<Bytes>) -> Response<Bytes> {
-        let (code, message) = match status {
-            StatusCode::SERVICE_UNAVAILABLE => (
-                "ServerBusy",
-                "The server is currently unable to receive requests.",
-            ),
-            StatusCode::FORBIDDEN => (
-                "AuthorizationPermissionMismatch",
-                "This request is not authorized to perform this operation using this permission.",
-            ),
-            _ => (
-                "InternalError",
-                "The server encountered an internal error. Please retry the request.",
-            ),
+        let error = if status == StatusCode::UNAUTHORIZED {
+            let verified = self.verify(request.headers());
+            // An injected 401 rejects a valid token as an expired one.
+            self.challenge(verified.err().unwrap_or(BearerError::Expired))
+        } else {
+            ErrorResponse::from_status(status, request)
         };
-        self.finish(request, Err(ErrorResponse::new(status, code, message)))
+        self.finish(request, Err(error))
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, PRAGMA};
+use http::header::{CACHE_CONTROL, PRAGMA, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -245,8 +245,7 @@ impl Entra {
             return assertion.check_times(now);
         }
         if application.federated_credentials.is_empty() {
-            let text = format!("The client '{client_id}' has no configured federated identity credentials.");
-            return Err(ErrorResponse::new(70_025, text));
+            return Err(ErrorResponse::no_federated_credentials(client_id));
         }
         if [token_issuer(&self.tenant_id), self.discovery_issuer()].contains(&assertion.claims().iss) {
             let text = "Tokens issued by Entra itself may not be used for federated identity flows.";
@@ -368,11 +367,14 @@ impl Service for Entra {
 
     fn failure(&self, status: StatusCode, request: &Request<Bytes>) -> Response<Bytes> {
         let ids = RequestIds::from_request(request);
-        respond(
-            status,
-            &self.error_body(&ErrorResponse::from_status(status), &ids),
-            &ids,
-        )
+        let error = ErrorResponse::from_status(status, &Form::parse(request.body()));
+        let mut response = respond(status, &self.error_body(&error, &ids), &ids);
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response
     }
 }
 
@@ -405,3 +407,6 @@ fn respond(status: StatusCode, body: &Value, ids: &RequestIds) -> Response<Bytes
 fn split_path(path: &str) -> (&str, &str) {
     path.trim_start_matches('/').split_once('/').unwrap_or_default()
 }
+
+/// Source: AzureAD/microsoft-authentication-library-for-dotnet, issue 2855.
+const RETRY_AFTER_SECONDS: &str = "60";

@@ -14,6 +14,12 @@ use super::endpoint::Endpoint;
 /// in which they were injected. The requests are recorded. Only [`delay`](Self::delay) and
 /// [`truncate`](Self::truncate) let the service handle the request.
 ///
+/// A fault applies only to authenticated requests: at the Key Vault and the Blob account, to
+/// requests with a valid token; at App Service, to requests with its `X-IDENTITY-HEADER`. Any other
+/// request gets the error of the real service, and the fault stays for the next request.
+/// [`including_unauthenticated`](Self::including_unauthenticated) changes this. At Entra, the issuer
+/// and IMDS, a fault applies to every request.
+///
 /// # Examples
 ///
 /// ```
@@ -31,6 +37,7 @@ pub struct Fault {
     kind: FaultKind,
     /// The number of requests it still applies to; `None` means all.
     remaining: Option<u32>,
+    includes_unauthenticated: bool,
 }
 
 #[derive(Clone)]
@@ -45,9 +52,47 @@ pub(super) enum FaultKind {
 }
 
 impl Fault {
-    /// Returns a status, with the error body that the real service sends with it.
+    /// Returns a status, with the error body and headers that the real service sends with it.
     ///
     /// * `status`: 200 to 599; any other number means 500.
+    ///
+    /// The error codes are:
+    ///
+    /// * Entra: 401 `invalid_client` (AADSTS70025 or, for a client secret, AADSTS7000215), 429
+    ///   `temporarily_unavailable` (AADSTS90055, with `Retry-After: 60`), 500 `server_error`
+    ///   (AADSTS90036), other 5xx `temporarily_unavailable` (AADSTS90033), others `invalid_request`
+    ///   (AADSTS90023).
+    /// * Issuer, a Kubernetes `Status`: 401 `Unauthorized`, 403 `Forbidden`, 404 `NotFound`, 429
+    ///   `TooManyRequests` (with `Retry-After: 1`), 503 `ServiceUnavailable`, 504 `Timeout`, other
+    ///   5xx `InternalError`, others `BadRequest`.
+    /// * Key Vault: 400 `BadParameter`, 401 `Unauthorized` (with a challenge), 403 `Forbidden` and
+    ///   `ForbiddenByRbac`, 404 `SecretNotFound`, 405 `MethodNotAllowed`, 409 `Conflict` and
+    ///   `ObjectIsDeletedButRecoverable`, 429 `Throttled`, others the name of the status.
+    /// * Blob: 401 `InvalidAuthenticationInfo` (with a challenge), 403
+    ///   `AuthorizationPermissionMismatch`, 404 `BlobNotFound`, `ContainerNotFound` or
+    ///   `ResourceNotFound`, 405 `UnsupportedHttpVerb`, 409 `BlobAlreadyExists`,
+    ///   `ContainerAlreadyExists` or `ContainerBeingDeleted`, 412 `ConditionNotMet`, 413
+    ///   `RequestBodyTooLarge`, 416 `InvalidRange`, 429 and 503 `ServerBusy`, other 4xx
+    ///   `InvalidInput`, others `InternalError`.
+    /// * IMDS: 400 `invalid_request`, 401 `unknown_source`, 404 `not_found`, 405
+    ///   `method_not_allowed`, 429 `too_many_requests`, others `unknown`.
+    /// * App Service: a message without a code.
+    ///
+    /// Microsoft does not document every body. Those of 5xx at Key Vault, of 404, 405, 410 and 429 at
+    /// IMDS, and of all but 400 and 5xx at App Service are assumptions. [`reply`](Self::reply) sends
+    /// any other body.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use entra_workload_emulator::{Emulator, Endpoint, Fault};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+    /// let emulator = Emulator::start().await?;
+    /// // The client signs in, but has no role on the vault.
+    /// emulator.inject(Endpoint::KeyVault, Fault::status(403));
+    /// # Ok(()) }
+    /// ```
     pub fn status(status: u16) -> Self {
         let status = StatusCode::from_u16(status)
             .ok()
@@ -61,7 +106,8 @@ impl Fault {
         Self::once(FaultKind::Reply(reply))
     }
 
-    /// Returns 429 with `Retry-After` in whole seconds, and the error body of the real service.
+    /// Returns 429 with `Retry-After` in whole seconds, and the error body of
+    /// [`status`](Self::status).
     pub fn throttle(retry_after: Duration) -> Self {
         Self::once(FaultKind::Throttle(retry_after))
     }
@@ -101,10 +147,28 @@ impl Fault {
         self
     }
 
+    /// Also applies to unauthenticated requests. A Key Vault client, for example, sends its first
+    /// request without a token, to get the challenge.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use entra_workload_emulator::Fault;
+    ///
+    /// // A vault that is down does not even send a challenge.
+    /// let outage = Fault::status(503).including_unauthenticated().until_cleared();
+    /// ```
+    #[must_use]
+    pub fn including_unauthenticated(mut self) -> Self {
+        self.includes_unauthenticated = true;
+        self
+    }
+
     fn once(kind: FaultKind) -> Self {
         Self {
             kind,
             remaining: Some(1),
+            includes_unauthenticated: false,
         }
     }
 }
@@ -138,13 +202,17 @@ impl Faults {
     }
 
     /// Takes the fault that applies to the current request.
-    pub(super) fn next(&self, endpoint: Endpoint) -> Option<FaultKind> {
+    ///
+    /// * `is_authenticated`: whether the endpoint accepts the credentials of the request.
+    pub(super) fn next(&self, endpoint: Endpoint, is_authenticated: bool) -> Option<FaultKind> {
         let mut faults = self.lock();
         let queue = faults.get_mut(&endpoint)?;
         while queue.front().is_some_and(|fault| fault.remaining == Some(0)) {
             queue.pop_front();
         }
-        let fault = queue.front_mut()?;
+        let fault = queue
+            .front_mut()
+            .filter(|fault| is_authenticated || fault.includes_unauthenticated)?;
         fault.remaining = fault.remaining.map(|remaining| remaining.saturating_sub(1));
         Some(fault.kind.clone())
     }

@@ -42,19 +42,10 @@ impl Imds {
             return Err(invalid("Requests with the header X-Forwarded-For are not served"));
         }
         if !request.uri().path().eq_ignore_ascii_case(PATH) {
-            return Err(ErrorResponse::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                "Not found",
-            ));
+            return Err(ErrorResponse::not_found());
         }
         if request.method() != Method::GET {
-            let text = "Only GET is allowed";
-            return Err(ErrorResponse::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
-                text,
-            ));
+            return Err(ErrorResponse::method_not_allowed());
         }
         let query = IdentityQuery::parse(request);
         let required = |name: &str| {
@@ -67,7 +58,10 @@ impl Imds {
         let resource = required("resource")?;
         let identity = match query.ids(ID_PARAMETERS).as_slice() {
             [] => self.default_identity()?,
-            [(name, id)] => self.identities.find(*name, id).ok_or_else(not_found)?,
+            [(name, id)] => self
+                .identities
+                .find(*name, id)
+                .ok_or_else(ErrorResponse::identity_not_found)?,
             _ => {
                 return Err(invalid(
                     "Only one of client_id, object_id and msi_res_id may be given",
@@ -99,7 +93,7 @@ impl Imds {
             return Ok(identity);
         }
         match self.identities.user().as_slice() {
-            [] => Err(not_found()),
+            [] => Err(ErrorResponse::identity_not_found()),
             [identity] => Ok(identity.clone()),
             _ => {
                 let text = "Multiple user assigned identities exist, please specify the clientId / resourceId of the \
@@ -124,8 +118,7 @@ impl Service for Imds {
     }
 
     fn failure(&self, status: StatusCode, _request: &Request<Bytes>) -> Response<Bytes> {
-        let text = "Failed to retrieve token from the Active directory.";
-        ErrorResponse::new(status, "unknown", text).into_response()
+        ErrorResponse::from_status(status).into_response()
     }
 }
 
@@ -142,13 +135,44 @@ impl ErrorResponse {
         }
     }
 
+    /// Returns the error response for an injected status. The bodies of 410 and 429 are not
+    /// documented; the text of 410 is the documented reason.
+    fn from_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::BAD_REQUEST => Self::identity_not_found(),
+            StatusCode::UNAUTHORIZED => Self::new(status, "unknown_source", "Unknown Source"),
+            StatusCode::NOT_FOUND => Self::not_found(),
+            StatusCode::METHOD_NOT_ALLOWED => Self::method_not_allowed(),
+            StatusCode::GONE => Self::new(status, "unknown", "IMDS is going through updates"),
+            StatusCode::TOO_MANY_REQUESTS => Self::new(
+                status,
+                "too_many_requests",
+                "Temporarily throttled, too many requests",
+            ),
+            _ => Self::new(
+                status,
+                "unknown",
+                "Failed to retrieve token from the Active directory.",
+            ),
+        }
+    }
+
+    fn identity_not_found() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request", "Identity not found")
+    }
+
+    fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found")
+    }
+
+    fn method_not_allowed() -> Self {
+        let text = "Only GET is allowed";
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text)
+    }
+
     fn into_response(self) -> Response<Bytes> {
         json(self.status, &self.body)
     }
-}
-
-fn not_found() -> ErrorResponse {
-    ErrorResponse::new(StatusCode::BAD_REQUEST, "invalid_request", "Identity not found")
 }
 
 /// Returns whether `text` is a date, not before the first version with tokens.

@@ -5,7 +5,7 @@ use std::sync::{PoisonError, RwLock};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -132,6 +132,54 @@ impl Service for ClusterIssuer {
             _ => self.failure(StatusCode::NOT_FOUND, &request),
         }
     }
+
+    /// Returns a `Status` object, as a Kubernetes API server.
+    fn failure(&self, status: StatusCode, request: &http::Request<Bytes>) -> http::Response<Bytes> {
+        let path = request.uri().path();
+        let forbidden = format!("forbidden: User \"system:anonymous\" cannot get path \"{path}\"");
+        let (reason, message) = match status {
+            StatusCode::UNAUTHORIZED => ("Unauthorized", "Unauthorized"),
+            StatusCode::FORBIDDEN => ("Forbidden", forbidden.as_str()),
+            StatusCode::NOT_FOUND => ("NotFound", "the server could not find the requested resource"),
+            StatusCode::TOO_MANY_REQUESTS => {
+                ("TooManyRequests", "Too many requests, please try again later.")
+            }
+            StatusCode::SERVICE_UNAVAILABLE => (
+                "ServiceUnavailable",
+                "the server is currently unable to handle the request",
+            ),
+            StatusCode::GATEWAY_TIMEOUT => (
+                "Timeout",
+                "the server was unable to return a response in the time allotted",
+            ),
+            _ if status.is_server_error() => (
+                "InternalError",
+                "an error on the server has prevented the request from succeeding",
+            ),
+            _ => (
+                "BadRequest",
+                "the server rejected our request for an unknown reason",
+            ),
+        };
+        let mut response = json(
+            status,
+            &json!({
+                "kind": "Status",
+                "apiVersion": "v1",
+                "metadata": {},
+                "status": "Failure",
+                "message": message,
+                "reason": reason,
+                "code": status.as_u16(),
+            }),
+        );
+        if status == StatusCode::TOO_MANY_REQUESTS {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
 }
 
 impl fmt::Debug for ClusterIssuer {
@@ -141,3 +189,6 @@ impl fmt::Debug for ClusterIssuer {
             .finish_non_exhaustive()
     }
 }
+
+/// Source: kubernetes/kubernetes, `retryAfter` of the API server's max-in-flight filter.
+const RETRY_AFTER_SECONDS: &str = "1";

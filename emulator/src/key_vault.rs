@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 
 use self::error_response::ErrorResponse;
 use self::request::VaultRequest;
@@ -45,8 +45,7 @@ impl KeyVault {
     /// Handles a request. Like the real service, it checks the token, `api-version` and name in
     /// this order.
     fn route(&self, raw: &Request<Bytes>) -> Result<Response<Bytes>, ErrorResponse> {
-        self.verifier
-            .verify(raw.headers(), &[RESOURCE])
+        self.authenticate(raw.headers())
             .map_err(|error| self.challenge(error))?;
         let request = VaultRequest::parse(raw);
         if request.parameter("api-version").is_none_or(str::is_empty) {
@@ -77,6 +76,10 @@ impl KeyVault {
                 "No such resource in this vault.".to_owned(),
             )),
         }
+    }
+
+    fn authenticate(&self, headers: &HeaderMap) -> Result<(), BearerError> {
+        self.verifier.verify(headers, &[RESOURCE])
     }
 
     /// Returns the 401 response with the authorization URI and the resource.
@@ -115,17 +118,37 @@ impl KeyVault {
 #[async_trait]
 impl Service for KeyVault {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        let mut response = self.route(&request).unwrap_or_else(ErrorResponse::into_response);
-        let headers = response.headers_mut();
-        headers.insert(REGION, HeaderValue::from_static("emulator"));
-        if let Ok(id) = HeaderValue::try_from(Guid::random().to_string()) {
-            headers.insert(REQUEST_ID, id);
-        }
-        if let Some(id) = request.headers().get(&CLIENT_REQUEST_ID) {
-            headers.insert(CLIENT_REQUEST_ID, id.clone());
-        }
-        response
+        finish(&request, self.route(&request))
     }
+
+    fn is_authenticated(&self, request: &Request<Bytes>) -> bool {
+        self.authenticate(request.headers()).is_ok()
+    }
+
+    fn failure(&self, status: StatusCode, request: &Request<Bytes>) -> Response<Bytes> {
+        let error = if status == StatusCode::UNAUTHORIZED {
+            let verified = self.authenticate(request.headers());
+            // An injected 401 rejects a valid token as an expired one.
+            self.challenge(verified.err().unwrap_or(BearerError::Expired))
+        } else {
+            ErrorResponse::from_status(status, request)
+        };
+        finish(request, Err(error))
+    }
+}
+
+/// Adds the common headers.
+fn finish(request: &Request<Bytes>, result: Result<Response<Bytes>, ErrorResponse>) -> Response<Bytes> {
+    let mut response = result.unwrap_or_else(ErrorResponse::into_response);
+    let headers = response.headers_mut();
+    headers.insert(REGION, HeaderValue::from_static("emulator"));
+    if let Ok(id) = HeaderValue::try_from(Guid::random().to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    if let Some(id) = request.headers().get(&CLIENT_REQUEST_ID) {
+        headers.insert(CLIENT_REQUEST_ID, id.clone());
+    }
+    response
 }
 
 fn is_name(name: &str) -> bool {

@@ -30,12 +30,13 @@ pub(super) trait Service: Send + Sync + 'static {
     /// Handles a request.
     async fn handle(&self, request: http::Request<Bytes>) -> http::Response<Bytes>;
 
-    /// Returns the error response of this service for an injected status.
-    fn failure(&self, status: StatusCode, _request: &http::Request<Bytes>) -> http::Response<Bytes> {
-        let message = status.canonical_reason().unwrap_or("Failure");
-        let body = serde_json::json!({ "error": { "code": message.replace(' ', ""), "message": message } });
-        json(status, &body)
+    /// Whether the service accepts the credentials of a request, or needs none.
+    fn is_authenticated(&self, _request: &http::Request<Bytes>) -> bool {
+        true
     }
+
+    /// Returns the error response of this service for an injected status.
+    fn failure(&self, status: StatusCode, request: &http::Request<Bytes>) -> http::Response<Bytes>;
 }
 
 /// Returns a JSON response.
@@ -159,7 +160,8 @@ impl Handler {
             .map_err(|_| ConnectionClosed)?;
         let request = http::Request::from_parts(parts, body.to_bytes());
         let recorded = self.traffic.log.record(self.endpoint, &request);
-        let fault = self.traffic.faults.next(self.endpoint);
+        let is_authenticated = self.service.is_authenticated(&request);
+        let fault = self.traffic.faults.next(self.endpoint, is_authenticated);
         let truncate = matches!(fault, Some(FaultKind::Truncate));
         let response = match fault {
             None | Some(FaultKind::Truncate) => self.service.handle(request).await,

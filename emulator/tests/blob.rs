@@ -320,17 +320,75 @@ async fn missing_container_or_blob_returns_its_error_code() {
 }
 
 #[tokio::test]
+async fn sdk_client_returns_the_error_code_of_an_injected_status() {
+    let cloud = Cloud::start().await;
+    let container = container(&cloud, "reports").await;
+    for (status, expected, code) in [
+        (403, StatusCode::Forbidden, "AuthorizationPermissionMismatch"),
+        (404, StatusCode::NotFound, "BlobNotFound"),
+        (409, StatusCode::Conflict, "ContainerBeingDeleted"),
+        (412, StatusCode::PreconditionFailed, "ConditionNotMet"),
+    ] {
+        cloud.emulator.inject(Endpoint::Blob, Fault::status(status));
+        assert_error(download(&container, "july.csv").await, expected, code);
+    }
+}
+
+#[tokio::test]
 async fn injected_status_has_the_error_body_of_blob_storage() {
     let cloud = Cloud::start().await;
+    let authorization = format!("Bearer {}", cloud.token(STORAGE).await);
+    let headers = [
+        ("authorization", authorization.as_str()),
+        ("x-ms-version", "2026-04-06"),
+    ];
+    for (status, method, path, code) in [
+        (400, "GET", "/box/july", "InvalidInput"),
+        (401, "GET", "/box/july", "InvalidAuthenticationInfo"),
+        (403, "GET", "/box/july", "AuthorizationPermissionMismatch"),
+        (404, "GET", "", "ResourceNotFound"),
+        (404, "GET", "/box", "ContainerNotFound"),
+        (404, "GET", "/box/july", "BlobNotFound"),
+        (404, "PUT", "/box/july", "ContainerNotFound"),
+        (405, "GET", "/box/july", "UnsupportedHttpVerb"),
+        (409, "PUT", "/box", "ContainerAlreadyExists"),
+        (409, "PUT", "/box/july/csv", "BlobAlreadyExists"),
+        (409, "DELETE", "/box", "ContainerBeingDeleted"),
+        (412, "PUT", "/box/july", "ConditionNotMet"),
+        (413, "PUT", "/box/july", "RequestBodyTooLarge"),
+        (416, "GET", "/box/july", "InvalidRange"),
+        (429, "GET", "/box/july", "ServerBusy"),
+        (500, "GET", "/box/july", "InternalError"),
+        (502, "GET", "/box/july", "InternalError"),
+        (503, "GET", "/box/july", "ServerBusy"),
+    ] {
+        cloud.emulator.inject(Endpoint::Blob, Fault::status(status));
+        let url = format!("{}{path}", cloud.emulator.blob_account_url());
+        let response = cloud.send(method, &url, &headers).await;
+        let actual = (response.status().as_u16(), header(&response, "x-ms-error-code"));
+        assert_eq!(actual, (status, code), "{method} {path}");
+        let body = text(&response);
+        assert!(body.contains(&format!("<Code>{code}</Code>")), "{body}");
+        let challenge = header(&response, "www-authenticate");
+        assert_eq!(challenge.starts_with("Bearer "), status == 401, "{challenge}");
+    }
+}
+
+#[tokio::test]
+async fn fault_is_kept_for_a_request_with_a_valid_token() {
+    let cloud = Cloud::start().await;
     cloud.emulator.inject(Endpoint::Blob, Fault::status(503));
-    let response = cloud.get_blob_with(None).await;
-    assert_eq!(response.status(), 503);
-    assert_eq!(header(&response, "x-ms-error-code"), "ServerBusy");
-    assert!(
-        text(&response).contains("<Code>ServerBusy</Code>"),
-        "{}",
-        text(&response)
-    );
+    let valid = format!("Bearer {}", cloud.token(STORAGE).await);
+    let another_resource = format!("Bearer {}", cloud.token(VAULT).await);
+    for (authorization, expected) in [
+        (None, 401),
+        (Some(&another_resource), 401),
+        (Some(&valid), 503),
+        (Some(&valid), 404),
+    ] {
+        let response = cloud.get_blob_with(authorization.map(String::as_str)).await;
+        assert_eq!(response.status(), expected);
+    }
 }
 
 #[tokio::test]

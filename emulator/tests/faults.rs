@@ -15,7 +15,7 @@ use entra_workload_emulator::{Emulator, Endpoint, Fault};
 use tokio::task::JoinSet;
 
 use support::token_request::TokenRequest;
-use support::{client, seconds, send};
+use support::{client, get, seconds, send};
 
 #[tokio::test]
 async fn injected_status_has_the_error_body_of_entra() {
@@ -35,6 +35,62 @@ async fn injected_status_has_the_error_body_of_entra() {
         200,
         "all faults have been applied"
     );
+}
+
+#[tokio::test]
+async fn injected_401_has_the_error_of_the_credential_in_the_request() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let with_assertion = TokenRequest::new(&pod);
+    let with_secret = with_assertion
+        .without("client_assertion")
+        .with("client_secret", "secret");
+    for (request, code) in [(with_assertion, 70_025), (with_secret, 7_000_215)] {
+        emulator.inject(Endpoint::Entra, Fault::status(401));
+        let response = request.send(&emulator).await;
+        assert_eq!(response.error(), (401, "invalid_client", code));
+    }
+}
+
+#[tokio::test]
+async fn injected_500_and_429_have_the_error_and_headers_of_entra() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    for (status, error, code, retry_after) in [
+        (500, "server_error", 90_036, None),
+        (502, "temporarily_unavailable", 90_033, None),
+        (429, "temporarily_unavailable", 90_055, Some("60")),
+    ] {
+        emulator.inject(Endpoint::Entra, Fault::status(status));
+        let response = TokenRequest::new(&pod).send(&emulator).await;
+        assert_eq!(response.error(), (status, error, code));
+        let actual = response.headers.get("retry-after");
+        assert_eq!(actual.map(|value| value.to_str().unwrap()), retry_after);
+    }
+}
+
+#[tokio::test]
+async fn injected_status_has_the_error_body_of_a_kubernetes_issuer() {
+    let emulator = Emulator::start().await.unwrap();
+    for (status, reason, retry_after) in [
+        (401, "Unauthorized", None),
+        (403, "Forbidden", None),
+        (404, "NotFound", None),
+        (429, "TooManyRequests", Some("1")),
+        (500, "InternalError", None),
+        (503, "ServiceUnavailable", None),
+        (504, "Timeout", None),
+    ] {
+        emulator.inject(Endpoint::Issuer, Fault::status(status));
+        let url = format!("{}openid/v1/jwks", emulator.issuer().url());
+        let response = get(&emulator, &url).await;
+        assert_eq!(response.status, status);
+        assert_eq!(response.text("kind"), "Status");
+        assert_eq!(response.text("reason"), reason);
+        assert_eq!(response.body["code"], status);
+        let actual = response.headers.get("retry-after");
+        assert_eq!(actual.map(|value| value.to_str().unwrap()), retry_after);
+    }
 }
 
 #[tokio::test]

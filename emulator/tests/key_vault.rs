@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use azure_core::Result;
+use azure_core::error::ErrorKind;
 use azure_core::http::StatusCode;
 use azure_security_keyvault_secrets::models::{
     SecretAttributes, SecretClientGetSecretOptions, SecretClientListSecretPropertiesOptions,
@@ -15,7 +16,7 @@ use azure_security_keyvault_secrets::models::{
 };
 use azure_security_keyvault_secrets::{ResourceExt as _, SecretClient};
 use bytes::Bytes;
-use entra_workload_emulator::Endpoint;
+use entra_workload_emulator::{Endpoint, Fault};
 use futures::TryStreamExt as _;
 use serde_json::Value;
 
@@ -220,6 +221,85 @@ async fn invalid_token_is_explained_in_the_challenge() {
     let response = cloud.get_secret_with(Some(&format!("Bearer {valid}"))).await;
     assert_eq!(response.status(), 401);
     assert!(header(&response, "www-authenticate").contains("IDX10223"));
+}
+
+#[tokio::test]
+async fn injected_status_applies_to_the_request_with_the_token() {
+    let cloud = Cloud::start().await;
+    cloud.emulator.inject(Endpoint::KeyVault, Fault::status(403));
+    let error = get(&cloud.secrets(), "password", None).await.unwrap_err();
+    let ErrorKind::HttpResponse {
+        status: StatusCode::Forbidden,
+        raw_response: Some(response),
+        ..
+    } = error.kind()
+    else {
+        panic!("{error:?}");
+    };
+    let body: Value = serde_json::from_slice(response.body()).unwrap();
+    assert_eq!(body["error"]["code"], "Forbidden");
+    assert_eq!(body["error"]["innererror"]["code"], "ForbiddenByRbac");
+    let requests: Vec<_> = cloud
+        .emulator
+        .requests_to(Endpoint::KeyVault)
+        .iter()
+        .map(|request| (request.status(), request.header("authorization").is_some()))
+        .collect();
+    assert_eq!(requests, [(Some(401), false), (Some(403), true)]);
+}
+
+#[tokio::test]
+async fn fault_including_unauthenticated_replaces_the_challenge() {
+    let cloud = Cloud::start().await;
+    let fault = Fault::status(503).including_unauthenticated();
+    cloud.emulator.inject(Endpoint::KeyVault, fault);
+    assert_eq!(cloud.get_secret_with(None).await.status(), 503);
+    assert_eq!(cloud.get_secret_with(None).await.status(), 401);
+}
+
+#[tokio::test]
+async fn injected_status_has_the_error_body_of_key_vault() {
+    let cloud = Cloud::start().await;
+    let authorization = format!("Bearer {}", cloud.token(VAULT).await);
+    let headers = [("authorization", authorization.as_str())];
+    for (status, path, code, inner_code) in [
+        (400, "/secrets/password", "BadParameter", None),
+        (401, "/secrets/password", "Unauthorized", None),
+        (403, "/secrets/password", "Forbidden", Some("ForbiddenByRbac")),
+        (404, "/secrets/password", "SecretNotFound", None),
+        (404, "/deletedsecrets/password", "SecretNotFound", None),
+        (405, "/secrets/password", "MethodNotAllowed", None),
+        (
+            409,
+            "/secrets/password",
+            "Conflict",
+            Some("ObjectIsDeletedButRecoverable"),
+        ),
+        (429, "/secrets/password", "Throttled", None),
+        (500, "/secrets", "InternalServerError", None),
+        (503, "/secrets", "ServiceUnavailable", None),
+    ] {
+        cloud.emulator.inject(Endpoint::KeyVault, Fault::status(status));
+        let url = format!("{}{path}?api-version=7.4", cloud.emulator.key_vault_url());
+        let response = cloud.send("GET", &url, &headers).await;
+        let body = json(&response);
+        let actual = (response.status().as_u16(), body["error"]["code"].as_str());
+        assert_eq!(actual, (status, Some(code)), "{body}");
+        assert_eq!(body["error"]["innererror"]["code"].as_str(), inner_code, "{body}");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert_eq!(
+            message.contains("password"),
+            [404, 409].contains(&status),
+            "{message}"
+        );
+        let challenge = header(&response, "www-authenticate");
+        assert_eq!(
+            challenge.contains(r#"error="invalid_token""#),
+            status == 401,
+            "{challenge}"
+        );
+        assert_ne!(header(&response, "x-ms-request-id"), "");
+    }
 }
 
 async fn set(client: &SecretClient, name: &str, value: &str) -> String {

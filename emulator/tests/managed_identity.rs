@@ -301,6 +301,71 @@ async fn faults_and_request_log_cover_managed_identities() {
     assert!(printed.contains(emulator.imds_url()), "{printed}");
 }
 
+#[tokio::test]
+async fn injected_status_has_the_error_body_of_imds() {
+    let emulator = Emulator::start().await.unwrap();
+    for (status, error, description) in [
+        (400, "invalid_request", "Identity not found"),
+        (401, "unknown_source", "Unknown Source"),
+        (404, "not_found", "Not found"),
+        (405, "method_not_allowed", "Only GET is allowed"),
+        (410, "unknown", "IMDS is going through updates"),
+        (
+            429,
+            "too_many_requests",
+            "Temporarily throttled, too many requests",
+        ),
+        (
+            500,
+            "unknown",
+            "Failed to retrieve token from the Active directory.",
+        ),
+        (
+            503,
+            "unknown",
+            "Failed to retrieve token from the Active directory.",
+        ),
+    ] {
+        emulator.inject(Endpoint::Imds, Fault::status(status));
+        let (actual, body) = imds(&emulator, &[]).await;
+        assert_eq!((actual, &body["error"]), (status, &json!(error)));
+        let text = body["error_description"].as_str().unwrap();
+        assert!(text.starts_with(description), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn injected_status_has_the_error_body_of_app_service() {
+    let emulator = Emulator::start().await.unwrap();
+    for (status, message) in [
+        (
+            400,
+            "No Managed Identity found for specified ClientId/ResourceId/PrincipalId.",
+        ),
+        (401, "The header X-IDENTITY-HEADER is missing or wrong."),
+        (404, "Not found."),
+        (405, "Only GET is allowed."),
+        (429, "An unexpected error occured while fetching the AAD Token."),
+        (500, "An unexpected error occured while fetching the AAD Token."),
+    ] {
+        emulator.inject(Endpoint::AppService, Fault::status(status));
+        let (actual, body) = app_service(&emulator, &[]).await;
+        assert_eq!(
+            (actual, &body["statusCode"], &body["message"]),
+            (status, &json!(status), &json!(message))
+        );
+    }
+}
+
+#[tokio::test]
+async fn app_service_fault_is_kept_for_a_request_with_the_identity_header() {
+    let emulator = Emulator::start().await.unwrap();
+    emulator.inject(Endpoint::AppService, Fault::status(500));
+    let url = query(emulator.app_service_url(), "2019-08-01", &[]);
+    assert_eq!(send(&emulator, "GET", &url, &[]).await.0, 401);
+    assert_eq!(app_service(&emulator, &[]).await.0, 500);
+}
+
 /// The managed identity credential of the Azure SDK, whose requests to 169.254.169.254 are sent to
 /// the emulator.
 mod sdk {

@@ -8,19 +8,25 @@ use crate::authority::TenantId;
 use crate::error::Error;
 use crate::token::TokenRequest;
 
-/// What a token was asked for: tenant, scopes (sorted, without doubles), claims.
+/// The key of a cached token: the tenant, the sorted and distinct scopes, and the claims of its
+/// request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key(Arc<Parts>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
+    /// In lower case, since a tenant has the same tokens in any case.
     tenant_id: Option<Box<str>>,
     scopes: Box<[Box<str>]>,
     claims: Option<Box<str>>,
 }
 
 impl Key {
-    /// The key of a request, if that can be right.
+    /// Returns the key of a request.
+    ///
+    /// # Errors
+    ///
+    /// [`Configuration`](crate::ErrorKind::Configuration) if a scope or the tenant is invalid.
     pub(crate) fn of(request: &TokenRequest<'_>) -> Result<Self, Error> {
         KeyView::new(request, &mut Sorted::new()).to_key()
     }
@@ -29,7 +35,9 @@ impl Key {
         self.0.scopes.iter().map(AsRef::as_ref).collect()
     }
 
-    /// The request that this key stands for; `scopes` are its own.
+    /// Returns the request of this key.
+    ///
+    /// * `scopes`: those of [`scopes`](Self::scopes).
     pub(super) fn request<'a>(&'a self, scopes: &'a [&'a str]) -> TokenRequest<'a> {
         let mut request = TokenRequest::new(scopes);
         if let Some(tenant_id) = &self.0.tenant_id {
@@ -53,7 +61,7 @@ impl Hash for Key {
     }
 }
 
-/// A key that borrows from a request, to look a slot up without an allocation.
+/// A key that borrows from a request, so that a lookup does not allocate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct KeyView<'a> {
     tenant_id: Option<&'a str>,
@@ -61,24 +69,33 @@ pub(super) struct KeyView<'a> {
     claims: Option<&'a str>,
 }
 
-/// Room for the scopes of a request in the order of a key.
+/// Space to sort the scopes of a request.
 pub(super) type Sorted<'a> = SmallVec<[&'a str; 4]>;
 
 impl<'a> KeyView<'a> {
-    /// * `sorted`: empty; used if there is more than one scope.
+    /// * `sorted`: an empty buffer, which is used if there is more than one scope.
     #[inline]
     pub(super) fn new<'r: 'a>(request: &TokenRequest<'r>, sorted: &'a mut Sorted<'r>) -> Self {
         Self {
             tenant_id: request.requested_tenant_id(),
             scopes: match request.scopes() {
-                few @ ([] | [_]) => few,
-                many => sort(many, sorted),
+                scopes @ ([] | [_]) => scopes,
+                scopes => sort(scopes, sorted),
             },
             claims: request.requested_claims(),
         }
     }
 
-    /// Checks the request, once for each key, and makes it a key of its own.
+    /// Removes the tenant if it is the one that requests without a tenant are for.
+    #[inline]
+    pub(super) fn without_own_tenant(self, own_tenant_id: impl FnOnce() -> Option<&'a str>) -> Self {
+        let tenant_id = self.tenant_id.filter(|tenant_id| {
+            !own_tenant_id().is_some_and(|own_tenant_id| own_tenant_id.eq_ignore_ascii_case(tenant_id))
+        });
+        Self { tenant_id, ..self }
+    }
+
+    /// Validates the request and returns an owned key. A lookup does not validate: only valid keys are stored.
     pub(super) fn to_key(self) -> Result<Key, Error> {
         if self.scopes.is_empty() {
             return Err(Error::configuration(
@@ -92,14 +109,16 @@ impl<'a> KeyView<'a> {
         }
         self.tenant_id.map(TenantId::parse).transpose()?;
         Ok(Key(Arc::new(Parts {
-            tenant_id: self.tenant_id.map(Into::into),
+            tenant_id: self
+                .tenant_id
+                .map(|tenant_id| tenant_id.to_ascii_lowercase().into()),
             scopes: self.scopes.iter().map(|scope| (*scope).into()).collect(),
             claims: self.claims.map(Into::into),
         })))
     }
 }
 
-/// Apart from the way of the one scope, so that this stays short.
+/// A function of its own, so that the code for a single scope stays short.
 fn sort<'a, 'r>(scopes: &[&'r str], sorted: &'a mut Sorted<'r>) -> &'a [&'r str] {
     sorted.extend_from_slice(scopes);
     sorted.sort_unstable();
@@ -120,20 +139,28 @@ impl Equivalent<Key> for KeyView<'_> {
             scopes,
             claims,
         } = &*key.0;
-        self.tenant_id == tenant_id.as_deref()
+        let has_tenant = match (self.tenant_id, tenant_id) {
+            (Some(requested), Some(tenant_id)) => requested.eq_ignore_ascii_case(tenant_id),
+            (requested, tenant_id) => requested.is_none() && tenant_id.is_none(),
+        };
+        has_tenant
             && self.claims == claims.as_deref()
             && self.scopes.iter().copied().eq(scopes.iter().map(AsRef::as_ref))
     }
 }
 
-/// The same for a key and for its view. Most requests have one scope and nothing else, so what is not there adds nothing.
+/// Hashes a key or its view, which must have equal hashes. Absent parts add nothing, since most
+/// requests have only one scope.
 fn hash<H: Hasher>(tenant_id: Option<&str>, scopes: &[impl AsRef<str>], claims: Option<&str>, state: &mut H) {
-    for text in scopes.iter().map(AsRef::as_ref).chain(tenant_id).chain(claims) {
+    for text in scopes.iter().map(AsRef::as_ref).chain(claims) {
         state.write(text.as_bytes());
+    }
+    for byte in tenant_id.unwrap_or_default().bytes() {
+        state.write_u8(byte.to_ascii_lowercase());
     }
 }
 
-/// The characters of a scope token (RFC 6749, section 3.3): visible ASCII but for `"` and `\`.
+/// Whether `text` is a scope token (RFC 6749, section 3.3): visible ASCII except `"` and `\`.
 fn is_scope(text: &str) -> bool {
     !text.is_empty()
         && text
@@ -156,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn order_and_doubles_make_no_difference() {
+    fn keys_are_equal_if_only_order_and_repetition_of_scopes_differ() {
         let key = |scopes: &[&str]| to_key(TokenRequest::new(scopes)).unwrap();
         assert_eq!(key(&["a", "b"]), key(&["b", "a", "b"]));
         assert_ne!(key(&["a"]), key(&["a", "b"]));
     }
 
     #[test]
-    fn tenant_and_claims_make_a_key_of_their_own() {
+    fn keys_differ_if_tenant_or_claims_differ() {
         let request = TokenRequest::new(&["a"]);
         let key = |request| to_key(request).unwrap();
         assert_ne!(key(request), key(request.tenant_id("t")));
@@ -172,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_finds_no_other_key() {
+    fn view_is_equivalent_to_no_other_key() {
         let request = TokenRequest::new(&["a"]);
         let requests = [
             request,
@@ -191,14 +218,14 @@ mod tests {
     }
 
     #[test]
-    fn other_scopes_have_another_hash() {
+    fn hashes_differ_if_scopes_differ() {
         let hasher = DefaultHashBuilder::default();
         let hash = |scope| hasher.hash_one(to_key(TokenRequest::new(&[scope])).unwrap());
         assert_ne!(hash("a"), hash("b"));
     }
 
     #[test]
-    fn a_request_that_cannot_be_right_is_refused() {
+    fn key_of_an_invalid_request_is_a_configuration_error() {
         for scopes in [
             &[][..],
             &[""],
@@ -219,7 +246,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_view_finds_its_own_key(
+        fn view_is_equivalent_to_its_own_key(
             scopes in proptest::collection::vec(r"[!#-\[\]-~]{1,8}", 1..7), tenant in proptest::option::of("[a-z]{1,4}"),
             claims in proptest::option::of("\\PC{0,4}"),
         ) {

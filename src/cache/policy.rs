@@ -1,82 +1,91 @@
-//! When a token is refreshed, and how long a failure is left alone: pure functions of durations.
+//! When a token is refreshed, and how long the cache waits after a failure: pure functions of
+//! durations.
 
 use std::ops::Range;
 use std::time::Duration;
 
-/// How long after its request a token is refreshed: `refresh_in`, or half its life, less a random part of up to a third, so
-/// that pods which started together drift apart. A `refresh_in` that is shorter than the pause between two tries is a mistake
-/// of the server, and would make every call start an exchange.
+/// Returns the time from the request of a token to its refresh: `refresh_in`, or half the lifetime,
+/// less a random part of up to a third, so that the refreshes of pods that started together spread.
+///
+/// A `refresh_in` shorter than the pause between two refreshes is raised to that pause: it would
+/// start a fetch at every call.
 ///
 /// * `random`: between 0 and 1.
 pub(crate) fn refresh_after(lifetime: Duration, refresh_in: Option<Duration>, random: f64) -> Duration {
     let due = refresh_in
         .unwrap_or(lifetime / 2)
-        .max(retry_refresh_after(lifetime, None));
+        .max(refresh_pause(lifetime, None));
     due.mul_f64(1.0 - random.clamp(0.0, 1.0) * REFRESH_JITTER)
 }
 
-/// How long to use a token on after the first refresh has begun, or has failed, before the next try.
-pub(crate) fn retry_refresh_after(lifetime: Duration, retry_after: Option<Duration>) -> Duration {
-    REFRESH_RETRY.min(lifetime / 10).max(obeyed(retry_after))
+/// Returns the pause after the start or the first failure of a refresh.
+pub(crate) fn refresh_pause(lifetime: Duration, retry_after: Option<Duration>) -> Duration {
+    REFRESH_PAUSE.min(lifetime / 10).max(limited(retry_after))
 }
 
-/// How long to use a token on after its refresh has failed twice or more: this is an outage, and who asks often now asks at
-/// once when it is over, together with everybody else. So the next try waits for half of the remaining life or more; towards
-/// the end, when a try is worth more than the server's peace, it comes as soon as the first.
+/// Returns the pause after a refresh has failed twice or more, which counts as an outage.
+///
+/// Frequent refreshes during an outage synchronize all pods at its end. The pause is therefore at
+/// least half of the remaining lifetime, until the last minutes of the token, in which it is as
+/// short as after the first failure.
 ///
 /// * `random`: between 0 and 1.
-pub(crate) fn outlast_outage_for(
+pub(crate) fn outage_pause(
     lifetime: Duration,
     remaining: Duration,
     retry_after: Option<Duration>,
     random: f64,
 ) -> Duration {
-    let soon = retry_refresh_after(lifetime, retry_after);
-    if remaining <= LAST_TRIES.min(lifetime / 6) {
-        return soon;
+    let shortest = refresh_pause(lifetime, retry_after);
+    if remaining <= LAST_MINUTES.min(lifetime / 6) {
+        return shortest;
     }
     let share = OUTAGE_SHARE.start + random.clamp(0.0, 1.0) * (OUTAGE_SHARE.end - OUTAGE_SHARE.start);
-    remaining.mul_f64(share).max(soon)
+    remaining.mul_f64(share).max(shortest)
 }
 
-/// How long a key without a token answers with the error of its last exchange.
+/// Returns how long callers without a token get the error of the last fetch.
 ///
-/// * `failures`: how many exchanges have failed in a row, this one included.
+/// * `failures`: how many fetches in a row have failed, including the last one.
 pub(crate) fn cooldown(failures: u32, retry_after: Option<Duration>) -> Duration {
     let pause = COOLDOWN
         .saturating_mul(1 << failures.saturating_sub(1).min(5))
-        .min(LONGEST_COOLDOWN);
-    pause.max(obeyed(retry_after))
+        .min(MAX_COOLDOWN);
+    pause.max(limited(retry_after))
 }
 
-fn obeyed(retry_after: Option<Duration>) -> Duration {
-    retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER)
+fn limited(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or_default().min(MAX_RETRY_AFTER)
 }
 
 // The numbers of the refresh were chosen with `tools/src/bin/fleet.rs`; DESIGN.md has its figures.
 
-/// With a 60-minute token, refreshes spread over ten minutes, and at least half an hour is left when one begins. Of a fleet
-/// started at once, 2.6 times as many as on average ask in the busiest ten seconds of the first wave; with a fifth it was 5 times.
+/// Spreads the refreshes of 60-minute tokens over ten minutes, and leaves at least half an hour
+/// when a refresh starts. In a fleet that started at once, the busiest ten seconds of the first
+/// refreshes have 2.6 times the mean load; with a fifth it was 5 times.
 const REFRESH_JITTER: f64 = 1.0 / 3.0;
 
-/// Azure SDKs for Go, .NET and Python wait 30 s after a failed early refresh. A tenth of the life for tokens that live less
-/// than five minutes, so that these too get several tries.
-const REFRESH_RETRY: Duration = Duration::from_secs(30);
+/// The Azure SDKs for Go, .NET and Python wait 30 s after a failed early refresh. The pause is a
+/// tenth of lifetimes below five minutes, so that these tokens get several refreshes too.
+const REFRESH_PAUSE: Duration = Duration::from_secs(30);
 
-/// Which share of its remaining life a token is used on in an outage, until its end is near. Each try that a pod makes in an outage
-/// adds the mean load of an even day to the peak after it: with these, a 60-minute token makes two or three in 25 minutes.
+/// The share of the remaining lifetime that the pause takes in an outage. Each refresh that a pod
+/// tries during an outage adds the mean load of a normal day to the peak after it: with these
+/// shares, a 60-minute token is refreshed two or three times in 25 minutes.
 const OUTAGE_SHARE: Range<f64> = 0.5..0.75;
 
-/// The end of a token's life. What the promise of 25 minutes leaves of the 30 after the refresh; a sixth of shorter lives.
-const LAST_TRIES: Duration = Duration::from_secs(300);
+/// The last minutes of a token: of the 30 minutes that are left when its refresh starts, those
+/// beyond an outage of 25 minutes. A sixth of shorter lifetimes.
+const LAST_MINUTES: Duration = Duration::from_secs(300);
 
-/// Long enough to stop a storm of callers, short enough to be no outage of its own.
+/// Long enough to limit the load of many callers, short enough not to prolong an outage.
 const COOLDOWN: Duration = Duration::from_secs(1);
 
-const LONGEST_COOLDOWN: Duration = Duration::from_secs(30);
+const MAX_COOLDOWN: Duration = Duration::from_secs(30);
 
-/// A server that asks for more is obeyed for this long: a mistaken or forged header must not switch a pod off.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+/// A server that asks for a longer pause gets this one: an incorrect or forged header must not
+/// disable a pod.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
@@ -87,19 +96,20 @@ mod tests {
     }
 
     #[test]
-    fn a_sixty_minute_token_is_refreshed_when_it_has_half_an_hour_or_more_left() {
+    fn token_of_60_minutes_is_refreshed_30_minutes_or_more_before_its_expiry() {
         assert_eq!(refresh_after(seconds(3600), None, 0.0), seconds(30 * 60));
         assert_eq!(refresh_after(seconds(3600), None, 1.0).as_secs(), 20 * 60);
         assert_eq!(refresh_after(seconds(3600), None, 7.0).as_secs(), 20 * 60);
     }
 
     #[test]
-    fn there_is_always_another_try_between_an_outage_of_25_minutes_and_the_expiry() {
+    fn refresh_is_tried_again_between_an_outage_of_25_minutes_and_the_expiry() {
         for random in [0.0, 0.2, 0.5, 0.8, 1.0] {
-            // The worst case: the refresh is due as late as can be, and the outage begins right then.
+            // The worst case: the refresh starts as late as possible, and the outage begins just
+            // before it.
             let mut remaining = seconds(30 * 60 - 30);
             while remaining > seconds(5 * 60) {
-                let pause = outlast_outage_for(seconds(3600), remaining, None, random);
+                let pause = outage_pause(seconds(3600), remaining, None, random);
                 assert!(pause >= seconds(30), "{random}: {pause:?}");
                 remaining -= pause;
             }
@@ -108,33 +118,37 @@ mod tests {
     }
 
     #[test]
-    fn tries_in_an_outage_are_rare_at_first_and_frequent_in_the_last_five_minutes() {
-        let wait = |remaining, random| outlast_outage_for(seconds(3600), seconds(remaining), None, random);
-        assert_eq!(wait(2000, 0.0), seconds(1000));
-        assert_eq!(wait(2000, 1.0), seconds(1500));
-        assert_eq!(wait(2000, 7.0), seconds(1500));
-        assert_eq!(wait(301, 0.0).as_secs(), 150);
-        assert_eq!(wait(300, 1.0), seconds(30));
-        assert_eq!(wait(0, 1.0), seconds(30));
-        let asked =
-            |remaining| outlast_outage_for(seconds(3600), seconds(remaining), Some(seconds(200)), 0.0);
+    fn refreshes_in_an_outage_are_frequent_only_in_the_last_5_minutes() {
+        let pause = |remaining, random| outage_pause(seconds(3600), seconds(remaining), None, random);
+        assert_eq!(pause(2000, 0.0), seconds(1000));
+        assert_eq!(pause(2000, 1.0), seconds(1500));
+        assert_eq!(pause(2000, 7.0), seconds(1500));
+        assert_eq!(pause(301, 0.0).as_secs(), 150);
+        assert_eq!(pause(300, 1.0), seconds(30));
+        assert_eq!(pause(0, 1.0), seconds(30));
+        let with_retry_after =
+            |remaining| outage_pause(seconds(3600), seconds(remaining), Some(seconds(200)), 0.0);
         assert_eq!(
-            (asked(2000), asked(310), asked(100)),
+            (
+                with_retry_after(2000),
+                with_retry_after(310),
+                with_retry_after(100)
+            ),
             (seconds(1000), seconds(200), seconds(200))
         );
     }
 
     #[test]
-    fn a_token_that_lives_a_minute_gets_several_tries_too() {
-        let wait = |remaining| outlast_outage_for(seconds(60), seconds(remaining), None, 0.0);
+    fn token_of_one_minute_gets_several_refreshes_in_an_outage() {
+        let pause = |remaining| outage_pause(seconds(60), seconds(remaining), None, 0.0);
         assert_eq!(
-            (wait(30), wait(11), wait(10)),
+            (pause(30), pause(11), pause(10)),
             (seconds(15), seconds(6), seconds(6))
         );
     }
 
     #[test]
-    fn the_servers_refresh_time_goes_before_half_the_life() {
+    fn refresh_in_takes_precedence_over_half_the_lifetime() {
         assert_eq!(
             refresh_after(seconds(86_400), Some(seconds(43_000)), 0.0),
             seconds(43_000)
@@ -143,25 +157,22 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_time_that_is_over_at_once_does_not_make_every_call_an_exchange() {
+    fn refresh_in_of_zero_does_not_start_a_fetch_at_every_call() {
         assert_eq!(refresh_after(seconds(3600), Some(seconds(0)), 0.0), seconds(30));
         assert_eq!(refresh_after(seconds(60), Some(seconds(1)), 0.0), seconds(6));
     }
 
     #[test]
-    fn a_failed_refresh_is_tried_again_after_30_seconds_or_as_the_server_asks() {
-        assert_eq!(retry_refresh_after(seconds(3600), None), seconds(30));
-        assert_eq!(retry_refresh_after(seconds(3600), Some(seconds(5))), seconds(30));
-        assert_eq!(retry_refresh_after(seconds(3600), Some(seconds(90))), seconds(90));
-        assert_eq!(
-            retry_refresh_after(seconds(3600), Some(Duration::MAX)),
-            seconds(600)
-        );
-        assert_eq!(retry_refresh_after(seconds(10), None), seconds(1));
+    fn failed_refresh_is_repeated_after_30_seconds_or_retry_after() {
+        assert_eq!(refresh_pause(seconds(3600), None), seconds(30));
+        assert_eq!(refresh_pause(seconds(3600), Some(seconds(5))), seconds(30));
+        assert_eq!(refresh_pause(seconds(3600), Some(seconds(90))), seconds(90));
+        assert_eq!(refresh_pause(seconds(3600), Some(Duration::MAX)), seconds(600));
+        assert_eq!(refresh_pause(seconds(10), None), seconds(1));
     }
 
     #[test]
-    fn a_key_cools_down_from_one_second_to_thirty() {
+    fn cooldown_grows_from_1_to_30_seconds() {
         let pauses: Vec<u64> = (1..8)
             .map(|failures| cooldown(failures, None).as_secs())
             .collect();

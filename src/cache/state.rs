@@ -128,7 +128,7 @@ impl State {
                 return Decision::Serve(token);
             }
             // Until the result is known all others see a fresh token, and do not come here.
-            let pause = policy::retry_refresh_after(token.lifetime(), None);
+            let pause = policy::refresh_pause(token.lifetime(), None);
             let token = token.with_refresh_at(now.moment + pause);
             self.token = Some(token.clone());
             return match in_flight {
@@ -282,9 +282,9 @@ impl State {
         let retry_after = error.retry_after();
         if let Some(token) = usable {
             let pause = if self.is_in_outage && reached_server(error) {
-                policy::outlast_outage_for(token.lifetime(), token.remaining(now), retry_after, random)
+                policy::outage_pause(token.lifetime(), token.remaining(now), retry_after, random)
             } else {
-                policy::retry_refresh_after(token.lifetime(), retry_after)
+                policy::refresh_pause(token.lifetime(), retry_after)
             };
             self.token = Some(token.with_refresh_at(now + pause));
             self.is_in_outage = true;

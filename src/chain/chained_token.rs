@@ -10,8 +10,8 @@ use crate::error::{Attempt, Error};
 /// A credential that is set up and fails stops the chain, because the next link could have an
 /// identity that nobody chose. The first link that returns a token is selected: all later calls use
 /// it alone, and one log event at `info` names it. While no link is selected, concurrent callers
-/// with the same request walk the chain once and share its error, which has a line for each link;
-/// see [`Error::attempts`].
+/// with the same request walk the chain once and share its error, which begins with the link that
+/// decided it; see [`Error::attempts`] for the others.
 ///
 /// # Examples
 ///

@@ -77,6 +77,19 @@ credential!(DefaultAzureCredential);
 
 /// Builds a [`DefaultAzureCredential`].
 ///
+/// An option applies to the links that have it:
+///
+/// | option | environment, workload identity | managed identity | Azure CLI, Azure Developer CLI |
+/// | --- | --- | --- | --- |
+/// | `environment`, `clock`, `max_cached_tokens` | yes | yes | yes |
+/// | `transport` | yes | yes | no: they run a program |
+/// | `tenant_id` | yes | no: an identity has one tenant | yes |
+/// | `authority_host` | yes | no: the host has its endpoint | no: the tool chooses the cloud |
+/// | `additionally_allowed_tenants` | yes | no: an identity has one tenant | yes |
+/// | `timeout` | yes | no: 3 min, with retries | no: 30 s |
+///
+/// For other options of a link, build its credential and [`replace`](Self::replace) the link.
+///
 /// # Examples
 ///
 /// ```
@@ -151,7 +164,8 @@ impl DefaultAzureCredentialBuilder {
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the value of
     /// `AZURE_TOKEN_CREDENTIALS` is unknown, if it is required and not set, or if the chain has no
-    /// links. A link that cannot be built fails at the first call.
+    /// links. A link that cannot be built fails at the first call; `build` logs it at `warn` if it
+    /// will stop the chain. To fail at start-up, call [`check`](DefaultAzureCredential::check).
     pub fn build(mut self) -> Result<Arc<DefaultAzureCredential>, Error> {
         let environment = self.options.take_environment();
         if self.options.additionally_allowed_tenants.is_empty() {
@@ -171,7 +185,7 @@ impl DefaultAzureCredentialBuilder {
             Some((_, Some(_))) => None,
             _ => missing_workload_identity(&environment),
         };
-        let chain = links
+        let links: Vec<Link> = links
             .iter()
             .filter_map(|link| {
                 let credential = match replaced(*link) {
@@ -184,7 +198,8 @@ impl DefaultAzureCredentialBuilder {
                 })
             })
             .collect();
-        Ok(Arc::new(DefaultAzureCredential(Chain::new(chain, hint, true)?)))
+        warn_if_misconfigured(&links);
+        Ok(Arc::new(DefaultAzureCredential(Chain::new(links, hint, true)?)))
     }
 
     fn credential(
@@ -237,6 +252,17 @@ impl DefaultAzureCredentialBuilder {
 }
 
 client_options!(DefaultAzureCredentialBuilder);
+
+/// Warns at start-up about the first link that will stop the chain.
+fn warn_if_misconfigured(links: &[Link]) {
+    let misconfigured = links.iter().find_map(|link| {
+        let error = link.credential.as_ref().err()?;
+        (!error.is_unavailable()).then_some((&link.name, error))
+    });
+    if let Some((name, error)) = misconfigured {
+        tracing::warn!(credential = %name, %error, "credential misconfigured");
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -327,6 +353,32 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn error_in_a_pod_begins_with_the_fault_of_workload_identity() {
+        let pod = ("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+        let token_file = ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token");
+        for (variables, start) in [
+            (
+                &[pod][..],
+                "no credential of the chain is available here: workload identity: AZURE_FEDERATED_TOKEN_FILE is",
+            ),
+            (
+                &[pod, token_file],
+                "the chain stopped at workload identity: AZURE_CLIENT_ID is not set",
+            ),
+        ] {
+            let credential = DefaultAzureCredential::builder()
+                .environment(variables.iter().copied().collect())
+                .without(DefaultAzureLink::ManagedIdentity)
+                .build()
+                .unwrap();
+            let error = credential.token(&["s"]).await.unwrap_err();
+            assert!(error.to_string().starts_with(start), "{error}");
+            let table = format!("{error:#}");
+            assert_eq!(table.lines().count(), 1 + error.attempts().len(), "{table}");
+        }
+    }
+
+    #[tokio::test]
     async fn missing_workload_identity_is_reported_once_whichever_link_stops_the_chain() {
         let replacement = WorkloadIdentityCredential::builder()
             .environment(Environment::default())
@@ -358,6 +410,7 @@ mod tests {
             let environment = variables.iter().copied().collect();
             let credential = builder.environment(environment).build().unwrap();
             let text = credential.token(&["s"]).await.unwrap_err().to_string();
+            assert!(!text.contains('\n'), "{text}");
             let hints = text
                 .matches("this pod has no workload identity; add the label")
                 .count();

@@ -1,6 +1,8 @@
 //! The rules of a chain, tested with links whose result each test sets.
 #![allow(clippy::disallowed_methods, reason = "tests start tasks")]
 
+mod concurrent_walks;
+
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -14,7 +16,7 @@ use crate::error::ErrorKind;
 /// A link that returns the result that was set last, and counts its calls.
 #[derive(Debug)]
 struct FakeLink {
-    result: StdMutex<Result<AccessToken, Error>>,
+    result: Mutex<Result<AccessToken, Error>>,
     calls: AtomicUsize,
     /// If it is set, each call waits for a notification first.
     gate: Option<Notify>,
@@ -31,7 +33,7 @@ impl FakeLink {
 
     fn new(result: Result<AccessToken, Error>, gate: Option<Notify>) -> Arc<Self> {
         Arc::new(Self {
-            result: StdMutex::new(result),
+            result: Mutex::new(result),
             calls: AtomicUsize::new(0),
             gate,
         })
@@ -101,7 +103,11 @@ fn walk_continues_past_unavailable_links_only() {
         assert_eq!(error.kind(), kind);
         assert_eq!(
             error.to_string(),
-            format!("the chain stopped at b\n  a: Unavailable here\n  b: {kind:?} here")
+            format!("the chain stopped at b: {kind:?} here")
+        );
+        assert_eq!(
+            format!("{error:#}"),
+            format!("the chain stopped at b: {kind:?} here\n  a: Unavailable here\n  b: {kind:?} here")
         );
         assert_eq!(third.calls(), 0, "{kind:?} stops the chain");
         second.set_error(ErrorKind::Unavailable);
@@ -114,14 +120,16 @@ fn walk_continues_past_unavailable_links_only() {
 }
 
 #[test]
-fn error_has_a_line_for_each_link() {
+fn error_is_one_line_and_has_all_links_in_its_alternate_form() {
     let links = [0; 3].map(|_| FakeLink::failing(ErrorKind::Unavailable));
     let chain = chain([&links[0], &links[1], &links[2]]).build().unwrap();
     let error = call(&chain).unwrap_err();
     assert!(error.is_unavailable());
+    let line = "no credential of the chain is available here: a: Unavailable here; b: Unavailable here; c: Unavailable here";
+    assert_eq!(error.to_string(), line);
     assert_eq!(
-        error.to_string(),
-        "no credential of the chain is available here\n  a: Unavailable here\n  b: Unavailable here\n  c: Unavailable here"
+        format!("{error:#}"),
+        format!("{line}\n  a: Unavailable here\n  b: Unavailable here\n  c: Unavailable here")
     );
     let names: Vec<&str> = error.attempts().iter().map(Attempt::name).collect();
     assert_eq!(names, ["a", "b", "c"]);
@@ -130,6 +138,25 @@ fn error_has_a_line_for_each_link() {
             .attempts()
             .iter()
             .all(|attempt| attempt.error().is_unavailable())
+    );
+}
+
+#[test]
+fn error_of_a_nested_chain_is_one_line_and_an_indented_table() {
+    let inner = ChainedTokenCredential::builder()
+        .then("inner", FakeLink::failing(ErrorKind::Rejected))
+        .build()
+        .unwrap();
+    let outer = ChainedTokenCredential::builder()
+        .then("outer", inner)
+        .build()
+        .unwrap();
+    let error = call(&outer).unwrap_err();
+    let line = "the chain stopped at outer: the chain stopped at inner: Rejected here";
+    assert_eq!(error.to_string(), line);
+    assert_eq!(
+        format!("{error:#}"),
+        format!("{line}\n  outer: the chain stopped at inner: Rejected here\n    inner: Rejected here")
     );
 }
 
@@ -269,6 +296,29 @@ async fn dropped_caller_does_not_block_the_next_walk() {
     assert!(chain.token(&["s"]).now_or_never().is_none());
     gated.gate.as_ref().unwrap().notify_one();
     assert_eq!(call(&chain).unwrap(), "gated");
+}
+
+#[test]
+fn dropped_callers_leave_no_walk_behind() {
+    let link = FakeLink::new(Ok(token("slow")), Some(Notify::new()));
+    let link = Link {
+        name: "slow".into(),
+        credential: Ok(link),
+    };
+    let chain = Chain::new(vec![link], None, true).unwrap();
+    for scope in 0..100 {
+        let scope = [&*scope.to_string()];
+        let request = TokenRequest::new(&scope);
+        let mut callers = [
+            Box::pin(chain.token(&request, Clone::clone)),
+            Box::pin(chain.token(&request, Clone::clone)),
+        ];
+        for caller in &mut callers {
+            assert!(caller.now_or_never().is_none());
+        }
+        assert_eq!(chain.walks.len(), 1, "both callers share a walk");
+    }
+    assert_eq!(chain.walks.len(), 0);
 }
 
 #[test]

@@ -327,6 +327,10 @@ impl TokenSource for DeveloperTool {
             .map_err(|error| self.convert_error(error))?;
         Ok(sdk::token::from_sdk(&token, requested_at))
     }
+
+    fn tenant_id(&self) -> Option<&str> {
+        self.tenant_id.as_ref().map(TenantId::as_str)
+    }
 }
 
 /// Runs a tool with the `PATH` of an [`Environment`], without input, and with limits of its time

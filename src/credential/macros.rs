@@ -48,11 +48,48 @@ macro_rules! credential {
                 self.0.token(request, Clone::clone).await
             }
 
+            /// Gets a token for `scopes` and returns the identity it is for: for start-up and
+            /// readiness probes. A cached token counts, so a probe costs a cached read, and
+            /// succeeds during an outage of Entra as long as the token is usable.
+            ///
+            /// See [`Identity`](crate::Identity) for an example.
+            ///
+            /// # Errors
+            ///
+            /// As [`token`](Self::token).
+            ///
+            /// # Cancel safety
+            ///
+            /// As [`token`](Self::token).
+            pub async fn check(&self, scopes: &[&str]) -> Result<$crate::Identity, $crate::Error> {
+                self.0
+                    .token(&$crate::TokenRequest::new(scopes), |_| ())
+                    .await?;
+                Ok($crate::credential::Identify::identity(
+                    &self.0,
+                    stringify!($credential),
+                ))
+            }
+
             /// Removes this token from the cache, for example because a service rejected it; the
             /// next call gets another. Does nothing if a newer token has replaced it, so many
-            /// callers may report the same token.
+            /// callers may report the same token. For the same scopes it takes effect at most once
+            /// in 30 s, since a service can reject a token for reasons that no new token changes.
             pub fn invalidate(&self, token: &$crate::AccessToken) {
                 self.0.invalidate(token);
+            }
+
+            /// Removes the token with this text from the cache; otherwise like
+            /// [`invalidate`](Self::invalidate). For users of an SDK, which passes on the text of a
+            /// token only. The text is not logged.
+            pub fn invalidate_secret(&self, secret: &str) {
+                self.0.invalidate_secret(secret);
+            }
+
+            /// Removes all tokens from the cache, for example because the permissions of the
+            /// identity have changed. A token request in flight continues.
+            pub fn clear(&self) {
+                self.0.clear();
             }
         }
 
@@ -79,6 +116,10 @@ macro_rules! credential {
 
             fn invalidate(&self, token: &$crate::AccessToken) {
                 self.0.invalidate(token);
+            }
+
+            fn invalidate_secret(&self, secret: &str) {
+                self.0.invalidate_secret(secret);
             }
 
             fn clear(&self) {
@@ -213,9 +254,9 @@ macro_rules! client_options {
                 self
             }
 
-            /// Sets how many tokens are cached, one per combination of tenant, scopes and claims. Default:
-            /// 10,000. A token takes about 4 kB. At the limit expired tokens are evicted first, then others
-            /// at random, with a log line at `warn`. Zero counts as one.
+            /// Sets how many tokens are cached, one per combination of tenant, scopes and claims.
+            /// Default: 10,000. A token takes about 4 kB. At the limit expired tokens are evicted
+            /// first, then others at random, with a log line at `warn`. Zero counts as one.
             #[must_use]
             pub fn max_cached_tokens(mut self, max_cached_tokens: usize) -> Self {
                 self.options.max_cached_tokens = Some(max_cached_tokens);

@@ -1,58 +1,61 @@
-//! The SDK's HTTP client, in-process: its answers are those that a test lists.
+//! HTTP clients for the SDK: one without a network, and one for real servers.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use azure_core::http::headers::Headers;
-use azure_core::http::{AsyncRawResponse, Body, HttpClient, Request};
+use azure_core::http::{AsyncRawResponse, Body, ClientOptions, HttpClient, Request, Transport};
 
+use super::log::watch_for_secrets;
+
+/// An HTTP client whose responses the test queues.
 #[derive(Debug, Default)]
-pub struct SdkClient {
-    answers: Mutex<VecDeque<azure_core::Result<AsyncRawResponse>>>,
-    requests: Mutex<Vec<Sent>>,
+pub struct FakeSdkClient {
+    responses: Mutex<VecDeque<azure_core::Result<AsyncRawResponse>>>,
+    requests: Mutex<Vec<SentSdkRequest>>,
 }
 
-/// A request as it left the SDK.
+/// A request that the SDK has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Sent {
+pub struct SentSdkRequest {
     pub method: String,
     pub url: String,
     pub headers: BTreeMap<String, String>,
     pub body: String,
 }
 
-impl SdkClient {
+impl FakeSdkClient {
     pub fn new() -> Arc<Self> {
-        super::watch_for_secrets();
+        watch_for_secrets();
         Arc::default()
     }
 
-    pub fn will(&self, answer: azure_core::Result<AsyncRawResponse>) {
-        self.answers.lock().unwrap().push_back(answer);
+    pub fn queue(&self, response: azure_core::Result<AsyncRawResponse>) {
+        self.responses.lock().unwrap().push_back(response);
     }
 
-    pub fn will_reply(&self, status: u16, body: &str) {
+    pub fn queue_reply(&self, status: u16, body: &str) {
         let reply = AsyncRawResponse::from_bytes(status.into(), Headers::new(), body.to_owned());
-        self.will(Ok(reply));
+        self.queue(Ok(reply));
     }
 
-    pub fn will_grant(&self, secret: &str, expires_in: u64, refresh_in: Option<u64>) {
+    pub fn queue_grant(&self, secret: &str, expires_in: u64, refresh_in: Option<u64>) {
         let refresh_in = refresh_in.map(|refresh_in| format!(r#""refresh_in":{refresh_in},"#));
         let refresh_in = refresh_in.unwrap_or_default();
         let body = format!(
             r#"{{"token_type":"Bearer","expires_in":{expires_in},{refresh_in}"access_token":"{secret}"}}"#
         );
-        self.will_reply(200, &body);
+        self.queue_reply(200, &body);
     }
 
-    pub fn requests(&self) -> Vec<Sent> {
+    pub fn requests(&self) -> Vec<SentSdkRequest> {
         self.requests.lock().unwrap().clone()
     }
 }
 
-impl Sent {
-    /// The fields of the form, in the order in which they were sent.
+impl SentSdkRequest {
+    /// Returns the fields of the form in the order in which they were sent.
     pub fn form(&self) -> Vec<(String, String)> {
         url::form_urlencoded::parse(self.body.as_bytes())
             .into_owned()
@@ -61,12 +64,12 @@ impl Sent {
 }
 
 #[async_trait]
-impl HttpClient for SdkClient {
+impl HttpClient for FakeSdkClient {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
         let Body::Bytes(body) = request.body() else {
-            panic!("a token request is no stream");
+            panic!("the body of a token request is a stream");
         };
-        self.requests.lock().unwrap().push(Sent {
+        self.requests.lock().unwrap().push(SentSdkRequest {
             method: request.method().to_string(),
             url: request.url().to_string(),
             headers: request
@@ -76,7 +79,21 @@ impl HttpClient for SdkClient {
                 .collect(),
             body: String::from_utf8(body.to_vec()).unwrap(),
         });
-        let answer = self.answers.lock().unwrap().pop_front();
-        answer.expect("the test lists no further answer")
+        let response = self.responses.lock().unwrap().pop_front();
+        response.expect("no response is queued")
+    }
+}
+
+/// Returns client options whose transport trusts only `ca_certificate`.
+pub fn client_options(ca_certificate: &str) -> ClientOptions {
+    let root = reqwest::Certificate::from_pem(ca_certificate.as_bytes()).unwrap();
+    let client = reqwest::Client::builder()
+        .tls_certs_only([root])
+        .no_proxy()
+        .build()
+        .unwrap();
+    ClientOptions {
+        transport: Some(Transport::new(Arc::new(client))),
+        ..Default::default()
     }
 }

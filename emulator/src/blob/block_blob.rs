@@ -55,11 +55,7 @@ impl Blob {
         if range.start >= total {
             return Err(ErrorResponse {
                 header: Some((CONTENT_RANGE, format!("bytes */{total}"))),
-                ..ErrorResponse::new(
-                    StatusCode::RANGE_NOT_SATISFIABLE,
-                    "InvalidRange",
-                    "The range specified is invalid for the current size of the resource.",
-                )
+                ..ErrorResponse::invalid_range()
             });
         }
         let range = range.start..range.end.min(total);

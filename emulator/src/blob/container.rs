@@ -23,9 +23,7 @@ pub(super) struct Container {
 
 impl Container {
     pub(super) fn blob(&self, name: &str) -> Result<&Blob, ErrorResponse> {
-        self.blobs
-            .get(name)
-            .ok_or_else(|| ErrorResponse::not_found("BlobNotFound", "The specified blob does not exist."))
+        self.blobs.get(name).ok_or_else(ErrorResponse::blob_not_found)
     }
 
     pub(super) fn put_block(

@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 
 use super::header;
 use super::response::respond;
@@ -25,6 +25,58 @@ impl ErrorResponse {
         }
     }
 
+    /// Returns the error response for an injected status other than 401.
+    pub(super) fn from_status(status: StatusCode, request: &Request<Bytes>) -> Self {
+        let is_put = request.method() == Method::PUT;
+        let mut names = request.uri().path().splitn(4, '/').skip(2);
+        let mut is_named = || names.next().is_some_and(|name| !name.is_empty());
+        let (on_container, on_blob) = (is_named(), is_named());
+        match status {
+            StatusCode::NOT_MODIFIED => Self::not_modified(),
+            StatusCode::FORBIDDEN => Self::new(
+                status,
+                "AuthorizationPermissionMismatch",
+                "This request is not authorized to perform this operation using this permission.",
+            ),
+            StatusCode::NOT_FOUND if on_blob && !is_put => Self::blob_not_found(),
+            StatusCode::NOT_FOUND if on_container => Self::container_not_found(),
+            StatusCode::NOT_FOUND => Self::resource_not_found(),
+            StatusCode::METHOD_NOT_ALLOWED => Self::new(
+                status,
+                "UnsupportedHttpVerb",
+                "The resource doesn't support the specified HTTP verb.",
+            ),
+            StatusCode::CONFLICT if on_blob && is_put => Self::blob_already_exists(),
+            StatusCode::CONFLICT if is_put => Self::container_already_exists(),
+            StatusCode::CONFLICT => Self::new(
+                status,
+                "ContainerBeingDeleted",
+                "The specified container is being deleted.",
+            ),
+            StatusCode::PRECONDITION_FAILED => Self::condition_not_met(),
+            StatusCode::PAYLOAD_TOO_LARGE => Self::new(
+                status,
+                "RequestBodyTooLarge",
+                "The size of the request body exceeds the maximum size permitted.",
+            ),
+            StatusCode::RANGE_NOT_SATISFIABLE => Self::invalid_range(),
+            // The real service throttles with 503.
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Self::new(
+                status,
+                "ServerBusy",
+                "The server is currently unable to receive requests. Please retry your request.",
+            ),
+            _ if status.is_client_error() => {
+                Self::new(status, "InvalidInput", "One of the request inputs is not valid.")
+            }
+            _ => Self::new(
+                status,
+                "InternalError",
+                "The server encountered an internal error. Please retry the request.",
+            ),
+        }
+    }
+
     pub(super) fn bad_request(code: &'static str, message: &'static str) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, message)
     }
@@ -39,8 +91,60 @@ impl ErrorResponse {
         }
     }
 
-    pub(super) fn not_found(code: &'static str, message: &'static str) -> Self {
-        Self::new(StatusCode::NOT_FOUND, code, message)
+    pub(super) fn resource_not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "ResourceNotFound",
+            "The specified resource does not exist.",
+        )
+    }
+
+    pub(super) fn container_not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "ContainerNotFound",
+            "The specified container does not exist.",
+        )
+    }
+
+    pub(super) fn blob_not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "BlobNotFound",
+            "The specified blob does not exist.",
+        )
+    }
+
+    pub(super) fn container_already_exists() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "ContainerAlreadyExists",
+            "The specified container already exists.",
+        )
+    }
+
+    pub(super) fn blob_already_exists() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "BlobAlreadyExists",
+            "The specified blob already exists.",
+        )
+    }
+
+    pub(super) fn condition_not_met() -> Self {
+        Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "ConditionNotMet",
+            "The condition specified using HTTP conditional header(s) is not met.",
+        )
+    }
+
+    pub(super) fn invalid_range() -> Self {
+        Self::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "InvalidRange",
+            "The range specified is invalid for the current size of the resource.",
+        )
     }
 
     pub(super) fn not_modified() -> Self {

@@ -7,7 +7,7 @@ use http::header::{
     AsHeaderName, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
     LAST_MODIFIED, RANGE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use md5::{Digest, Md5};
 use url::form_urlencoded;
 
@@ -128,19 +128,12 @@ impl<'a> BlobRequest<'a> {
             self.header(name)
                 .and_then(|value| httpdate::parse_http_date(value).ok())
         };
-        let not_met = || {
-            ErrorResponse::new(
-                StatusCode::PRECONDITION_FAILED,
-                "ConditionNotMet",
-                "The condition specified using HTTP conditional header(s) is not met.",
-            )
-        };
         if self
             .header(IF_MATCH)
             .is_some_and(|condition| !matches_etag(condition))
             || date(IF_UNMODIFIED_SINCE).is_some_and(|date| modified.is_some_and(|modified| modified > date))
         {
-            return Err(not_met());
+            return Err(ErrorResponse::condition_not_met());
         }
         if let Some(condition) = self
             .header(IF_NONE_MATCH)
@@ -148,19 +141,15 @@ impl<'a> BlobRequest<'a> {
         {
             return Err(match condition {
                 _ if reads => ErrorResponse::not_modified(),
-                "*" => ErrorResponse::new(
-                    StatusCode::CONFLICT,
-                    "BlobAlreadyExists",
-                    "The specified blob already exists.",
-                ),
-                _ => not_met(),
+                "*" => ErrorResponse::blob_already_exists(),
+                _ => ErrorResponse::condition_not_met(),
             });
         }
         if date(IF_MODIFIED_SINCE).is_some_and(|date| modified.is_some_and(|modified| modified <= date)) {
             return Err(if reads {
                 ErrorResponse::not_modified()
             } else {
-                not_met()
+                ErrorResponse::condition_not_met()
             });
         }
         Ok(())

@@ -87,9 +87,9 @@ impl State {
     }
 
     fn container(&mut self, name: &str) -> Result<&mut Container, ErrorResponse> {
-        self.containers.get_mut(name).ok_or_else(|| {
-            ErrorResponse::not_found("ContainerNotFound", "The specified container does not exist.")
-        })
+        self.containers
+            .get_mut(name)
+            .ok_or_else(ErrorResponse::container_not_found)
     }
 
     fn create_container(
@@ -99,11 +99,7 @@ impl State {
         now: SystemTime,
     ) -> Result<Response<Bytes>, ErrorResponse> {
         if self.containers.contains_key(&name) {
-            return Err(ErrorResponse::new(
-                StatusCode::CONFLICT,
-                "ContainerAlreadyExists",
-                "The specified container already exists.",
-            ));
+            return Err(ErrorResponse::container_already_exists());
         }
         let stamp = self.stamp(now);
         let mut headers = request.metadata();

@@ -112,7 +112,7 @@ impl Application {
                 }
                 Ok(())
             }
-            _ => Err(ErrorResponse::new(7_000_215, "Invalid client secret provided.")),
+            _ => Err(ErrorResponse::invalid_secret()),
         }
     }
 }

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
 
+use super::token_request::Form;
 use crate::guid::Guid;
 use crate::time::Utc;
 
@@ -23,14 +24,34 @@ impl ErrorResponse {
     }
 
     /// Returns the error response for an injected status.
-    pub(super) fn from_status(status: StatusCode) -> Self {
-        if status == StatusCode::TOO_MANY_REQUESTS {
-            Self::new(90_055, "Tenant is throttled, too many requests. Try again later.")
-        } else if status.is_server_error() {
-            Self::new(90_033, "A transient error has occurred. Please try again.")
-        } else {
-            Self::new(90_023, "The authentication service request is not valid.")
+    pub(super) fn from_status(status: StatusCode, form: &Form) -> Self {
+        match status {
+            StatusCode::UNAUTHORIZED if form.field("client_secret").is_some() => Self::invalid_secret(),
+            StatusCode::UNAUTHORIZED => {
+                Self::no_federated_credentials(form.field("client_id").unwrap_or_default())
+            }
+            StatusCode::TOO_MANY_REQUESTS => {
+                Self::new(90_055, "Tenant is throttled, too many requests. Try again later.")
+            }
+            StatusCode::INTERNAL_SERVER_ERROR => {
+                Self::new(90_036, "Directory Proxy Client encountered an internal error.")
+            }
+            _ if status.is_server_error() => {
+                Self::new(90_033, "A transient error has occurred. Please try again.")
+            }
+            _ => Self::new(90_023, "The authentication service request is not valid."),
         }
+    }
+
+    pub(super) fn invalid_secret() -> Self {
+        Self::new(7_000_215, "Invalid client secret provided.")
+    }
+
+    pub(super) fn no_federated_credentials(client_id: &str) -> Self {
+        Self::new(
+            70_025,
+            format!("The client '{client_id}' has no configured federated identity credentials."),
+        )
     }
 
     pub(super) fn status(&self) -> StatusCode {
@@ -82,6 +103,7 @@ impl ErrorResponse {
             | 7_000_222
             | 7_000_272 => (StatusCode::UNAUTHORIZED, "invalid_client"),
             90_033 => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
+            90_036 => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
             90_055 => (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable"),
             _ => (StatusCode::BAD_REQUEST, "invalid_request"),
         }

@@ -1,6 +1,8 @@
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::header::WWW_AUTHENTICATE;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::server;
@@ -8,20 +10,39 @@ use crate::server;
 /// An error response of Key Vault: `{"error":{"code","message","innererror":{"code"}}}`.
 pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
-    pub(super) code: &'static str,
+    pub(super) code: Cow<'static, str>,
     pub(super) message: String,
     pub(super) inner_code: Option<&'static str>,
     pub(super) challenge: Option<HeaderValue>,
 }
 
 impl ErrorResponse {
-    pub(super) fn new(status: StatusCode, code: &'static str, message: String) -> Self {
+    pub(super) fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: String) -> Self {
         Self {
             status,
-            code,
+            code: code.into(),
             message,
             inner_code: None,
             challenge: None,
+        }
+    }
+
+    /// Returns the error response for an injected status other than 401.
+    pub(super) fn from_status(status: StatusCode, request: &Request<Bytes>) -> Self {
+        let mut path = request.uri().path().split('/').filter(|part| !part.is_empty());
+        match (status, path.next(), path.next()) {
+            (StatusCode::BAD_REQUEST, ..) => Self::bad_parameter("Property has invalid value".to_owned()),
+            (StatusCode::FORBIDDEN, ..) => Self::not_authorized(),
+            (StatusCode::NOT_FOUND, Some("secrets"), Some(name)) => Self::not_found(name),
+            (StatusCode::NOT_FOUND, Some("deletedsecrets"), Some(name)) => Self::deleted_not_found(name),
+            (StatusCode::METHOD_NOT_ALLOWED, ..) => Self::method_not_allowed(request.method()),
+            (StatusCode::CONFLICT, Some("secrets"), Some(name)) => Self::deleted_but_recoverable(name),
+            (StatusCode::TOO_MANY_REQUESTS, ..) => Self::throttled(),
+            // The other bodies are not documented. The codes have the form of the documented ones.
+            _ => {
+                let message = status.canonical_reason().unwrap_or("Failure");
+                Self::new(status, message.replace(' ', ""), message.to_owned())
+            }
         }
     }
 
@@ -37,6 +58,44 @@ impl ErrorResponse {
                 "A secret with (name/id) {name} was not found in this key vault. If you recently deleted this secret \
                  you may be able to recover it using the correct recovery command."
             ),
+        )
+    }
+
+    pub(super) fn deleted_not_found(name: &str) -> Self {
+        let message = format!("Deleted Secret not found: {name}");
+        Self::new(StatusCode::NOT_FOUND, "SecretNotFound", message)
+    }
+
+    pub(super) fn method_not_allowed(method: &Method) -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "MethodNotAllowed",
+            format!("HTTP {method} is not supported on this resource"),
+        )
+    }
+
+    /// The real message also has the caller, the action and the resource between these lines.
+    fn not_authorized() -> Self {
+        Self {
+            inner_code: Some("ForbiddenByRbac"),
+            ..Self::new(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or \
+                 role definitions were changed recently, please observe propagation time.\r\nAssignment: (not \
+                 found)\r\nVault: emulator;location=emulator\r\n"
+                    .to_owned(),
+            )
+        }
+    }
+
+    fn throttled() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "Throttled",
+            "Request was not processed because too many requests were received. Reason: \
+             VaultRequestTypeLimitReached"
+                .to_owned(),
         )
     }
 

@@ -113,7 +113,7 @@ impl<'a> VaultRequest<'a> {
                 secret.deleted_on = Some(now);
                 Ok(server::json(StatusCode::OK, &self.deleted(name, secret, now)))
             }
-            _ => Err(self.not_allowed()),
+            _ => Err(ErrorResponse::method_not_allowed(self.method)),
         }
     }
 
@@ -145,16 +145,8 @@ impl<'a> VaultRequest<'a> {
                     &version.properties(&self.id(name, Some(&version.id))),
                 ))
             }
-            _ => Err(self.not_allowed()),
+            _ => Err(ErrorResponse::method_not_allowed(self.method)),
         }
-    }
-
-    fn not_allowed(&self) -> ErrorResponse {
-        ErrorResponse::new(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "MethodNotAllowed",
-            format!("HTTP {} is not supported on this resource", self.method),
-        )
     }
 
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
@@ -244,10 +236,7 @@ fn deleted<'a>(
     secrets
         .get_mut(name)
         .and_then(|secret| secret.deleted_on.map(|on| (secret, on)))
-        .ok_or_else(|| {
-            let message = format!("Deleted Secret not found: {name}");
-            ErrorResponse::new(StatusCode::NOT_FOUND, "SecretNotFound", message)
-        })
+        .ok_or_else(|| ErrorResponse::deleted_not_found(name))
 }
 
 fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, ErrorResponse> {

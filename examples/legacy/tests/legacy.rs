@@ -8,9 +8,10 @@
     reason = "a test that fails may panic, and a test's module is nobody's API"
 )]
 
-#[path = "../../../tests/azurite_process/mod.rs"]
-mod azurite_process;
-#[path = "../../../tests/sample/mod.rs"]
+#[path = "../../../tests/support/azurite.rs"]
+mod azurite;
+#[path = "../../../tests/support/sample.rs"]
+#[allow(dead_code, reason = "the other samples are examples of the crate")]
 mod sample;
 
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use entra_workload_emulator::{Emulator, Pod};
 use tempfile::TempDir;
 use tokio::fs;
 
-use self::azurite_process::Azurite;
+use self::azurite::Azurite;
 use self::sample::Sample;
 
 /// An emulator, a pod in it, and a directory to work in.
@@ -49,7 +50,8 @@ impl Cluster {
     fn keyvault(&self) -> Sample {
         let program = env!("CARGO_BIN_EXE_legacy_keyvault").into();
         let roots = self.emulator.ca_certificate_file();
-        Sample::at(program, &self.pod, roots, self.directory.path())
+        Sample::new(program, roots, self.directory.path())
+            .variables(self.pod.variables())
             .variable("AZURE_KEYVAULT_URL", self.emulator.key_vault_url())
     }
 
@@ -64,7 +66,8 @@ impl Cluster {
     /// The same for another account.
     fn blob_of(&self, account_url: &str, roots: &Path) -> Sample {
         let program = env!("CARGO_BIN_EXE_legacy_blob").into();
-        Sample::at(program, &self.pod, roots, self.directory.path())
+        Sample::new(program, roots, self.directory.path())
+            .variables(self.pod.variables())
             .variable("AZURE_STORAGE_ACCOUNT_URL", account_url)
             .variable("AZURE_STORAGE_CONTAINER", "reports")
     }

@@ -180,9 +180,9 @@ impl Ours {
             return policy::cooldown(self.failures, retry_after);
         }
         let pause = if self.in_outage {
-            policy::outlast_outage_for(LIFE, remaining, retry_after, fastrand::f64())
+            policy::outage_pause(LIFE, remaining, retry_after, fastrand::f64())
         } else {
-            policy::retry_refresh_after(LIFE, retry_after)
+            policy::refresh_pause(LIFE, retry_after)
         };
         self.in_outage = true;
         pause.min(remaining)

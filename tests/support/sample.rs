@@ -1,14 +1,11 @@
-//! Runs a sample program as its own process, with an environment of a pod and nothing else.
-#![allow(dead_code, reason = "each test binary uses its own part")]
+//! Runs a sample program in a process of its own, with only the given environment.
 
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use entra_workload_emulator::Pod;
-
-/// One call of a sample program.
+/// How to run a sample program.
 #[derive(Clone)]
 pub struct Sample {
     program: PathBuf,
@@ -16,7 +13,7 @@ pub struct Sample {
     variables: Vec<(String, OsString)>,
 }
 
-/// How a call ended.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Output {
     pub code: Option<i32>,
@@ -25,23 +22,11 @@ pub struct Output {
 }
 
 impl Sample {
-    /// An example in the environment of a pod.
+    /// A program whose only variable is `SSL_CERT_FILE`.
     ///
-    /// * `ca_certificates`: the file with the roots to trust.
-    /// * `directory`: where it runs.
-    pub fn new(name: &str, pod: &Pod, ca_certificates: &Path, directory: &Path) -> Self {
-        Self::at(example(name), pod, ca_certificates, directory)
-    }
-
-    /// The same with any program.
-    pub fn at(program: PathBuf, pod: &Pod, ca_certificates: &Path, directory: &Path) -> Self {
-        let pod = pod.variables().into_iter();
-        let bare = Self::bare(program, ca_certificates, directory);
-        pod.fold(bare, |sample, (name, value)| sample.variable(name, value))
-    }
-
-    /// Any program, with no variable but `SSL_CERT_FILE`.
-    pub fn bare(program: PathBuf, ca_certificates: &Path, directory: &Path) -> Self {
+    /// * `ca_certificates`: the file with the trusted root certificates.
+    /// * `directory`: its working directory.
+    pub fn new(program: PathBuf, ca_certificates: &Path, directory: &Path) -> Self {
         let sample = Self {
             program,
             directory: directory.to_owned(),
@@ -56,19 +41,29 @@ impl Sample {
         self
     }
 
-    /// Sets one more variable.
+    /// Sets a variable.
     pub fn variable(self, name: &str, value: impl Into<OsString>) -> Self {
-        let mut this = self.without(name);
-        this.variables.push((name.to_owned(), value.into()));
-        this
+        let mut sample = self.without(name);
+        sample.variables.push((name.to_owned(), value.into()));
+        sample
     }
 
-    /// Runs it with nothing on stdin.
+    /// Sets several variables, such as those of a pod.
+    pub fn variables<N: AsRef<str>, V: Into<OsString>>(
+        self,
+        variables: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        variables.into_iter().fold(self, |sample, (name, value)| {
+            sample.variable(name.as_ref(), value)
+        })
+    }
+
+    /// Runs the program with an empty stdin.
     pub async fn run<const N: usize>(&self, arguments: [&str; N]) -> Output {
         self.run_with(arguments, "").await
     }
 
-    /// Runs it to its end.
+    /// Runs the program until it exits.
     pub async fn run_with<const N: usize>(&self, arguments: [&str; N], stdin: &str) -> Output {
         let mut command = Command::new(&self.program);
         command
@@ -82,7 +77,7 @@ impl Sample {
         let stdin = stdin.to_owned();
         let output = tokio::task::spawn_blocking(move || {
             let mut child = command.spawn().unwrap();
-            // A program that ends before it reads is no fault of this one.
+            // A program may exit before it reads stdin.
             let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
             child.wait_with_output().unwrap()
         });
@@ -95,7 +90,7 @@ impl Sample {
     }
 }
 
-/// The program of an example; `cargo test` builds all of them before it runs a test.
+/// Returns the program of an example. `cargo test` builds all examples before it runs a test.
 pub fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let target = test.parent().and_then(Path::parent).unwrap();
@@ -111,14 +106,14 @@ pub fn example(name: &str) -> PathBuf {
 }
 
 impl Output {
-    /// What it printed, if it ended well and without a word on stderr.
+    /// Returns stdout; checks that the exit code is 0 and that stderr is empty.
     #[track_caller]
     pub fn printed(&self) -> &str {
         assert_eq!((self.code, self.stderr.as_str()), (Some(0), ""));
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
-    /// The one line on stderr of a call that failed.
+    /// Returns the only line on stderr; checks that the exit code is 1 and that stdout is empty.
     #[track_caller]
     pub fn failure(&self) -> &str {
         assert_eq!(

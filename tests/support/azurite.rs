@@ -1,4 +1,4 @@
-//! Azurite as a process of its own.
+//! Azurite in a process of its own.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
 
-/// A running Azurite, which ends with this value.
+/// A running Azurite. It is killed when this value is dropped.
 pub struct Azurite {
     process: Child,
     pub account_url: String,
@@ -16,13 +16,13 @@ pub struct Azurite {
 }
 
 impl Azurite {
-    /// Starts it with a certificate that a new authority signs.
+    /// Starts Azurite on a free port, with a certificate of a new authority.
     ///
-    /// * `options`: of Azurite, besides those that every test needs.
+    /// * `options`: more options for Azurite.
     pub fn start(options: &[&str]) -> Self {
         #[expect(
             clippy::disallowed_methods,
-            reason = "how the script tells a test where Azurite is"
+            reason = "the script passes the path of Azurite in this variable"
         )]
         let script = std::env::var_os("AZURITE_BLOB").expect("AZURITE_BLOB is not set: run scripts/azurite");
         let directory = TempDir::new().unwrap();
@@ -56,7 +56,7 @@ impl Azurite {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        // The line that tells the port; what comes after it is read too, or Azurite would wait for a reader.
+        // The rest of the output is read too, or Azurite would block when the pipe is full.
         let mut lines = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         let origin = loop {
@@ -64,7 +64,7 @@ impl Azurite {
             assert_ne!(
                 lines.read_line(&mut line).unwrap(),
                 0,
-                "Azurite ended before it listened"
+                "Azurite exited before it listened"
             );
             if let Some((_, origin)) = line.trim_end().split_once("successfully listens on ") {
                 break origin;
@@ -83,13 +83,14 @@ impl Azurite {
 
 impl Drop for Azurite {
     fn drop(&mut self) {
-        // It may have ended by itself.
+        // It may have exited already.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// Writes a leaf for loopback and its key; answers with the certificate of the authority that signed it.
+/// Writes a certificate for loopback and its key; returns the certificate of the authority that
+/// signed it.
 fn write_certificate(certificate: &PathBuf, key: &PathBuf) -> String {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
