@@ -74,7 +74,6 @@ pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
         }
         7_000_215 => "the client secret is wrong; use its value, not its ID".to_owned(),
         7_000_222 => "the client secret has expired".to_owned(),
-        90_033 | 90_055 | 50_196 => "Entra asks for fewer requests, later".to_owned(),
         _ => return None,
     };
     Some(text)
