@@ -178,7 +178,7 @@ macro_rules! credential {
 }
 
 /// Implements the options of a builder that stores them in a field `options: ClientOptions`.
-/// `client_id` adds that option.
+/// `client_id` adds that option; `developer_tool` is for those that apply to a tool.
 macro_rules! client_options {
     ($builder:ident, client_id) => {
         client_options!($builder);
@@ -189,6 +189,43 @@ macro_rules! client_options {
             #[must_use]
             pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
                 self.options.client_id = Some(client_id.into());
+                self
+            }
+        }
+    };
+    ($builder:ident, developer_tool) => {
+        impl $builder {
+            /// Sets the tenant: a GUID or a domain name. Default: the tenant of the tool's login.
+            #[must_use]
+            pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
+                self.options.tenant_id = Some(tenant_id.into());
+                self
+            }
+
+            /// Sets the other tenants that a [`TokenRequest`](crate::TokenRequest) may name; `"*"` allows all. Default:
+            /// none.
+            #[must_use]
+            pub fn additionally_allowed_tenants(
+                mut self,
+                tenants: impl IntoIterator<Item = impl Into<String>>,
+            ) -> Self {
+                self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
+                self
+            }
+
+            /// Sets the environment that `PATH` is read from. Default: that of the process at the
+            /// time [`build`](Self::build) is called.
+            #[must_use]
+            pub fn environment(mut self, environment: $crate::Environment) -> Self {
+                self.options.environment = Some(environment);
+                self
+            }
+
+            /// Sets the clock that decides whether a token is expired or due for refresh. Default:
+            /// [`SystemClock`](crate::SystemClock).
+            #[must_use]
+            pub fn clock(mut self, clock: impl $crate::Clock) -> Self {
+                self.options.clock = Some(std::sync::Arc::new(clock));
                 self
             }
         }
