@@ -1,6 +1,7 @@
 //! The credentials, one file each. Each one resolves its settings and combines a token source with
 //! a cache.
 
+mod client;
 mod macros;
 mod options;
 
