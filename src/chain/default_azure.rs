@@ -30,7 +30,7 @@ use crate::error::{Attempt, Error};
 /// | --- | --- |
 /// | [`EnvironmentCredential`] | `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` is set |
 /// | [`WorkloadIdentityCredential`] | `AZURE_FEDERATED_TOKEN_FILE` is set |
-/// | [`ManagedIdentityCredential`] | the host has an endpoint, or a metadata service answers in 1 s |
+/// | [`ManagedIdentityCredential`] | the host has an endpoint, or a metadata service answers |
 /// | [`AzureCliCredential`] | `az` is on the `PATH` and logged in |
 /// | [`AzureDeveloperCliCredential`] | `azd` is on the `PATH` and logged in |
 ///
