@@ -1,5 +1,6 @@
-//! The price of a cached token: through `token()` and through the SDK's trait, with 1 and 100 scopes in the cache, from 1 and
-//! 64 tasks. (`tests/allocations.rs` counts allocations.)
+//! The time of a call for a cached token: through `token()` and through the SDK's trait, with 1 and
+//! 100 scopes in the cache, from 1 and from 64 tasks. `tests/allocations.rs` counts the
+//! allocations.
 //!
 //! ```text
 //! cargo bench --bench hit
@@ -24,12 +25,12 @@ use futures::FutureExt;
 use futures::future::join_all;
 use tokio::runtime::Runtime;
 
-/// An Entra in the same process, with tokens as long as real ones.
+/// A transport that grants tokens as long as those of Entra.
 #[derive(Debug)]
-struct Entra;
+struct GrantingTransport;
 
 #[async_trait]
-impl Transport for Entra {
+impl Transport for GrantingTransport {
     async fn send(&self, _request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let token = "t".repeat(TOKEN_LENGTH);
         let body = format!(r#"{{"token_type":"Bearer","expires_in":86400,"access_token":"{token}"}}"#);
@@ -37,12 +38,12 @@ impl Transport for Entra {
     }
 }
 
-/// What no credential can do better: it stores one token and clones it.
+/// The lower bound for every credential: stores one token and clones it.
 #[derive(Debug)]
-struct Clones(AccessToken);
+struct CloneCredential(AccessToken);
 
 #[async_trait]
-impl TokenCredential for Clones {
+impl TokenCredential for CloneCredential {
     async fn get_token(
         &self,
         _scopes: &[&str],
@@ -52,14 +53,14 @@ impl TokenCredential for Clones {
     }
 }
 
-/// A credential that holds tokens for `scopes` scopes.
+/// Returns a credential with cached tokens for `scopes` scopes and for [`SCOPE`].
 fn credential(runtime: &Runtime, scopes: usize) -> Arc<ClientAssertionCredential> {
     let credential = ClientAssertionCredential::builder()
         .environment(Environment::default())
         .tenant_id("tenant")
         .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
         .assertion(|_: AssertionRequest| async { Ok(Secret::from("assertion")) })
-        .transport(Entra)
+        .transport(GrantingTransport)
         .build()
         .unwrap();
     runtime.block_on(async {
@@ -98,7 +99,7 @@ fn cached(criterion: &mut Criterion) {
             },
         );
     }
-    let floor = Clones(AccessToken::new(
+    let floor = CloneCredential(AccessToken::new(
         "t".repeat(TOKEN_LENGTH),
         SystemTime::now().into(),
     ));
@@ -106,7 +107,7 @@ fn cached(criterion: &mut Criterion) {
         bencher.iter(|| black_box(floor.get_token(&[SCOPE], None).now_or_never().unwrap().unwrap()));
     });
     let shared = Arc::new(());
-    group.bench_function("floor: an Arc clone and a look at the clock", |bencher| {
+    group.bench_function("floor: an Arc clone and a reading of the clock", |bencher| {
         bencher.iter(|| black_box((shared.clone(), SystemTime::now())));
     });
     group.finish();
@@ -118,14 +119,14 @@ fn contended(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("tasks");
     for tasks in [1_u32, 64] {
         group.bench_function(BenchmarkId::new("token()", tasks), |bencher| {
-            bencher.iter_custom(|calls| runtime.block_on(hammer(&credential, tasks, calls)));
+            bencher.iter_custom(|calls| runtime.block_on(time_of_calls(&credential, tasks, calls)));
         });
     }
     group.finish();
 }
 
-/// How long `calls` calls take when `tasks` tasks share them.
-async fn hammer(credential: &Arc<ClientAssertionCredential>, tasks: u32, calls: u64) -> Duration {
+/// Returns the time that `tasks` tasks need for `calls` calls together.
+async fn time_of_calls(credential: &Arc<ClientAssertionCredential>, tasks: u32, calls: u64) -> Duration {
     let each = calls.div_ceil(u64::from(tasks));
     let start = Instant::now();
     let running = (0..tasks).map(|_| {
@@ -144,7 +145,7 @@ async fn hammer(credential: &Arc<ClientAssertionCredential>, tasks: u32, calls: 
 
 const SCOPE: &str = "https://storage.azure.com/.default";
 
-/// Entra's tokens for workload identities are about this long.
+/// The approximate length of Entra's tokens for workload identities.
 const TOKEN_LENGTH: usize = 1800;
 
 criterion_group!(benches, cached, contended);

@@ -119,7 +119,7 @@ impl TokenSource for Exchange {
                 }
                 continue;
             }
-            if !is_retryable(&error) {
+            if !is_retryable(&error, &secret) {
                 return Err(error);
             }
             let remaining = call.deadline.saturating_duration_since(Instant::now());
@@ -281,13 +281,17 @@ impl TokenCall<'_> {
 }
 
 /// Whether another attempt may succeed without a change by a human.
-fn is_retryable(error: &Error) -> bool {
+///
+/// * `secret`: the client assertion that was sent. One for an AKS identity binding has an audience that
+///   Entra itself never accepts.
+fn is_retryable(error: &Error, secret: &Secret) -> bool {
     error.is_transient()
         || error.kind() == ErrorKind::Rejected
             && error
                 .aadsts_codes()
                 .iter()
                 .any(|code| RETRYABLE_AADSTS_CODES.contains(code))
+            && !aadsts::is_for_identity_binding(secret)
 }
 
 /// RFC 7523, section 2.2.

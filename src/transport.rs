@@ -13,17 +13,24 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use crate::error::Error;
 use crate::{blocking, crypto};
 
-/// Sends one HTTP request and brings back the whole answer.
+/// Sends one HTTP request and returns the complete response.
 ///
-/// The default is [`HttpTransport`]. Another one serves tests and benchmarks in-process, or lets a program use the
-/// HTTP client that it already has. An implementation must not follow redirects (the request's body holds a client
-/// assertion), must not retry, must not log bodies or headers, and should refuse a body beyond 256 KiB. Time limits
-/// are set by the caller, which drops the future.
+/// The default is [`HttpTransport`]. Implement it for tests and benchmarks that run in-process, or
+/// to use the HTTP client that the program already has. An implementation
+///
+/// * must not follow redirects: the request body contains a client assertion;
+/// * must not retry, and must not log bodies or headers;
+/// * should reject a body of more than 256 KiB.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Transport`](crate::ErrorKind::Transport) if no whole answer came,
-/// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if it was too long. Every answer is `Ok`, whatever its status.
+/// [`ErrorKind::Transport`](crate::ErrorKind::Transport) if there is no complete response,
+/// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if it is too long. A response is `Ok`,
+/// whatever its status.
+///
+/// # Cancel safety
+///
+/// The caller sets the time limits, and drops the future when they expire.
 ///
 /// # Examples
 ///
@@ -31,7 +38,7 @@ use crate::{blocking, crypto};
 /// use bytes::Bytes;
 /// use entra_workload::{Error, Transport};
 ///
-/// /// An endpoint that always has a bad day.
+/// /// An endpoint that is never available.
 /// #[derive(Debug)]
 /// struct Outage;
 ///
@@ -44,16 +51,27 @@ use crate::{blocking, crypto};
 /// ```
 #[async_trait]
 pub trait Transport: fmt::Debug + Send + Sync + 'static {
-    /// Sends `request`, whose URI is absolute, and reads the answer to its end.
+    /// Sends `request`, whose URI is absolute, and reads the whole response.
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error>;
 }
 
 /// The default transport: `reqwest` with rustls.
 ///
-/// It connects within 5 seconds, follows no redirect, reads at most 256 KiB, keeps no idle connection (a token is
-/// fetched twice an hour: a kept connection would be dead, or belong to a runtime that is gone), and honours
-/// `HTTPS_PROXY` and `NO_PROXY`. Plain `http`, which this crate speaks only with endpoints on the same machine, goes past every
-/// proxy. The client is made at the first request, so that building a credential does no I/O.
+/// * The connect timeout is 5 seconds. Redirects are not followed. A response of more than 256 KiB
+///   is an error.
+/// * Connections are not reused: a token is requested about twice an hour, and by then an idle
+///   connection is closed, or its runtime has ended.
+/// * `HTTPS_PROXY` and `NO_PROXY` are honoured. Plain `http`, which this crate only uses for
+///   endpoints on the same machine, bypasses every proxy.
+/// * The client is created for the first request, so that building a credential does no I/O.
+///
+/// # TLS
+///
+/// TLS is rustls, even if another crate of the program enables `reqwest/native-tls`. Its
+/// cryptography is the [`CryptoProvider`] that the program has installed with `install_default`.
+/// Without one, it is AWS-LC with the feature `aws-lc-rs` (on by default), and ring with the
+/// feature `ring` alone. With none of them, every request fails with
+/// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration).
 ///
 /// # Examples
 ///
@@ -69,27 +87,28 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct HttpTransport {
-    /// Trusted in place of those of the system.
+    /// Replace those of the system.
     roots: Option<Arc<RootCertStore>>,
     client: Arc<LazyClient>,
-    /// For plain `http`, which is only spoken on this machine and goes past every proxy.
+    /// For plain `http`, without a proxy.
     local_client: Arc<LazyClient>,
 }
 
 impl HttpTransport {
-    /// A transport that trusts the root certificates of the system, or those of `SSL_CERT_FILE` where the system's
-    /// verifier honours it (on Linux it does).
+    /// A transport that trusts the root certificates of the system. On Linux `SSL_CERT_FILE`
+    /// replaces them.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A transport that trusts these root certificates, and no others.
+    /// A transport that trusts only these root certificates.
     ///
     /// * `pem`: one or more `CERTIFICATE` blocks.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if `pem` contains no certificate or an invalid one.
+    /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if `pem` contains no
+    /// certificate or an invalid one.
     pub fn with_root_certificates(pem: &[u8]) -> Result<Self, Error> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(pem) {
@@ -124,10 +143,10 @@ impl HttpTransport {
         }
         let provider = crypto::provider()?;
         let roots = if is_local {
-            // Without TLS, none is needed, and those of the system need not be read.
+            // Not used without TLS. The roots of the system take time to read.
             Some(Arc::new(RootCertStore::empty()))
         } else {
-            // Nothing waits for this, except for the first handshake if it comes earlier.
+            // Only the first handshake waits for it, and only if it starts earlier.
             let random = provider.secure_random;
             drop(tokio::task::spawn_blocking(move || gather_entropy(random)));
             self.roots.clone()
@@ -147,7 +166,7 @@ impl HttpTransport {
     }
 }
 
-/// An HTTP client that is built at its first use.
+/// An HTTP client that is created for the first request.
 #[derive(Debug, Default)]
 struct LazyClient {
     built: OnceLock<reqwest::Client>,
@@ -155,8 +174,8 @@ struct LazyClient {
 }
 
 impl LazyClient {
-    /// Blocks, since the root certificates of the system may have to be read: 10 ms or more. Only the thread that builds holds
-    /// the lock, and it ends even if its runtime is never driven again.
+    /// Blocks for 10 ms or more while the root certificates of the system are read. The lock is
+    /// held by a blocking thread, which finishes even if its runtime is never polled again.
     fn get_or_build(
         &self,
         build: impl FnOnce() -> Result<reqwest::Client, BuildError>,
@@ -171,8 +190,8 @@ impl LazyClient {
 
 type BuildError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A finished configuration: if it is left to `reqwest`, its features decide between TLS libraries, and any other crate of the
-/// program can switch those on.
+/// A complete configuration. Without it `reqwest` chooses the TLS library by its features, which
+/// any crate of the program can enable, and prefers OpenSSL to rustls.
 fn tls_config(
     provider: Arc<CryptoProvider>,
     roots: Option<Arc<RootCertStore>>,
@@ -196,10 +215,11 @@ fn builder(tls: ClientConfig) -> reqwest::ClientBuilder {
         .pool_max_idle_per_host(0)
 }
 
-/// Makes the cryptography library seed its random numbers, as the first handshake would. With AWS-LC that takes 20 to 60 ms of
-/// one core, once in the life of a process, and meanwhile another core can read the root certificates.
+/// Makes the cryptography library seed its random numbers, as the first handshake would. AWS-LC
+/// needs 20 to 60 ms for it, once per process; meanwhile another core reads the root certificates.
+/// ring needs microseconds.
 fn gather_entropy(random: &dyn SecureRandom) {
-    // If it fails, so does the handshake, which reports it.
+    // If this fails, the handshake fails too and reports it.
     let _ = random.fill(&mut [0]);
 }
 
@@ -229,7 +249,8 @@ impl Transport for HttpTransport {
     }
 }
 
-/// Says in one stable line at which step the request failed; the rest is in the source, without the URL.
+/// Names the step that failed, in one line that is the same each time. Details are in the source,
+/// without the URL.
 fn failure(host: &str, error: reqwest::Error) -> Error {
     let step = if error.is_connect() && error.is_timeout() {
         "cannot be reached within 5 s: is egress to it allowed?"
@@ -245,9 +266,31 @@ fn failure(host: &str, error: reqwest::Error) -> Error {
     Error::transport(format!("{host} {step}")).with_source(error.without_url())
 }
 
-/// Long enough for a name look-up and three lost SYN packets' first retransmission, short enough to leave time for a
-/// second attempt within the default total of 20 s. The official SDK's 20 s is what its users wait for.
+/// Allows for a DNS query and a retransmitted SYN packet, and leaves time for a second attempt
+/// within the default total of 20 s. The Azure SDK for Rust waits for 20 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Entra's largest replies are under 10 KiB; what is longer is a captive portal or an attack.
+/// The largest responses of Entra have less than 10 KiB. A longer one comes from a captive portal
+/// or an attacker.
 const MAX_BODY: usize = 256 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn root_certificates_that_cannot_be_used_are_rejected() {
+        let block = |base64| format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
+        for (pem, message) in [
+            (String::new(), "there is no certificate among"),
+            ("not PEM".to_owned(), "there is no certificate among"),
+            (block("M!"), "the root certificates are not PEM"),
+            (block("MAMCAQA="), "there is a broken certificate among"),
+        ] {
+            let error = HttpTransport::with_root_certificates(pem.as_bytes()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration, "{pem}");
+            assert!(error.to_string().starts_with(message), "{pem}: {error}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The memory of credentials: a cached token is read without an allocation, fetches leave nothing
-//! behind, and an endless response takes a limited amount. In a binary of its own, since it replaces the
-//! allocator with one that counts.
+//! behind, and an endless response takes a limited amount. In a binary of its own, since it
+//! replaces the allocator with one that counts.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod support;
@@ -73,8 +73,8 @@ fn repeated_fetches_do_not_increase_memory() {
     assert!(memory.bytes_current < 16_000, "{memory:?}");
 }
 
-/// A cold fetch that fails and one that succeeds, a refresh that fails and one that succeeds, and a fetch
-/// after an invalidation.
+/// A cold fetch that fails and one that succeeds, a refresh that fails and one that succeeds, and a
+/// fetch after an invalidation.
 async fn round(credential: &Arc<ClientAssertionCredential>, endpoint: &mut FakeEndpoint, clock: &TestClock) {
     let secret = "t".repeat(1800);
     let call = || async { credential.token(&[VAULT]).await };

@@ -1,4 +1,5 @@
-//! Runtimes that shut down, clocks that jump, and callbacks that panic or hang: the next call succeeds.
+//! Runtimes that shut down, clocks that jump, and callbacks that panic or hang: the next call
+//! succeeds.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -411,7 +412,8 @@ impl Transport for ScopeTransport {
     }
 }
 
-/// A server on a thread of its own, independent of all runtimes. The test responds to each request by hand.
+/// A server on a thread of its own, independent of all runtimes. The test responds to each request
+/// by hand.
 struct Server {
     url: String,
     requests: mpsc::Receiver<ServerRequest>,

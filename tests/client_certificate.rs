@@ -61,7 +61,7 @@ async fn every_form_of_a_certificate_gets_a_token() {
 }
 
 #[tokio::test]
-async fn a_certificate_given_in_memory_sends_its_chain_when_told_to() {
+async fn a_certificate_in_memory_sends_its_chain_if_enabled() {
     let emulator = emulator().await;
     let credential = builder(&emulator)
         .certificate(read(&fixture("chain.pem")))
@@ -76,7 +76,7 @@ async fn a_certificate_given_in_memory_sends_its_chain_when_told_to() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_not_registered_is_refused_with_the_way_out() {
+async fn an_unregistered_certificate_is_rejected_with_a_hint() {
     let emulator = emulator().await;
     emulator.entra().remove_certificates(CLIENT_ID);
     let credential = builder(&emulator)
@@ -122,7 +122,7 @@ async fn a_slow_clock_is_named_as_the_cause() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_of_no_use_is_said_before_anything_is_sent() {
+async fn an_unusable_file_is_reported_before_anything_is_sent() {
     let emulator = emulator().await;
     for (name, kind) in [
         ("ec.pem", ErrorKind::Configuration),
@@ -161,7 +161,7 @@ async fn a_renewed_certificate_needs_no_restart() {
 }
 
 #[tokio::test]
-async fn the_environment_says_secret_before_certificate() {
+async fn the_environment_prefers_a_secret_to_a_certificate() {
     let emulator = emulator().await;
     emulator.entra().set_client_secret(CLIENT_ID, "planted-secret");
     let certificate = fixture(if cfg!(feature = "pkcs12") {
@@ -198,7 +198,7 @@ async fn the_environment_says_secret_before_certificate() {
 }
 
 #[tokio::test]
-async fn the_environment_says_which_other_tenants_may_be_asked() {
+async fn the_environment_lists_additionally_allowed_tenants() {
     let emulator = emulator().await;
     emulator.entra().set_client_secret(CLIENT_ID, "planted-secret");
     let secret = ("AZURE_CLIENT_SECRET", "planted-secret");
@@ -220,13 +220,13 @@ async fn the_environment_says_which_other_tenants_may_be_asked() {
     assert_eq!(
         error.aadsts_codes(),
         [90_002],
-        "it was asked, and knows no such tenant: {error}"
+        "Entra was asked and has no such tenant: {error}"
     );
     assert_no_secret(&error);
 }
 
 #[tokio::test]
-async fn a_secret_that_is_wrong_or_expired_is_said() {
+async fn a_wrong_or_expired_secret_is_reported() {
     let emulator = emulator().await;
     emulator.entra().set_client_secret(CLIENT_ID, "planted-secret");
     let token = async |secret| {
@@ -243,7 +243,7 @@ async fn a_secret_that_is_wrong_or_expired_is_said() {
     }
 }
 
-/// An emulator that knows the application and the certificate of the fixtures.
+/// An emulator in which the certificate of the fixtures is registered.
 async fn emulator() -> Emulator {
     watch_for_secrets();
     let emulator = Emulator::start().await.unwrap();

@@ -211,6 +211,19 @@ async fn refusal_keeps_its_codes_and_is_retried_only_if_retryable() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn assertion_for_an_identity_binding_is_refused_without_a_retry() {
+    let pod = PodDirectory::new();
+    // {"alg":"RS256"} . {"aud":"api://AKSIdentityBinding"} . a signature
+    pod.project("eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOiJhcGk6Ly9BS1NJZGVudGl0eUJpbmRpbmcifQ.c2lnbmF0dXJl");
+    let (credential, mut endpoint) = credential(&pod);
+    let call = call(&credential);
+    endpoint.request().await.refuse(401, "invalid_client", 700_212);
+    let error = call.await.unwrap().unwrap_err();
+    endpoint.assert_no_request().await;
+    assert!(error.to_string().contains("identity binding"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn token_is_returned_after_three_failed_attempts() {
     let pod = PodDirectory::new();
     let (credential, mut endpoint) = credential(&pod);

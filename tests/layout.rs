@@ -1,5 +1,5 @@
-//! The rooms of the crate, and who may use whom: `chain → credential → cache → exchange → transport`. A file that reaches for a
-//! room above its own, or for what is another room's alone, is found here.
+//! The layers of the crate: `chain → credential → cache → exchange → transport`. No module uses a
+//! module of its own or of a higher layer.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
-/// From the ground up: a room uses those of the lines before its own.
-const ROOMS: [&[&str]; 11] = [
+/// The layers, lowest first. A module uses only modules of the lines above its own.
+const LAYERS: [&[&str]; 11] = [
     &["blocking", "error", "token", "uuid"],
     &["clock", "crypto", "env"],
     &["transport"],
@@ -34,7 +34,7 @@ const ROOMS: [&[&str]; 11] = [
 fn modules_use_only_modules_of_lower_layers() {
     let public = public_names(&source("lib.rs"));
     for file in files() {
-        assert_eq!(climbs(&file, &public), [""; 0], "{}", file.name);
+        assert_eq!(upward_uses(&file, &public), [""; 0], "{}", file.name);
     }
 }
 
@@ -55,8 +55,8 @@ fn every_form_of_an_upward_use_is_detected() {
         ("exchange/reply.rs", "use super::super::{error::Error, cache};"),
         ("env.rs", "use crate::clock::Clock;"),
     ] {
-        let climbs = climbs(&File::new(name, code), &public);
-        assert_eq!(climbs.len(), 1, "{name}: {code} {climbs:?}");
+        let uses = upward_uses(&File::new(name, code), &public);
+        assert_eq!(uses.len(), 1, "{name}: {code} {uses:?}");
     }
     for (name, code) in [
         ("exchange.rs", "use crate::{Error as _, error, exchange::reply};"),
@@ -77,13 +77,17 @@ fn every_form_of_an_upward_use_is_detected() {
             "pub(crate) struct S; pub(in crate::exchange) struct T;",
         ),
     ] {
-        assert_eq!(climbs(&File::new(name, code), &public), [""; 0], "{name}: {code}");
+        assert_eq!(
+            upward_uses(&File::new(name, code), &public),
+            [""; 0],
+            "{name}: {code}"
+        );
     }
 }
 
 #[test]
 fn lib_rs_contains_only_modules_in_layer_order_and_reexports() {
-    let mut floors = Vec::new();
+    let mut layers = Vec::new();
     for item in items(&source("lib.rs")) {
         let words: Vec<&str> = item
             .iter()
@@ -91,13 +95,13 @@ fn lib_rs_contains_only_modules_in_layer_order_and_reexports() {
             .filter(|word| *word != "pub")
             .collect();
         match words[..] {
-            ["mod", room] => floors.push(floor(room).expect(room)),
-            // `extern crate self` is for the clock of the tests.
+            ["mod", module] => layers.push(layer(module).expect(module)),
+            // `extern crate self` is for the test clock.
             ["use", ..] | ["extern", "crate", "self", ..] => {}
-            _ => panic!("neither a room nor a name from one: {words:?}"),
+            _ => panic!("neither a module nor a re-export: {words:?}"),
         }
     }
-    assert!(floors.is_sorted() && floors.len() > 8, "{floors:?}");
+    assert!(layers.is_sorted() && layers.len() > 8, "{layers:?}");
 }
 
 #[test]
@@ -108,12 +112,12 @@ fn only_env_reads_variables_and_only_clock_reads_the_time() {
                 .iter()
                 .any(|used| used == path || used.starts_with(&format!("{path}::")))
         };
-        let tells_the_time = uses("std::time::Instant::now")
+        let reads_the_time = uses("std::time::Instant::now")
             || uses("std::time::SystemTime::now")
             || uses("SystemTime::now")
             || uses("std::time::Instant") && uses("Instant::now");
         assert_eq!(uses("std::env"), file.name == "env.rs", "{}", file.name);
-        assert_eq!(tells_the_time, file.name == "clock.rs", "{}", file.name);
+        assert_eq!(reads_the_time, file.name == "clock.rs", "{}", file.name);
     }
 }
 
@@ -130,36 +134,36 @@ fn no_file_uses_unsafe_code_or_prints() {
     }
 }
 
-/// What a file uses that is not below it.
-fn climbs(file: &File, public: &BTreeMap<String, String>) -> Vec<String> {
-    let own = floor(file.room()).unwrap_or_else(|| panic!("{} has no place among the rooms", file.name));
-    let is_climb = |path: &&String| {
+/// Returns the paths in a file that lead to its own or to a higher layer.
+fn upward_uses(file: &File, public: &BTreeMap<String, String>) -> Vec<String> {
+    let own = layer(file.module()).unwrap_or_else(|| panic!("{} is in no layer", file.name));
+    let is_upward = |path: &&String| {
         let Some(name) = path
             .strip_prefix("crate::")
             .and_then(|path| path.split("::").next())
         else {
             return false;
         };
-        let room = public.get(name).map_or(name, String::as_str);
-        room != file.room() && floor(room).is_none_or(|floor| floor >= own)
+        let module = public.get(name).map_or(name, String::as_str);
+        module != file.module() && layer(module).is_none_or(|layer| layer >= own)
     };
-    file.paths.iter().filter(is_climb).cloned().collect()
+    file.paths.iter().filter(is_upward).cloned().collect()
 }
 
-fn floor(room: &str) -> Option<usize> {
-    ROOMS.iter().position(|rooms| rooms.contains(&room))
+fn layer(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|modules| modules.contains(&module))
 }
 
-/// By name, the room of each item that `lib.rs` makes public.
+/// Returns the module of each name that `lib.rs` makes public.
 fn public_names(lib: &str) -> BTreeMap<String, String> {
     let file = File::new("lib.rs", lib);
     let names = file.paths.iter().filter_map(|path| path.split_once("::"));
     names
-        .map(|(room, name)| (name.to_owned(), room.to_owned()))
+        .map(|(module, name)| (name.to_owned(), module.to_owned()))
         .collect()
 }
 
-/// A file of the crate, and the paths that its code names, those of its own crate from the root.
+/// A file of the crate and the paths in its code. Paths within the crate start at its root.
 struct File {
     name: String,
     paths: Vec<String>,
@@ -176,12 +180,12 @@ impl File {
         }
     }
 
-    fn room(&self) -> &str {
+    fn module(&self) -> &str {
         self.name.split(['/', '.']).next().unwrap()
     }
 }
 
-/// Collects every path that `code` names: `super` and `self` resolved, the braces of a `use` multiplied out.
+/// Collects the paths in `code`: resolves `super` and `self`, and expands the braces of a `use`.
 fn collect(code: TokenStream, module: &[String], paths: &mut Vec<Vec<String>>) {
     let tokens: Vec<TokenTree> = code.into_iter().collect();
     let mut rest = &tokens[..];
@@ -209,7 +213,7 @@ fn collect(code: TokenStream, module: &[String], paths: &mut Vec<Vec<String>>) {
     }
 }
 
-/// Collects the path that begins with `path` and goes on in `rest`; returns what comes behind it.
+/// Collects the path that starts with `path` and continues in `rest`; returns the tokens after it.
 fn collect_path<'a>(
     mut path: Vec<String>,
     mut rest: &'a [TokenTree],
@@ -243,7 +247,7 @@ fn collect_path<'a>(
     rest
 }
 
-/// The words of each item of a file that has none with a body, without attributes.
+/// Returns the words of each item of a file, without attributes. No item may have a body.
 fn items(code: &str) -> Vec<Vec<String>> {
     let mut items = vec![Vec::new()];
     let mut is_attribute = false;
@@ -260,7 +264,7 @@ fn items(code: &str) -> Vec<Vec<String>> {
     items
 }
 
-/// Every file of the crate but `lib.rs`.
+/// Returns all files of the crate except `lib.rs`.
 fn files() -> Vec<File> {
     let mut folders = vec![PathBuf::new()];
     let mut files = Vec::new();
@@ -280,7 +284,7 @@ fn files() -> Vec<File> {
             }
         }
     }
-    assert!(files.len() > 20, "the files are not found");
+    assert!(files.len() > 20, "source files are missing");
     files
 }
 

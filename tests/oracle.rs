@@ -1,5 +1,5 @@
-//! Comparison with `azure_identity` 1.0: the same settings, file and responses lead to the same request
-//! and the same token. Where this crate differs on purpose, a test shows how and says why.
+//! Comparison with `azure_identity` 1.0: the same settings, file and responses lead to the same
+//! request and the same token. Where this crate differs on purpose, a test shows how and says why.
 #![cfg(feature = "azure-core")]
 #![allow(
     clippy::unwrap_used,
@@ -86,7 +86,8 @@ async fn same_settings_send_the_same_request() {
 #[tokio::test]
 async fn same_response_gives_the_same_token_and_expiry() {
     let settings = Settings::new();
-    // Short enough that both report the true expiry, long enough that neither refreshes the token at once.
+    // Short enough that both report the true expiry, long enough that neither refreshes the token
+    // at once.
     let lifetime = Duration::from_secs(400);
     for side in [settings.theirs(), settings.ours()] {
         side.client.queue_grant("planted-token", lifetime.as_secs(), None);
@@ -180,7 +181,8 @@ async fn replaced_assertion_is_not_sent_again() {
     assert_eq!(ours.sent_request(&[BLOB]).await.form()[0].1, second);
 }
 
-/// The authority may be a proxy or AD FS: without its path prefix the request reaches another service.
+/// The authority may be a proxy or AD FS: without its path prefix the request reaches another
+/// service.
 #[tokio::test]
 async fn path_prefix_of_the_authority_is_kept() {
     let settings = Settings {
@@ -223,8 +225,8 @@ async fn scopes_in_another_order_hit_the_cache() {
     assert_eq!(ours.client.requests().len(), 1);
 }
 
-/// Theirs borrows the description from the response, which fails if it contains an escape sequence. Entra's
-/// descriptions have a line break before the trace ID.
+/// Theirs borrows the description from the response, which fails if it contains an escape sequence.
+/// Entra's descriptions have a line break before the trace ID.
 #[tokio::test]
 async fn refusal_with_escape_sequences_keeps_its_status_and_code() {
     let body = r#"{"error":"invalid_client","error_description":"AADSTS700016: no\r\nTrace ID: 1","error_codes":[700016]}"#;
@@ -266,8 +268,9 @@ async fn lifetime_in_a_string_is_accepted() {
     );
 }
 
-/// SDK clients keep a token until five minutes before its reported expiry. Ours is refreshed at half its
-/// lifetime, and the expiry is reported so that clients return for the refresh. `token()` has the true expiry.
+/// SDK clients keep a token until five minutes before its reported expiry. Ours is refreshed at
+/// half its lifetime, and the expiry is reported so that clients return for the refresh. `token()`
+/// has the true expiry.
 #[tokio::test]
 async fn expiry_reported_to_the_sdk_is_earlier_than_the_true_one() {
     let settings = Settings::new();
@@ -303,8 +306,8 @@ async fn assert_only_theirs_loses_the_status(status: u16, body: &str, kind: Erro
     assert_no_secret(error);
 }
 
-/// Returns the earlier and the later reading of two clocks: the system's, and `SystemClock`, which is less
-/// precise by up to a tick of the kernel.
+/// Returns the earlier and the later reading of two clocks: the system's, and `SystemClock`, which
+/// is less precise by up to a tick of the kernel.
 fn now_by_both_clocks() -> (SystemTime, SystemTime) {
     let clocks = (SystemTime::now(), SystemClock::new().now().system_time);
     (clocks.0.min(clocks.1), clocks.0.max(clocks.1))

@@ -1,5 +1,5 @@
-//! Credentials and transport for the official SDK: the expiry that its clients see, and the requests that
-//! its HTTP client sends.
+//! Credentials and transport for the official SDK: the expiry that its clients see, and the
+//! requests that its HTTP client sends.
 #![cfg(feature = "azure-core")]
 #![allow(
     clippy::unwrap_used,
@@ -284,7 +284,8 @@ impl Subject {
     }
 }
 
-/// The assertion is in memory: a file would be read on another thread, for which `settle` does not wait.
+/// The assertion is in memory: a file would be read on another thread, for which `settle` does not
+/// wait.
 fn credential(transport: impl Transport, clock: &TestClock) -> Arc<ClientAssertionCredential> {
     ClientAssertionCredential::builder()
         .environment(Environment::default())

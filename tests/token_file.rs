@@ -1,5 +1,5 @@
-//! Invalid token files: no request is sent, the error names the path but not the content, and the next
-//! call after a repair succeeds.
+//! Invalid token files: no request is sent, the error names the path but not the content, and the
+//! next call after a repair succeeds.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! Variables, one a line, as `NAME=value`.
+//! Input: variables as `NAME=value`, one per line.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| entra_workload::fuzz::environment(data));

@@ -1,4 +1,4 @@
-//! What is in the file of the service-account token.
+//! Input: the content of a token file.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| entra_workload::fuzz::jwt(data));

@@ -1,4 +1,5 @@
-//! A reply of the token endpoint: the first two bytes are its status, the rest is its body.
+//! Input: a response of the token endpoint. The first two bytes are the status, the rest is the
+//! body.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| entra_workload::fuzz::reply(data));

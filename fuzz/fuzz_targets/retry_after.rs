@@ -1,4 +1,4 @@
-//! Headers, one a line, as `name:value`.
+//! Input: headers as `name:value`, one per line.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| entra_workload::fuzz::retry_after(data));

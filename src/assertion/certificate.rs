@@ -1,4 +1,4 @@
-//! Assertions that an application signs itself, with a certificate that is registered with it.
+//! Client assertions that the application signs with its own certificate.
 
 mod der;
 #[cfg(feature = "pkcs12")]
@@ -25,14 +25,17 @@ use crate::error::Error;
 use crate::token::Secret;
 use crate::uuid;
 
-/// Signs an assertion for each request.
+/// Signs an assertion for each token request.
 ///
-/// The file is read anew for each, so that a renewed certificate is used from the next exchange on; it is taken apart
-/// only when its content has changed. While it cannot be used, the certificate that was read last serves, and a warning is
-/// logged. Whether a certificate has expired is Entra's to decide.
+/// The file is read each time, so that a renewed certificate is used for the next token request. It
+/// is parsed only when its content has changed. While it cannot be used, the certificate that was
+/// read before is used, and a warning is logged. An expired certificate is left for Entra to
+/// reject.
 ///
-/// Errors: [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if the file cannot be read,
-/// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if what is in it is of no use.
+/// # Errors
+///
+/// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if the file cannot be read,
+/// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if its content cannot be used.
 pub(crate) struct ClientCertificate(Arc<Source>);
 
 impl ClientCertificate {
@@ -60,7 +63,7 @@ impl ClientAssertion for ClientCertificate {
     }
 }
 
-/// Where a certificate and its key are: PEM, or PKCS#12.
+/// Where a certificate and its key come from.
 #[derive(Clone)]
 pub(crate) enum CertificateOrigin {
     File(PathBuf),
@@ -143,7 +146,8 @@ impl Source {
     }
 
     fn certificate(&self) -> Result<Arc<SigningCertificate>, Error> {
-        // Held while the file is taken apart: a password's many rounds of hashing are gone through once, whoever asks.
+        // Held while the file is parsed: deriving a key from its password is slow, and happens once
+        // for all callers.
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let (certificate, error) = match (self.read(last.as_ref()), last.as_ref()) {
             (Ok(read), _) => return Ok(Arc::clone(&last.insert(read).certificate)),
@@ -177,18 +181,20 @@ impl Source {
     }
 }
 
-/// What was read last.
+/// The last certificate that could be used.
 #[derive(Clone)]
 struct Read {
-    /// SHA-256 of the whole content: a change is seen without a second copy of the key.
+    /// SHA-256 of the file, to notice a change without keeping a second copy of the key.
     digest: [u8; 32],
     certificate: Arc<SigningCertificate>,
 }
 
-/// A key and a chain in PEM are about ten kilobytes; what Windows exports with every certificate it knows is larger.
+/// A key and a chain in PEM have about 10 KiB. Windows can export all certificates of a store
+/// together.
 const MAX_FILE: usize = 256 * 1024;
 
-/// Entra wants it short, five to ten minutes. Source: Microsoft identity platform, "Certificate credentials".
+/// Entra recommends 5 to 10 minutes. Source: Microsoft identity platform, "Certificate
+/// credentials".
 const LIFETIME: Duration = Duration::from_secs(600);
 
 /// See [`Authority::token_url`](crate::authority::Authority::token_url).

@@ -8,7 +8,8 @@ use crate::authority::TenantId;
 use crate::error::Error;
 use crate::token::TokenRequest;
 
-/// The key of a cached token: the tenant, the sorted and distinct scopes, and the claims of its request.
+/// The key of a cached token: the tenant, the sorted and distinct scopes, and the claims of its
+/// request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Key(Arc<Parts>);
 
@@ -146,7 +147,8 @@ impl Equivalent<Key> for KeyView<'_> {
     }
 }
 
-/// Hashes a key or its view, which must have equal hashes. Absent parts add nothing, since most requests have only one scope.
+/// Hashes a key or its view, which must have equal hashes. Absent parts add nothing, since most
+/// requests have only one scope.
 fn hash<H: Hasher>(tenant_id: Option<&str>, scopes: &[impl AsRef<str>], claims: Option<&str>, state: &mut H) {
     for text in scopes.iter().map(AsRef::as_ref).chain(claims) {
         state.write(text.as_bytes());

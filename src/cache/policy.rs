@@ -1,13 +1,14 @@
-//! When a token is refreshed, and how long the cache waits after a failure: pure functions of durations.
+//! When a token is refreshed, and how long the cache waits after a failure: pure functions of
+//! durations.
 
 use std::ops::Range;
 use std::time::Duration;
 
-/// Returns the time from the request of a token to its refresh: `refresh_in`, or half the lifetime, less
-/// a random part of up to a third, so that the refreshes of pods that started together spread.
+/// Returns the time from the request of a token to its refresh: `refresh_in`, or half the lifetime,
+/// less a random part of up to a third, so that the refreshes of pods that started together spread.
 ///
-/// A `refresh_in` shorter than the pause between two refreshes is raised to that pause: it would start a
-/// fetch at every call.
+/// A `refresh_in` shorter than the pause between two refreshes is raised to that pause: it would
+/// start a fetch at every call.
 ///
 /// * `random`: between 0 and 1.
 pub(crate) fn refresh_after(lifetime: Duration, refresh_in: Option<Duration>, random: f64) -> Duration {
@@ -24,9 +25,9 @@ pub(crate) fn refresh_pause(lifetime: Duration, retry_after: Option<Duration>) -
 
 /// Returns the pause after a refresh has failed twice or more, which counts as an outage.
 ///
-/// Frequent refreshes during an outage synchronize all pods at its end. The pause is therefore at least
-/// half of the remaining lifetime, until the last minutes of the token, in which it is as short as after
-/// the first failure.
+/// Frequent refreshes during an outage synchronize all pods at its end. The pause is therefore at
+/// least half of the remaining lifetime, until the last minutes of the token, in which it is as
+/// short as after the first failure.
 ///
 /// * `random`: between 0 and 1.
 pub(crate) fn outage_pause(
@@ -59,22 +60,22 @@ fn limited(retry_after: Option<Duration>) -> Duration {
 
 // The numbers of the refresh were chosen with `tools/src/bin/fleet.rs`; DESIGN.md has its figures.
 
-/// Spreads the refreshes of 60-minute tokens over ten minutes, and leaves at least half an hour when a
-/// refresh starts. In a fleet that started at once, the busiest ten seconds of the first refreshes have
-/// 2.6 times the mean load; with a fifth it was 5 times.
+/// Spreads the refreshes of 60-minute tokens over ten minutes, and leaves at least half an hour
+/// when a refresh starts. In a fleet that started at once, the busiest ten seconds of the first
+/// refreshes have 2.6 times the mean load; with a fifth it was 5 times.
 const REFRESH_JITTER: f64 = 1.0 / 3.0;
 
-/// The Azure SDKs for Go, .NET and Python wait 30 s after a failed early refresh. The pause is a tenth of
-/// lifetimes below five minutes, so that these tokens get several refreshes too.
+/// The Azure SDKs for Go, .NET and Python wait 30 s after a failed early refresh. The pause is a
+/// tenth of lifetimes below five minutes, so that these tokens get several refreshes too.
 const REFRESH_PAUSE: Duration = Duration::from_secs(30);
 
-/// The share of the remaining lifetime that the pause takes in an outage. Each refresh that a pod tries
-/// during an outage adds the mean load of a normal day to the peak after it: with these shares, a
-/// 60-minute token is refreshed two or three times in 25 minutes.
+/// The share of the remaining lifetime that the pause takes in an outage. Each refresh that a pod
+/// tries during an outage adds the mean load of a normal day to the peak after it: with these
+/// shares, a 60-minute token is refreshed two or three times in 25 minutes.
 const OUTAGE_SHARE: Range<f64> = 0.5..0.75;
 
-/// The last minutes of a token: of the 30 minutes that are left when its refresh starts, those beyond an
-/// outage of 25 minutes. A sixth of shorter lifetimes.
+/// The last minutes of a token: of the 30 minutes that are left when its refresh starts, those
+/// beyond an outage of 25 minutes. A sixth of shorter lifetimes.
 const LAST_MINUTES: Duration = Duration::from_secs(300);
 
 /// Long enough to limit the load of many callers, short enough not to prolong an outage.
@@ -82,8 +83,8 @@ const COOLDOWN: Duration = Duration::from_secs(1);
 
 const MAX_COOLDOWN: Duration = Duration::from_secs(30);
 
-/// A server that asks for a longer pause gets this one: an incorrect or forged header must not disable a
-/// pod.
+/// A server that asks for a longer pause gets this one: an incorrect or forged header must not
+/// disable a pod.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
@@ -104,7 +105,8 @@ mod tests {
     #[test]
     fn refresh_is_tried_again_between_an_outage_of_25_minutes_and_the_expiry() {
         for random in [0.0, 0.2, 0.5, 0.8, 1.0] {
-            // The worst case: the refresh starts as late as possible, and the outage begins just before it.
+            // The worst case: the refresh starts as late as possible, and the outage begins just
+            // before it.
             let mut remaining = seconds(30 * 60 - 30);
             while remaining > seconds(5 * 60) {
                 let pause = outage_pause(seconds(3600), remaining, None, random);

@@ -14,17 +14,25 @@ use crate::token::Secret;
 
 /// Gets tokens for an application with a certificate that is registered for it.
 ///
-/// It signs a client assertion for each attempt of a token request; the private key is never sent.
-/// The certificate and its RSA key are in one file: PEM blocks in any order (PKCS#8 or PKCS#1, not
-/// encrypted), or PKCS#12 (AES, 3DES or RC2). The file is read for each assertion, so a renewed
-/// certificate takes effect without a restart. In a pod, use
-/// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential).
+/// Each token request is signed with the certificate's key, which never leaves the process. In a
+/// pod, use [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential) instead.
+///
+/// The certificate and its RSA key (2048 to 4096 bits) are in one file. It is read for each token
+/// request, so a renewed certificate needs no restart. While the file cannot be used, the
+/// certificate that was read before is used, and a warning is logged.
+///
+/// | format | needs |
+/// | --- | --- |
+/// | PEM blocks in any order; the key is PKCS#8 or PKCS#1, not encrypted | |
+/// | PKCS#12 (`.pfx`, `.p12`) with AES, or with the older 3DES and RC2 | the feature `pkcs12`, which is off by default |
+///
+/// Without that feature, convert PKCS#12 to PEM: `openssl pkcs12 -noenc -in app.pfx -out app.pem`.
 ///
 /// | variable | meaning |
 /// | --- | --- |
-/// | `AZURE_CLIENT_CERTIFICATE_PATH` | the file with the certificate and its key |
-/// | `AZURE_CLIENT_CERTIFICATE_PASSWORD` | the password of a PKCS#12 file |
-/// | `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN` | `1` or `true` sends the certificate chain |
+/// | `AZURE_CLIENT_CERTIFICATE_PATH` | the path of the file |
+/// | `AZURE_CLIENT_CERTIFICATE_PASSWORD` | its password, if it is PKCS#12 with one |
+/// | `AZURE_CLIENT_SEND_CERTIFICATE_CHAIN` | `1` or `true`: send the certificate chain, for applications that trust a subject name and an issuer |
 ///
 /// # Examples
 ///
@@ -87,7 +95,7 @@ impl ClientCertificateCredentialBuilder {
         self
     }
 
-    /// Sets the certificate and its key, as PEM or PKCS#12, instead of a file.
+    /// The certificate and its key, instead of a file: PEM, or PKCS#12 with the feature `pkcs12`.
     #[must_use]
     pub fn certificate(mut self, certificate: impl Into<Vec<u8>>) -> Self {
         let bytes = Arc::new(Zeroizing::new(certificate.into()));

@@ -248,6 +248,20 @@ macro_rules! client_options {
 
             /// Sets the time limit for getting a token: reading the assertion, up to four attempts,
             /// and the pauses between them. Default: 20 s; at most one hour.
+            ///
+            /// Only callers without a usable token wait for it, in practice at the start of a process. 20 s
+            /// allow two attempts at an endpoint that does not respond. A caller with less time limits its
+            /// own call; the token request continues in the background and serves the next call:
+            ///
+            /// ```no_run
+            /// # async fn f(credential: entra_workload::WorkloadIdentityCredential) -> Result<(), Box<dyn std::error::Error>> {
+            /// use std::time::Duration;
+            ///
+            /// let scopes = ["https://vault.azure.net/.default"];
+            /// let token = tokio::time::timeout(Duration::from_secs(2), credential.token(&scopes)).await??;
+            /// # drop(token);
+            /// # Ok(()) }
+            /// ```
             #[must_use]
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.options.timeout = Some(timeout);

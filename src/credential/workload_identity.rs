@@ -122,7 +122,10 @@ client_options!(WorkloadIdentityCredentialBuilder, client_id);
 
 fn unavailable(environment: &Environment) -> Error {
     Error::unavailable(missing_workload_identity(environment).unwrap_or_else(|| {
-        format!("{AZURE_FEDERATED_TOKEN_FILE} is not set: this process does not run in a pod with workload identity")
+        format!(
+            "{AZURE_FEDERATED_TOKEN_FILE} is not set: this process does not run in a pod with workload identity; \
+             on a laptop, run `az login` and use DefaultAzureCredential"
+        )
     }))
 }
 

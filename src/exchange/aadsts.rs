@@ -1,5 +1,6 @@
 use super::refusal::Presented;
 use crate::assertion::jwt::Claims;
+use crate::token::Secret;
 
 /// Returns the usual cause of an AADSTS code and what to do about it. Source: Microsoft's list of
 /// AADSTS error codes, and "Workload identity federation considerations".
@@ -73,10 +74,14 @@ pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
         }
         7_000_215 => "the client secret is wrong; use its value, not its ID".to_owned(),
         7_000_222 => "the client secret has expired".to_owned(),
-        90_033 | 90_055 | 50_196 => "Entra asks for fewer requests, later".to_owned(),
         _ => return None,
     };
     Some(text)
+}
+
+/// Whether a client assertion is meant for the cluster's token proxy.
+pub(super) fn is_for_identity_binding(assertion: &Secret) -> bool {
+    Claims::read(assertion.expose()).is_ok_and(|claims| claims.audiences == [IDENTITY_BINDING_AUDIENCE])
 }
 
 /// The audience of service-account tokens in pods with an AKS identity binding. Source: AKS,

@@ -55,6 +55,19 @@ impl Refusal {
         // A server could echo the client secret as an error code or an ID.
         let identifier = |text| identifier(text).filter(|text| !text.contains(secret.expose()));
         let status = self.status.as_u16();
+        let unavailability = self.unavailability();
+        let unavailable = |details: &str| match unavailability? {
+            Unavailability::Outage => Some(format!(
+                "{host} is temporarily unavailable (status {status}{details}); retry later"
+            )),
+            Unavailability::Throttling => Some(format!(
+                "{host} throttled client {client_id} in tenant {tenant_id} (status {status}{details}); \
+                 send fewer token requests"
+            )),
+        };
+        let returned = |details: &str| {
+            unavailable(details).unwrap_or_else(|| format!("{host} returned status {status}{details}"))
+        };
         let error = match self.problem {
             Problem::Refused {
                 error,
@@ -62,39 +75,33 @@ impl Refusal {
                 description,
             } => {
                 let error = identifier(error).unwrap_or_else(|| "an unrecognized error code".to_owned());
-                let named = codes
-                    .first()
-                    .map(|code| format!(", AADSTS{code}"))
-                    .unwrap_or_default();
-                let hint = codes
-                    .iter()
-                    .find_map(|code| hint(*code, presented))
-                    .map(|hint| format!("; {hint}"));
-                let hint = hint.unwrap_or_default();
-                Error::new(
-                    ErrorKind::Rejected,
+                let named = match codes.first() {
+                    Some(code) => format!("{error}, AADSTS{code}"),
+                    None => error.clone(),
+                };
+                let refused = || {
+                    let hint = codes.iter().find_map(|code| hint(*code, presented));
+                    let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
                     format!(
-                        "{host} refused client {client_id} in tenant {tenant_id} with {error}{named} \
+                        "{host} refused client {client_id} in tenant {tenant_id} with {named} \
                          (status {status}){hint}"
-                    ),
-                )
-                .with_oauth_error(Some(error), codes)
-                .with_optional_source(ServerText::new(&description, secret))
+                    )
+                };
+                let message = unavailable(&format!(", {named}")).unwrap_or_else(refused);
+                Error::new(ErrorKind::Rejected, message)
+                    .with_oauth_error(Some(error), codes)
+                    .with_optional_source(ServerText::new(&description, secret))
             }
-            Problem::NoError => {
-                Error::protocol(format!("{host} returned status {status} without an OAuth error"))
-            }
-            Problem::NotJson => Error::protocol(format!(
-                "{host} returned status {status} and a body that is not JSON; check for a proxy or a \
-                 captive portal in between"
-            )),
+            Problem::NoError => Error::protocol(returned(" without an OAuth error")),
+            Problem::NotJson => Error::protocol(
+                returned(" and a body that is not JSON")
+                    + "; check for a proxy or a captive portal in between",
+            ),
             Problem::Redirect => Error::protocol(format!(
                 "{host} returned status {status}, a redirect, which is never followed because the request \
                  contains a credential; check the authority host"
             )),
-            Problem::TooLong => {
-                Error::protocol(format!("{host} returned status {status} and more than 256 KiB"))
-            }
+            Problem::TooLong => Error::protocol(returned(" and more than 256 KiB")),
             Problem::NotBearer => {
                 Error::protocol(format!("{host} returned a token with an unsupported token_type"))
             }
@@ -115,6 +122,30 @@ impl Refusal {
             )
             .with_retry_after(self.retry_after)
     }
+
+    /// Returns why the server processed no token request, whatever was sent.
+    fn unavailability(&self) -> Option<Unavailability> {
+        let (error, codes) = match &self.problem {
+            Problem::Refused { error, codes, .. } => (error.as_str(), &codes[..]),
+            _ => ("", &[][..]),
+        };
+        let has_code = |list: &[u32]| codes.iter().any(|code| list.contains(code));
+        if self.status == StatusCode::TOO_MANY_REQUESTS || has_code(&THROTTLING_CODES) {
+            return Some(Unavailability::Throttling);
+        }
+        let is_outage = self.status.is_server_error()
+            || self.status == StatusCode::REQUEST_TIMEOUT
+            || error == "temporarily_unavailable"
+            || has_code(&OUTAGE_CODES);
+        is_outage.then_some(Unavailability::Outage)
+    }
+}
+
+/// A condition of the server that does not depend on the request.
+#[derive(Clone, Copy)]
+enum Unavailability {
+    Outage,
+    Throttling,
 }
 
 /// Returns the text if it looks like an OAuth error code or a request ID; anything else must not
@@ -127,6 +158,12 @@ fn identifier(text: String) -> Option<String> {
             .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)))
     .then_some(text)
 }
+
+/// A part of Entra is unavailable or timed out. Source: Microsoft's list of AADSTS error codes.
+const OUTAGE_CODES: [u32; 6] = [50_033, 90_006, 90_012, 90_024, 90_033, 90_090];
+
+/// The tenant sends too many requests, or the client repeats the same one. Source: as above.
+const THROTTLING_CODES: [u32; 2] = [50_196, 90_055];
 
 /// OAuth error codes and GUIDs are shorter.
 const MAX_IDENTIFIER: usize = 63;
@@ -200,9 +237,6 @@ mod tests {
             (50_105, "forbids this workload to access the resource"),
             (7_000_215, "use its value, not its ID"),
             (7_000_222, "the client secret has expired"),
-            (90_033, "fewer requests"),
-            (90_055, "fewer requests"),
-            (50_196, "fewer requests"),
         ] {
             let error = refused("invalid_client", &[code], "");
             let text = error.to_string();
@@ -212,6 +246,100 @@ mod tests {
             );
             assert!(text.contains(part), "{text}");
             assert_eq!(error.aadsts_codes(), [code]);
+        }
+    }
+
+    #[test]
+    fn message_tells_outage_throttling_and_rejection_apart() {
+        let failed = |status: u16, problem| {
+            let refusal = Refusal {
+                status: StatusCode::from_u16(status).unwrap(),
+                problem,
+                retry_after: None,
+                trace_id: None,
+                correlation_id: None,
+            };
+            let presented = Presented {
+                host: "login",
+                tenant_id: "tenant",
+                client_id: "client",
+                secret: &Secret::from(ASSERTION),
+            };
+            refusal.into_error(&presented, "our-id").to_string()
+        };
+        let refused = |error: &str, code| Problem::Refused {
+            error: error.to_owned(),
+            codes: vec![code],
+            description: String::new(),
+        };
+        for (status, problem, message) in [
+            (
+                503,
+                refused("temporarily_unavailable", 90_006),
+                "login is temporarily unavailable (status 503, temporarily_unavailable, AADSTS90006); retry later",
+            ),
+            (
+                400,
+                refused("temporarily_unavailable", 7),
+                "login is temporarily unavailable (status 400, temporarily_unavailable, AADSTS7); retry later",
+            ),
+            (
+                400,
+                refused("invalid_request", 90_033),
+                "login is temporarily unavailable (status 400, invalid_request, AADSTS90033); retry later",
+            ),
+            (
+                503,
+                Problem::NotJson,
+                "login is temporarily unavailable (status 503 and a body that is not JSON); retry later; \
+                 check for a proxy or a captive portal in between",
+            ),
+            (
+                408,
+                Problem::NoError,
+                "login is temporarily unavailable (status 408 without an OAuth error); retry later",
+            ),
+            (
+                502,
+                Problem::TooLong,
+                "login is temporarily unavailable (status 502 and more than 256 KiB); retry later",
+            ),
+            (
+                429,
+                refused("invalid_request", 7),
+                "login throttled client client in tenant tenant (status 429, invalid_request, AADSTS7); \
+                 send fewer token requests",
+            ),
+            (
+                503,
+                refused("server_error", 90_055),
+                "login throttled client client in tenant tenant (status 503, server_error, AADSTS90055); \
+                 send fewer token requests",
+            ),
+            (
+                400,
+                refused("invalid_grant", 50_196),
+                "login throttled client client in tenant tenant (status 400, invalid_grant, AADSTS50196); \
+                 send fewer token requests",
+            ),
+            (
+                429,
+                Problem::NoError,
+                "login throttled client client in tenant tenant (status 429 without an OAuth error); send fewer token requests",
+            ),
+            (
+                403,
+                Problem::NoError,
+                "login returned status 403 without an OAuth error",
+            ),
+            (
+                403,
+                Problem::NotJson,
+                "login returned status 403 and a body that is not JSON; check for a proxy or a captive \
+                 portal in between",
+            ),
+        ] {
+            assert_eq!(failed(status, problem), message);
         }
     }
 

@@ -114,7 +114,8 @@ fn with_certificate(check: &LeakCheck, pem: &str) -> ClientCertificateCredential
         .clock(check.clock.clone())
 }
 
-/// Registers a new certificate; returns it and its key. The key is a secret, as text and as the bytes that `Debug` shows.
+/// Registers a new certificate; returns it and its key. The key is a secret, as text and as the
+/// bytes that `Debug` shows.
 fn register_certificate(check: &LeakCheck) -> (String, String) {
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
     let certificate = CertificateParams::default().self_signed(&key).unwrap().pem();

@@ -137,7 +137,8 @@ impl LeakCheck {
             .extend(errors.map(|error| format!("{error} {error:?}")));
     }
 
-    /// Shows the failures of credentials whose endpoint puts each of the `echoes` into each part of its responses.
+    /// Shows the failures of credentials whose endpoint puts each of the `echoes` into each part of
+    /// its responses.
     ///
     /// No server has reason to write a secret into a response, but nothing prevents it.
     pub async fn show_echoes<C: Credential>(
@@ -210,7 +211,8 @@ impl LeakCheck {
         }
     }
 
-    /// The tokens and assertions that the emulator received, the known secrets, and those that the tests plant.
+    /// The tokens and assertions that the emulator received, the known secrets, and those that the
+    /// tests plant.
     fn secrets(&self) -> BTreeSet<String> {
         let requests = self.emulator.requests();
         let headers = requests
@@ -255,7 +257,8 @@ fn find_piece<'a>(text: &'a str, pieces: &HashSet<&[u8]>) -> Option<&'a str> {
     text.get(start..start + PIECE)
 }
 
-/// What all crates log at every level, on all threads. The log belongs to the process, so tests take turns.
+/// What all crates log at every level, on all threads. The log belongs to the process, so tests
+/// take turns.
 struct CapturedLog {
     lines: Lines,
     _turn: MutexGuard<'static, ()>,
@@ -321,7 +324,8 @@ const PLANTED: [&str; 5] = [
     TOKEN_FILE_TEXT,
 ];
 
-/// Short enough to find the rest of a token that was cut or split into lines, too long to occur by chance.
+/// Short enough to find the rest of a token that was cut or split into lines, too long to occur by
+/// chance.
 const PIECE: usize = 16;
 
 const MINUTE: Duration = Duration::from_secs(60);

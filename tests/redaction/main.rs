@@ -1,5 +1,5 @@
-//! No secret is logged or shown: each test tells one story with the logs of all crates at `TRACE`, and checks that no piece
-//! of a secret is in the log or in what `Debug` and `Display` show.
+//! No secret is logged or shown: each test tells one story with the logs of all crates at `TRACE`,
+//! and checks that no piece of a secret is in the log or in what `Debug` and `Display` show.
 #![cfg(feature = "default-credential")]
 #![allow(
     clippy::unwrap_used,

@@ -34,7 +34,8 @@ async fn nothing_leaks_when_the_metadata_service_echoes_a_token() {
     check.finish(["azure_identity::", "typespec_client_core::"]);
 }
 
-/// In a process of its own: the SDK reads the secret header of the host from the environment of the process.
+/// In a process of its own: the SDK reads the secret header of the host from the environment of the
+/// process.
 #[tokio::test]
 async fn nothing_leaks_when_an_app_service_app_gets_a_token_or_an_echo() {
     let mut check = LeakCheck::start().await;

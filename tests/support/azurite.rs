@@ -89,7 +89,8 @@ impl Drop for Azurite {
     }
 }
 
-/// Writes a certificate for loopback and its key; returns the certificate of the authority that signed it.
+/// Writes a certificate for loopback and its key; returns the certificate of the authority that
+/// signed it.
 fn write_certificate(certificate: &PathBuf, key: &PathBuf) -> String {
     let mut params = CertificateParams::new([]).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

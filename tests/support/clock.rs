@@ -8,8 +8,9 @@ use tokio::time::Instant;
 
 /// A clock that a test can set.
 ///
-/// Clones show the same time. Time passes as for the Tokio runtime, which a test may pause and advance,
-/// or not at all if the clock is [stopped](Self::stopped); in both cases a test can also move the clock.
+/// Clones show the same time. Time passes as for the Tokio runtime, which a test may pause and
+/// advance, or not at all if the clock is [stopped](Self::stopped); in both cases a test can also
+/// move the clock.
 #[derive(Clone, Debug)]
 pub struct TestClock {
     /// What the clock shows, less the time that passed on its runtime.
@@ -40,7 +41,8 @@ impl TestClock {
         *base = *base + by;
     }
 
-    /// Moves only the wall clock, as NTP or the suspension of a machine does; back if `seconds` is negative.
+    /// Moves only the wall clock, as NTP or the suspension of a machine does; back if `seconds` is
+    /// negative.
     pub fn move_wall(&self, seconds: i64) {
         let distance = Duration::from_secs(seconds.unsigned_abs());
         let mut base = self.base.lock().unwrap();

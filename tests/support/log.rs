@@ -3,7 +3,8 @@
 use std::io;
 use std::sync::Once;
 
-/// From the first call on, ends the process if a log line of any crate at any level contains a secret.
+/// From the first call on, ends the process if a log line of any crate at any level contains a
+/// secret.
 pub fn watch_for_secrets() {
     static WATCH: Once = Once::new();
     WATCH.call_once(|| {
@@ -31,8 +32,8 @@ impl io::Write for Watch {
     }
 }
 
-/// Returns which kind of secret `text` contains: the word `planted`, which tests put into their secrets, or a
-/// JWT.
+/// Returns which kind of secret `text` contains: the word `planted`, which tests put into their
+/// secrets, or a JWT.
 pub fn secret_in(text: &str) -> Option<&'static str> {
     if text.contains("planted") {
         return Some("planted by a test");

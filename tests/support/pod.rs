@@ -55,8 +55,8 @@ pub fn environment(token_file: &Path) -> Environment {
     ])
 }
 
-/// Returns a service-account token as the API server issues it, with a fake signature. It is valid from now
-/// on for `lifetime`.
+/// Returns a service-account token as the API server issues it, with a fake signature. It is valid
+/// from now on for `lifetime`.
 pub fn service_account_token(id: &str, lifetime: Duration) -> String {
     let now = SystemClock::new()
         .now()

@@ -1,8 +1,9 @@
-//! The DER elements that match a certificate to its key and to its issuer.
+//! Reads the DER fields that match a certificate with its key and its issuer.
 //!
-//! The crates that read whole certificates either bring 6 to 14 crates of their own (`x509-cert`, `x509-parser`) or reject
-//! certificates of X.509 version 1, which `openssl x509 -req` still makes (`rustls-webpki`). What is needed here are four
-//! fields at fixed places. Nothing is verified: that is Entra's part.
+//! It is written by hand because the crates that parse certificates either add 6 to 14 crates
+//! (`x509-cert`, `x509-parser`), or reject X.509 version 1 (`rustls-webpki`), which OpenSSL 3.0
+//! creates with `x509 -req`. It reads four fields at fixed positions and verifies nothing: Entra
+//! does.
 
 /// The fields of an X.509 certificate that order a chain.
 pub(super) struct Certificate<'a> {
@@ -10,12 +11,12 @@ pub(super) struct Certificate<'a> {
     pub(super) der: &'a [u8],
     pub(super) issuer: &'a [u8],
     pub(super) subject: &'a [u8],
-    /// As from [`public_key`].
+    /// As returned by [`public_key`].
     pub(super) public_key: &'a [u8],
 }
 
 impl<'a> Certificate<'a> {
-    /// RFC 5280, section 4.1.
+    /// Source: RFC 5280, section 4.1.
     pub(super) fn parse(der: &'a [u8]) -> Option<Self> {
         let mut rest = der;
         let mut certificate = take(&mut rest, SEQUENCE)?;
@@ -38,15 +39,15 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// The key itself in a `SubjectPublicKeyInfo`, without its algorithm (RFC 5280, section 4.1): RSA keys are written as
-/// `rsaEncryption` and as `RSASSA-PSS`, with and without parameters.
+/// Returns the key in a `SubjectPublicKeyInfo` (RFC 5280, section 4.1), without the algorithm,
+/// which for one RSA key can be `rsaEncryption` or `RSASSA-PSS`, with and without parameters.
 pub(super) fn public_key(mut der: &[u8]) -> Option<&[u8]> {
     let mut info = take(&mut der, SEQUENCE)?;
     let _algorithm = take(&mut info, SEQUENCE)?;
     take(&mut info, BIT_STRING)
 }
 
-/// The algorithm's object identifier and the key itself in PKCS#8 (RFC 5958, section 2).
+/// Returns the object identifier of the algorithm, and the key, in PKCS#8 (RFC 5958, section 2).
 pub(super) fn private_key(mut der: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut info = take(&mut der, SEQUENCE)?;
     let _version = take(&mut info, INTEGER)?;
@@ -63,7 +64,7 @@ fn take<'a>(der: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
     let (length, rest) = if *length < 0x80 {
         (usize::from(*length), rest)
     } else {
-        // The number of bytes that hold the length.
+        // The byte is the number of bytes of the length.
         let (bytes, rest) = rest.split_at_checked(usize::from(*length & 0x7f))?;
         let append = |length: usize, byte: &u8| length.checked_mul(256)?.checked_add(usize::from(*byte));
         (bytes.iter().try_fold(0, append)?, rest)

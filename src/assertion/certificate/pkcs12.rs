@@ -23,7 +23,7 @@ impl Contents {
     }
 }
 
-/// A wrong password shows in the MAC, or, in a file without one, in what comes out of the decryption.
+/// With a wrong password the MAC does not match. A file without a MAC decrypts to invalid data.
 fn unusable(error: Error, has_password: bool) -> Unusable {
     match error {
         Error::MacError(_) | Error::Pkcs5Error(_) | Error::UnpadError if has_password => {

@@ -18,15 +18,15 @@ use crate::token::Secret;
 
 /// A certificate with its RSA key.
 pub(super) struct SigningCertificate {
-    /// In DER: the certificate itself, then each one's issuer, as far as they are known.
+    /// In DER: the certificate itself, then the issuer of each, as far as the file has them.
     chain: Vec<Vec<u8>>,
-    /// Of the program's TLS library: `jsonwebtoken` signs with AWS-LC, with the `rsa` crate, or with what is installed for
-    /// the whole process, and a program that has chosen `ring` has none of them.
+    /// rustls signs, with the program's [`CryptoProvider`]. `jsonwebtoken` has no such provider for
+    /// ring, and would have to be configured a second time, for the whole process.
     key: Arc<dyn SigningKey>,
 }
 
 impl SigningCertificate {
-    /// Takes PEM blocks in any order, or PKCS#12.
+    /// Reads PEM blocks in any order, or PKCS#12.
     pub(super) fn parse(
         bytes: &[u8],
         password: Option<&Secret>,
@@ -35,7 +35,7 @@ impl SigningCertificate {
         let Contents { keys, certificates } = if bytes.windows(PEM.len()).any(|window| window == PEM) {
             Contents::of_pem(bytes)?
         } else if bytes.first() == Some(&der::SEQUENCE) {
-            // All of PKCS#12 is one sequence, and no text begins so.
+            // PKCS#12 is one DER sequence.
             Contents::of_pkcs12(bytes, password)?
         } else {
             return Err(Unusable::Neither);
@@ -60,7 +60,7 @@ impl SigningCertificate {
         Ok(Self { chain, key })
     }
 
-    /// A compact JWT with `claims`, that names this certificate in its header.
+    /// Returns a compact JWT with `claims`. Its header identifies this certificate.
     pub(super) fn sign(&self, how: Signature, sends_chain: bool, claims: &Value) -> Option<Secret> {
         let leaf = self.chain.first()?;
         let mut header = match how {
@@ -97,17 +97,18 @@ impl SigningCertificate {
     }
 }
 
-/// Which signatures the server knows, and by which thumbprint it finds the certificate.
+/// The signature algorithm and the kind of certificate thumbprint that the server supports.
 ///
-/// Source: Microsoft identity platform, "Certificate credentials"; for AD FS, which knows neither PSS nor SHA-256
-/// thumbprints, what the MSAL libraries send.
+/// Source: Microsoft identity platform, "Certificate credentials"; for AD FS, which supports
+/// neither PSS nor SHA-256 thumbprints, the MSAL libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signature {
     Entra,
     Adfs,
 }
 
-/// Why a file is no certificate to sign with: the end of a sentence about the file. Nothing of its content is in it.
+/// Why a file cannot be used to sign, as the predicate of a sentence. It contains nothing of the
+/// file.
 #[derive(Debug, thiserror::Error)]
 #[cfg_attr(
     not(feature = "pkcs12"),
@@ -150,7 +151,7 @@ pub(super) enum Unusable {
     NoMatch,
 }
 
-/// What is in a file.
+/// The contents of a file.
 #[derive(Default)]
 pub(super) struct Contents {
     /// `RSAPrivateKey` of PKCS#1, in DER.
@@ -161,7 +162,8 @@ pub(super) struct Contents {
 
 impl Contents {
     fn of_pem(pem: &[u8]) -> Result<Self, Unusable> {
-        // One stands in the first line of a PKCS#8 block, the other in a header of the older kind; neither can be base64.
+        // The first is the label of an encrypted PKCS#8 block, the second a header of the older
+        // format. Neither is valid base64.
         let has = |mark: &[u8]| pem.windows(mark.len()).any(|window| window == mark);
         if has(b"BEGIN ENCRYPTED ") || has(b"4,ENCRYPTED") {
             return Err(Unusable::EncryptedPemKey);
@@ -186,7 +188,7 @@ impl Contents {
     }
 }
 
-/// Takes an RSA key out of PKCS#8.
+/// Extracts an RSA key from PKCS#8.
 pub(super) fn rsa_key(pkcs8: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unusable> {
     let (algorithm, key) = der::private_key(pkcs8).ok_or(Unusable::BrokenKey)?;
     if algorithm != der::RSA_ENCRYPTION {
@@ -195,7 +197,7 @@ pub(super) fn rsa_key(pkcs8: &[u8]) -> Result<Zeroizing<Vec<u8>>, Unusable> {
     Ok(Zeroizing::new(key.to_vec()))
 }
 
-/// The certificate of `public_key`, then each one's issuer.
+/// The certificate of `public_key`, then the issuer of each.
 fn chain_of(public_key: &[u8], certificates: &[Vec<u8>]) -> Result<Vec<Vec<u8>>, Unusable> {
     let certificates: Vec<Certificate<'_>> = certificates
         .iter()

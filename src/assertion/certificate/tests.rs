@@ -31,7 +31,7 @@ fn every_pkcs12_form_that_openssl_writes_is_read() {
 }
 
 #[test]
-fn the_signatures_are_those_that_the_header_names() {
+fn the_signature_matches_the_algorithm_in_the_header() {
     let certificate = parse(&fixture("chain.pem"), None).unwrap();
     let leaf = der(&blocks(&text("chain.pem"))[3]);
     // The first byte of a bit string counts the unused bits at its end.
@@ -51,7 +51,7 @@ fn the_signatures_are_those_that_the_header_names() {
 }
 
 #[test]
-fn windows_line_ends_a_byte_order_mark_and_text_between_the_blocks_do_no_harm() {
+fn pem_with_crlf_a_byte_order_mark_or_text_between_blocks_is_read() {
     let pem = text("chain.pem");
     for pem in [
         pem.replace('\n', "\r\n"),
@@ -92,7 +92,7 @@ fn unusable_pem_is_named_and_explained() {
 }
 
 #[test]
-fn what_is_neither_pem_nor_pkcs12_is_refused() {
+fn content_that_is_neither_pem_nor_pkcs12_is_rejected() {
     is_refused(b"", None, "is neither PEM nor PKCS#12");
     is_refused(b"planted", None, "is neither PEM nor PKCS#12");
 }
@@ -130,7 +130,7 @@ fn unusable_pkcs12_is_named_and_explained() {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_named_and_may_come_later() {
+fn a_file_that_cannot_be_read_is_named_and_may_appear_later() {
     let folder = tempfile::tempdir().unwrap();
     let long = folder.path().join("long");
     std::fs::write(&long, vec![b'a'; MAX_FILE + 1]).unwrap();
@@ -152,7 +152,7 @@ fn a_file_that_cannot_be_read_is_named_and_may_come_later() {
 }
 
 #[test]
-fn an_assertion_says_who_signs_for_whom_and_for_how_long() {
+fn an_assertion_has_the_documented_header_and_claims() {
     let source = in_memory("chain.pem", false);
     let first = source.sign(&request()).unwrap();
     let (header, claims) = parts(&first);
@@ -176,12 +176,12 @@ fn an_assertion_says_who_signs_for_whom_and_for_how_long() {
     assert_ne!(
         parts(&source.sign(&request()).unwrap()).1["jti"],
         jti,
-        "each is another"
+        "a `jti` is used once"
     );
 }
 
 #[test]
-fn an_ad_fs_gets_what_it_knows() {
+fn ad_fs_gets_rs256_and_a_sha1_thumbprint() {
     let endpoint = http::Uri::from_static("https://fs.contoso.com/adfs/oauth2/token");
     let jwt = in_memory("chain.pem", false)
         .sign(&AssertionRequest::new("client", &endpoint))
@@ -195,7 +195,7 @@ fn an_ad_fs_gets_what_it_knows() {
 }
 
 #[test]
-fn the_chain_goes_from_the_leaf_to_the_root_and_only_if_it_is_asked_for() {
+fn the_chain_is_sent_from_leaf_to_root_and_only_if_enabled() {
     let (header, _) = parts(&in_memory("chain.pem", true).sign(&request()).unwrap());
     let chain: Vec<Vec<u8>> = header["x5c"]
         .as_array()
@@ -209,7 +209,7 @@ fn the_chain_goes_from_the_leaf_to_the_root_and_only_if_it_is_asked_for() {
 }
 
 #[test]
-fn a_renewed_file_is_used_at_once_and_a_spoilt_one_never() {
+fn a_renewed_file_is_used_at_once_and_an_unusable_one_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app.pem");
     let source = source(&path, None);
@@ -222,9 +222,9 @@ fn a_renewed_file_is_used_at_once_and_a_spoilt_one_never() {
     std::fs::write(&path, fixture("chain.pem")).unwrap();
     assert_eq!(has_chain(&source), 3);
     std::fs::write(&path, fixture("ec.pem")).unwrap();
-    assert_eq!(has_chain(&source), 3, "the one before serves");
+    assert_eq!(has_chain(&source), 3, "the previous one is used");
     std::fs::remove_file(&path).unwrap();
-    assert_eq!(has_chain(&source), 3, "the one before serves");
+    assert_eq!(has_chain(&source), 3, "the previous one is used");
     std::fs::write(&path, fixture("pkcs1.pem")).unwrap();
     assert_eq!(has_chain(&source), 1);
 }
@@ -253,7 +253,7 @@ fn log_line_is_written_without_the_lock_when_the_file_is_unusable() {
 }
 
 #[test]
-fn an_unchanged_file_is_taken_apart_once() {
+fn an_unchanged_file_is_parsed_once() {
     let source = in_memory("chain.pem", false);
     let first = source.certificate().unwrap();
     assert!(Arc::ptr_eq(&first, &source.certificate().unwrap()));

@@ -1,4 +1,5 @@
-//! When a failed fetch is repeated: after the pause of a refresh, or after the cooldown of a key without a token.
+//! When a failed fetch is repeated: after the pause of a refresh, or after the cooldown of a key
+//! without a token.
 
 use super::*;
 

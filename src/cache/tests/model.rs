@@ -12,7 +12,8 @@ enum Step {
     Drop(usize),
     Advance(u64),
     MoveWall(i64),
-    /// The fetch in flight succeeds. The lifetime in seconds starts with the request, so the token may have expired.
+    /// The fetch in flight succeeds. The lifetime in seconds starts with the request, so the token
+    /// may have expired.
     Grant(u64),
     Fail {
         reached_server: bool,
@@ -104,8 +105,8 @@ struct Comparison {
     fetch: Option<PendingFetch>,
     waiters: Vec<tokio::task::JoinHandle<Result<String, Error>>>,
     returned: Vec<AccessToken>,
-    /// When the refresh is due, at the earliest and at the latest. After a failure only the earliest time is known here:
-    /// the tests of the policy check the rest.
+    /// When the refresh is due, at the earliest and at the latest. After a failure only the
+    /// earliest time is known here: the tests of the policy check the rest.
     due: Option<(Moment, Option<Moment>)>,
     grants: usize,
 }

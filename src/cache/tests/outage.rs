@@ -1,4 +1,5 @@
-//! An outage of the token endpoint: callers use the cached token, and the log names the beginning and the end.
+//! An outage of the token endpoint: callers use the cached token, and the log names the beginning
+//! and the end.
 
 use tracing::instrument::WithSubscriber as _;
 
@@ -44,7 +45,8 @@ async fn outage_is_logged_once_when_it_begins_and_once_when_it_ends() {
     let call = test.call("s");
     test.next_fetch().await.grant("one", HOUR * 24);
     call.await.unwrap().unwrap();
-    // Hours until the refresh, whether it succeeds, and how often each line has been logged by then.
+    // Hours until the refresh, whether it succeeds, and how often each line has been logged by
+    // then.
     for (hours, succeeds, wanted) in [
         (12, false, [1, 0]),
         (1, false, [1, 0]),

@@ -1,4 +1,5 @@
-//! The first token of a new process: over TLS on loopback, with each credential's own default HTTP client.
+//! The first token of a new process: over TLS on loopback, with each credential's own default HTTP
+//! client.
 
 use std::process::Command;
 use std::time::Instant;
@@ -8,7 +9,8 @@ use entra_workload_emulator::{Emulator, Pod};
 
 use crate::credentials::BLOB;
 
-/// Milliseconds from a credential's construction to its first token: this crate's, and `azure_identity`'s, by process.
+/// Returns the milliseconds from the construction of a credential to its first token, by process:
+/// those of this crate, and those of `azure_identity`.
 pub async fn measure(rounds: usize) -> [Vec<f64>; 2] {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("bench", "cold-start").unwrap();
@@ -39,7 +41,7 @@ async fn process(emulator: &Emulator, pod: &Pod, credential: &'static str) -> f6
     String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
 }
 
-/// What such a process does.
+/// The program of such a process.
 pub fn child(credential: &str) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let elapsed = runtime.block_on(async {
@@ -56,7 +58,7 @@ pub fn child(credential: &str) {
     println!("{}", elapsed.as_secs_f64() * 1e3);
 }
 
-/// How this program is told to be such a process.
+/// The argument that makes this program such a process.
 pub const ARGUMENT: &str = "cold-start";
 
 const OURS: &str = "entra-workload";

@@ -1,4 +1,4 @@
-//! The three credentials, made alike: same pod, same endpoint.
+//! The three credentials with the same pod and the same endpoint.
 
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ impl Pod {
     }
 }
 
-/// One call for a token of a scope; whether it brought a good one.
+/// Gets a token for a scope; returns whether it is valid.
 pub type Call = Arc<dyn Fn(&'static str) -> BoxFuture<'static, bool> + Send + Sync>;
 
 pub fn native(credential: Arc<entra_workload::WorkloadIdentityCredential>, endpoint: &Endpoint) -> Call {
@@ -98,7 +98,7 @@ pub fn sdk(credential: Arc<dyn TokenCredential>, endpoint: &Endpoint) -> Call {
     })
 }
 
-/// Knows one scope, that of Blob Storage.
+/// Has one scope, that of Blob Storage.
 pub fn store(credential: AzureCredentialProvider, endpoint: &Endpoint) -> Call {
     let endpoint = endpoint.clone();
     Arc::new(move |_| {
@@ -116,10 +116,11 @@ const TENANT_ID: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 
 const CLIENT_ID: &str = "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10";
 
-/// As Kubernetes writes it, but for the signature, which nobody looks at here; good until 2100.
+/// Has the form of those of Kubernetes, with a signature that is not checked here. Valid until
+/// 2100.
 const SERVICE_ACCOUNT_TOKEN: &str = "eyJhbGciOiJSUzI1NiJ9.eyJhdWQiOlsiYXBpOi8vQXp1cmVBRFRva2VuRXhjaGFuZ2UiXSwiZXhwIjo0MTAyNDQ0ODAwLCJpYXQiOjE3MDAwMDAwMDAsImlzcyI6Imh0dHBzOi8vaXNzdWVyLyIsInN1YiI6InN5c3RlbTpzZXJ2aWNlYWNjb3VudDpuczphcHAifQ.c2ln";
 
-/// What `object_store` always asks for, so all do.
+/// The only scope of `object_store`, so all use it.
 pub const BLOB: &str = "https://storage.azure.com/.default";
 
 pub const VAULT: &str = "https://vault.azure.net/.default";

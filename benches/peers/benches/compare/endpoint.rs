@@ -1,4 +1,4 @@
-//! An Entra in the same process, the same for every credential: it answers as ordered, and counts.
+//! A token endpoint in the same process, the same for all credentials. It counts its requests.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -35,11 +35,11 @@ pub enum Behaviour {
     Answers503 {
         delay: Duration,
     },
-    /// A refusal that no retry can mend.
+    /// A refusal that is not retryable.
     Refuses {
         delay: Duration,
     },
-    StaysSilent,
+    NoResponse,
 }
 
 impl Endpoint {
@@ -51,7 +51,7 @@ impl Endpoint {
         }))
     }
 
-    /// Grants tokens of one hour, at once.
+    /// Grants tokens of one hour without a delay.
     pub fn granting() -> Self {
         Self::new(Behaviour::Grants {
             expires_in: 3600,
@@ -67,9 +67,9 @@ impl Endpoint {
         self.0.requests.load(Ordering::SeqCst)
     }
 
-    /// Whether a token is one of this endpoint's, and has not expired.
+    /// Returns whether this endpoint has issued the token and it has not expired.
     pub fn is_good(&self, token: &str) -> bool {
-        // The expiry, and so many zeros before it that a token is as long as a real one.
+        // The expiry, padded with zeros to the length of a token of Entra.
         let expiry = token
             .get(TOKEN_LENGTH - 20..)
             .and_then(|expiry| expiry.parse().ok());
@@ -93,7 +93,7 @@ impl Endpoint {
                 let body = r#"{"error":"invalid_client","error_description":"AADSTS700016: no.","error_codes":[700016]}"#;
                 (delay, 401, body.to_owned())
             }
-            Behaviour::StaysSilent => std::future::pending().await,
+            Behaviour::NoResponse => std::future::pending().await,
         };
         tokio::time::sleep(delay).await;
         (status, body.into())
@@ -139,5 +139,5 @@ impl HttpConnector for Endpoint {
     }
 }
 
-/// Entra's tokens for workload identities are about this long.
+/// The approximate length of Entra's tokens for workload identities.
 pub const TOKEN_LENGTH: usize = 1800;

@@ -1,4 +1,4 @@
-//! Callers without a token, and what reaches the endpoint.
+//! Concurrent callers without a token.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,18 @@ use tokio::time::timeout;
 
 use crate::credentials::{BLOB, Call};
 
-/// How callers fared.
+/// The results of the callers.
 pub struct Herd {
-    /// How many had a good token within the limit.
+    /// How many got a valid token within the limit.
     pub served: usize,
-    /// How many had an error.
+    /// How many got an error.
     pub refused: usize,
-    /// When the last of these answers came.
+    /// When the last of these results arrived.
     pub after: Duration,
 }
 
-/// Lets `callers` call at once, and waits for them until `limit`.
-pub async fn rush(call: &Call, callers: usize, limit: Duration) -> Herd {
+/// Starts `callers` calls at the same time, and waits for them until `limit`.
+pub async fn call_concurrently(call: &Call, callers: usize, limit: Duration) -> Herd {
     let start = Instant::now();
     let tasks = (0..callers).map(|_| {
         let call = call(BLOB);

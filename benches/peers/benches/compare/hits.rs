@@ -1,4 +1,4 @@
-//! What a cached token costs.
+//! The time of a call for a cached token.
 
 use std::hint::black_box;
 use std::process::Command;
@@ -16,7 +16,7 @@ use crate::credentials::{BLOB, Pod};
 use crate::endpoint::{Endpoint, TOKEN_LENGTH};
 use crate::statistics::median;
 
-/// Nanoseconds a call, but for the allocations.
+/// Nanoseconds per call, except for the allocations.
 pub struct Hits {
     pub native: f64,
     pub native_floor: f64,
@@ -136,7 +136,7 @@ fn through_the_sdk(credential: &Arc<dyn TokenCredential>) -> f64 {
     each(|| credential.get_token(&[BLOB], None))
 }
 
-/// The time of one call, when one caller makes many.
+/// The time per call of a single caller.
 fn each<F: Future>(call: impl Fn() -> F) -> f64 {
     block_on(async {
         let start = Instant::now();
@@ -215,7 +215,7 @@ fn scopes(count: usize) -> impl Iterator<Item = String> {
     others.chain([BLOB.to_owned()])
 }
 
-/// What no credential of the SDK can do better: it stores one token and clones it.
+/// The lower bound for every credential of the SDK: stores one token and clones it.
 #[derive(Debug)]
 struct Clones(AccessToken);
 
@@ -230,10 +230,11 @@ impl TokenCredential for Clones {
     }
 }
 
-/// In each round, of each contender: less than a millisecond, so that few rounds are disturbed by the machine's other work.
+/// Calls per round and contender: less than a millisecond, so that other processes disturb few
+/// rounds.
 const CALLS: u32 = 4_000;
 
-/// Enough that the start of the tasks is not what is measured.
+/// Enough that the start of the tasks does not matter.
 const TASKS_CALLS: u32 = 64_000;
 
 pub const TASKS: u32 = 64;

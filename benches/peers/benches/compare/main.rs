@@ -1,5 +1,6 @@
-//! This crate beside `azure_identity` and `object_store`, in one run: same pod, same endpoint in the same process, same
-//! replies with tokens of 1,800 bytes; what is short alternates, and medians of several rounds count.
+//! Compares this crate with `azure_identity` and `object_store` in one run: same pod, same endpoint
+//! in the same process, same responses with tokens of 1,800 bytes. Short measurements alternate;
+//! the figures are medians.
 //!
 //! ```text
 //! cargo bench -p peers --bench compare              # the figures, in six minutes; writes docs/figures.md
@@ -7,14 +8,14 @@
 //! cargo bench -p peers --bench compare -- --hour    # the hour with the outage, in real time; writes docs/outage.md and docs/outage.svg
 //! ```
 //!
-//! After the table it prints one line a figure, for scripts: `figure NAME NUMBER`.
+//! After the table it prints one line per figure for scripts: `figure NAME NUMBER`.
 #![allow(
     clippy::disallowed_methods,
     reason = "a benchmark reads the clock, starts tasks, and makes its own HTTP client"
 )]
 
 #[path = "../../../../tests/support/clock.rs"]
-#[allow(dead_code, reason = "the tests use more of it")]
+#[allow(dead_code, reason = "tests use it too")]
 mod clock;
 mod cold_start;
 mod credentials;
@@ -126,7 +127,7 @@ fn hour(pod: &Pod) {
     picture::draw(&docs().join(PICTURE), &panels).unwrap();
 }
 
-/// What happened when, in words.
+/// Describes the timetable.
 fn described(timetable: &Timetable) -> String {
     let minute = |time: Duration| format!("{}:{:02}", time.as_secs() / 60, time.as_secs() % 60);
     let Timetable {
@@ -302,7 +303,7 @@ async fn herds(report: &mut Report, pod: &Pod) {
             1 => credentials::sdk(pod.azure_identity(&endpoint), &endpoint),
             _ => credentials::store(pod.object_store(&endpoint), &endpoint),
         };
-        let herd = herd::rush(&call, 10_000, Duration::from_secs(60)).await;
+        let herd = herd::call_concurrently(&call, 10_000, Duration::from_secs(60)).await;
         assert_eq!(herd.served, 10_000);
         results.push((endpoint.requests(), herd.after));
     }
@@ -322,14 +323,14 @@ async fn herds(report: &mut Report, pod: &Pod) {
     );
 }
 
-/// The worst of an hour whose token is as old as the hour, of one whose token is due in the middle of the outage, and of both with
-/// an endpoint that does not answer at all.
+/// Adds the results of four hours: with a token as old as the hour, with one whose refresh is due
+/// during the outage, and both with an endpoint that does not respond at all.
 fn simulated_outage(report: &mut Report, pod: &Pod) {
     let mut hours = Vec::new();
-    for outage in [SERVICE_UNAVAILABLE, Behaviour::StaysSilent] {
+    for outage in [SERVICE_UNAVAILABLE, Behaviour::NoResponse] {
         for timetable in [HOUR, DUE_IN_THE_OUTAGE] {
             let (hour, tries) = outage::simulated(pod, &timetable, outage);
-            // Else the outage went by unnoticed, since no refresh was due.
+            // Otherwise no refresh was due in the outage.
             assert!(tries > 0 || timetable.begin.is_zero());
             hours.push(hour);
         }
@@ -395,19 +396,19 @@ async fn failures(report: &mut Report, pod: &Pod, effort: &Effort) {
     let (ours_herd, azure_herd) = (ours(&ours_failing), azure(&azure_failing));
     let azure_refused = azure(&refusing);
     let (cold, azure_cold, herd, azure_herd, azure_refused) = tokio::join!(
-        herd::rush(&ours_down, 1, effort.patience),
-        herd::rush(&azure_down, 1, effort.patience),
-        herd::rush(&ours_herd, 20, effort.patience),
-        herd::rush(&azure_herd, 20, effort.patience),
-        herd::rush(&azure_refused, 20, effort.patience),
+        herd::call_concurrently(&ours_down, 1, effort.time_limit),
+        herd::call_concurrently(&azure_down, 1, effort.time_limit),
+        herd::call_concurrently(&ours_herd, 20, effort.time_limit),
+        herd::call_concurrently(&azure_herd, 20, effort.time_limit),
+        herd::call_concurrently(&azure_refused, 20, effort.time_limit),
     );
-    let patience = effort.patience.as_secs();
+    let time_limit = effort.time_limit.as_secs();
     let waited = |herd: &Herd| match herd {
         Herd {
             served: 0,
             refused: 0,
             ..
-        } => format!("no answer in {patience} s"),
+        } => format!("no answer in {time_limit} s"),
         Herd { after, .. } => format!("{:.1} s", after.as_secs_f64()),
     };
     assert_eq!((cold.refused, herd.refused), (1, 20), "every caller is told");
@@ -424,7 +425,7 @@ async fn failures(report: &mut Report, pod: &Pod, effort: &Effort) {
         ours_failing.requests() as f64,
         NoMoreThan(4),
         format!(
-            "with 503, {} of 20 answered after {}; azure_identity {} requests in {patience} s, {} of 20 answered; with 401 azure_identity {} requests, {} of 20 answered after {}",
+            "with 503, {} of 20 answered after {}; azure_identity {} requests in {time_limit} s, {} of 20 answered; with 401 azure_identity {} requests, {} of 20 answered after {}",
             herd.refused,
             waited(&herd),
             azure_failing.requests(),
@@ -436,7 +437,7 @@ async fn failures(report: &mut Report, pod: &Pod, effort: &Effort) {
     );
 }
 
-/// A page of the documentation: what made it, when, where, and from what.
+/// Returns a page of the documentation, with the command, the date, the machine and the versions.
 fn made_by(title: &str, options: &str, text: &str) -> String {
     let rustc = Command::new("rustc").arg("--version").output().unwrap();
     let cores = cores();
@@ -464,7 +465,7 @@ fn versions() -> String {
     let lock =
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock")).unwrap();
     let version = |name: &str| {
-        // Of several versions the newest, which stands last.
+        // The last of several versions is the newest.
         let entry = lock
             .split("[[package]]")
             .filter(|entry| entry.contains(&format!("name = \"{name}\"\n")))
@@ -495,13 +496,13 @@ fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
 
-/// How much of it all.
+/// The number of repetitions.
 struct Effort {
     rounds: usize,
     refreshes: usize,
     cold_starts: usize,
-    /// How long a caller is waited for who gets no answer.
-    patience: Duration,
+    /// The longest wait for a caller that gets no result.
+    time_limit: Duration,
     last_minutes: Timetable,
     writes: bool,
 }
@@ -510,7 +511,7 @@ const FULL: Effort = Effort {
     rounds: 400,
     refreshes: 5,
     cold_starts: 41,
-    patience: Duration::from_secs(120),
+    time_limit: Duration::from_secs(120),
     last_minutes: LAST_MINUTES,
     writes: true,
 };
@@ -519,12 +520,12 @@ const QUICK: Effort = Effort {
     rounds: 100,
     refreshes: 2,
     cold_starts: 15,
-    patience: Duration::from_secs(20),
+    time_limit: Duration::from_secs(20),
     last_minutes: LAST_MINUTES_CUT_SHORT,
     writes: false,
 };
 
-/// Ours refresh at half the life at the latest.
+/// This crate refreshes at half the lifetime at the latest.
 const PAST_HALF_THE_LIFE: Duration = Duration::from_secs(1900);
 
 /// A token within the 300 s in which the peers refresh.

@@ -13,16 +13,16 @@ use crate::endpoint::{Behaviour, Endpoint};
 use crate::sdk;
 use crate::statistics::p999;
 
-/// What happens when, counted from the begin of the hour.
+/// The times of the events, from the start of the hour.
 #[derive(Clone, Copy)]
 pub struct Timetable {
-    /// The first call, which gets the first token.
+    /// The first call, which fetches the first token.
     pub begin: Duration,
-    /// The end of that token's life.
+    /// The expiry of that token.
     pub expiry: Duration,
     pub down: Duration,
     pub up: Duration,
-    /// The last call; what is not answered by then stays unanswered.
+    /// The last call. A call that is still waiting then has no result.
     pub end: Duration,
 }
 
@@ -53,8 +53,8 @@ impl Timetable {
     }
 }
 
-/// One call: when, by the minute of the hour; how long; and whether it brought a token (`None`: it had no answer when the
-/// measurement ended).
+/// A call: its minute, its latency, and whether it got a token. `None`: it was still waiting at the
+/// end of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
     pub minute: f64,
@@ -86,8 +86,9 @@ impl Summary {
     }
 }
 
-/// This crate's hour: the time is that of a paused runtime, the latencies are real ones (plus whatever a call waits in
-/// simulated time). Also how many requests reached the endpoint while it was down.
+/// Returns the calls of this crate in an hour of a paused runtime, and how many requests reached
+/// the endpoint during the outage. Latencies are measured in real time, plus the simulated time
+/// that a call waits.
 pub fn simulated(pod: &Pod, timetable: &Timetable, outage: Behaviour) -> (Vec<Record>, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -123,14 +124,14 @@ pub fn simulated(pod: &Pod, timetable: &Timetable, outage: Behaviour) -> (Vec<Re
     })
 }
 
-/// What one caller met.
+/// The calls of one credential.
 pub struct Contender {
     pub who: &'static str,
     pub records: Vec<Record>,
 }
 
-/// The same in real time: this crate, and those that know no other clock than the system's; side by side, each with an endpoint of
-/// its own that answers 503 during the outage.
+/// The same in real time, for this crate and for those that have no settable clock. They run
+/// concurrently, each with an endpoint of its own, which responds with 503 during the outage.
 pub async fn in_real_time(pod: &Pod, timetable: &Timetable) -> Vec<Contender> {
     let run = |who, make: &dyn Fn(&Endpoint) -> Call| {
         let endpoint = Endpoint::new(timetable.first_token());
@@ -159,7 +160,7 @@ pub async fn in_real_time(pod: &Pod, timetable: &Timetable) -> Vec<Contender> {
     .await
 }
 
-/// Calls come at their time, whether or not those before them have been answered.
+/// Starts each call at its time, even if earlier calls are still waiting.
 async fn calls_in_time(call: Call, endpoint: Endpoint, timetable: &Timetable) -> Vec<Record> {
     assert!(call(BLOB).await);
     let start = Instant::now() - timetable.begin;
@@ -222,7 +223,7 @@ pub const HOUR: Timetable = Timetable {
     end: Duration::from_secs(3600),
 };
 
-/// A token of minute 11, which is due in minute 31 to 41.
+/// A token of minute 11, whose refresh is due in minute 31 to 41.
 pub const DUE_IN_THE_OUTAGE: Timetable = Timetable {
     begin: Duration::from_secs(11 * 60),
     expiry: Duration::from_secs(71 * 60),
@@ -237,7 +238,7 @@ pub const LAST_MINUTES: Timetable = Timetable {
     ..HOUR
 };
 
-/// The same, cut short.
+/// The same for `--quick`.
 pub const LAST_MINUTES_CUT_SHORT: Timetable = Timetable {
     up: Duration::from_secs(55 * 60 + 12),
     end: Duration::from_secs(55 * 60 + 17),

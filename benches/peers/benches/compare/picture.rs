@@ -1,4 +1,5 @@
-//! `docs/outage.svg`: the latency of each call over the hour with the outage, this crate above `azure_identity`.
+//! `docs/outage.svg`: the latency of each call over the hour with the outage, this crate above
+//! `azure_identity`.
 
 use std::error::Error;
 use std::ops::Range;
@@ -72,7 +73,7 @@ struct Column {
     slowest: f64,
 }
 
-/// The good calls and the failed ones, apart, and never more of them than the picture has points.
+/// Returns the successful and the failed calls, not more than the picture has points.
 fn columns(records: &[Record]) -> impl Iterator<Item = (Column, bool)> {
     let groups = records
         .chunk_by(|a, b| (a.minute * COLUMNS_A_MINUTE).floor() == (b.minute * COLUMNS_A_MINUTE).floor());
@@ -87,7 +88,7 @@ fn columns(records: &[Record]) -> impl Iterator<Item = (Column, bool)> {
             let column = Column {
                 minute: group.first()?.minute,
                 fastest: seconds(took().min()?),
-                // A column of equal calls is still to be seen.
+                // Equal calls stay visible.
                 slowest: seconds(took().max()?).max(seconds(took().min()?) * 1.3),
             };
             Some((column, succeeded))

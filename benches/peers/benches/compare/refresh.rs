@@ -1,4 +1,4 @@
-//! What callers with a good token feel while an exchange runs.
+//! The latency of callers with a cached token during a fetch.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use tokio::time::{Instant, interval};
 use crate::credentials::{BLOB, Call, VAULT};
 use crate::endpoint::{Behaviour, Endpoint};
 
-/// The latencies of four callers, a call a millisecond each, while a token that is due is refreshed in 300 ms.
+/// Returns the latencies of four callers with a call per millisecond each, during a refresh that
+/// takes 300 ms.
 pub async fn during_refresh(call: &Call, endpoint: &Endpoint, make_due: impl AsyncFn()) -> Vec<Duration> {
     assert!(call(BLOB).await);
     make_due().await;
@@ -22,7 +23,7 @@ pub async fn during_refresh(call: &Call, endpoint: &Endpoint, make_due: impl Asy
     latencies.into_iter().flat_map(Result::unwrap).collect()
 }
 
-/// The longest call for a cached Blob token while the exchange for Key Vault takes 3 s.
+/// Returns the longest call for a cached Blob token during a fetch for Key Vault that takes 3 s.
 pub async fn during_another_scopes_exchange(call: &Call, endpoint: &Endpoint) -> Duration {
     assert!(call(BLOB).await);
     endpoint.order(Behaviour::Grants {

@@ -1,4 +1,4 @@
-//! The figures: what was wanted, what was measured, and what the peers do.
+//! The figures: the goals, the measurements, and those of the peers.
 
 use std::fmt::{self, Write as _};
 
@@ -16,7 +16,7 @@ struct Figure {
 pub enum Wanted {
     AtLeast(f64),
     AtMost(f64),
-    /// Of what is counted, and so is the same on every machine.
+    /// A goal for a count, which is the same on every machine.
     NoMoreThan(u32),
 }
 
@@ -45,7 +45,7 @@ impl Report {
         Self(Vec::new())
     }
 
-    /// * `detail`: the measurements behind the figure, the peers' among them.
+    /// * `detail`: the measurements behind the figure, with those of the peers.
     pub fn add(
         &mut self,
         name: &'static str,
@@ -63,7 +63,7 @@ impl Report {
         });
     }
 
-    /// A table that is as readable on a terminal as in a Markdown file.
+    /// Returns a Markdown table that is readable on a terminal too.
     pub fn table(&self) -> String {
         let mut table = "| figure | what | target | measured | met | details, and the peers |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
         for figure in &self.0 {
@@ -86,7 +86,7 @@ impl Report {
         table
     }
 
-    /// The figures that no slow machine excuses.
+    /// Returns the counts that miss their goal, which a slow machine cannot cause.
     pub fn broken_promises(&self) -> Vec<&'static str> {
         let counted = self
             .0
@@ -96,7 +96,7 @@ impl Report {
         broken.map(|figure| figure.name).collect()
     }
 
-    /// One line a figure, for scripts.
+    /// Returns one line per figure, for scripts.
     pub fn lines(&self) -> String {
         let lines = self
             .0

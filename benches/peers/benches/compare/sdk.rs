@@ -1,4 +1,4 @@
-//! What a user of the SDK feels: `BlobServiceClient` with a transport that plays a Blob account.
+//! The latency of SDK clients: `BlobServiceClient` with a transport that emulates a Blob account.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use azure_storage_blob::{BlobServiceClient, BlobServiceClientOptions};
 use crate::credentials::Call;
 use crate::endpoint::Endpoint;
 
-/// One request to Blob Storage, by a client with this credential.
+/// Returns a call that sends one request to Blob Storage with this credential.
 pub fn request(credential: Arc<dyn TokenCredential>, endpoint: &Endpoint) -> Call {
     let options = BlobServiceClientOptions {
         client_options: ClientOptions {
@@ -28,7 +28,7 @@ pub fn request(credential: Arc<dyn TokenCredential>, endpoint: &Endpoint) -> Cal
     })
 }
 
-/// Serves whoever brings a good token.
+/// Accepts requests with a valid token.
 #[derive(Debug)]
 struct Blob(Endpoint);
 

@@ -8,7 +8,7 @@ pub fn median(values: &[f64]) -> f64 {
     values[values.len() / 2]
 }
 
-/// The smallest latency that 99.9 % of the calls do not exceed.
+/// Returns the 99.9th percentile.
 pub fn p999(latencies: &[Duration]) -> Duration {
     let mut latencies = latencies.to_vec();
     latencies.sort_unstable();

@@ -1,5 +1,6 @@
-//! How often a cached call allocates: this crate's `token()`, this crate through the SDK's trait, `azure_identity`. A program of
-//! its own, since an allocator that counts takes its time, and the contenders do not allocate equally often.
+//! The allocations of a call for a cached token: of this crate through `token()` and through the
+//! SDK's trait, and of `azure_identity`. A program of its own, since counting would slow the
+//! contenders in the other benchmarks differently.
 #![allow(
     dead_code,
     clippy::disallowed_methods,
