@@ -184,8 +184,8 @@ macro_rules! client_options {
         client_options!($builder);
 
         impl $builder {
-            /// Sets the client ID of the application or of the user-assigned managed identity.
-            /// Default: `AZURE_CLIENT_ID`.
+            /// Sets the client ID of the application or of the user-assigned managed identity: a
+            /// GUID, or an application ID URI such as `api://orders`. Default: `AZURE_CLIENT_ID`.
             #[must_use]
             pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
                 self.options.client_id = Some(client_id.into());
