@@ -95,7 +95,8 @@ impl<'a> KeyView<'a> {
         Self { tenant_id, ..self }
     }
 
-    /// Validates the request and returns an owned key. A lookup does not validate: only valid keys are stored.
+    /// Validates the request and returns an owned key. A lookup does not validate: only valid keys
+    /// are stored.
     pub(super) fn to_key(self) -> Result<Key, Error> {
         if self.scopes.is_empty() {
             return Err(Error::configuration(
