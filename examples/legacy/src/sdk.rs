@@ -1,22 +1,23 @@
-//! What both programs do about the older SDK: keep secrets out of its log, and tell its errors in words.
+//! What both programs do about the older SDK: keep secrets out of its log, and print readable errors.
 
 use std::error::Error;
 use std::io;
 
 use tracing::Level;
-use tracing_subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::prelude::*;
 
-/// Warnings go to stderr; `RUST_LOG` asks for more or less, but never for the SDK's requests, which it logs whole from `DEBUG` on:
-/// with the token, and with a secret that is being set.
+/// Logs warnings to stderr; `RUST_LOG` changes the filter, but never logs the SDK's requests: from
+/// `DEBUG` on it logs them whole, with the token and with the value of a secret.
 pub(crate) fn log_to_stderr() {
-    let asked = EnvFilter::builder()
-        .with_default_directive(LevelFilter::WARN.into())
-        .from_env_lossy();
-    let harmless = filter_fn(|event| event.level() <= &Level::INFO || !event.target().starts_with("azure_"));
+    // A token request that fails is the error that the program prints.
+    let default = || EnvFilter::new("warn,entra_workload::cache=error");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default());
+    let without_requests =
+        filter_fn(|event| event.level() <= &Level::INFO || !event.target().starts_with("azure_"));
     tracing_subscriber::registry()
-        .with(asked)
-        .with(harmless)
+        .with(filter)
+        .with(without_requests)
         .with(tracing_subscriber::fmt::layer().with_writer(io::stderr))
         .init();
 }
