@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`set_up`] | How do I get from an empty subscription to a running pod? |
 //! | [`configuration`] | Which variables and options are there? Proxies, TLS, clouds? |
+//! | [`features`] | What does each feature cost in crates, build time, size and start-up? |
 //! | [`default_credential`] | Which identity is used where, and what does the error say? |
 //! | [`how_a_token_lives`] | When is a token refreshed? What happens in an outage? |
 //! | [`troubleshooting`] | What does this error mean, and who fixes it? |
@@ -33,6 +34,10 @@ pub mod comparison {}
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/configuration.md")]
 pub mod configuration {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/features.md")]
+pub mod features {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/default-credential.md")]
