@@ -58,7 +58,7 @@ fn credential(runtime: &Runtime, scopes: usize) -> Arc<ClientAssertionCredential
     let credential = ClientAssertionCredential::builder()
         .environment(Environment::default())
         .tenant_id("tenant")
-        .client_id("client")
+        .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
         .assertion(|_: AssertionRequest| async { Ok(Secret::from("assertion")) })
         .transport(GrantingTransport)
         .build()

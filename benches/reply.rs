@@ -50,7 +50,7 @@ fn credential(status: u16, body: String, clock: TestClock) -> Arc<ClientAssertio
     ClientAssertionCredential::builder()
         .environment(Environment::default())
         .tenant_id("tenant")
-        .client_id("client")
+        .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
         .assertion(|_: AssertionRequest| async { Ok(Secret::from(ASSERTION)) })
         .transport(FixedTransport {
             status,

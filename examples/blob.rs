@@ -12,6 +12,8 @@
 #[path = "support/account_url.rs"]
 mod account_url;
 mod support;
+#[path = "support/usage.rs"]
+mod usage;
 
 use std::error::Error;
 use std::io::{self, Write as _};
@@ -26,7 +28,6 @@ use azure_core::stream::SeekableStream;
 use azure_storage_blob::models::{BlobClientDownloadResult, BlobContainerClientListBlobsOptions};
 use azure_storage_blob::stream::tokio::FileStream;
 use azure_storage_blob::{BlobClient, BlobContainerClient, StorageError};
-use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use entra_workload::WorkloadIdentityCredential;
 use futures::{AsyncRead, TryStreamExt as _};
@@ -40,7 +41,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 /// `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_AUTHORITY_HOST`). It needs the role "Storage Blob Data
 /// Contributor".
 #[derive(Parser)]
-#[command(name = "blob")]
+#[command(name = "blob", version)]
 struct Cli {
     /// URL of the storage account: `https://ACCOUNT.blob.core.windows.net`, or
     /// `https://ACCOUNT.dfs.core.windows.net` for Data Lake Storage Gen2, which is replaced by the
@@ -91,14 +92,18 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let (Some(account_url), Some(name)) = (cli.account_url, cli.container) else {
-        usage(
+        usage::usage(
+            Cli::command(),
             "--account-url (or AZURE_STORAGE_ACCOUNT_URL) and --container (or AZURE_STORAGE_CONTAINER) \
              are required",
         );
     };
     let mut url = match account_url::parse(&account_url) {
         Ok(url) => url,
-        Err(error) => usage(&format!("{account_url:?} is not an account URL: {error}")),
+        Err(error) => usage::usage(
+            Cli::command(),
+            &format!("{account_url:?} is not an account URL: {error}"),
+        ),
     };
     if let Ok(mut path) = url.path_segments_mut() {
         path.pop_if_empty().push(&name);
@@ -233,13 +238,6 @@ fn with_storage_message(error: Box<dyn Error>) -> Box<dyn Error> {
     };
     let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
     format!("{status_code} {code}: {message}{detail}").into()
-}
-
-/// Exits as `clap` does, with a usage line and exit code 2.
-fn usage(message: &str) -> ! {
-    Cli::command()
-        .error(ErrorKind::MissingRequiredArgument, message)
-        .exit()
 }
 
 fn progress_bar(size: Option<u64>) -> ProgressBar {

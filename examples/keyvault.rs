@@ -9,6 +9,8 @@
 //! ```
 
 mod support;
+#[path = "support/usage.rs"]
+mod usage;
 
 use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -17,7 +19,6 @@ use std::process::ExitCode;
 use azure_core::http::Url;
 use azure_security_keyvault_secrets::models::{SecretClientGetSecretOptions, SetSecretParameters};
 use azure_security_keyvault_secrets::{ResourceExt as _, SecretClient, SecretClientOptions};
-use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use entra_workload::WorkloadIdentityCredential;
 use futures::TryStreamExt as _;
@@ -29,7 +30,7 @@ use tokio::io::AsyncReadExt as _;
 /// `AZURE_FEDERATED_TOKEN_FILE`, `AZURE_AUTHORITY_HOST`). It needs the role "Key Vault Secrets
 /// Officer", or "Key Vault Secrets User" to get and list.
 #[derive(Parser)]
-#[command(name = "keyvault")]
+#[command(name = "keyvault", version)]
 struct Cli {
     /// URL of the vault: `https://VAULT.vault.azure.net`
     #[arg(long, env = "AZURE_KEYVAULT_URL", value_name = "URL", global = true)]
@@ -71,13 +72,19 @@ async fn main() -> ExitCode {
 
 async fn run(cli: Cli) -> Result<(), Box<dyn Error>> {
     let Some(vault_url) = cli.vault_url else {
-        usage("--vault-url (or AZURE_KEYVAULT_URL) is required");
+        usage::usage(Cli::command(), "--vault-url (or AZURE_KEYVAULT_URL) is required");
     };
     if let Err(error) = Url::parse(&vault_url) {
-        usage(&format!("{vault_url:?} is not a vault URL: {error}"));
+        usage::usage(
+            Cli::command(),
+            &format!("{vault_url:?} is not a vault URL: {error}"),
+        );
     }
     if matches!(cli.command, Command::Set { .. }) && io::stdin().is_terminal() {
-        usage("stdin is a terminal, which would show the secret; use a pipe or a file");
+        usage::usage(
+            Cli::command(),
+            "stdin is a terminal, which would show the secret; use a pipe or a file",
+        );
     }
     let options = SecretClientOptions {
         verify_challenge_resource: Some(!cli.disable_challenge_resource_verification),
@@ -136,11 +143,4 @@ async fn list(client: &SecretClient) -> Result<(), Box<dyn Error>> {
         writeln!(io::stdout(), "{}", secret.resource_id()?.name)?;
     }
     Ok(())
-}
-
-/// Exits as `clap` does, with a usage line and exit code 2.
-fn usage(message: &str) -> ! {
-    Cli::command()
-        .error(ErrorKind::MissingRequiredArgument, message)
-        .exit()
 }

@@ -55,7 +55,7 @@ impl Authority {
     /// `adfs` stands for an AD FS server, whose token endpoint is `{authority}/adfs/oauth2/token`.
     pub(crate) fn token_url(&self, tenant: &TenantId) -> Result<Uri, Error> {
         let prefix = self.0.as_str().trim_end_matches('/');
-        let url = if tenant.as_str().eq_ignore_ascii_case("adfs") {
+        let url = if tenant.is_ad_fs() {
             format!("{prefix}/adfs/oauth2/token")
         } else {
             format!("{prefix}/{}/oauth2/v2.0/token", tenant.as_str())
@@ -168,7 +168,7 @@ mod tests {
             tenant in "[a-zA-Z0-9.-]{1,12}|.{1,12}",
         ) {
             if let (Ok(authority), Ok(tenant)) = (Authority::parse(&host), TenantId::parse(&tenant))
-                && !tenant.as_str().eq_ignore_ascii_case("adfs")
+                && !tenant.is_ad_fs()
                 && let Ok(url) = authority.token_url(&tenant) {
                     let end = format!("/{}/oauth2/v2.0/token", tenant.as_str());
                     prop_assert!(url.path().ends_with(&end));

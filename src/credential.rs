@@ -1,6 +1,7 @@
 //! The credentials, one file each. Each one resolves its settings and combines a token source with
 //! a cache.
 
+mod client;
 mod macros;
 mod options;
 
@@ -124,8 +125,9 @@ pub trait Credential: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// Calls `read` with the token for `request` if a usable one is cached. For adapters that copy the
-    /// token: it needs no clone, whose count of references slows cores down that read at the same time.
+    /// Calls `read` with the token for `request` if a usable one is cached. For adapters that copy
+    /// the token: it needs no clone, whose count of references slows cores down that read at the
+    /// same time.
     fn read_cached(&self, request: &TokenRequest<'_>, read: &mut dyn FnMut(&AccessToken)) {
         if let Some(token) = self.cached(request) {
             read(&token);

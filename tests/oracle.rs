@@ -44,7 +44,7 @@ async fn same_settings_send_the_same_request() {
         (
             "https://login.partner.microsoftonline.cn:8443",
             "contoso",
-            "+&=%41é",
+            "api://contoso/+&=%41é",
             &[VAULT],
         ),
         (

@@ -19,7 +19,7 @@ use entra_workload_emulator::{Emulator, Pod};
 use tempfile::TempDir;
 use tokio::fs;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket};
 
 use support::sample::{Sample, example};
 
@@ -179,6 +179,7 @@ mod blob {
             .clone()
             .variable("AZURE_STORAGE_ACCOUNT_URL", "https://a.blob.core.windows.net");
         let outputs = [
+            (bare.run(["list"]).await, "Usage: blob list"),
             (bare.run(["list"]).await, "--account-url"),
             (account_only.run(["list"]).await, "--container"),
             (
@@ -194,6 +195,49 @@ mod blob {
             assert!(output.stderr.contains("Usage: blob"), "{}", output.stderr);
         }
         assert!(cluster.emulator.requests().is_empty());
+    }
+
+    #[tokio::test]
+    async fn plain_http_to_loopback_bypasses_the_proxy_of_the_environment() {
+        let cluster = Cluster::start().await;
+        let (authority, proxy) =
+            tokio::join!(TcpListener::bind("127.0.0.1:0"), TcpListener::bind("127.0.0.1:0"));
+        let (authority, proxy) = (authority.unwrap(), proxy.unwrap());
+        let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
+        let sample = cluster
+            .blob()
+            .variable("AZURE_AUTHORITY_HOST", url(&authority))
+            .variable("HTTP_PROXY", url(&proxy))
+            .variable("http_proxy", url(&proxy))
+            .variable("ALL_PROXY", url(&proxy));
+        let reached = async {
+            let mut connection = tokio::select! {
+                connection = authority.accept() => connection.unwrap().0,
+                _ = proxy.accept() => return "proxy",
+            };
+            let mut start = [0; 5];
+            connection.read_exact(&mut start).await.unwrap();
+            assert_eq!(&start, b"POST ");
+            let body = r#"{"error":"invalid_client","error_codes":[7000222]}"#;
+            let head = format!("HTTP/1.1 401 \r\ncontent-length: {}\r\n\r\n", body.len());
+            connection.write_all((head + body).as_bytes()).await.unwrap();
+            // The client closes the connection when it has the response.
+            let _closed = connection.read_to_end(&mut Vec::new()).await;
+            "authority"
+        };
+        let (output, reached) = tokio::join!(sample.run(["list"]), reached);
+        assert_eq!(reached, "authority");
+        assert!(output.stderr.contains("AADSTS7000222"), "{}", output.stderr);
+    }
+
+    #[tokio::test]
+    async fn version_is_printed() {
+        let output = Cluster::start().await.sample("blob").run(["--version"]).await;
+        assert_eq!(output.code, Some(0));
+        assert_eq!(
+            output.stdout,
+            format!("blob {}\n", env!("CARGO_PKG_VERSION")).as_bytes()
+        );
     }
 
     #[tokio::test]
@@ -417,9 +461,7 @@ mod proxy {
                 "it does not allow the connection; allow the host on the proxy, or add it to NO_PROXY",
             ),
         ] {
-            let proxy = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-                .await
-                .unwrap();
+            let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
             let url = format!("http://{}", proxy.local_addr().unwrap());
             tokio::spawn(async move {
                 loop {

@@ -15,6 +15,11 @@ impl TenantId {
         )))
     }
 
+    /// Whether this stands for an AD FS server, which has no tenants.
+    pub(crate) fn is_ad_fs(&self) -> bool {
+        self.0.eq_ignore_ascii_case("adfs")
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

@@ -15,7 +15,7 @@ pub(crate) struct Key(Arc<Parts>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Parts {
-    /// In lower case, since a tenant has the same tokens in any case.
+    /// As spelled in the first request; lookups ignore its case.
     tenant_id: Option<Box<str>>,
     scopes: Box<[Box<str>]>,
     claims: Option<Box<str>>,
@@ -95,7 +95,8 @@ impl<'a> KeyView<'a> {
         Self { tenant_id, ..self }
     }
 
-    /// Validates the request and returns an owned key. A lookup does not validate: only valid keys are stored.
+    /// Validates the request and returns an owned key. A lookup does not validate: only valid keys
+    /// are stored.
     pub(super) fn to_key(self) -> Result<Key, Error> {
         if self.scopes.is_empty() {
             return Err(Error::configuration(
@@ -109,9 +110,7 @@ impl<'a> KeyView<'a> {
         }
         self.tenant_id.map(TenantId::parse).transpose()?;
         Ok(Key(Arc::new(Parts {
-            tenant_id: self
-                .tenant_id
-                .map(|tenant_id| tenant_id.to_ascii_lowercase().into()),
+            tenant_id: self.tenant_id.map(Into::into),
             scopes: self.scopes.iter().map(|scope| (*scope).into()).collect(),
             claims: self.claims.map(Into::into),
         })))

@@ -30,7 +30,7 @@ use crate::error::{Attempt, Error};
 /// | --- | --- |
 /// | [`EnvironmentCredential`] | `AZURE_CLIENT_SECRET` or `AZURE_CLIENT_CERTIFICATE_PATH` is set |
 /// | [`WorkloadIdentityCredential`] | `AZURE_FEDERATED_TOKEN_FILE` is set |
-/// | [`ManagedIdentityCredential`] | the host has an endpoint, or a metadata service answers in 1 s |
+/// | [`ManagedIdentityCredential`] | the host has an endpoint, or a metadata service answers |
 /// | [`AzureCliCredential`] | `az` is on the `PATH` and logged in |
 /// | [`AzureDeveloperCliCredential`] | `azd` is on the `PATH` and logged in |
 ///
@@ -326,7 +326,7 @@ mod tests {
     fn links_can_be_replaced_and_removed() {
         let replacement = WorkloadIdentityCredential::builder()
             .environment(Environment::from_iter([
-                ("AZURE_CLIENT_ID", "replacement"),
+                ("AZURE_CLIENT_ID", "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"),
                 ("AZURE_TENANT_ID", "tenant"),
                 ("AZURE_FEDERATED_TOKEN_FILE", "/token"),
             ]))
@@ -383,7 +383,7 @@ mod tests {
         let replacement = WorkloadIdentityCredential::builder()
             .environment(Environment::default())
             .tenant_id("tenant")
-            .client_id("client")
+            .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
             .token_file("/nowhere/token")
             .build()
             .unwrap();

@@ -43,7 +43,8 @@ pub(super) struct SharedWalk<'a> {
 }
 
 impl SharedWalk<'_> {
-    /// Waits until no other caller walks. Returns the error of the walk, if it has failed meanwhile.
+    /// Waits until no other caller walks. Returns the error of the walk, if it has failed
+    /// meanwhile.
     pub(super) async fn lock(&self) -> tokio::sync::MutexGuard<'_, Option<Error>> {
         self.walk.lock().await
     }

@@ -163,7 +163,7 @@ mod tests {
             ClientCertificateCredential::builder()
                 .environment(crate::Environment::default())
                 .tenant_id("contoso.com")
-                .client_id("client")
+                .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
         };
         for builder in [builder(), builder().certificate_path("")] {
             let error = builder.build().unwrap_err();

@@ -12,7 +12,7 @@ use azure_core::credentials::TokenCredential;
 use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptions, Executor};
 
 use super::sdk::SDK_FETCH_TIMEOUT;
-use super::{ClientOptions, credential};
+use super::{ClientOptions, client_options, credential};
 use crate::authority::{AllowedTenants, TenantId};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::Clock;
@@ -95,95 +95,92 @@ pub struct AzureDeveloperCliCredentialBuilder {
     options: ClientOptions,
 }
 
-/// Implements a credential and its builder for a tool.
-macro_rules! developer_tool {
-    ($credential:ident, $builder:ident, $tool:expr) => {
-        credential!($credential);
+credential!(AzureCliCredential);
 
-        impl $credential {
-            /// Creates a credential that runs the tool on the `PATH` of this process, in the tenant
-            /// of its login.
-            pub fn new() -> Arc<Self> {
-                let environment = Environment::from_process();
-                let options = ClientOptions::default();
-                Arc::new(Self(DeveloperTool::cache(
-                    $tool,
-                    None,
-                    &environment,
-                    &options,
-                )))
-            }
+impl AzureCliCredential {
+    /// Creates a credential that runs the tool on the `PATH` of this process, in the tenant of its
+    /// login.
+    pub fn new() -> Arc<Self> {
+        let environment = Environment::from_process();
+        let options = ClientOptions::default();
+        Arc::new(Self(DeveloperTool::cache(Tool::Az, None, &environment, &options)))
+    }
 
-            /// Returns a builder; all options are optional.
-            pub fn builder() -> $builder {
-                $builder::default()
-            }
+    /// Returns a builder; all options are optional.
+    pub fn builder() -> AzureCliCredentialBuilder {
+        AzureCliCredentialBuilder::default()
+    }
 
-            /// Creates a credential that runs the tool on the `PATH` of `environment`.
-            pub(crate) fn with_options(
-                environment: &Environment,
-                options: &ClientOptions,
-            ) -> Result<Arc<Self>, Error> {
-                let tenant_id = options.parse_tenant_id()?;
-                let cache = DeveloperTool::cache($tool, tenant_id, environment, options);
-                Ok(Arc::new(Self(cache)))
-            }
-        }
-
-        impl $builder {
-            /// Sets the tenant: a GUID or a domain name. Default: the tenant of the tool's login.
-            #[must_use]
-            pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
-                self.options.tenant_id = Some(tenant_id.into());
-                self
-            }
-
-            /// Sets the other tenants that a [`TokenRequest`] may name; `"*"` allows all. Default:
-            /// none.
-            #[must_use]
-            pub fn additionally_allowed_tenants(
-                mut self,
-                tenants: impl IntoIterator<Item = impl Into<String>>,
-            ) -> Self {
-                self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
-                self
-            }
-
-            /// Sets the environment that `PATH` is read from. Default: that of the process at the
-            /// time [`build`](Self::build) is called.
-            #[must_use]
-            pub fn environment(mut self, environment: Environment) -> Self {
-                self.options.environment = Some(environment);
-                self
-            }
-
-            /// Sets the clock that decides whether a token is expired or due for refresh. Default:
-            /// [`SystemClock`](crate::SystemClock).
-            #[must_use]
-            pub fn clock(mut self, clock: impl Clock) -> Self {
-                self.options.clock = Some(Arc::new(clock));
-                self
-            }
-
-            /// Builds the credential. Does no I/O.
-            ///
-            /// # Errors
-            ///
-            /// [`ErrorKind::Configuration`] if the tenant ID is invalid.
-            pub fn build(mut self) -> Result<Arc<$credential>, Error> {
-                let environment = self.options.take_environment();
-                $credential::with_options(&environment, &self.options)
-            }
-        }
-    };
+    /// Creates a credential that runs the tool on the `PATH` of `environment`.
+    pub(crate) fn with_options(
+        environment: &Environment,
+        options: &ClientOptions,
+    ) -> Result<Arc<Self>, Error> {
+        let tenant_id = options.parse_tenant_id()?;
+        let cache = DeveloperTool::cache(Tool::Az, tenant_id, environment, options);
+        Ok(Arc::new(Self(cache)))
+    }
 }
 
-developer_tool!(AzureCliCredential, AzureCliCredentialBuilder, Tool::Az);
-developer_tool!(
-    AzureDeveloperCliCredential,
-    AzureDeveloperCliCredentialBuilder,
-    Tool::Azd
-);
+client_options!(AzureCliCredentialBuilder, developer_tool);
+
+impl AzureCliCredentialBuilder {
+    /// Builds the credential. Does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if the tenant ID is invalid.
+    pub fn build(mut self) -> Result<Arc<AzureCliCredential>, Error> {
+        let environment = self.options.take_environment();
+        AzureCliCredential::with_options(&environment, &self.options)
+    }
+}
+
+credential!(AzureDeveloperCliCredential);
+
+impl AzureDeveloperCliCredential {
+    /// Creates a credential that runs the tool on the `PATH` of this process, in the tenant of its
+    /// login.
+    pub fn new() -> Arc<Self> {
+        let environment = Environment::from_process();
+        let options = ClientOptions::default();
+        Arc::new(Self(DeveloperTool::cache(
+            Tool::Azd,
+            None,
+            &environment,
+            &options,
+        )))
+    }
+
+    /// Returns a builder; all options are optional.
+    pub fn builder() -> AzureDeveloperCliCredentialBuilder {
+        AzureDeveloperCliCredentialBuilder::default()
+    }
+
+    /// Creates a credential that runs the tool on the `PATH` of `environment`.
+    pub(crate) fn with_options(
+        environment: &Environment,
+        options: &ClientOptions,
+    ) -> Result<Arc<Self>, Error> {
+        let tenant_id = options.parse_tenant_id()?;
+        let cache = DeveloperTool::cache(Tool::Azd, tenant_id, environment, options);
+        Ok(Arc::new(Self(cache)))
+    }
+}
+
+client_options!(AzureDeveloperCliCredentialBuilder, developer_tool);
+
+impl AzureDeveloperCliCredentialBuilder {
+    /// Builds the credential. Does no I/O.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Configuration`] if the tenant ID is invalid.
+    pub fn build(mut self) -> Result<Arc<AzureDeveloperCliCredential>, Error> {
+        let environment = self.options.take_environment();
+        AzureDeveloperCliCredential::with_options(&environment, &self.options)
+    }
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Tool {

@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn is_unavailable_without_a_secret_and_a_configuration_error_without_ids() {
         const TENANT: (&str, &str) = ("AZURE_TENANT_ID", "contoso.com");
-        const CLIENT: (&str, &str) = ("AZURE_CLIENT_ID", "client");
+        const CLIENT: (&str, &str) = ("AZURE_CLIENT_ID", "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10");
         const SECRET: (&str, &str) = ("AZURE_CLIENT_SECRET", "planted");
         const CERTIFICATE: (&str, &str) = ("AZURE_CLIENT_CERTIFICATE_PATH", "/app.pem");
         const PASSWORD: (&str, &str) = ("AZURE_PASSWORD", "planted");
@@ -183,7 +183,7 @@ mod tests {
         }
         for variables in [[TENANT, CLIENT, SECRET], [TENANT, CLIENT, CERTIFICATE]] {
             let credential = build(&variables).unwrap();
-            assert_eq!(crate::Credential::client_id(&*credential), Some("client"));
+            assert_eq!(crate::Credential::client_id(&*credential), Some(CLIENT.1));
             assert!(!format!("{credential:?}").contains("planted"), "{credential:?}");
         }
     }

@@ -178,17 +178,54 @@ macro_rules! credential {
 }
 
 /// Implements the options of a builder that stores them in a field `options: ClientOptions`.
-/// `client_id` adds that option.
+/// `client_id` adds that option; `developer_tool` is for those that apply to a tool.
 macro_rules! client_options {
     ($builder:ident, client_id) => {
         client_options!($builder);
 
         impl $builder {
-            /// Sets the client ID of the application or of the user-assigned managed identity.
-            /// Default: `AZURE_CLIENT_ID`.
+            /// Sets the client ID of the application or of the user-assigned managed identity: a
+            /// GUID, or an application ID URI such as `api://orders`. Default: `AZURE_CLIENT_ID`.
             #[must_use]
             pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
                 self.options.client_id = Some(client_id.into());
+                self
+            }
+        }
+    };
+    ($builder:ident, developer_tool) => {
+        impl $builder {
+            /// Sets the tenant: a GUID or a domain name. Default: the tenant of the tool's login.
+            #[must_use]
+            pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
+                self.options.tenant_id = Some(tenant_id.into());
+                self
+            }
+
+            /// Sets the other tenants that a [`TokenRequest`](crate::TokenRequest) may name; `"*"` allows all. Default:
+            /// none.
+            #[must_use]
+            pub fn additionally_allowed_tenants(
+                mut self,
+                tenants: impl IntoIterator<Item = impl Into<String>>,
+            ) -> Self {
+                self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
+                self
+            }
+
+            /// Sets the environment that `PATH` is read from. Default: that of the process at the
+            /// time [`build`](Self::build) is called.
+            #[must_use]
+            pub fn environment(mut self, environment: $crate::Environment) -> Self {
+                self.options.environment = Some(environment);
+                self
+            }
+
+            /// Sets the clock that decides whether a token is expired or due for refresh. Default:
+            /// [`SystemClock`](crate::SystemClock).
+            #[must_use]
+            pub fn clock(mut self, clock: impl $crate::Clock) -> Self {
+                self.options.clock = Some(std::sync::Arc::new(clock));
                 self
             }
         }
@@ -248,6 +285,20 @@ macro_rules! client_options {
 
             /// Sets the time limit for getting a token: reading the assertion, up to four attempts,
             /// and the pauses between them. Default: 20 s; at most one hour.
+            ///
+            /// Only callers without a usable token wait for it, in practice at the start of a process. 20 s
+            /// allow two attempts at an endpoint that does not respond. A caller with less time limits its
+            /// own call; the token request continues in the background and serves the next call:
+            ///
+            /// ```no_run
+            /// # async fn f(credential: entra_workload::WorkloadIdentityCredential) -> Result<(), Box<dyn std::error::Error>> {
+            /// use std::time::Duration;
+            ///
+            /// let scopes = ["https://vault.azure.net/.default"];
+            /// let token = tokio::time::timeout(Duration::from_secs(2), credential.token(&scopes)).await??;
+            /// # drop(token);
+            /// # Ok(()) }
+            /// ```
             #[must_use]
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.options.timeout = Some(timeout);

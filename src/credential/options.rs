@@ -1,7 +1,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::authority::{AllowedTenants, Authority, TenantId};
+use super::client::Client;
+#[cfg(feature = "default-credential")]
+use crate::authority::TenantId;
+use crate::authority::{AllowedTenants, Authority};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID, Environment};
@@ -90,26 +93,6 @@ impl ClientOptions {
             timeout + GRACE_PERIOD,
             self.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS),
         ))
-    }
-}
-
-/// An application and its tenant.
-pub(super) struct Client {
-    client_id: String,
-    tenant_id: TenantId,
-}
-
-impl Client {
-    pub(super) fn new(client_id: String, tenant_id: &str) -> Result<Self, Error> {
-        if client_id.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(Error::configuration(format!(
-                "invalid client ID {client_id:?}: it contains white space; check for a line break at the end of the value"
-            )));
-        }
-        Ok(Self {
-            client_id,
-            tenant_id: TenantId::parse(tenant_id)?,
-        })
     }
 }
 

@@ -1,7 +1,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::options::{Client, ClientOptions, present};
+use super::client::Client;
+use super::options::{ClientOptions, present};
 use super::{client_options, credential};
 use crate::assertion::ProjectedTokenFile;
 use crate::cache::Cache;
@@ -121,7 +122,10 @@ client_options!(WorkloadIdentityCredentialBuilder, client_id);
 
 fn unavailable(environment: &Environment) -> Error {
     Error::unavailable(missing_workload_identity(environment).unwrap_or_else(|| {
-        format!("{AZURE_FEDERATED_TOKEN_FILE} is not set: this process does not run in a pod with workload identity")
+        format!(
+            "{AZURE_FEDERATED_TOKEN_FILE} is not set: this process does not run in a pod with workload identity; \
+             on a laptop, run `az login` and use DefaultAzureCredential"
+        )
     }))
 }
 
@@ -161,7 +165,7 @@ mod tests {
     use crate::error::ErrorKind;
 
     const ALL: [(&str, &str); 3] = [
-        (AZURE_CLIENT_ID, "client"),
+        (AZURE_CLIENT_ID, "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"),
         (AZURE_TENANT_ID, "tenant"),
         (AZURE_FEDERATED_TOKEN_FILE, "/token"),
     ];
@@ -231,14 +235,16 @@ mod tests {
         let environment: Environment = ALL.into_iter().collect();
         let credential = WorkloadIdentityCredential::builder()
             .environment(environment)
-            .client_id("given")
+            .client_id("0b7e1c0e-0000-4000-8000-00000000000b")
             .tenant_id("")
             .authority_host("http://localhost:1234")
             .build()
             .unwrap();
         let shown = format!("{credential:?}");
         assert!(
-            shown.contains("given") && shown.contains(r#""tenant""#) && shown.contains("localhost:1234"),
+            shown.contains("0b7e1c0e-0000-4000-8000-00000000000b")
+                && shown.contains(r#""tenant""#)
+                && shown.contains("localhost:1234"),
             "{shown}"
         );
     }
@@ -249,7 +255,8 @@ mod tests {
             (AZURE_TENANT_ID, "a/b"),
             (AZURE_TENANT_ID, "a b"),
             (AZURE_TENANT_ID, "é"),
-            (AZURE_CLIENT_ID, "client\n"),
+            (AZURE_CLIENT_ID, "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10\n"),
+            (AZURE_CLIENT_ID, "client"),
             ("AZURE_AUTHORITY_HOST", "http://login.example.com"),
             ("AZURE_AUTHORITY_HOST", "https://user:planted@login.example.com"),
         ] {
