@@ -185,6 +185,16 @@ pub(crate) struct ClientCertificateVariables {
     pub(crate) sends_chain: bool,
 }
 
+/// Returns the variable of the process that sets the proxy for `https`; the first that is set counts.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only here is the process environment read"
+)]
+pub(crate) fn https_proxy_variable() -> Option<&'static str> {
+    let is_set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    HTTPS_PROXY_VARIABLES.into_iter().find(is_set)
+}
+
 // The same names as in the webhook and in every Azure SDK:
 // https://azure.github.io/azure-workload-identity/docs/topics/service-account-labels-and-annotations.html
 pub(crate) const AZURE_CLIENT_ID: &str = "AZURE_CLIENT_ID";
@@ -200,6 +210,8 @@ pub(crate) const AZURE_POD_IDENTITY_AUTHORITY_HOST: &str = "AZURE_POD_IDENTITY_A
 /// `ManagedIdentityCredential`.
 #[cfg(feature = "default-credential")]
 const MANAGED_IDENTITY_ENDPOINTS: [&str; 2] = ["IDENTITY_ENDPOINT", "MSI_ENDPOINT"];
+/// Source: `hyper-util`, `client::proxy::matcher`.
+const HTTPS_PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const PATH: &str = "PATH";
 /// The variables besides `AZURE_*` that a snapshot of the process environment contains.
 const OTHERS: [&str; 4] = [KUBERNETES_SERVICE_HOST, "IDENTITY_ENDPOINT", "MSI_ENDPOINT", PATH];

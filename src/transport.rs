@@ -1,3 +1,5 @@
+mod failure;
+
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 
+use self::failure::failure;
 use crate::error::Error;
 use crate::{blocking, crypto};
 
@@ -239,7 +242,7 @@ impl Transport for HttpTransport {
         let mut body = BytesMut::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| failure(&host, error))? {
             if body.len() + chunk.len() > MAX_BODY {
-                return Err(Error::protocol(format!("{host} answered with more than 256 KiB"))
+                return Err(Error::protocol(format!("{host} returned more than 256 KiB"))
                     .with_status(answer.status()));
             }
             body.extend_from_slice(&chunk);
@@ -247,23 +250,6 @@ impl Transport for HttpTransport {
         *answer.body_mut() = body.freeze();
         Ok(answer)
     }
-}
-
-/// Names the step that failed, in one line that is the same each time. Details are in the source,
-/// without the URL.
-fn failure(host: &str, error: reqwest::Error) -> Error {
-    let step = if error.is_connect() && error.is_timeout() {
-        "cannot be reached within 5 s: is egress to it allowed?"
-    } else if error.is_connect() {
-        "cannot be reached: check DNS, egress rules, the proxy and the certificate"
-    } else if error.is_timeout() {
-        "did not answer in time"
-    } else if error.is_body() || error.is_decode() {
-        "broke off in the middle of its answer"
-    } else {
-        "closed the connection without an answer"
-    };
-    Error::transport(format!("{host} {step}")).with_source(error.without_url())
 }
 
 /// Allows for a DNS query and a retransmitted SYN packet, and leaves time for a second attempt

@@ -218,6 +218,10 @@ async fn refused_connection_is_a_transport_error() {
         "{error:?}"
     );
     assert!(error.is_transient());
+    assert_eq!(
+        error.to_string(),
+        "127.0.0.1 refused the connection; check egress rules and the authority host"
+    );
     assert!(causes(&error).contains("refused"), "{error:?}");
 
     let server = Server::listen(socket.listen(1).unwrap(), vec![], After::Close);
@@ -243,7 +247,10 @@ async fn unresolvable_host_is_a_transport_error() {
         "{error:?}"
     );
     assert!(error.is_transient());
-    assert!(error.to_string().contains("login.invalid"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the name login.invalid cannot be resolved; check DNS and the authority host"
+    );
 
     server.repair();
     transport.replace(ResolvesTo(server.address));
@@ -255,7 +262,7 @@ async fn unknown_certificate_authority_is_reported_as_the_cause() {
     let authority = tls::Authority::new();
     let server = Server::start(vec![], After::Close);
     server.repair();
-    let proxy = tls::TlsProxy::start(authority.certify("127.0.0.1", 2100), server.address).await;
+    let proxy = tls::TlsProxy::start(authority.certify("127.0.0.1", 2000..2100), server.address).await;
     let transport = Replaceable::new(Arc::new(HttpTransport::new()));
     let url = format!("https://{}", proxy.address);
     let subject = Subject::new(&url, |builder| builder.transport(transport.clone()));
@@ -265,7 +272,11 @@ async fn unknown_certificate_authority_is_reported_as_the_cause() {
         (ErrorKind::Transport, None),
         "{error:?}"
     );
-    assert!(error.to_string().contains("certificate"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "the certificate of 127.0.0.1 is not signed by a trusted authority; if a proxy intercepts TLS, \
+         trust its root certificate with SSL_CERT_FILE or HttpTransport::with_root_certificates"
+    );
     assert!(causes(&error).contains("certificate"), "{error:?}");
     assert_eq!(server.requests(), 0);
 
@@ -274,13 +285,24 @@ async fn unknown_certificate_authority_is_reported_as_the_cause() {
 }
 
 #[tokio::test]
-async fn certificate_for_another_host_or_an_expired_one_is_rejected() {
+async fn invalid_certificate_of_a_trusted_authority_is_reported_with_the_reason() {
     let authority = tls::Authority::new();
     let rows = [
-        ("another host", authority.certify("login.example.com", 2100)),
-        ("expired", authority.certify("127.0.0.1", 2020)),
+        (
+            authority.certify("login.example.com", 2000..2100),
+            "the certificate of 127.0.0.1 is for another host; check the authority host, and for a proxy \
+             that intercepts TLS",
+        ),
+        (
+            authority.certify("127.0.0.1", 2000..2020),
+            "the certificate of 127.0.0.1 has expired; check this machine's clock",
+        ),
+        (
+            authority.certify("127.0.0.1", 2090..2100),
+            "the certificate of 127.0.0.1 is not valid yet; check this machine's clock",
+        ),
     ];
-    join_all(rows.map(async |(name, acceptor)| {
+    join_all(rows.map(async |(acceptor, message)| {
         let server = Server::start(vec![], After::Close);
         server.repair();
         let proxy = tls::TlsProxy::start(acceptor, server.address).await;
@@ -291,13 +313,14 @@ async fn certificate_for_another_host_or_an_expired_one_is_rejected() {
         assert_eq!(
             (error.kind(), error.status()),
             (ErrorKind::Transport, None),
-            "{name}: {error:?}"
+            "{error:?}"
         );
-        assert!(causes(&error).contains("certificate"), "{name}: {error:?}");
-        assert_eq!(server.requests(), 0, "{name}");
+        assert_eq!(error.to_string(), message);
+        assert!(causes(&error).contains("certificate"), "{error:?}");
+        assert_eq!(server.requests(), 0, "{message}");
 
-        *proxy.certificate.lock().unwrap() = authority.certify("127.0.0.1", 2100);
-        subject.recovers_after(COOLDOWN, name).await;
+        *proxy.certificate.lock().unwrap() = authority.certify("127.0.0.1", 2000..2100);
+        subject.recovers_after(COOLDOWN, message).await;
     }))
     .await;
 }
@@ -515,6 +538,8 @@ impl Transport for ResolvesTo {
 }
 
 mod tls {
+    use std::ops::Range;
+
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use tokio_rustls::TlsAcceptor;
     use tokio_rustls::rustls::ServerConfig;
@@ -537,11 +562,12 @@ mod tls {
             self.0.pem()
         }
 
-        /// Issues a certificate for `host` that expires on the first day of `year`.
-        pub(super) fn certify(&self, host: &str, year: i32) -> TlsAcceptor {
+        /// Issues a certificate for `host` that is valid from the first day of a year to that of another.
+        pub(super) fn certify(&self, host: &str, years: Range<i32>) -> TlsAcceptor {
             let key = KeyPair::generate().unwrap();
             let mut params = CertificateParams::new([host.to_owned()]).unwrap();
-            params.not_after = rcgen::date_time_ymd(year, 1, 1);
+            params.not_before = rcgen::date_time_ymd(years.start, 1, 1);
+            params.not_after = rcgen::date_time_ymd(years.end, 1, 1);
             let certificate = params.signed_by(&key, &self.0).unwrap();
             let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
                 .with_safe_default_protocol_versions()

@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::disallowed_methods,
     unreachable_pub,
     reason = "tests may panic, and their modules are not an API"
 )]
@@ -11,13 +12,14 @@
 mod account_url;
 mod support;
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use entra_workload_emulator::{Emulator, Pod};
 use tempfile::TempDir;
 use tokio::fs;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 
 use support::sample::{Sample, example};
 
@@ -416,6 +418,62 @@ mod keyvault {
                 output.stderr
             );
             assert_no_token(&output.stderr);
+        }
+    }
+}
+
+mod proxy {
+    use super::*;
+
+    #[tokio::test]
+    async fn unreachable_proxy_is_reported_with_its_variable() {
+        let cluster = Cluster::start().await;
+        // Bound, so that no other process takes the port, but not listening.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let refusing = socket.local_addr().unwrap().to_string();
+        for (variable, proxy, reason) in [
+            ("HTTPS_PROXY", &*refusing, "it refused the connection"),
+            ("all_proxy", &*refusing, "it refused the connection"),
+            ("https_proxy", "proxy.invalid:1", "its name cannot be resolved"),
+        ] {
+            let url = format!("http://planted:planted@{proxy}");
+            let output = cluster.blob().variable(variable, url).run(["list"]).await;
+            let message = format!(
+                "error: Transport: 127.0.0.1 cannot be reached through the proxy in {variable}: {reason}; \
+                 correct the variable, or add the host to NO_PROXY ("
+            );
+            assert!(output.failure().starts_with(&message), "{}", output.stderr);
+            assert!(!output.stderr.contains("planted"), "{}", output.stderr);
+        }
+    }
+
+    #[tokio::test]
+    async fn proxy_that_rejects_the_tunnel_is_reported_with_the_reason() {
+        let cluster = Cluster::start().await;
+        for (status, reason) in [
+            (
+                407,
+                "it requires a user name and password; add them to the URL in the variable",
+            ),
+            (
+                403,
+                "it does not allow the connection; allow the host on the proxy, or add it to NO_PROXY",
+            ),
+        ] {
+            let proxy = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let url = format!("http://{}", proxy.local_addr().unwrap());
+            tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = proxy.accept().await.unwrap();
+                    let _request = stream.read(&mut [0; 1024]).await;
+                    let reply = format!("HTTP/1.1 {status} Status\r\n\r\n");
+                    let _disconnected = stream.write_all(reply.as_bytes()).await;
+                }
+            });
+            let output = cluster.blob().variable("HTTPS_PROXY", url).run(["list"]).await;
+            let message = format!("127.0.0.1 cannot be reached through the proxy in HTTPS_PROXY: {reason} (");
+            assert!(output.failure().contains(&message), "{}", output.stderr);
         }
     }
 }

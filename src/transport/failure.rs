@@ -1,0 +1,142 @@
+//! The reason why a request got no complete response, and what to do about it.
+
+use std::error::Error as StdError;
+use std::io;
+
+use rustls::CertificateError;
+
+use crate::env;
+use crate::error::Error;
+
+/// Converts the error of a request to `host`. The message is the same each time; details are in the
+/// source, without the URL.
+pub(super) fn failure(host: &str, error: reqwest::Error) -> Error {
+    let message = if error.is_connect() {
+        connect_failure(host, &error)
+    } else if error.is_timeout() {
+        format!("{host} did not respond in time")
+    } else if error.is_body() || error.is_decode() {
+        format!("{host} closed the connection before the response was complete")
+    } else {
+        format!("{host} closed the connection without a response")
+    };
+    Error::transport(message).with_source(error.without_url())
+}
+
+fn connect_failure(host: &str, error: &reqwest::Error) -> String {
+    let proxy = env::https_proxy_variable();
+    if let Some(tunnel) = causes(error)
+        .map(ToString::to_string)
+        .find(|text| text.starts_with("tunnel error"))
+    {
+        let proxy = match proxy {
+            Some(variable) => format!("the proxy in {variable}"),
+            None => "the proxy of the system".to_owned(),
+        };
+        let reason = proxy_failure(&tunnel, error);
+        return format!("{host} cannot be reached through {proxy}: {reason}");
+    }
+    if let Some(error) = causes(error).find_map(tls_error) {
+        return tls_failure(host, error);
+    }
+    match (Unreachable::from(error), proxy) {
+        (Unreachable::Name, _) => {
+            format!("the name {host} cannot be resolved; check DNS and the authority host")
+        }
+        (Unreachable::Refused, _) => {
+            format!("{host} refused the connection; check egress rules and the authority host")
+        }
+        (Unreachable::NoRoute, _) => format!("there is no route to {host}; check egress rules"),
+        (Unreachable::Timeout, None) => {
+            format!("{host} cannot be reached within 5 s; allow egress to it, or set HTTPS_PROXY")
+        }
+        (Unreachable::Timeout, Some(variable)) => {
+            format!("{host} cannot be reached within 5 s; check egress rules and the proxy in {variable}")
+        }
+        (Unreachable::Other, _) => format!("{host} cannot be reached; check egress rules"),
+    }
+}
+
+/// * `tunnel`: the text of `hyper_util`'s error, whose type is private.
+fn proxy_failure(tunnel: &str, error: &reqwest::Error) -> String {
+    if tunnel.contains("authorization required") {
+        return "it requires a user name and password; add them to the URL in the variable".to_owned();
+    }
+    if tunnel.contains("unsuccessful") {
+        return "it does not allow the connection; allow the host on the proxy, or add it to NO_PROXY"
+            .to_owned();
+    }
+    let reason = if causes(error).find_map(tls_error).is_some() {
+        "its certificate or TLS handshake is invalid"
+    } else {
+        match Unreachable::from(error) {
+            Unreachable::Name => "its name cannot be resolved",
+            Unreachable::Refused => "it refused the connection",
+            Unreachable::NoRoute => "there is no route to it",
+            Unreachable::Timeout => "it did not respond in time",
+            Unreachable::Other => "it closed the connection",
+        }
+    };
+    format!("{reason}; correct the variable, or add the host to NO_PROXY")
+}
+
+fn tls_failure(host: &str, error: &rustls::Error) -> String {
+    let rustls::Error::InvalidCertificate(reason) = error else {
+        return format!("the TLS handshake with {host} failed; check for a proxy that intercepts TLS");
+    };
+    match reason {
+        CertificateError::UnknownIssuer => format!(
+            "the certificate of {host} is not signed by a trusted authority; if a proxy intercepts TLS, \
+             trust its root certificate with SSL_CERT_FILE or HttpTransport::with_root_certificates"
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => format!(
+            "the certificate of {host} is for another host; check the authority host, and for a proxy that \
+             intercepts TLS"
+        ),
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            format!("the certificate of {host} has expired; check this machine's clock")
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            format!("the certificate of {host} is not valid yet; check this machine's clock")
+        }
+        _ => format!("the certificate of {host} is invalid; check for a proxy that intercepts TLS"),
+    }
+}
+
+/// Why there is no TCP connection.
+#[derive(Clone, Copy)]
+enum Unreachable {
+    Name,
+    Refused,
+    NoRoute,
+    Timeout,
+    Other,
+}
+
+impl Unreachable {
+    fn from(error: &reqwest::Error) -> Self {
+        // The type of `hyper_util` is private.
+        if causes(error).any(|cause| cause.to_string() == "dns error") {
+            return Self::Name;
+        }
+        let kind = causes(error).find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
+        match kind {
+            Some(io::ErrorKind::ConnectionRefused) => Self::Refused,
+            Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => Self::NoRoute,
+            _ if error.is_timeout() => Self::Timeout,
+            _ => Self::Other,
+        }
+    }
+}
+
+fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |&error| error.source())
+}
+
+/// `source()` of an I/O error omits the error that it wraps.
+fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) => tls_error(error.get_ref()?),
+        None => error.downcast_ref(),
+    }
+}
