@@ -7,6 +7,8 @@ pub(crate) mod azure_core_021;
 pub(crate) mod error;
 #[cfg(feature = "azure-core")]
 pub(crate) mod http;
+#[cfg(feature = "default-credential")]
+pub(crate) mod http_client;
 #[cfg(feature = "azure-core")]
 pub(crate) mod token;
 #[cfg(feature = "azure-core")]

@@ -1,7 +1,5 @@
 //! Errors of `azure_core` 1.x.
 
-use std::error::Error as StdError;
-
 use azure_core::error::ErrorKind as SdkErrorKind;
 
 use crate::error::{Error, ErrorKind, Wrapped};
@@ -31,11 +29,12 @@ pub(crate) fn from_sdk(error: azure_core::Error) -> Error {
 }
 
 /// Returns an error and its causes, outermost first.
+#[cfg(feature = "default-credential")]
 pub(crate) fn causes<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
     std::iter::successors(Some(error), |error| {
-        let error: &'a (dyn StdError + 'static) = *error;
+        let error: &'a (dyn std::error::Error + 'static) = *error;
         error.source()
     })
 }

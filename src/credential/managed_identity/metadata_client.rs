@@ -11,7 +11,7 @@ use super::bad_request::BadRequest;
 use crate::env::AZURE_POD_IDENTITY_AUTHORITY_HOST;
 use crate::error::Error;
 use crate::exchange::ServerText;
-use crate::sdk::http::{from_sdk_request, to_sdk_response};
+use crate::sdk::http_client::{from_sdk_request, to_sdk_response};
 use crate::token::Secret;
 use crate::transport::Transport;
 
