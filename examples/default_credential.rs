@@ -20,7 +20,7 @@ mod support;
 
 /// Shows which link of `DefaultAzureCredential` returns a token, and for which identity.
 #[derive(Parser)]
-#[command(name = "default_credential")]
+#[command(name = "default_credential", version)]
 struct Cli {
     /// Scope of the token
     #[arg(default_value = "https://storage.azure.com/.default")]

@@ -231,16 +231,6 @@ mod blob {
     }
 
     #[tokio::test]
-    async fn version_is_printed() {
-        let output = Cluster::start().await.sample("blob").run(["--version"]).await;
-        assert_eq!(output.code, Some(0));
-        assert_eq!(
-            output.stdout,
-            format!("blob {}\n", env!("CARGO_PKG_VERSION")).as_bytes()
-        );
-    }
-
-    #[tokio::test]
     async fn failed_download_keeps_the_existing_file() {
         let cluster = Cluster::start().await;
         create_container(&cluster).await;
@@ -284,6 +274,23 @@ mod blob {
         assert_eq!(output.code, Some(0));
         assert!(!output.stderr.is_empty());
         assert_no_token(&output.stderr);
+    }
+}
+
+#[tokio::test]
+async fn version_is_printed() {
+    let cluster = Cluster::start().await;
+    for name in [
+        "blob",
+        "keyvault",
+        #[cfg(feature = "default-credential")]
+        "default_credential",
+    ] {
+        let output = cluster.sample(name).run(["--version"]).await;
+        assert_eq!(
+            output.printed(),
+            format!("{name} {}\n", env!("CARGO_PKG_VERSION"))
+        );
     }
 }
 
