@@ -431,19 +431,21 @@ impl Server {
         let (sender, requests) = mpsc::channel();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let mut stream = stream.unwrap();
-                let mut request = Vec::new();
-                let mut buffer = [0; 4096];
-                // The form ends with the scope.
-                while !String::from_utf8_lossy(&request).ends_with("%2F.default") {
-                    match stream.read(&mut buffer) {
-                        Ok(0) | Err(_) => break,
-                        Ok(length) => request.extend_from_slice(&buffer[..length]),
+                let (mut stream, sender) = (stream.unwrap(), sender.clone());
+                // A thread for each connection: a client may connect and then stop.
+                std::thread::spawn(move || {
+                    let mut request = Vec::new();
+                    let mut buffer = [0; 4096];
+                    // The form ends with the scope.
+                    while !String::from_utf8_lossy(&request).ends_with("%2F.default") {
+                        match stream.read(&mut buffer) {
+                            Ok(0) | Err(_) => return,
+                            Ok(length) => request.extend_from_slice(&buffer[..length]),
+                        }
                     }
-                }
-                if sender.send(ServerRequest(stream)).is_err() {
-                    break;
-                }
+                    // The test may have ended.
+                    let _ended = sender.send(ServerRequest(stream));
+                });
             }
         });
         Self {
