@@ -212,7 +212,7 @@ impl TokenCall<'_> {
             });
         let result = match reply {
             Ok(reply) => reply::grant(reply, requested_at).map_err(|refusal| {
-                let presented = refusal::Presented {
+                let presented = aadsts::Presented {
                     host: self.exchange.authority.host(),
                     tenant_id: self.tenant.as_str(),
                     client_id: &self.exchange.client_id,
@@ -348,7 +348,7 @@ mod tests {
                 .body(Bytes::from(body))
                 .unwrap();
             let refusal = reply::grant(reply, crate::clock::SystemClock::new().now()).unwrap_err();
-            let presented = refusal::Presented {
+            let presented = aadsts::Presented {
                 host: "host",
                 tenant_id: "tenant",
                 client_id: "client",

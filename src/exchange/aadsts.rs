@@ -1,6 +1,14 @@
-use super::refusal::Presented;
 use crate::assertion::jwt::Claims;
 use crate::token::Secret;
+
+/// What was sent to the server, for the message.
+pub(super) struct Presented<'a> {
+    pub(super) host: &'a str,
+    pub(super) tenant_id: &'a str,
+    pub(super) client_id: &'a str,
+    /// The client assertion or the client secret.
+    pub(super) secret: &'a Secret,
+}
 
 /// Returns the usual cause of an AADSTS code and what to do about it. Source: Microsoft's list of
 /// AADSTS error codes, and "Workload identity federation considerations".

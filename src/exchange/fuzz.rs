@@ -5,14 +5,14 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 
-use super::{refusal, reply, retry_after};
+use super::{aadsts, reply, retry_after};
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::Error;
 use crate::token::Secret;
 
 /// Returns what a caller gets for a reply: the token's lifetime, or the error.
 pub(crate) fn read_reply(reply: Response<Bytes>, assertion: &str) -> Result<Duration, Error> {
-    let presented = refusal::Presented {
+    let presented = aadsts::Presented {
         host: "host",
         tenant_id: "tenant",
         client_id: "client",

@@ -2,10 +2,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::aadsts::hint;
+use super::aadsts::{Presented, hint};
 use super::server_text::ServerText;
 use crate::error::{Error, ErrorKind};
-use crate::token::Secret;
 
 /// A reply without a token.
 #[derive(Debug)]
@@ -33,15 +32,6 @@ pub(super) enum Problem {
     NotBearer,
     NoLifetime,
     NoToken,
-}
-
-/// What was sent to the server, for the message.
-pub(super) struct Presented<'a> {
-    pub(super) host: &'a str,
-    pub(super) tenant_id: &'a str,
-    pub(super) client_id: &'a str,
-    /// The client assertion or the client secret.
-    pub(super) secret: &'a Secret,
 }
 
 impl Refusal {
@@ -177,6 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::token::Secret;
 
     // {"alg":"RS256"}
     // {"iss":"https://issuer/","sub":"system:serviceaccount:ns:app","aud":["api://AzureADTokenExchange"]}
