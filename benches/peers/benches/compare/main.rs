@@ -538,12 +538,13 @@ const NOT_SHOWN: &str = "\
 ## What they do not show
 
 * Absolute times: the machine is shared and virtual. The contenders alternate within one run, so ratios are more reliable.
-* The cost of a copy: in about one process of four, the bare clone of a token takes 70 ns instead of 86, for the whole
-  lifetime of the process and wherever the token is stored. `hit_sdk_floor` is 1.8 to 2.0 there, and 1.55 to 1.60 in the
+* The cost of a copy: in about one process of four, the bare clone of a token takes 67 to 70 ns instead of 86, for the whole
+  lifetime of the process and wherever the token is stored. `hit_sdk_floor` is 1.8 to 2.1 there, and 1.55 to 1.60 in the
   others.
 * The network, and the real Entra: the endpoint is in the same process, except for the cold starts, which use an emulator
   on loopback.
-* More cores than these: with more cores, `contention` may exceed its target.
+* More cores than these: readers of a token are spread over eight reference counts, so with more cores than that the
+  `contention` figures may exceed their targets.
 * The response of a service to a token that was revoked.
 
 [outage]: outage.md
