@@ -139,7 +139,7 @@ pub(super) enum Unusable {
     NoKey,
     #[error("has more than one private key")]
     SeveralKeys,
-    #[error("has a key that is no RSA key; assertions are signed with RSA only")]
+    #[error("has a key of another kind than RSA; only RSA keys can sign assertions")]
     NotRsa,
     #[error("has a broken RSA key, or one of an unsupported size; use 2048 to 4096 bits")]
     BrokenKey,

@@ -84,8 +84,8 @@ fn unusable_pem_is_named_and_explained() {
         (format!("{key}{no_certificate}"), "has a broken certificate"),
         (text("encrypted-pkcs8.pem"), "has an encrypted key in PEM"),
         (text("encrypted-pkcs1.pem"), "has an encrypted key in PEM"),
-        (text("ec.pem"), "has a key that is no RSA key"),
-        (text("ec-pkcs8.pem"), "has a key that is no RSA key"),
+        (text("ec.pem"), "has a key of another kind than RSA"),
+        (text("ec-pkcs8.pem"), "has a key of another kind than RSA"),
     ] {
         is_refused(content.as_bytes(), Some(PASSWORD), why);
     }
