@@ -121,6 +121,7 @@ impl fmt::Debug for RecordedRequest {
             .field("endpoint", &self.endpoint)
             .field("method", &self.method)
             .field("uri", &self.uri)
+            .field("server_name", &self.server_name)
             .field("headers", &headers.collect::<Vec<_>>())
             .field("form", &form.collect::<Vec<_>>())
             .field("status", &self.status())

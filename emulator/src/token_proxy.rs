@@ -165,7 +165,7 @@ impl TokenProxy {
     }
 
     /// Returns the request to Entra in place of the pod's.
-    fn exchange(&self, request: Request<Bytes>) -> Result<Request<Bytes>, Response<Bytes>> {
+    fn exchange(&self, request: Request<Bytes>) -> Result<Request<Bytes>, Box<Response<Bytes>>> {
         let is_for_proxy = request
             .extensions()
             .get::<ServerName>()
@@ -183,16 +183,20 @@ impl TokenProxy {
         );
         if request.method() != Method::POST || !is_token_path {
             let text = "the server could not find the requested resource";
-            return Err(status_response(StatusCode::NOT_FOUND, "NotFound", text));
+            return Err(Box::new(status_response(StatusCode::NOT_FOUND, "NotFound", text)));
         }
         let form: Vec<(String, String)> = url::form_urlencoded::parse(request.body()).into_owned().collect();
         let field = |name: &str| {
             let found = form.iter().find(|(field, _)| field == name);
             found.map(|(_, value)| value.as_str()).unwrap_or_default()
         };
-        let subject = self
-            .service_account(field("client_assertion"))
-            .ok_or_else(|| status_response(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized"))?;
+        let subject = self.service_account(field("client_assertion")).ok_or_else(|| {
+            Box::new(status_response(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "Unauthorized",
+            ))
+        })?;
         let client_id = field("client_id").to_lowercase();
         if !self.allowed().contains(&(subject.clone(), client_id.clone())) {
             return Err(forbidden(&format!(
@@ -267,7 +271,7 @@ impl Service for TokenProxy {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         match self.exchange(request) {
             Ok(request) => self.entra.handle(request).await,
-            Err(refusal) => refusal,
+            Err(refusal) => *refusal,
         }
     }
 
@@ -356,21 +360,21 @@ fn rule(namespace: &str, service_account: &str, client_id: &str) -> (String, Str
 
 /// Returns a name of AKS's form: `a`, 52 characters of base32hex, and a suffix.
 fn server_name() -> String {
-    let name: String =
-        std::iter::repeat_with(|| fastrand::choice("0123456789abcdefghijklmnopqrstuv".chars()))
-            .flatten()
-            .take(52)
-            .collect();
+    let name: String = std::iter::repeat_with(|| fastrand::digit(32)).take(52).collect();
     format!("a{name}.ests.aks")
 }
 
-fn forbidden(message: &str) -> Response<Bytes> {
-    status_response(StatusCode::FORBIDDEN, "Forbidden", message)
+fn forbidden(message: &str) -> Box<Response<Bytes>> {
+    Box::new(status_response(StatusCode::FORBIDDEN, "Forbidden", message))
 }
 
-fn internal_error() -> Response<Bytes> {
+fn internal_error() -> Box<Response<Bytes>> {
     let text = "an error on the server has prevented the request from succeeding";
-    status_response(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", text)
+    Box::new(status_response(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "InternalError",
+        text,
+    ))
 }
 
 /// Replaces a file at once, so that no reader sees half of it.

@@ -1,5 +1,5 @@
 //! The token proxy for pods with an AKS identity binding.
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
 mod support;
 
@@ -24,10 +24,10 @@ async fn request(emulator: &Emulator, pod: &Pod, server_name: &str, path: &str) 
         .resolve(server_name, address)
         .build()
         .unwrap();
-    let response = client
-        .post(format!("https://{server_name}:{port}/{}{path}", pod.tenant_id()))
-        .form(&[
-            ("client_assertion", projected_token(pod).as_str()),
+    let assertion = projected_token(pod);
+    let form = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs([
+            ("client_assertion", assertion.as_str()),
             (
                 "client_assertion_type",
                 "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
@@ -36,6 +36,11 @@ async fn request(emulator: &Emulator, pod: &Pod, server_name: &str, path: &str) 
             ("grant_type", "client_credentials"),
             ("scope", "https://vault.azure.net/.default"),
         ])
+        .finish();
+    let response = client
+        .post(format!("https://{server_name}:{port}/{}{path}", pod.tenant_id()))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(form)
         .send()
         .await
         .unwrap();

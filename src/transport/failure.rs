@@ -84,7 +84,8 @@ fn token_proxy_connect_failure(name: &str, error: &reqwest::Error) -> String {
             return format!("the TLS handshake with {name} failed; check {AZURE_KUBERNETES_SNI_NAME}");
         };
         return match reason {
-            CertificateError::UnknownIssuer => format!(
+            // A renewed CA usually has the same name, so its old certificate seems to be the right one.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
                 "the certificate of {name} is not signed by its CA; check {AZURE_KUBERNETES_CA_FILE}, and {AZURE_KUBERNETES_SNI_NAME}"
             ),
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {

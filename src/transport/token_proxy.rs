@@ -1,7 +1,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -125,7 +125,10 @@ impl TokenProxy {
 impl Transport for TokenProxy {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let proxy = Arc::clone(&self.0);
-        let client = blocking::run(move || proxy.client()).await?;
+        let (client, failure) = blocking::run(move || proxy.client()).await?;
+        if let Some(error) = failure {
+            tracing::warn!(%error, "CA certificates of the token proxy unusable; using the last ones");
+        }
         let request = self.0.redirect(request)?;
         execute(&client, request, &Peer::TokenProxy(&self.0.name)).await
     }
@@ -258,28 +261,20 @@ struct Client {
 }
 
 impl Proxy {
-    /// Returns the client for the present CA certificates. Blocks on the file system.
-    fn client(&self) -> Result<reqwest::Client, Error> {
+    /// Returns the client for the present CA certificates; if they are unusable, that for the last ones
+    /// and the error. Blocks on the file system.
+    fn client(&self) -> Result<(reqwest::Client, Option<Error>), Error> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = current.clone();
-        let loaded = self.load(last.as_ref());
-        if let Ok(client) = &loaded {
-            *current = Some(client.clone());
-        }
-        drop(current);
-        match (loaded, last) {
-            (Ok(client), _) => Ok(client.client),
+        match (self.load(current.as_ref()), &*current) {
+            (Ok(loaded), _) => Ok((current.insert(loaded).client.clone(), None)),
+            (Err(error), Some(last)) => Ok((last.client.clone(), Some(error))),
             (Err(error), None) => Err(error),
-            (Err(error), Some(last)) => {
-                tracing::warn!(%error, "CA certificates of the token proxy unusable; using the last ones");
-                Ok(last.client)
-            }
         }
     }
 
     fn load(&self, last: Option<&Client>) -> Result<Client, Error> {
         let bundle = match &self.ca_file {
-            Some(path) => self.read(path)?,
+            Some(path) => read_bundle(path)?,
             None => Vec::new(),
         };
         if let Some(last) = last.filter(|last| last.bundle == bundle) {
@@ -301,23 +296,6 @@ impl Proxy {
         let roots = roots.map(|roots| root_store(roots, "the CA certificates of the token proxy"));
         let client = self.build(roots.transpose()?.map(Arc::new))?;
         Ok(Client { bundle, client })
-    }
-
-    fn read(&self, path: &std::path::Path) -> Result<Vec<u8>, Error> {
-        let bytes = bounded_file::read(path, MAX_BUNDLE).map_err(|error| {
-            let reason = match error.kind() {
-                io::ErrorKind::NotFound => "does not exist; check that its volume is mounted",
-                io::ErrorKind::PermissionDenied => {
-                    "cannot be read by this user; set fsGroup in the pod's securityContext"
-                }
-                io::ErrorKind::FileTooLarge => {
-                    "is longer than 1 MiB, so it is not a bundle of CA certificates"
-                }
-                _ => "cannot be read",
-            };
-            Error::configuration(format!("the CA file {} {reason}", path.display())).with_source(error)
-        })?;
-        Ok(bytes.to_vec())
     }
 
     fn build(&self, roots: Option<Arc<RootCertStore>>) -> Result<reqwest::Client, Error> {
@@ -354,6 +332,21 @@ impl Proxy {
         request.headers_mut().insert(HOST, host);
         Ok(request)
     }
+}
+
+fn read_bundle(path: &Path) -> Result<Vec<u8>, Error> {
+    let bytes = bounded_file::read(path, MAX_BUNDLE).map_err(|error| {
+        let reason = match error.kind() {
+            io::ErrorKind::NotFound => "does not exist; check that its volume is mounted",
+            io::ErrorKind::PermissionDenied => {
+                "cannot be read by this user; set fsGroup in the pod's securityContext"
+            }
+            io::ErrorKind::FileTooLarge => "is longer than 1 MiB, so it is not a bundle of CA certificates",
+            _ => "cannot be read",
+        };
+        Error::configuration(format!("the CA file {} {reason}", path.display())).with_source(error)
+    })?;
+    Ok(bytes.to_vec())
 }
 
 fn is_same_set(one: &[CertificateDer<'_>], other: &[CertificateDer<'_>]) -> bool {
