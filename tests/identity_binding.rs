@@ -379,7 +379,10 @@ async fn path_prefix_is_kept_and_not_doubled_by_a_retry() {
         .unwrap();
     credential.token(&SCOPES).await.unwrap_err();
     let requests = emulator.requests_to(Endpoint::TokenProxy);
-    let paths: Vec<&str> = requests.iter().map(|request| request.path()).collect();
+    let paths: Vec<&str> = requests
+        .iter()
+        .map(entra_workload_emulator::RecordedRequest::path)
+        .collect();
     let path = format!("/binding/{}/oauth2/v2.0/token", emulator.entra().tenant_id());
     assert_eq!(paths, [path.as_str(); 2]);
 }
