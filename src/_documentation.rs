@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`set_up`] | How do I get from an empty subscription to a running pod? |
 //! | [`configuration`] | Which variables and options are there? Proxies, TLS, clouds? |
+//! | [`identity_bindings`] | How do I use one identity in more than 20 clusters? |
 //! | [`features`] | What does each feature cost in crates, build time, size and start-up? |
 //! | [`default_credential`] | Which identity is used where, and what does the error say? |
 //! | [`how_a_token_lives`] | When is a token refreshed? What happens in an outage? |
@@ -59,6 +60,10 @@ pub mod from_connection_strings {}
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/how-a-token-lives.md")]
 pub mod how_a_token_lives {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/identity-bindings.md")]
+pub mod identity_bindings {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/migration.md")]

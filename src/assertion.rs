@@ -1,6 +1,5 @@
 //! Client assertions: the signed statements of an identity that Entra exchanges for access tokens.
 
-mod bounded_file;
 #[cfg(feature = "client-certificate")]
 mod certificate;
 pub(crate) mod jwt;

@@ -58,6 +58,15 @@ impl Environment {
         })
     }
 
+    pub(crate) fn token_proxy(&self) -> Result<TokenProxyVariables, Error> {
+        Ok(TokenProxyVariables {
+            url: self.text(AZURE_KUBERNETES_TOKEN_PROXY)?,
+            server_name: self.text(AZURE_KUBERNETES_SNI_NAME)?,
+            ca_file: self.value(AZURE_KUBERNETES_CA_FILE).map(PathBuf::from),
+            ca_data: self.text(AZURE_KUBERNETES_CA_DATA)?,
+        })
+    }
+
     pub(crate) fn client_secret(&self) -> Result<Option<Secret>, Error> {
         Ok(self.text(AZURE_CLIENT_SECRET)?.map(Secret::from))
     }
@@ -176,6 +185,15 @@ pub(crate) struct WorkloadIdentityVariables {
     pub(crate) token_file: Option<PathBuf>,
 }
 
+/// The variables that the webhook sets in a pod with an identity binding.
+#[derive(Debug)]
+pub(crate) struct TokenProxyVariables {
+    pub(crate) url: Option<String>,
+    pub(crate) server_name: Option<String>,
+    pub(crate) ca_file: Option<PathBuf>,
+    pub(crate) ca_data: Option<String>,
+}
+
 /// The variables for authentication with a certificate.
 #[cfg(feature = "client-certificate")]
 #[derive(Debug)]
@@ -200,6 +218,10 @@ pub(crate) fn https_proxy_variable() -> Option<&'static str> {
 pub(crate) const AZURE_CLIENT_ID: &str = "AZURE_CLIENT_ID";
 pub(crate) const AZURE_TENANT_ID: &str = "AZURE_TENANT_ID";
 pub(crate) const AZURE_FEDERATED_TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
+pub(crate) const AZURE_KUBERNETES_TOKEN_PROXY: &str = "AZURE_KUBERNETES_TOKEN_PROXY";
+pub(crate) const AZURE_KUBERNETES_SNI_NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
+pub(crate) const AZURE_KUBERNETES_CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
+pub(crate) const AZURE_KUBERNETES_CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
 pub(crate) const AZURE_CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
 pub(crate) const AZURE_AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 #[cfg(feature = "default-credential")]

@@ -26,7 +26,7 @@ use crate::authority::{AllowedTenants, Authority, TenantId};
 use crate::clock::{Clock, Moment};
 use crate::error::{Error, ErrorKind};
 use crate::token::{AccessToken, Secret, TokenRequest};
-use crate::transport::Transport;
+use crate::transport::{TokenProxy, Transport};
 use crate::uuid;
 
 pub(crate) use backoff::Urgency;
@@ -73,6 +73,33 @@ pub(crate) enum ClientAuthentication {
     Secret(Secret),
 }
 
+/// How token requests reach the authority.
+pub(crate) struct Route {
+    transport: Arc<dyn Transport>,
+    /// Who responds, for messages.
+    responder: String,
+    has_token_proxy: bool,
+}
+
+impl Route {
+    pub(crate) fn direct(authority: &Authority, transport: Arc<dyn Transport>) -> Self {
+        Self {
+            transport,
+            responder: authority.host().to_owned(),
+            has_token_proxy: false,
+        }
+    }
+
+    /// Through the token proxy of an AKS cluster.
+    pub(crate) fn through(token_proxy: TokenProxy) -> Self {
+        Self {
+            responder: token_proxy.name().to_owned(),
+            transport: Arc::new(token_proxy),
+            has_token_proxy: true,
+        }
+    }
+}
+
 /// Requests access tokens at a tenant's token endpoint, with client assertions or a client secret.
 pub(crate) struct Exchange {
     pub(crate) authority: Authority,
@@ -80,7 +107,7 @@ pub(crate) struct Exchange {
     pub(crate) allowed_tenants: AllowedTenants,
     pub(crate) client_id: String,
     pub(crate) authentication: ClientAuthentication,
-    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) route: Route,
     pub(crate) clock: Arc<dyn Clock>,
     /// Covers reading the assertion, all attempts, and the pauses between them.
     pub(crate) timeout: Duration,
@@ -119,7 +146,7 @@ impl TokenSource for Exchange {
                 }
                 continue;
             }
-            if !is_retryable(&error, &secret) {
+            if !self.is_retryable(&error, &secret) {
                 return Err(error);
             }
             let remaining = call.deadline.saturating_duration_since(Instant::now());
@@ -152,6 +179,20 @@ impl Exchange {
             Some(requested) => self.allowed_tenants.check(requested, Some(&self.tenant_id)),
             None => Ok(self.tenant_id.clone()),
         }
+    }
+
+    /// Whether another attempt may succeed without a change by a human.
+    ///
+    /// * `secret`: the client assertion that was sent. One for an AKS identity binding has an audience that
+    ///   Entra itself never accepts.
+    fn is_retryable(&self, error: &Error, secret: &Secret) -> bool {
+        error.is_transient()
+            || error.kind() == ErrorKind::Rejected
+                && error
+                    .aadsts_codes()
+                    .iter()
+                    .any(|code| RETRYABLE_AADSTS_CODES.contains(code))
+                && (self.route.has_token_proxy || !aadsts::is_for_identity_binding(secret))
     }
 }
 
@@ -201,19 +242,24 @@ impl TokenCall<'_> {
         let requested_at = self.exchange.clock.now();
         let sent_at = Instant::now();
         let time_limit = self.deadline.min(sent_at + ATTEMPT_TIMEOUT);
-        let sent = self.exchange.transport.send(self.form(secret, &request_id)?);
+        let sent = self
+            .exchange
+            .route
+            .transport
+            .send(self.form(secret, &request_id)?);
         let reply = tokio::time::timeout_at(time_limit, sent)
             .await
             .unwrap_or_else(|_| {
                 Err(Error::transport(format!(
                     "{} did not respond in time",
-                    self.exchange.authority.host()
+                    self.exchange.route.responder
                 )))
             });
         let result = match reply {
             Ok(reply) => reply::grant(reply, requested_at).map_err(|refusal| {
                 let presented = aadsts::Presented {
-                    host: self.exchange.authority.host(),
+                    host: &self.exchange.route.responder,
+                    has_token_proxy: self.exchange.route.has_token_proxy,
                     tenant_id: self.tenant.as_str(),
                     client_id: &self.exchange.client_id,
                     secret,
@@ -280,20 +326,6 @@ impl TokenCall<'_> {
     }
 }
 
-/// Whether another attempt may succeed without a change by a human.
-///
-/// * `secret`: the client assertion that was sent. One for an AKS identity binding has an audience that
-///   Entra itself never accepts.
-fn is_retryable(error: &Error, secret: &Secret) -> bool {
-    error.is_transient()
-        || error.kind() == ErrorKind::Rejected
-            && error
-                .aadsts_codes()
-                .iter()
-                .any(|code| RETRYABLE_AADSTS_CODES.contains(code))
-            && !aadsts::is_for_identity_binding(secret)
-}
-
 /// RFC 7523, section 2.2.
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -350,6 +382,7 @@ mod tests {
             let refusal = reply::grant(reply, crate::clock::SystemClock::new().now()).unwrap_err();
             let presented = aadsts::Presented {
                 host: "host",
+                has_token_proxy: false,
                 tenant_id: "tenant",
                 client_id: "client",
                 secret: &Secret::from(assertion.as_str()),

@@ -8,6 +8,7 @@
 )]
 
 mod blocking;
+mod bounded_file;
 mod error;
 mod token;
 mod uuid;
@@ -72,4 +73,4 @@ pub use error::{Attempt, Error, ErrorKind};
 #[cfg(feature = "azure-core")]
 pub use sdk::SdkTransport;
 pub use token::{AccessToken, Secret, TokenRequest};
-pub use transport::{HttpTransport, Transport};
+pub use transport::{HttpTransport, TokenProxy, TokenProxyBuilder, Transport};

@@ -1,4 +1,5 @@
 mod failure;
+mod token_proxy;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -12,9 +13,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
 
-use self::failure::failure;
+use self::failure::{Peer, failure};
 use crate::error::Error;
 use crate::{blocking, crypto};
+
+pub use token_proxy::{TokenProxy, TokenProxyBuilder};
 
 /// Sends one HTTP request and returns the complete response.
 ///
@@ -113,23 +116,9 @@ impl HttpTransport {
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if `pem` contains no
     /// certificate or an invalid one.
     pub fn with_root_certificates(pem: &[u8]) -> Result<Self, Error> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(pem) {
-            let certificate = certificate.map_err(|error| {
-                Error::configuration("the root certificates are not PEM").with_source(error)
-            })?;
-            roots.add(certificate).map_err(|error| {
-                Error::configuration("there is a broken certificate among the root certificates")
-                    .with_source(error)
-            })?;
-        }
-        if roots.is_empty() {
-            return Err(Error::configuration(
-                "there is no certificate among the root certificates",
-            ));
-        }
+        let roots = certificates(pem, ROOT_CERTIFICATES)?;
         Ok(Self {
-            roots: Some(Arc::new(roots)),
+            roots: Some(Arc::new(root_store(roots, ROOT_CERTIFICATES)?)),
             ..Self::default()
         })
     }
@@ -209,6 +198,31 @@ fn tls_config(
     Ok(config)
 }
 
+/// Reads PEM blocks of certificates.
+///
+/// * `origin`: what contains them, for messages.
+fn certificates(pem: &[u8], origin: &str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let certificates = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| Error::configuration(format!("invalid PEM in {origin}")).with_source(error))?;
+    if certificates.is_empty() {
+        return Err(Error::configuration(format!(
+            "there is no certificate in {origin}"
+        )));
+    }
+    Ok(certificates)
+}
+
+fn root_store(certificates: Vec<CertificateDer<'static>>, origin: &str) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).map_err(|error| {
+            Error::configuration(format!("there is an invalid certificate in {origin}")).with_source(error)
+        })?;
+    }
+    Ok(roots)
+}
+
 fn builder(tls: ClientConfig) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
@@ -231,26 +245,38 @@ impl Transport for HttpTransport {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         let host = request.uri().host().unwrap_or_default().to_owned();
         let client = self.client(request.uri()).await?;
-        let request = reqwest::Request::try_from(request).map_err(|error| failure(&host, error))?;
-        let mut response = client
-            .execute(request)
-            .await
-            .map_err(|error| failure(&host, error))?;
-        let mut answer = http::Response::new(Bytes::new());
-        *answer.status_mut() = response.status();
-        *answer.headers_mut() = std::mem::take(response.headers_mut());
-        let mut body = BytesMut::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| failure(&host, error))? {
-            if body.len() + chunk.len() > MAX_BODY {
-                return Err(Error::protocol(format!("{host} returned more than 256 KiB"))
-                    .with_status(answer.status()));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        *answer.body_mut() = body.freeze();
-        Ok(answer)
+        execute(&client, request, &Peer::Host(&host)).await
     }
 }
+
+/// Sends one request and reads the whole response.
+async fn execute(
+    client: &reqwest::Client,
+    request: http::Request<Bytes>,
+    peer: &Peer<'_>,
+) -> Result<http::Response<Bytes>, Error> {
+    let request = reqwest::Request::try_from(request).map_err(|error| failure(peer, error))?;
+    let mut response = client
+        .execute(request)
+        .await
+        .map_err(|error| failure(peer, error))?;
+    let mut answer = http::Response::new(Bytes::new());
+    *answer.status_mut() = response.status();
+    *answer.headers_mut() = std::mem::take(response.headers_mut());
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| failure(peer, error))? {
+        if body.len() + chunk.len() > MAX_BODY {
+            let too_long = Error::protocol(format!("{peer} returned more than 256 KiB"));
+            return Err(too_long.with_status(answer.status()));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    *answer.body_mut() = body.freeze();
+    Ok(answer)
+}
+
+/// For messages.
+const ROOT_CERTIFICATES: &str = "the root certificates";
 
 /// Allows for a DNS query and a retransmitted SYN packet, and leaves time for a second attempt
 /// within the default total of 20 s. The Azure SDK for Rust waits for 20 s.
@@ -269,10 +295,10 @@ mod tests {
     fn root_certificates_that_cannot_be_used_are_rejected() {
         let block = |base64| format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
         for (pem, message) in [
-            (String::new(), "there is no certificate among"),
-            ("not PEM".to_owned(), "there is no certificate among"),
-            (block("M!"), "the root certificates are not PEM"),
-            (block("MAMCAQA="), "there is a broken certificate among"),
+            (String::new(), "there is no certificate in the root"),
+            ("not PEM".to_owned(), "there is no certificate in the root"),
+            (block("M!"), "invalid PEM in the root"),
+            (block("MAMCAQA="), "there is an invalid certificate in the root"),
         ] {
             let error = HttpTransport::with_root_certificates(pem.as_bytes()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{pem}");

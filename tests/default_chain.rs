@@ -147,6 +147,14 @@ impl Place {
                     self.variable(name, &value);
                 }
             }
+            "identity binding" => {
+                self.pod = self.emulator.bound_pod("shop", "orders").unwrap();
+                self.set("workload identity");
+            }
+            "no cluster role" => self
+                .emulator
+                .token_proxy()
+                .deny("shop", "orders", self.pod.client_id()),
             "workload identity without `AZURE_CLIENT_ID`" => {
                 self.set("workload identity");
                 self.sample = self.sample.clone().without("AZURE_CLIENT_ID");
@@ -265,6 +273,7 @@ impl Place {
             .iter()
             .filter_map(|request| match request.endpoint() {
                 Endpoint::Entra => Some("entra"),
+                Endpoint::TokenProxy => Some("token proxy"),
                 Endpoint::Imds => Some("metadata"),
                 Endpoint::AppService => Some("app service"),
                 _ => None,

@@ -9,8 +9,8 @@ use entra_workload::{
     AccessToken, AssertionRequest, Attempt, ChainedTokenCredential, ChainedTokenCredentialBuilder,
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
     ClientSecretCredentialBuilder, Clock, Credential, Environment, Error, ErrorKind, HttpTransport, Identity,
-    Moment, ProjectedTokenFile, Secret, SystemClock, TokenRequest, Transport, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialBuilder,
+    Moment, ProjectedTokenFile, Secret, SystemClock, TokenProxy, TokenProxyBuilder, TokenRequest, Transport,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "default-credential")]
 use entra_workload::{
@@ -95,6 +95,8 @@ fn public_types_are_debug_send_sync_and_static() {
         ProjectedTokenFile,
         Secret,
         SystemClock,
+        TokenProxy,
+        TokenProxyBuilder,
         TokenRequest,
         WorkloadIdentityCredential,
         WorkloadIdentityCredentialBuilder,

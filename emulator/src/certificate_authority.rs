@@ -8,36 +8,24 @@ use rcgen::{
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
+use tokio_rustls::rustls::server::ResolvesServerCert;
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 
-/// A certificate authority for the lifetime of the emulator, and the server certificate it issued.
+/// A certificate authority for the lifetime of the emulator.
 ///
-/// The server certificate is a separate leaf: rustls rejects a CA certificate as a server
+/// A server certificate is a separate leaf: rustls rejects a CA certificate as a server
 /// certificate (`CaUsedAsEndEntity`).
 pub(super) struct CertificateAuthority {
     pem: String,
-    server_config: Arc<ServerConfig>,
+    authority: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl CertificateAuthority {
     pub(super) fn generate() -> io::Result<Self> {
         let authority = authority().map_err(io::Error::other)?;
-        let key = KeyPair::generate().map_err(io::Error::other)?;
-        let certificate = server_params()
-            .and_then(|params| params.signed_by(&key, &authority))
-            .map_err(io::Error::other)?;
-        let mut server_config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?
-            .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )
-            .map_err(io::Error::other)?;
-        server_config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             pem: authority.pem(),
-            server_config: Arc::new(server_config),
+            authority,
         })
     }
 
@@ -46,9 +34,33 @@ impl CertificateAuthority {
         &self.pem
     }
 
-    pub(super) fn server_config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.server_config)
+    /// Issues a server certificate for these DNS names and addresses.
+    pub(super) fn issue(&self, names: &[&str]) -> io::Result<Arc<CertifiedKey>> {
+        let key = KeyPair::generate().map_err(io::Error::other)?;
+        let certificate = server_params(names)
+            .and_then(|params| params.signed_by(&key, &self.authority))
+            .map_err(io::Error::other)?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let key = aws_lc_rs::sign::any_supported_type(&key).map_err(io::Error::other)?;
+        Ok(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)))
     }
+
+    /// The configuration of a server on loopback.
+    pub(super) fn server_config(&self) -> io::Result<Arc<ServerConfig>> {
+        let certificate = self.issue(&["127.0.0.1", "::1", "localhost"])?;
+        server_config_with(Arc::new(SingleCertAndKey::from(certificate)))
+    }
+}
+
+/// The configuration of a server that chooses its certificate for each handshake.
+pub(super) fn server_config_with(certificates: Arc<dyn ResolvesServerCert>) -> io::Result<Arc<ServerConfig>> {
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_no_client_auth()
+        .with_cert_resolver(certificates);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
 }
 
 fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
@@ -59,8 +71,8 @@ fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {
     CertifiedIssuer::self_signed(params, KeyPair::generate()?)
 }
 
-fn server_params() -> Result<CertificateParams, rcgen::Error> {
-    let names = ["127.0.0.1", "::1", "localhost"].map(str::to_owned);
+fn server_params(names: &[&str]) -> Result<CertificateParams, rcgen::Error> {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names)?;
     params.distinguished_name = name("entra-workload emulator");
     params.use_authority_key_identifier_extension = true;

@@ -26,6 +26,7 @@ use crate::pod::{self, Pod};
 use crate::request_log::RecordedRequest;
 use crate::server::{Port, Server, Traffic};
 use crate::service_account_token::EXCHANGE_AUDIENCE;
+use crate::token_proxy::TokenProxy;
 
 /// The servers of the emulator: a cluster issuer, Entra, managed identity endpoints, a Key Vault
 /// and a Blob account.
@@ -56,6 +57,7 @@ pub struct Emulator {
     imds_url: String,
     app_service_url: String,
     app_service_header: String,
+    token_proxy: Arc<TokenProxy>,
     ca_certificate_pem: String,
     ca_certificate_file: PathBuf,
     traffic: Arc<Traffic>,
@@ -103,6 +105,31 @@ impl Emulator {
             audience: EXCHANGE_AUDIENCE.to_owned(),
         };
         self.entra.register_federated_credential(&client_id, credential);
+        self.create_pod(namespace, service_account, client_id, None)
+    }
+
+    /// Creates a pod with an AKS identity binding: registers a new application with the binding's
+    /// federated credential, lets the service account use it at the [token proxy](Self::token_proxy),
+    /// and writes a service-account token for the proxy. Entra itself refuses that token.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the token file cannot be written, or if generating the binding's key fails.
+    pub fn bound_pod(&self, namespace: &str, service_account: &str) -> io::Result<Pod> {
+        let client_id = Guid::random().to_string();
+        self.token_proxy.bind(&client_id)?;
+        self.token_proxy.allow(namespace, service_account, &client_id);
+        let proxy = Some(Arc::clone(&self.token_proxy));
+        self.create_pod(namespace, service_account, client_id, proxy)
+    }
+
+    fn create_pod(
+        &self,
+        namespace: &str,
+        service_account: &str,
+        client_id: String,
+        token_proxy: Option<Arc<TokenProxy>>,
+    ) -> io::Result<Pod> {
         let volume = tempfile::Builder::new()
             .prefix("pod-")
             .tempdir_in(self.directory.path())?
@@ -116,6 +143,7 @@ impl Emulator {
             authority_host: self.authority_host.clone(),
             token_file: pod::token_file(&volume),
             volume,
+            token_proxy,
         };
         pod.rotate()?;
         Ok(pod)
@@ -198,6 +226,11 @@ impl Emulator {
     /// Microsoft Entra.
     pub fn entra(&self) -> &Entra {
         &self.entra
+    }
+
+    /// The token proxy of the cluster.
+    pub fn token_proxy(&self) -> &TokenProxy {
+        &self.token_proxy
     }
 
     /// Queues a fault for an endpoint. Faults apply in the order in which they were queued.
@@ -339,6 +372,7 @@ impl EmulatorBuilder {
         let (issuer_port, entra_port) = (Port::bind().await?, Port::bind().await?);
         let (key_vault_port, blob_port) = (Port::bind().await?, Port::bind().await?);
         let (imds_port, app_service_port) = (Port::bind().await?, Port::bind().await?);
+        let token_proxy_port = Port::bind().await?;
         let imds_url = imds_port.plain_url();
         let app_service_url = format!("{}{}", app_service_port.plain_url(), AppService::PATH);
         let key_vault_url = key_vault_port.url();
@@ -362,6 +396,14 @@ impl EmulatorBuilder {
         entra.set_refresh_in(self.refresh_in);
         let entra = Arc::new(entra);
 
+        let token_proxy = Arc::new(TokenProxy::new(
+            token_proxy_port.url(),
+            directory.path().join("token-proxy-ca.crt"),
+            Arc::clone(&issuer),
+            Arc::clone(&entra),
+            self.clock.clone(),
+        )?);
+
         let key_vault = Arc::new(KeyVault::new(entra.verifier(), self.clock.clone()));
         let blobs = Arc::new(BlobAccount::new(entra.verifier(), self.clock, BLOB_ACCOUNT));
 
@@ -373,10 +415,18 @@ impl EmulatorBuilder {
         let traffic = Arc::new(Traffic::default());
         let start =
             |port, tls, endpoint, service| Server::start(port, tls, endpoint, service, Arc::clone(&traffic));
-        let serve = |port, endpoint, service| start(port, Some(authority.server_config()), endpoint, service);
+        let tls = authority.server_config()?;
+        let serve = |port, endpoint, service| start(port, Some(Arc::clone(&tls)), endpoint, service);
         // Plain HTTP, like the real ones.
         let serve_plain = |port, endpoint, service| start(port, None, endpoint, service);
+        let proxy_tls = Some(token_proxy.server_config()?);
         let servers = vec![
+            start(
+                token_proxy_port,
+                proxy_tls,
+                Endpoint::TokenProxy,
+                Arc::clone(&token_proxy) as _,
+            ),
             serve(issuer_port, Endpoint::Issuer, Arc::clone(&issuer) as _),
             serve(entra_port, Endpoint::Entra, Arc::clone(&entra) as _),
             serve(key_vault_port, Endpoint::KeyVault, key_vault),
@@ -394,6 +444,7 @@ impl EmulatorBuilder {
             imds_url,
             app_service_url,
             app_service_header,
+            token_proxy,
             ca_certificate_pem: authority.pem().to_owned(),
             ca_certificate_file,
             _servers: servers,

@@ -112,6 +112,10 @@ impl Entra {
             .push(credential);
     }
 
+    pub(super) fn trust_issuer(&self, issuer: &str, key: PublicKey) {
+        self.issuer_keys.give(issuer, key);
+    }
+
     /// Removes all federated credentials of an application.
     pub fn remove_federated_credentials(&self, client_id: &str) {
         self.directory()

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::clock::Clock;
-use super::jwt::{RS256, SigningKey, key_set};
+use super::jwt::{PublicKey, RS256, SigningKey, key_set};
 use super::server::{Service, json};
 use super::service_account_token::ServiceAccountToken;
 
@@ -81,6 +81,12 @@ impl ClusterIssuer {
         format!("{message}.{signature}")
     }
 
+    pub(super) fn published_keys(&self) -> Vec<PublicKey> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let published = std::iter::once(&keys.current).chain(&keys.previous);
+        published.map(|key| key.public().clone()).collect()
+    }
+
     /// Replaces the signing key. The previous key stays published, as on AKS; older keys do not.
     ///
     /// # Errors
@@ -122,9 +128,7 @@ impl Service for ClusterIssuer {
                 }),
             ),
             (&Method::GET, "/openid/v1/jwks") => {
-                let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-                let published = std::iter::once(&keys.current).chain(&keys.previous);
-                let mut response = json(StatusCode::OK, &key_set(published.map(SigningKey::public)));
+                let mut response = json(StatusCode::OK, &key_set(&self.published_keys()));
                 let jwk_set = HeaderValue::from_static("application/jwk-set+json");
                 response.headers_mut().insert(CONTENT_TYPE, jwk_set);
                 response
@@ -161,18 +165,7 @@ impl Service for ClusterIssuer {
                 "the server rejected our request for an unknown reason",
             ),
         };
-        let mut response = json(
-            status,
-            &json!({
-                "kind": "Status",
-                "apiVersion": "v1",
-                "metadata": {},
-                "status": "Failure",
-                "message": message,
-                "reason": reason,
-                "code": status.as_u16(),
-            }),
-        );
+        let mut response = status_response(status, reason, message);
         if status == StatusCode::TOO_MANY_REQUESTS {
             response
                 .headers_mut()
@@ -180,6 +173,22 @@ impl Service for ClusterIssuer {
         }
         response
     }
+}
+
+/// Returns a `Status` object of the Kubernetes API.
+pub(super) fn status_response(status: StatusCode, reason: &str, message: &str) -> http::Response<Bytes> {
+    json(
+        status,
+        &json!({
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": message,
+            "reason": reason,
+            "code": status.as_u16(),
+        }),
+    )
 }
 
 impl fmt::Debug for ClusterIssuer {

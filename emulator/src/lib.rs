@@ -23,6 +23,7 @@ mod sdk_transport;
 mod server;
 mod service_account_token;
 mod time;
+mod token_proxy;
 
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use endpoint::Endpoint;
@@ -33,3 +34,4 @@ pub use managed_identity::ManagedIdentity;
 pub use pod::Pod;
 pub use request_log::RecordedRequest;
 pub use service_account_token::ServiceAccountToken;
+pub use token_proxy::TokenProxy;

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::issuer::ClusterIssuer;
-use super::service_account_token::ServiceAccountToken;
+use super::service_account_token::{IDENTITY_BINDING_AUDIENCE, ServiceAccountToken};
+use super::token_proxy::TokenProxy;
 
 /// A pod as configured by the workload identity webhook: environment variables and a projected
 /// service-account token.
@@ -36,6 +37,8 @@ pub struct Pod {
     /// The directory of the projected volume.
     pub(super) volume: PathBuf,
     pub(super) token_file: PathBuf,
+    /// In a pod with an identity binding.
+    pub(super) token_proxy: Option<Arc<TokenProxy>>,
 }
 
 impl Pod {
@@ -59,7 +62,7 @@ impl Pod {
 
     /// The names and values of the environment variables set by the webhook and the kubelet.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut variables = vec![
             ("AZURE_CLIENT_ID", self.client_id.clone()),
             ("AZURE_TENANT_ID", self.tenant_id.clone()),
             (
@@ -68,7 +71,15 @@ impl Pod {
             ),
             ("AZURE_AUTHORITY_HOST", self.authority_host.clone()),
             ("KUBERNETES_SERVICE_HOST", "127.0.0.1".to_owned()),
-        ]
+        ];
+        if let Some(proxy) = &self.token_proxy {
+            variables.extend([
+                ("AZURE_KUBERNETES_TOKEN_PROXY", proxy.url().to_owned()),
+                ("AZURE_KUBERNETES_SNI_NAME", proxy.server_name().to_owned()),
+                ("AZURE_KUBERNETES_CA_FILE", proxy.ca_file().display().to_string()),
+            ]);
+        }
+        variables
     }
 
     /// Replaces the token with a new one, as the kubelet does regularly.
@@ -77,7 +88,11 @@ impl Pod {
     ///
     /// Returns an error if the file cannot be written.
     pub fn rotate(&self) -> io::Result<()> {
-        self.project(&ServiceAccountToken::new(&self.namespace, &self.service_account))
+        let token = ServiceAccountToken::new(&self.namespace, &self.service_account);
+        self.project(&match self.token_proxy {
+            Some(_) => token.audience(IDENTITY_BINDING_AUDIENCE),
+            None => token,
+        })
     }
 
     /// Replaces the token with the given one.

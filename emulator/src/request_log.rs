@@ -7,6 +7,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::endpoint::Endpoint;
+use super::server::ServerName;
 
 /// A request received by the emulator.
 ///
@@ -34,6 +35,7 @@ pub struct RecordedRequest {
     method: Method,
     uri: Uri,
     headers: HeaderMap,
+    server_name: Option<Arc<str>>,
     /// The body of a form request. Other bodies can be large and are not kept.
     form: Bytes,
     status: Arc<OnceLock<StatusCode>>,
@@ -64,6 +66,11 @@ impl RecordedRequest {
     /// the value is not visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The server name in the TLS handshake of the connection (SNI).
+    pub fn server_name(&self) -> Option<&str> {
+        self.server_name.as_deref()
     }
 
     /// The decoded value of the first form field with this name.
@@ -114,6 +121,7 @@ impl fmt::Debug for RecordedRequest {
             .field("endpoint", &self.endpoint)
             .field("method", &self.method)
             .field("uri", &self.uri)
+            .field("server_name", &self.server_name)
             .field("headers", &headers.collect::<Vec<_>>())
             .field("form", &form.collect::<Vec<_>>())
             .field("status", &self.status())
@@ -137,6 +145,10 @@ impl RequestLog {
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
+            server_name: request
+                .extensions()
+                .get::<ServerName>()
+                .and_then(|name| name.0.clone()),
             form: if is_form {
                 request.body().clone()
             } else {

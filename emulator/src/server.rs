@@ -124,22 +124,30 @@ async fn serve(stream: TcpStream, tls: Option<TlsAcceptor>, handler: Arc<Handler
     let _ = stream.set_nodelay(true);
     // Connection errors are visible to the client and often injected.
     match tls {
-        None => serve_http(stream, &handler).await,
+        None => serve_http(stream, ServerName(None), &handler).await,
         Some(tls) => {
             if let Ok(stream) = tls.accept(stream).await {
-                serve_http(stream, &handler).await;
+                let server_name = ServerName(stream.get_ref().1.server_name().map(Into::into));
+                serve_http(stream, server_name, &handler).await;
             }
         }
     }
 }
 
-async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin, handler: &Handler) {
-    let service = service_fn(|request| handler.handle(request));
+async fn serve_http(stream: impl AsyncRead + AsyncWrite + Unpin, server_name: ServerName, handler: &Handler) {
+    let service = service_fn(|mut request: http::Request<Incoming>| {
+        request.extensions_mut().insert(server_name.clone());
+        handler.handle(request)
+    });
     // Connection errors are ignored, as above.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .await;
 }
+
+/// The server name of the TLS handshake, an extension of each request.
+#[derive(Clone)]
+pub(super) struct ServerName(pub(super) Option<Arc<str>>);
 
 struct Handler {
     endpoint: Endpoint,

@@ -156,5 +156,8 @@ impl ServiceAccountToken {
 /// The audience of the tokens projected by the webhook, and the default of federated credentials.
 pub(super) const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
 
+/// The audience of tokens in pods with an AKS identity binding.
+pub(super) const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
+
 /// The default of the webhook (`azure.workload.identity/service-account-token-expiration`).
 const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);

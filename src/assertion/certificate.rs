@@ -17,8 +17,9 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use self::signing_certificate::{Signature, SigningCertificate, Unusable};
-use super::{AssertionRequest, ClientAssertion, bounded_file};
+use super::{AssertionRequest, ClientAssertion};
 use crate::blocking;
+use crate::bounded_file;
 use crate::clock::Clock;
 use crate::crypto;
 use crate::error::Error;

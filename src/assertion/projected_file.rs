@@ -5,13 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use super::bounded_file;
 use super::jwt::Claims;
 use super::{AssertionRequest, ClientAssertion};
-use crate::blocking;
 use crate::clock::{Clock, SystemClock};
 use crate::error::Error;
 use crate::token::Secret;
+use crate::{blocking, bounded_file};
 
 /// A source of client assertions that reads the service-account token which the kubelet projects
 /// into a pod.

@@ -9,8 +9,8 @@ use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID, Environment};
 use crate::error::Error;
-use crate::exchange::{ClientAuthentication, Exchange};
-use crate::transport::{HttpTransport, Transport};
+use crate::exchange::{ClientAuthentication, Exchange, Route};
+use crate::transport::{HttpTransport, TokenProxy, Transport};
 
 /// The options that all builders of credentials share.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +21,8 @@ pub(crate) struct ClientOptions {
     pub(crate) additionally_allowed_tenants: Vec<String>,
     pub(crate) environment: Option<Environment>,
     pub(crate) transport: Option<Arc<dyn Transport>>,
+    /// Takes the place of the transport; for workload identity only.
+    pub(super) token_proxy: Option<TokenProxy>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) max_cached_tokens: Option<usize>,
@@ -76,14 +78,24 @@ impl ClientOptions {
             None => Authority::public_cloud()?,
         };
         let clock = self.clock();
-        let timeout = self.timeout.unwrap_or(TIMEOUT).min(MAX_TIMEOUT);
+        let default_timeout = if self.token_proxy.is_some() {
+            TOKEN_PROXY_TIMEOUT
+        } else {
+            TIMEOUT
+        };
+        let timeout = self.timeout.unwrap_or(default_timeout).min(MAX_TIMEOUT);
+        let route = match (self.token_proxy, self.transport) {
+            (Some(proxy), _) => Route::through(proxy),
+            (None, Some(transport)) => Route::direct(&authority, transport),
+            (None, None) => Route::direct(&authority, Arc::new(HttpTransport::new())),
+        };
         let exchange = Exchange {
             authority,
             tenant_id: client.tenant_id,
             allowed_tenants: AllowedTenants::new(self.additionally_allowed_tenants),
             client_id: client.client_id,
             authentication,
-            transport: self.transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
+            route,
             clock: clock.clone(),
             timeout,
         };
@@ -104,6 +116,9 @@ pub(super) fn present(value: Option<String>) -> Option<String> {
 /// Two attempts that time out after 10 s each, or four quick ones. Callers on a request path have
 /// usually given up by then.
 const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A healthy token proxy, in the same cluster, responds within a second.
+const TOKEN_PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 

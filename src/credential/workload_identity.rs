@@ -6,9 +6,12 @@ use super::options::{ClientOptions, present};
 use super::{client_options, credential};
 use crate::assertion::ProjectedTokenFile;
 use crate::cache::Cache;
-use crate::env::{AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE, AZURE_TENANT_ID, Environment};
+use crate::env::{
+    AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE, AZURE_KUBERNETES_TOKEN_PROXY, AZURE_TENANT_ID, Environment,
+};
 use crate::error::Error;
 use crate::exchange::ClientAuthentication;
+use crate::transport::TokenProxy;
 
 /// Gets tokens with the workload identity of this pod, on AKS or on any cluster whose issuer Entra
 /// trusts.
@@ -23,6 +26,9 @@ use crate::exchange::ClientAuthentication;
 /// | `AZURE_CLIENT_ID` | webhook, from the service account | the client ID of the identity |
 /// | `AZURE_TENANT_ID` | webhook | the tenant ID of the identity |
 /// | `AZURE_AUTHORITY_HOST` | webhook | the login host; default: the public cloud |
+/// | `AZURE_KUBERNETES_TOKEN_PROXY` and others | webhook, for an identity binding | see [`TokenProxy`](crate::TokenProxy) |
+///
+/// In a pod with an AKS identity binding, the token requests go to the token proxy of the cluster.
 ///
 /// # Examples
 ///
@@ -89,21 +95,39 @@ impl WorkloadIdentityCredentialBuilder {
         self
     }
 
+    /// Sets the token proxy of the cluster, for an AKS identity binding. Default: that of the variables
+    /// (see [`TokenProxy::from_environment`]). All token requests go to it, so `transport(..)` has no
+    /// effect, and the default of `timeout(..)` is 5 s.
+    #[must_use]
+    pub fn token_proxy(mut self, token_proxy: TokenProxy) -> Self {
+        self.options.token_proxy = Some(token_proxy);
+        self
+    }
+
     /// Builds the credential. Does no I/O: the token file does not have to exist yet.
     ///
     /// # Errors
     ///
-    /// * [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if no token file is set.
-    /// * [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is set, and the client
-    ///   ID or the tenant ID is missing, or one of them or the authority host is invalid.
+    /// * [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if neither a token file nor a
+    ///   token proxy is set.
+    /// * [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if one is set, and the token
+    ///   file, the client ID or the tenant ID is missing, or if an ID, the authority host or a variable
+    ///   of the token proxy is invalid.
     pub fn build(mut self) -> Result<Arc<WorkloadIdentityCredential>, Error> {
         let environment = self.options.take_environment();
         let variables = environment.workload_identity()?;
         let token_file = self
             .token_file
             .filter(|path| !path.as_os_str().is_empty())
-            .or(variables.token_file)
-            .ok_or_else(|| unavailable(&environment))?;
+            .or(variables.token_file);
+        if self.options.token_proxy.is_none() {
+            self.options.token_proxy = TokenProxy::from_environment(&environment)?;
+        }
+        let token_file = match token_file {
+            Some(token_file) => token_file,
+            None if self.options.token_proxy.is_some() => return Err(missing_token_file()),
+            None => return Err(unavailable(&environment)),
+        };
         let client_id = present(self.options.client_id.take()).or(variables.client_id);
         let tenant_id = present(self.options.tenant_id.take()).or(variables.tenant_id);
         let (Some(client_id), Some(tenant_id)) = (&client_id, &tenant_id) else {
@@ -111,9 +135,8 @@ impl WorkloadIdentityCredentialBuilder {
         };
         let assertion = Arc::new(ProjectedTokenFile::with_clock(token_file, self.options.clock()));
         let client = Client::new(client_id.clone(), tenant_id)?;
-        let cache = self
-            .options
-            .build(client, ClientAuthentication::Assertion(assertion), &environment)?;
+        let authentication = ClientAuthentication::Assertion(assertion);
+        let cache = self.options.build(client, authentication, &environment)?;
         Ok(Arc::new(WorkloadIdentityCredential(cache)))
     }
 }
@@ -140,6 +163,13 @@ pub(crate) fn missing_workload_identity(environment: &Environment) -> Option<Str
              recreate the pod"
         )
     })
+}
+
+fn missing_token_file() -> Error {
+    Error::configuration(format!(
+        "{AZURE_FEDERATED_TOKEN_FILE} is not set and {AZURE_KUBERNETES_TOKEN_PROXY} is, so the identity binding of this \
+         pod is incomplete; recreate the pod, or remove the variable from its template"
+    ))
 }
 
 fn partly_injected(lacks_client_id: bool, lacks_tenant_id: bool) -> Error {

@@ -1,9 +1,14 @@
+use http::StatusCode;
+
 use crate::assertion::jwt::Claims;
+use crate::env::{AZURE_KUBERNETES_SNI_NAME, AZURE_KUBERNETES_TOKEN_PROXY};
 use crate::token::Secret;
 
 /// What was sent to the server, for the message.
 pub(super) struct Presented<'a> {
     pub(super) host: &'a str,
+    /// Whether `host` is the token proxy of an AKS cluster.
+    pub(super) has_token_proxy: bool,
     pub(super) tenant_id: &'a str,
     pub(super) client_id: &'a str,
     /// The client assertion or the client secret.
@@ -20,6 +25,11 @@ pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
     // With a certificate, the application signs its assertions itself.
     let is_self_signed = issuer == presented.client_id;
     let text = match code {
+        700_211..=700_213 if audience == IDENTITY_BINDING_AUDIENCE && !presented.has_token_proxy => format!(
+            "the token is for an AKS identity binding, so only the cluster's token proxy accepts it, and \
+             {AZURE_KUBERNETES_TOKEN_PROXY} is not set; recreate the pod, or remove its annotation \
+             azure.workload.identity/use-identity-binding"
+        ),
         700_024 | 500_133 if is_self_signed => {
             "the assertion is expired or not yet valid; check this machine's clock".to_owned()
         }
@@ -34,11 +44,6 @@ pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
             "no federated credential of this client has the token's issuer, {issuer:?}; it must match \
              exactly, including a trailing slash, and a change takes a few minutes to propagate"
         ),
-        700_212 if audience == IDENTITY_BINDING_AUDIENCE => {
-            "the token is for an AKS identity binding, which Entra does not accept; remove the pod \
-             annotation azure.workload.identity/use-identity-binding, or use the cluster's token proxy"
-                .to_owned()
-        }
         700_212 => format!(
             "no federated credential of this client has the token's audience, {audience:?}; it is \
              usually \"api://AzureADTokenExchange\""
@@ -87,6 +92,33 @@ pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
     Some(text)
 }
 
+/// Returns why the API server of a cluster, or the token proxy behind its address, refused a request,
+/// and what to do about it.
+///
+/// * `message`: that of the server's `Status`. The API server writes the verb that a user lacks into it.
+pub(super) fn cluster_hint(status: StatusCode, message: &str, presented: &Presented<'_>) -> String {
+    let claims = Claims::read(presented.secret.expose()).unwrap_or_default();
+    let subject = claims.subject.unwrap_or_default();
+    let client_id = presented.client_id;
+    let audience = claims.audiences.join(" ");
+    if status == StatusCode::FORBIDDEN && message.contains(USE_MANAGED_IDENTITY) {
+        return format!(
+            "the service account {subject:?} may not use this identity; bind a ClusterRole to it with \
+             apiGroups [cid.wi.aks.azure.com], resources [{client_id}] and verbs [{USE_MANAGED_IDENTITY}]"
+        );
+    }
+    if audience != IDENTITY_BINDING_AUDIENCE {
+        return format!(
+            "the token's audience is {audience:?} and must be \"{IDENTITY_BINDING_AUDIENCE}\"; add the pod annotation \
+             azure.workload.identity/use-identity-binding: \"true\" and recreate the pod"
+        );
+    }
+    format!(
+        "that is the answer of the API server; check {AZURE_KUBERNETES_SNI_NAME}, and that the identity has a binding \
+         for this cluster"
+    )
+}
+
 /// Whether a client assertion is meant for the cluster's token proxy.
 pub(super) fn is_for_identity_binding(assertion: &Secret) -> bool {
     Claims::read(assertion.expose()).is_ok_and(|claims| claims.audiences == [IDENTITY_BINDING_AUDIENCE])
@@ -95,3 +127,6 @@ pub(super) fn is_for_identity_binding(assertion: &Secret) -> bool {
 /// The audience of service-account tokens in pods with an AKS identity binding. Source: AKS,
 /// "Identity bindings concepts".
 const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
+
+/// The verb that a service account needs for a managed identity. Source: AKS, "Set up identity bindings".
+const USE_MANAGED_IDENTITY: &str = "use-managed-identity";

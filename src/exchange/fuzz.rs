@@ -14,6 +14,7 @@ use crate::token::Secret;
 pub(crate) fn read_reply(reply: Response<Bytes>, assertion: &str) -> Result<Duration, Error> {
     let presented = aadsts::Presented {
         host: "host",
+        has_token_proxy: false,
         tenant_id: "tenant",
         client_id: "client",
         secret: &Secret::from(assertion),

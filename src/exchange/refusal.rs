@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::aadsts::{Presented, hint};
+use super::aadsts::{Presented, cluster_hint, hint};
 use super::server_text::ServerText;
 use crate::error::{Error, ErrorKind};
 
@@ -24,6 +24,8 @@ pub(super) enum Problem {
         codes: Vec<u32>,
         description: String,
     },
+    /// The error of a Kubernetes API server, with its message.
+    KubernetesStatus(String),
     /// The status is not 200, and the JSON contains no `error`.
     NoError,
     NotJson,
@@ -41,6 +43,7 @@ impl Refusal {
             tenant_id,
             client_id,
             secret,
+            ..
         } = presented;
         // A server could echo the client secret as an error code or an ID.
         let identifier = |text| identifier(text).filter(|text| !text.contains(secret.expose()));
@@ -82,7 +85,20 @@ impl Refusal {
                     .with_oauth_error(Some(error), codes)
                     .with_optional_source(ServerText::new(&description, secret))
             }
-            Problem::NoError => Error::protocol(returned(" without an OAuth error")),
+            Problem::KubernetesStatus(message) if unavailability.is_none() => {
+                let hint = cluster_hint(self.status, &message, presented);
+                let message = ServerText::new(&message, secret);
+                Error::new(
+                    ErrorKind::Rejected,
+                    format!(
+                        "{host} refused client {client_id} in tenant {tenant_id} (status {status}); {hint}"
+                    ),
+                )
+                .with_optional_source(message)
+            }
+            Problem::KubernetesStatus(_) | Problem::NoError => {
+                Error::protocol(returned(" without an OAuth error"))
+            }
             Problem::NotJson => Error::protocol(
                 returned(" and a body that is not JSON")
                     + "; check for a proxy or a captive portal in between",
@@ -191,6 +207,7 @@ mod tests {
         };
         let presented = Presented {
             host: "login",
+            has_token_proxy: false,
             tenant_id: "tenant",
             client_id: "client",
             secret: &Secret::from(secret),
@@ -252,6 +269,7 @@ mod tests {
             };
             let presented = Presented {
                 host: "login",
+                has_token_proxy: false,
                 tenant_id: "tenant",
                 client_id: "client",
                 secret: &Secret::from(ASSERTION),

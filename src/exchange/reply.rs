@@ -52,7 +52,10 @@ pub(super) fn grant(reply: Response<Bytes>, requested_at: Moment) -> Result<Gran
         return Err(refusal);
     }
     if head.status != StatusCode::OK {
-        return Err(refuse(Problem::NoError));
+        return Err(refuse(match text("kind").as_deref() {
+            Some("Status") => Problem::KubernetesStatus(text("message").unwrap_or_default()),
+            _ => Problem::NoError,
+        }));
     }
     if text("token_type").is_some_and(|token_type| !token_type.eq_ignore_ascii_case("bearer")) {
         return Err(refuse(Problem::NotBearer));

@@ -1,24 +1,44 @@
 //! The reason why a request got no complete response, and what to do about it.
 
 use std::error::Error as StdError;
+use std::fmt;
 use std::io;
 
 use rustls::CertificateError;
 
-use crate::env;
+use crate::env::{self, AZURE_KUBERNETES_CA_FILE, AZURE_KUBERNETES_SNI_NAME, AZURE_KUBERNETES_TOKEN_PROXY};
 use crate::error::Error;
 
-/// Converts the error of a request to `host`. The message is the same each time; details are in the
-/// source, without the URL.
-pub(super) fn failure(host: &str, error: reqwest::Error) -> Error {
+/// The other side of a connection.
+pub(super) enum Peer<'a> {
+    /// A host, by its name.
+    Host(&'a str),
+    /// The token proxy of the cluster, by its name in messages.
+    TokenProxy(&'a str),
+}
+
+impl fmt::Display for Peer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host(name) | Self::TokenProxy(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Converts the error of a request. The message is the same each time; details are in the source,
+/// without the URL.
+pub(super) fn failure(peer: &Peer<'_>, error: reqwest::Error) -> Error {
     let message = if error.is_connect() {
-        connect_failure(host, &error)
+        match peer {
+            Peer::Host(host) => connect_failure(host, &error),
+            Peer::TokenProxy(name) => token_proxy_connect_failure(name, &error),
+        }
     } else if error.is_timeout() {
-        format!("{host} did not respond in time")
+        format!("{peer} did not respond in time")
     } else if error.is_body() || error.is_decode() {
-        format!("{host} closed the connection before the response was complete")
+        format!("{peer} closed the connection before the response was complete")
     } else {
-        format!("{host} closed the connection without a response")
+        format!("{peer} closed the connection without a response")
     };
     Error::transport(message).with_source(error.without_url())
 }
@@ -54,6 +74,42 @@ fn connect_failure(host: &str, error: &reqwest::Error) -> String {
             format!("{host} cannot be reached within 5 s; check egress rules and the proxy in {variable}")
         }
         (Unreachable::Other, _) => format!("{host} cannot be reached; check egress rules"),
+    }
+}
+
+/// * `name`: "the token proxy" and its host.
+fn token_proxy_connect_failure(name: &str, error: &reqwest::Error) -> String {
+    if let Some(error) = causes(error).find_map(tls_error) {
+        let rustls::Error::InvalidCertificate(reason) = error else {
+            return format!("the TLS handshake with {name} failed; check {AZURE_KUBERNETES_SNI_NAME}");
+        };
+        return match reason {
+            // A renewed CA usually has the same name, so its old certificate seems to be the right one.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
+                "the certificate of {name} is not signed by its CA; check {AZURE_KUBERNETES_CA_FILE}, and {AZURE_KUBERNETES_SNI_NAME}"
+            ),
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                format!(
+                    "the certificate of {name} is for another server name; check {AZURE_KUBERNETES_SNI_NAME}"
+                )
+            }
+            _ => format!(
+                "the certificate of {name} is invalid; check this machine's clock, then ask the cluster's administrator"
+            ),
+        };
+    }
+    match Unreachable::from(error) {
+        Unreachable::Name => {
+            format!("the name of {name} cannot be resolved; check DNS and {AZURE_KUBERNETES_TOKEN_PROXY}")
+        }
+        Unreachable::Refused => {
+            format!(
+                "{name} refused the connection; check network policies and {AZURE_KUBERNETES_TOKEN_PROXY}"
+            )
+        }
+        Unreachable::NoRoute => format!("there is no route to {name}; check network policies"),
+        Unreachable::Timeout => format!("{name} cannot be reached in time; check network policies"),
+        Unreachable::Other => format!("{name} cannot be reached; check network policies"),
     }
 }
 

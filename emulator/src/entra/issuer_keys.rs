@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,7 +13,7 @@ use crate::jwt::{PublicKey, parse_key_set};
 /// The keys of token issuers, fetched by OIDC discovery and cached.
 pub(crate) struct IssuerKeys {
     client: reqwest::Client,
-    given: HashMap<String, Vec<PublicKey>>,
+    given: RwLock<HashMap<String, Vec<PublicKey>>>,
     fetched: Mutex<HashMap<String, Vec<PublicKey>>>,
 }
 
@@ -33,16 +33,28 @@ impl IssuerKeys {
             .map_err(io::Error::other)?;
         Ok(Self {
             client,
-            given,
+            given: RwLock::new(given),
             fetched: Mutex::default(),
         })
+    }
+
+    /// Gives the key of an issuer, so that it is not fetched.
+    pub(super) fn give(&self, issuer: &str, key: PublicKey) {
+        let mut given = self.given.write().unwrap_or_else(PoisonError::into_inner);
+        given.insert(issuer.to_owned(), vec![key]);
     }
 
     /// Returns the key with this ID. Fetches the keys if the ID is not cached.
     pub(super) async fn find(&self, issuer: &str, kid: &str) -> Result<Option<PublicKey>, ErrorResponse> {
         let with_id = |keys: &Vec<PublicKey>| keys.iter().find(|key| key.kid == kid).cloned();
-        if let Some(keys) = self.given.get(issuer) {
-            return Ok(with_id(keys));
+        let given = self
+            .given
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(issuer)
+            .map(with_id);
+        if let Some(key) = given {
+            return Ok(key);
         }
         let known = self.fetched().get(issuer).and_then(with_id);
         if known.is_some() {

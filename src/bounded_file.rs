@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 ///
 /// `IsADirectory` for a directory, `InvalidInput` for anything else that is not a regular file,
 /// `FileTooLarge` for more than `limit` bytes, and every error of the system.
-pub(super) fn read(path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let file = open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
