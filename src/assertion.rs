@@ -1,9 +1,13 @@
 //! Client assertions: the signed statements of an identity that Entra exchanges for access tokens.
 
+mod azure_pipelines;
 #[cfg(feature = "client-certificate")]
 mod certificate;
+mod github_actions;
 pub(crate) mod jwt;
 mod projected_file;
+mod terraform;
+mod token_service;
 
 use std::future::Future;
 
@@ -12,9 +16,12 @@ use async_trait::async_trait;
 use crate::error::Error;
 use crate::token::Secret;
 
+pub use azure_pipelines::AzurePipelines;
 #[cfg(feature = "client-certificate")]
 pub(crate) use certificate::{CertificateOrigin, ClientCertificate};
+pub use github_actions::GitHubActions;
 pub use projected_file::ProjectedTokenFile;
+pub use terraform::TerraformOidc;
 
 /// A source of client assertions (RFC 7523).
 ///
@@ -62,6 +69,18 @@ pub trait ClientAssertion: Send + Sync + 'static {
     ///
     /// As described at [`ClientAssertion`].
     async fn assertion(&self, request: AssertionRequest) -> Result<Secret, Error>;
+
+    /// Returns the client ID that the source's environment names, which is the default of the
+    /// credential's option `client_id` before `AZURE_CLIENT_ID`.
+    fn client_id(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns the tenant that the source's environment names, which is the default of the
+    /// credential's option `tenant_id` before `AZURE_TENANT_ID`.
+    fn tenant_id(&self) -> Option<&str> {
+        None
+    }
 }
 
 #[async_trait]
@@ -97,13 +116,15 @@ where
 pub struct AssertionRequest {
     client_id: String,
     token_endpoint: String,
+    audience: String,
 }
 
 impl AssertionRequest {
-    pub(crate) fn new(client_id: &str, token_endpoint: &http::Uri) -> Self {
+    pub(crate) fn new(client_id: &str, token_endpoint: &http::Uri, audience: &str) -> Self {
         Self {
             client_id: client_id.to_owned(),
             token_endpoint: token_endpoint.to_string(),
+            audience: audience.to_owned(),
         }
     }
 
@@ -117,5 +138,11 @@ impl AssertionRequest {
     /// signs itself.
     pub fn token_endpoint(&self) -> &str {
         &self.token_endpoint
+    }
+
+    /// Returns the audience of the token exchange in the credential's [cloud](crate::Cloud), such as
+    /// `api://AzureADTokenExchange`: `aud` of an assertion that another issuer signs.
+    pub fn audience(&self) -> &str {
+        &self.audience
     }
 }

@@ -105,6 +105,8 @@ pub(crate) struct Exchange {
     pub(crate) authority: Authority,
     pub(crate) tenant_id: TenantId,
     pub(crate) allowed_tenants: AllowedTenants,
+    /// The audience that a source of client assertions requests.
+    pub(crate) token_exchange_audience: String,
     pub(crate) client_id: String,
     pub(crate) authentication: ClientAuthentication,
     pub(crate) route: Route,
@@ -223,7 +225,11 @@ impl TokenCall<'_> {
             ClientAuthentication::Secret(secret) => return Ok(secret.clone()),
             ClientAuthentication::Assertion(source) => source,
         };
-        let request = AssertionRequest::new(&self.exchange.client_id, &self.endpoint);
+        let request = AssertionRequest::new(
+            &self.exchange.client_id,
+            &self.endpoint,
+            &self.exchange.token_exchange_audience,
+        );
         tokio::time::timeout_at(self.deadline, source.assertion(request))
             .await
             .unwrap_or_else(|_| {

@@ -45,7 +45,10 @@ pub mod fuzz;
 #[cfg(test)]
 extern crate self as entra_workload;
 
-pub use assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
+pub use assertion::{
+    AssertionRequest, AzurePipelines, ClientAssertion, GitHubActions, ProjectedTokenFile, TerraformOidc,
+};
+pub use authority::{Cloud, CustomCloud};
 pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 #[cfg(feature = "default-credential")]
 pub use chain::{DefaultAzureCredential, DefaultAzureCredentialBuilder, DefaultAzureLink};

@@ -240,11 +240,20 @@ macro_rules! client_options {
             }
 
             /// Sets the login host: `https://host[:port][/prefix]`; `http` for loopback hosts only.
-            /// Default: `AZURE_AUTHORITY_HOST`, or the public cloud's
-            /// `https://login.microsoftonline.com`.
+            /// Default: that of [`cloud`](Self::cloud) if it is set, then `AZURE_AUTHORITY_HOST`, then
+            /// the public cloud's `https://login.microsoftonline.com`.
             #[must_use]
             pub fn authority_host(mut self, authority_host: impl Into<String>) -> Self {
                 self.options.authority_host = Some(authority_host.into());
+                self
+            }
+
+            /// Sets the cloud: its login host, unless [`authority_host`](Self::authority_host) is set
+            /// too, and the audience of client assertions. `AZURE_AUTHORITY_HOST` does not matter then.
+            /// Default: the cloud of the login host; the public cloud if that is unknown.
+            #[must_use]
+            pub fn cloud(mut self, cloud: $crate::Cloud) -> Self {
+                self.options.cloud = Some(cloud);
                 self
             }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::client::Client;
 #[cfg(feature = "default-credential")]
 use crate::authority::TenantId;
-use crate::authority::{AllowedTenants, Authority};
+use crate::authority::{AllowedTenants, Authority, Cloud};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID, Environment};
@@ -18,6 +18,7 @@ pub(crate) struct ClientOptions {
     pub(crate) tenant_id: Option<String>,
     pub(crate) client_id: Option<String>,
     pub(crate) authority_host: Option<String>,
+    pub(crate) cloud: Option<Cloud>,
     pub(crate) additionally_allowed_tenants: Vec<String>,
     pub(crate) environment: Option<Environment>,
     pub(crate) transport: Option<Arc<dyn Transport>>,
@@ -73,10 +74,8 @@ impl ClientOptions {
         authentication: ClientAuthentication,
         environment: &Environment,
     ) -> Result<Cache, Error> {
-        let authority = match present(self.authority_host.clone()).or(environment.authority_host()?) {
-            Some(host) => Authority::parse(&host)?,
-            None => Authority::public_cloud()?,
-        };
+        let authority = self.authority(environment)?;
+        let cloud = self.cloud.clone().unwrap_or_else(|| authority.cloud());
         let clock = self.clock();
         let default_timeout = if self.token_proxy.is_some() {
             TOKEN_PROXY_TIMEOUT
@@ -93,6 +92,7 @@ impl ClientOptions {
             authority,
             tenant_id: client.tenant_id,
             allowed_tenants: AllowedTenants::new(self.additionally_allowed_tenants),
+            token_exchange_audience: cloud.token_exchange_audience().to_owned(),
             client_id: client.client_id,
             authentication,
             route,
@@ -105,6 +105,16 @@ impl ClientOptions {
             timeout + GRACE_PERIOD,
             self.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS),
         ))
+    }
+
+    /// The option for the host goes before that for the cloud, and both before the variable.
+    fn authority(&self, environment: &Environment) -> Result<Authority, Error> {
+        let cloud_host = self.cloud.as_ref().map(|cloud| cloud.authority_host().to_owned());
+        let host = match present(self.authority_host.clone()).or(cloud_host) {
+            Some(host) => Some(host),
+            None => environment.authority_host()?,
+        };
+        Authority::parse(host.as_deref().unwrap_or(Cloud::Public.authority_host()))
     }
 }
 
