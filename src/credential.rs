@@ -5,10 +5,12 @@ mod client;
 mod macros;
 mod options;
 
+mod azure_pipelines;
 mod client_assertion;
 #[cfg(feature = "client-certificate")]
 mod client_certificate;
 mod client_secret;
+mod credential_assertion;
 #[cfg(feature = "default-credential")]
 mod developer_tools;
 #[cfg(feature = "client-certificate")]
@@ -27,10 +29,12 @@ use async_trait::async_trait;
 use crate::error::Error;
 use crate::token::{AccessToken, TokenRequest};
 
+pub use azure_pipelines::{AzurePipelinesCredential, AzurePipelinesCredentialBuilder};
 pub use client_assertion::{ClientAssertionCredential, ClientAssertionCredentialBuilder};
 #[cfg(feature = "client-certificate")]
 pub use client_certificate::{ClientCertificateCredential, ClientCertificateCredentialBuilder};
 pub use client_secret::{ClientSecretCredential, ClientSecretCredentialBuilder};
+pub use credential_assertion::CredentialAssertion;
 #[cfg(feature = "default-credential")]
 pub use developer_tools::{
     AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential,

@@ -62,9 +62,9 @@ pub use credential::{
     ManagedIdentityId,
 };
 pub use credential::{
-    ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Credential, Identity, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialBuilder,
+    AzurePipelinesCredential, AzurePipelinesCredentialBuilder, ClientAssertionCredential,
+    ClientAssertionCredentialBuilder, ClientSecretCredential, ClientSecretCredentialBuilder, Credential,
+    CredentialAssertion, Identity, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "client-certificate")]
 pub use credential::{

@@ -170,7 +170,7 @@ impl ClientAssertion for AzurePipelines {
             &self.access_token,
             self.origin,
             "application/json",
-            // The service rejects a POST without a body or without a content type.
+            // The claims to add, as `azure-pipelines-task-lib` sends them: none.
             Bytes::from_static(b"{}"),
         )?;
         // Without it, an invalid token leads to a redirect to the sign-in page.

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::options::{ClientOptions, present};
+use super::options::ClientOptions;
 use super::{client_options, credential};
 use crate::assertion::ClientAssertion;
 use crate::cache::Cache;
@@ -80,9 +80,8 @@ impl ClientAssertionCredentialBuilder {
         let assertion = self.assertion.ok_or_else(|| {
             Error::configuration("the source of client assertions is not set; call .assertion(..)")
         })?;
-        let default = |option, of_source: Option<&str>| present(option).or(of_source.map(str::to_owned));
-        self.options.client_id = default(self.options.client_id.take(), assertion.client_id());
-        self.options.tenant_id = default(self.options.tenant_id.take(), assertion.tenant_id());
+        self.options
+            .default_ids(assertion.client_id(), assertion.tenant_id());
         let client = self.options.client(&environment)?;
         let cache = self
             .options

@@ -47,6 +47,13 @@ impl ClientOptions {
         self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()))
     }
 
+    /// Sets the IDs that the source of client assertions names, unless they are set.
+    pub(super) fn default_ids(&mut self, client_id: Option<&str>, tenant_id: Option<&str>) {
+        let default = |option, id: Option<&str>| present(option).or(id.map(str::to_owned));
+        self.client_id = default(self.client_id.take(), client_id);
+        self.tenant_id = default(self.tenant_id.take(), tenant_id);
+    }
+
     /// Resolves the client and tenant IDs; the error names each missing one.
     pub(super) fn client(&mut self, environment: &Environment) -> Result<Client, Error> {
         let variables = environment.workload_identity()?;
