@@ -27,4 +27,8 @@ pub enum Endpoint {
     TokenProxy,
     /// The managed identity endpoint of App Service.
     AppService,
+    /// The token service of GitHub Actions.
+    GitHubActions,
+    /// The token service of Azure Pipelines.
+    AzurePipelines,
 }

@@ -1,14 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 mod app_service;
+mod azure_pipelines;
 mod bearer;
 mod blob;
 mod certificate_authority;
+mod ci_job;
 mod clock;
 mod emulator;
 mod endpoint;
 mod entra;
 mod fault;
+mod github_actions;
 mod guid;
 mod identity_query;
 mod imds;
@@ -25,6 +28,7 @@ mod service_account_token;
 mod time;
 mod token_proxy;
 
+pub use ci_job::CiJob;
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use endpoint::Endpoint;
 pub use entra::{Entra, FederatedCredential};
