@@ -34,8 +34,8 @@ pub use terraform::TerraformOidc;
 /// The credential returns the error of its source unchanged. Use
 /// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if there is no assertion, and
 /// [`ErrorKind::Transport`](crate::ErrorKind::Transport) if the service that issues it did not
-/// respond: then the key cools down before the next request. The message must not contain the
-/// assertion.
+/// respond: then the source is called again, as often as a token request is repeated, and the key cools
+/// down before the next call. The message must not contain the assertion.
 ///
 /// # Cancel safety
 ///

@@ -127,7 +127,7 @@ impl TokenSource for Exchange {
             deadline: Instant::now() + self.timeout,
         };
         let mut attempts = 0;
-        let mut secret = call.secret().await?;
+        let mut secret = call.first_secret(urgency, &mut attempts).await?;
         let mut has_reread_assertion = false;
         loop {
             attempts += 1;
@@ -218,6 +218,23 @@ struct TokenCall<'a> {
 }
 
 impl TokenCall<'_> {
+    /// Returns the client secret or a client assertion for the first attempt. While the service that issues
+    /// assertions is unavailable, it is asked again, which counts as an attempt.
+    async fn first_secret(&self, urgency: Urgency, attempts: &mut u32) -> Result<Secret, Error> {
+        loop {
+            let error = match self.secret().await {
+                Ok(secret) => return Ok(secret),
+                Err(error) => error,
+            };
+            *attempts += 1;
+            let remaining = self.deadline.saturating_duration_since(Instant::now());
+            match backoff::pause(urgency, *attempts, error.retry_after(), remaining) {
+                Some(pause) if error.is_transient() => tokio::time::sleep(pause).await,
+                _ => return Err(error),
+            }
+        }
+    }
+
     /// Returns the client secret, or a client assertion. The assertion source is called for each
     /// attempt.
     async fn secret(&self) -> Result<Secret, Error> {

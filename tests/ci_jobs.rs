@@ -519,3 +519,38 @@ async fn chain_goes_past_ci_systems_that_this_is_not_a_job_of() {
     assert_eq!(identity.credential(), "azure pipelines");
     assert_eq!(identity.client_id(), Some(job.client_id()));
 }
+
+#[tokio::test]
+async fn token_service_that_is_unavailable_for_a_moment_is_asked_again() {
+    let emulator = start().await;
+    let job = github(&emulator);
+    emulator.inject(Endpoint::GitHubActions, Fault::status(503));
+    emulator.inject(Endpoint::GitHubActions, Fault::reset());
+    let source = github_actions(&emulator, &job);
+    let credential = credential(&emulator, &job).assertion(source).build().unwrap();
+    credential.token(&SCOPES).await.unwrap();
+    assert_eq!(emulator.requests_to(Endpoint::GitHubActions).len(), 3);
+    assert_eq!(emulator.requests_to(Endpoint::Entra).len(), 1);
+}
+
+#[tokio::test]
+async fn outage_of_a_token_service_is_a_transient_error() {
+    let emulator = start().await;
+    let job = github(&emulator);
+    emulator.inject(Endpoint::GitHubActions, Fault::status(503).times(9));
+    let source = github_actions(&emulator, &job);
+    let credential = credential(&emulator, &job).assertion(source).build().unwrap();
+    let error = failure(&credential).await;
+    assert!(
+        error.is_transient() && error.kind() == ErrorKind::Rejected,
+        "{error:?}"
+    );
+    assert!(
+        error.to_string().contains("temporarily unavailable (status 503)"),
+        "{error}"
+    );
+    assert_eq!(emulator.requests_to(Endpoint::GitHubActions).len(), 4);
+    // The key cools down.
+    failure(&credential).await;
+    assert_eq!(emulator.requests_to(Endpoint::GitHubActions).len(), 4);
+}
