@@ -7,6 +7,7 @@ mod github_actions;
 pub(crate) mod jwt;
 mod projected_file;
 mod terraform;
+mod token_request;
 mod token_service;
 
 use std::future::Future;
@@ -22,6 +23,7 @@ pub(crate) use certificate::{CertificateOrigin, ClientCertificate};
 pub use github_actions::GitHubActions;
 pub use projected_file::ProjectedTokenFile;
 pub use terraform::TerraformOidc;
+pub use token_request::KubernetesTokenRequest;
 
 /// A source of client assertions (RFC 7523).
 ///

@@ -46,7 +46,8 @@ pub mod fuzz;
 extern crate self as entra_workload;
 
 pub use assertion::{
-    AssertionRequest, AzurePipelines, ClientAssertion, GitHubActions, ProjectedTokenFile, TerraformOidc,
+    AssertionRequest, AzurePipelines, ClientAssertion, GitHubActions, KubernetesTokenRequest,
+    ProjectedTokenFile, TerraformOidc,
 };
 pub use authority::{Cloud, CustomCloud};
 pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};

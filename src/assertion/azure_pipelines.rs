@@ -7,7 +7,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 use url::Url;
 
-use super::token_service::{TokenService, parse_url, request};
+use super::token_service::{Hint, TokenService, parse_url, request};
 use super::{AssertionRequest, ClientAssertion};
 use crate::env::{
     AZURESUBSCRIPTION_CLIENT_ID, AZURESUBSCRIPTION_SERVICE_CONNECTION_ID, AZURESUBSCRIPTION_TENANT_ID,
@@ -141,7 +141,7 @@ impl AzurePipelines {
             service: TokenService {
                 name: format!("the token service {}", parsed.authority()),
                 pointer: "/oidcToken",
-                hint,
+                hints: hints(),
                 transport: Arc::new(HttpTransport::new()),
             },
             url: parsed,
@@ -200,16 +200,18 @@ impl fmt::Debug for AzurePipelines {
     }
 }
 
-fn hint(status: StatusCode) -> &'static str {
-    match status {
-        StatusCode::NOT_FOUND | StatusCode::BAD_REQUEST => {
-            "check the ID of the service connection, and that this pipeline may use it"
-        }
-        _ => {
+fn hints() -> Vec<Hint> {
+    vec![
+        Hint::new(
+            &[StatusCode::NOT_FOUND, StatusCode::BAD_REQUEST],
+            "check the ID of the service connection, and that this pipeline may use it",
+        ),
+        Hint::new(
+            &[],
             "the access token is not valid here; map it in the step with `env: {SYSTEM_ACCESSTOKEN: \
-             $(System.AccessToken)}`, and do not use one of another job"
-        }
-    }
+             $(System.AccessToken)}`, and do not use one of another job",
+        ),
+    ]
 }
 
 /// Source: Azure DevOps REST API, "Oidctoken - Create".

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use url::Url;
 
-use super::token_service::{TokenService, parse_url, request};
+use super::token_service::{Hint, TokenService, parse_url, request};
 use super::{AssertionRequest, ClientAssertion};
 use crate::env::{ACTIONS_ID_TOKEN_REQUEST_TOKEN, ACTIONS_ID_TOKEN_REQUEST_URL, Environment, Variable};
 use crate::error::Error;
@@ -96,7 +96,7 @@ impl GitHubActions {
             service: TokenService {
                 name: format!("the token service {}", host.authority()),
                 pointer: "/value",
-                hint,
+                hints: hints(),
                 transport: Arc::new(HttpTransport::new()),
             },
             url: host,
@@ -145,10 +145,12 @@ impl fmt::Debug for GitHubActions {
     }
 }
 
-fn hint(status: StatusCode) -> &'static str {
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        "the request token is valid only while its job runs; use the variables of the running job"
-    } else {
-        "check the variables of the job and the audience"
-    }
+fn hints() -> Vec<Hint> {
+    vec![
+        Hint::new(
+            &[StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN],
+            "the request token is valid only while its job runs; use the variables of the running job",
+        ),
+        Hint::new(&[], "check the variables of the job and the audience"),
+    ]
 }

@@ -21,9 +21,30 @@ pub(super) struct TokenService {
     pub(super) name: String,
     /// Where the JWT is in the JSON of the answer (RFC 6901).
     pub(super) pointer: &'static str,
-    /// Why the service refuses a request, and what to do about it; by the status.
-    pub(super) hint: fn(StatusCode) -> &'static str,
+    /// Why the service refuses a request, and what to do about it.
+    pub(super) hints: Vec<Hint>,
     pub(super) transport: Arc<dyn Transport>,
+}
+
+/// The usual cause of a refusal, for messages.
+#[derive(Debug)]
+pub(super) struct Hint {
+    /// Empty for all.
+    statuses: &'static [StatusCode],
+    text: String,
+}
+
+impl Hint {
+    pub(super) fn new(statuses: &'static [StatusCode], text: impl Into<String>) -> Self {
+        Self {
+            statuses,
+            text: text.into(),
+        }
+    }
+
+    fn is_for(&self, status: StatusCode) -> bool {
+        self.statuses.is_empty() || self.statuses.contains(&status)
+    }
 }
 
 impl TokenService {
@@ -45,7 +66,8 @@ impl TokenService {
         let Self { name, .. } = self;
         let status = response.status();
         let number = status.as_u16();
-        let hint = (self.hint)(status);
+        let hint = self.hints.iter().find(|hint| hint.is_for(status));
+        let hint = hint.map_or("", |hint| &hint.text);
         let is_page = is_page(response.body());
         if status.is_redirection() {
             return Err(Error::protocol(format!(
@@ -195,7 +217,7 @@ mod tests {
         let service = TokenService {
             name: "the service".into(),
             pointer: "/status/token",
-            hint: |_| "ask",
+            hints: vec![Hint::new(&[], "ask")],
             transport: Arc::new(crate::transport::HttpTransport::new()),
         };
         let response = Response::builder().status(status);
