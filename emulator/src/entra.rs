@@ -17,7 +17,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 pub(super) use self::access_token::IssuedToken;
-use self::access_token::{Principal, token_issuer};
+use self::access_token::{Principal, exchange_issuer, token_issuer};
 use self::directory::{Application, Directory};
 use self::error_response::{ErrorResponse, RequestIds};
 pub use self::federated_credential::FederatedCredential;
@@ -45,7 +45,9 @@ use super::time::unix_seconds;
 ///    token endpoint (700023), validity (700024).
 /// 5. Any other assertion: the application has federated credentials (70025), the assertion is not
 ///    a token of Entra (700222), and issuer (700211), subject (700213) and audience (700212) are
-///    equal to those of a federated credential, byte for byte.
+///    equal to those of a federated credential, byte for byte. Of the tokens of Entra for
+///    `api://AzureADTokenExchange`, only those of a managed identity are accepted: neither those of an
+///    application (700226) nor those obtained with a federated credential (700231).
 /// 6. Its signing key, by key ID (7000272), and its signature (700027). The keys of the issuer are
 ///    fetched once, and again for an unknown key ID. An unreachable issuer is 90061, an invalid
 ///    response 50166.
@@ -211,18 +213,16 @@ impl Entra {
         let application = self
             .directory()
             .enabled_application(&client_id, &self.tenant_id)?;
+        let mut is_federated = false;
         let appidacr = if let Some(secret) = form.field("client_secret") {
             application.check_secret(secret)?;
             "1"
         } else {
             let token_endpoint = format!("{}{tenant}/oauth2/v2.0/token", self.authority);
-            self.check_assertion(
-                &Assertion::parse(&form)?,
-                &client_id,
-                &application,
-                &token_endpoint,
-            )
-            .await?;
+            let assertion = Assertion::parse(&form)?;
+            is_federated = !assertion.claims().iss.eq_ignore_ascii_case(&client_id);
+            self.check_assertion(assertion, &client_id, &application, &token_endpoint)
+                .await?;
             "2"
         };
         let resource = resource_from_scope(form.required("scope")?)?;
@@ -232,13 +232,14 @@ impl Entra {
             object_id: &application.object_id,
             appidacr,
             resource_id: None,
+            is_federated,
         };
         Ok(self.token_response(&self.issue(&principal, &resource)))
     }
 
     async fn check_assertion(
         &self,
-        assertion: &Assertion,
+        assertion: Assertion,
         client_id: &str,
         application: &Application,
         token_endpoint: &str,
@@ -254,6 +255,12 @@ impl Entra {
         if [token_issuer(&self.tenant_id), self.discovery_issuer()].contains(&assertion.claims().iss) {
             let text = "Tokens issued by Entra itself may not be used for federated identity flows.";
             return Err(ErrorResponse::new(700_222, text));
+        }
+        if assertion.claims().iss == exchange_issuer(&self.tenant_id) {
+            let assertion = assertion.with_audience_uri();
+            assertion.check_match(&application.federated_credentials)?;
+            assertion.check_managed_identity(self.key.public())?;
+            return assertion.check_times(now);
         }
         assertion.check_match(&application.federated_credentials)?;
         assertion.check_signature(&self.issuer_keys).await?;
@@ -274,6 +281,7 @@ impl Entra {
             object_id: &identity.object_id,
             appidacr: "2",
             resource_id: Some(&identity.resource_id),
+            is_federated: false,
         };
         Ok(self.issue(&principal, resource))
     }
