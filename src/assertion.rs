@@ -3,6 +3,8 @@
 mod azure_pipelines;
 #[cfg(feature = "client-certificate")]
 mod certificate;
+#[cfg(feature = "command")]
+mod command;
 mod github_actions;
 pub(crate) mod jwt;
 mod projected_file;
@@ -20,6 +22,8 @@ use crate::token::Secret;
 pub use azure_pipelines::AzurePipelines;
 #[cfg(feature = "client-certificate")]
 pub(crate) use certificate::{CertificateOrigin, ClientCertificate};
+#[cfg(feature = "command")]
+pub use command::CommandAssertion;
 pub use github_actions::GitHubActions;
 pub use projected_file::ProjectedTokenFile;
 pub use terraform::TerraformOidc;

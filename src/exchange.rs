@@ -221,17 +221,21 @@ impl TokenCall<'_> {
     /// Returns the client secret or a client assertion for the first attempt. While the service that issues
     /// assertions is unavailable, it is asked again, which counts as an attempt.
     async fn first_secret(&self, urgency: Urgency, attempts: &mut u32) -> Result<Secret, Error> {
+        let mut earlier = None;
         loop {
             let error = match self.secret().await {
                 Ok(secret) => return Ok(secret),
-                Err(error) => error,
+                Err(error) if error.is_transient() => error,
+                // That the time is over says less than why.
+                Err(error) => return Err(earlier.unwrap_or(error)),
             };
             *attempts += 1;
             let remaining = self.deadline.saturating_duration_since(Instant::now());
-            match backoff::pause(urgency, *attempts, error.retry_after(), remaining) {
-                Some(pause) if error.is_transient() => tokio::time::sleep(pause).await,
-                _ => return Err(error),
-            }
+            let Some(pause) = backoff::pause(urgency, *attempts, error.retry_after(), remaining) else {
+                return Err(error);
+            };
+            earlier = Some(error);
+            tokio::time::sleep(pause).await;
         }
     }
 

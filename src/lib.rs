@@ -10,6 +10,8 @@
 mod blocking;
 mod bounded_file;
 mod error;
+#[cfg(feature = "command")]
+mod process_group;
 mod token;
 mod uuid;
 
@@ -45,6 +47,8 @@ pub mod fuzz;
 #[cfg(test)]
 extern crate self as entra_workload;
 
+#[cfg(feature = "command")]
+pub use assertion::CommandAssertion;
 pub use assertion::{
     AssertionRequest, AzurePipelines, ClientAssertion, GitHubActions, KubernetesTokenRequest,
     ProjectedTokenFile, TerraformOidc,

@@ -46,6 +46,11 @@ fn the_feature_client_certificate_brings_in_these_crates() {
 }
 
 #[test]
+fn the_feature_command_brings_in_these_crates() {
+    is_as_listed("command", &alone("command"));
+}
+
+#[test]
 fn the_feature_default_credential_brings_in_these_crates() {
     is_as_listed("default-credential", &alone("default-credential"));
 }

@@ -17,7 +17,14 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The layers, lowest first. A module uses only modules of the lines above its own.
 const LAYERS: [&[&str]; 11] = [
-    &["blocking", "bounded_file", "error", "token", "uuid"],
+    &[
+        "blocking",
+        "bounded_file",
+        "error",
+        "process_group",
+        "token",
+        "uuid",
+    ],
     &["clock", "crypto", "env"],
     &["transport"],
     &["authority"],

@@ -5,12 +5,16 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+#[cfg(feature = "command")]
+use entra_workload::CommandAssertion;
 use entra_workload::{
-    AccessToken, AssertionRequest, Attempt, ChainedTokenCredential, ChainedTokenCredentialBuilder,
-    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Clock, Credential, Environment, Error, ErrorKind, HttpTransport, Identity,
-    Moment, ProjectedTokenFile, Secret, SystemClock, TokenProxy, TokenProxyBuilder, TokenRequest, Transport,
-    WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
+    AccessToken, AssertionRequest, Attempt, AzurePipelines, AzurePipelinesCredential,
+    AzurePipelinesCredentialBuilder, ChainedTokenCredential, ChainedTokenCredentialBuilder, ClientAssertion,
+    ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
+    ClientSecretCredentialBuilder, Clock, Cloud, Credential, CredentialAssertion, CustomCloud, Environment,
+    Error, ErrorKind, GitHubActions, HttpTransport, Identity, KubernetesTokenRequest, Moment,
+    ProjectedTokenFile, Secret, SystemClock, TerraformOidc, TokenProxy, TokenProxyBuilder, TokenRequest,
+    Transport, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "default-credential")]
 use entra_workload::{
@@ -80,21 +84,30 @@ fn public_types_are_debug_send_sync_and_static() {
         AccessToken,
         AssertionRequest,
         Attempt,
+        AzurePipelines,
+        AzurePipelinesCredential,
+        AzurePipelinesCredentialBuilder,
         ChainedTokenCredential,
         ChainedTokenCredentialBuilder,
         ClientAssertionCredential,
         ClientAssertionCredentialBuilder,
         ClientSecretCredential,
         ClientSecretCredentialBuilder,
+        Cloud,
+        CredentialAssertion,
+        CustomCloud,
         Environment,
         Error,
         ErrorKind,
+        GitHubActions,
         HttpTransport,
         Identity,
+        KubernetesTokenRequest,
         Moment,
         ProjectedTokenFile,
         Secret,
         SystemClock,
+        TerraformOidc,
         TokenProxy,
         TokenProxyBuilder,
         TokenRequest,
@@ -102,6 +115,8 @@ fn public_types_are_debug_send_sync_and_static() {
         WorkloadIdentityCredentialBuilder,
     ]);
     checked.extend(traits![ClientAssertion, Clock, Credential, Transport]);
+    #[cfg(feature = "command")]
+    checked.extend(types![CommandAssertion]);
     #[cfg(feature = "azure-core")]
     checked.extend(types![SdkCredential, SdkTransport]);
     #[cfg(feature = "client-certificate")]
@@ -144,6 +159,7 @@ fn credentials_implement_the_traits_and_their_futures_are_send() {
         };
     }
     check![
+        AzurePipelinesCredential,
         ChainedTokenCredential,
         ClientAssertionCredential,
         ClientSecretCredential,

@@ -1,5 +1,3 @@
-mod process_group;
-
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +17,7 @@ use crate::clock::Clock;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
+use crate::process_group;
 use crate::sdk;
 use crate::token::TokenRequest;
 
