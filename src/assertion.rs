@@ -8,6 +8,8 @@ mod command;
 mod github_actions;
 pub(crate) mod jwt;
 mod projected_file;
+#[cfg(feature = "spiffe")]
+mod spiffe;
 mod terraform;
 mod token_request;
 mod token_service;
@@ -26,6 +28,8 @@ pub(crate) use certificate::{CertificateOrigin, ClientCertificate};
 pub use command::CommandAssertion;
 pub use github_actions::GitHubActions;
 pub use projected_file::ProjectedTokenFile;
+#[cfg(feature = "spiffe")]
+pub use spiffe::SpiffeJwtSvid;
 pub use terraform::TerraformOidc;
 pub use token_request::KubernetesTokenRequest;
 

@@ -49,6 +49,8 @@ extern crate self as entra_workload;
 
 #[cfg(feature = "command")]
 pub use assertion::CommandAssertion;
+#[cfg(feature = "spiffe")]
+pub use assertion::SpiffeJwtSvid;
 pub use assertion::{
     AssertionRequest, AzurePipelines, ClientAssertion, GitHubActions, KubernetesTokenRequest,
     ProjectedTokenFile, TerraformOidc,

@@ -7,6 +7,8 @@ use std::fmt::Debug;
 
 #[cfg(feature = "command")]
 use entra_workload::CommandAssertion;
+#[cfg(feature = "spiffe")]
+use entra_workload::SpiffeJwtSvid;
 use entra_workload::{
     AccessToken, AssertionRequest, Attempt, AzurePipelines, AzurePipelinesCredential,
     AzurePipelinesCredentialBuilder, ChainedTokenCredential, ChainedTokenCredentialBuilder, ClientAssertion,
@@ -117,6 +119,8 @@ fn public_types_are_debug_send_sync_and_static() {
     checked.extend(traits![ClientAssertion, Clock, Credential, Transport]);
     #[cfg(feature = "command")]
     checked.extend(types![CommandAssertion]);
+    #[cfg(feature = "spiffe")]
+    checked.extend(types![SpiffeJwtSvid]);
     #[cfg(feature = "azure-core")]
     checked.extend(types![SdkCredential, SdkTransport]);
     #[cfg(feature = "client-certificate")]
@@ -140,7 +144,7 @@ fn public_types_are_debug_send_sync_and_static() {
         ManagedIdentityId,
     ]);
     let public = public_names(include_str!("../src/lib.rs"));
-    if cfg!(feature = "default-credential") {
+    if cfg!(all(feature = "default-credential", feature = "spiffe")) {
         assert_eq!(
             checked, public,
             "a public item is not checked, or a checked one is not public"
