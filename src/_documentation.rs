@@ -5,6 +5,7 @@
 //! | [`set_up`] | How do I get from an empty subscription to a running pod? |
 //! | [`configuration`] | Which variables and options are there? Proxies, TLS, clouds? |
 //! | [`identity_bindings`] | How do I use one identity in more than 20 clusters? |
+//! | [`assertion_sources`] | How do I get tokens in CI, with SPIFFE, for other service accounts? |
 //! | [`features`] | What does each feature cost in crates, build time, size and start-up? |
 //! | [`default_credential`] | Which identity is used where, and what does the error say? |
 //! | [`how_a_token_lives`] | When is a token refreshed? What happens in an outage? |
@@ -23,6 +24,10 @@
 // In a page, the first definition of a link wins. `rustdoc-links.md` comes first, so within rustdoc the
 // links between pages lead to pages of the same version, and rustdoc checks them. A picture becomes one
 // transparent pixel, because rustdoc has no place for files; the drawing itself follows the page.
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/assertion-sources.md")]
+pub mod assertion_sources {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../CHANGELOG.md")]

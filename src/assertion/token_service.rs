@@ -59,7 +59,7 @@ impl TokenService {
         let response = self.transport.send(request).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         self.read(response)
-            .map_err(|error| with_ids(error.with_status(status), &headers))
+            .map_err(|error| with_id(error.with_status(status), &headers))
     }
 
     fn read(&self, response: Response<Bytes>) -> Result<Secret, Error> {
@@ -177,15 +177,14 @@ fn is_page(body: &[u8]) -> bool {
     body.trim_ascii_start().starts_with(b"<")
 }
 
-/// Adds the IDs that the support of Azure DevOps asks for.
-fn with_ids(error: Error, headers: &HeaderMap) -> Error {
-    let id = |name: &HeaderName| {
-        let id = headers.get(name)?.to_str().ok()?;
-        let is_id = id.len() <= MAX_ID && id.chars().all(|c| c.is_ascii_alphanumeric() || "- :".contains(c));
-        is_id.then(|| id.to_owned())
-    };
-    match id(&ACTIVITY_ID) {
-        Some(activity) => error.with_request_ids(activity, None),
+/// Adds the ID that the support of Azure DevOps asks for.
+fn with_id(error: Error, headers: &HeaderMap) -> Error {
+    let id = headers.get(ACTIVITY_ID).and_then(|id| id.to_str().ok());
+    // Anything else could be a part of a token.
+    let is_guid =
+        |id: &&str| id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    match id.filter(is_guid) {
+        Some(id) => error.with_request_ids(id.to_owned(), None),
         None => error,
     }
 }
@@ -199,9 +198,6 @@ fn wipe(body: Bytes) {
 
 /// The limit of the default transport, enforced here for transports without one.
 const MAX_BODY: usize = 256 * 1024;
-
-/// A GUID has 36 characters. A longer text could be a part of a token.
-const MAX_ID: usize = 40;
 
 /// The end-to-end ID of a request to Azure DevOps.
 const ACTIVITY_ID: HeaderName = HeaderName::from_static("x-vss-e2eid");
