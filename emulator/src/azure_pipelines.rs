@@ -70,7 +70,7 @@ impl Service for AzurePipelines {
 
     fn failure(&self, status: StatusCode, request: &Request<Bytes>) -> Response<Bytes> {
         let suppress = request.headers().get("x-tfs-fedauthredirect");
-        let redirects = !suppress.is_some_and(|value| value == "Suppress");
+        let redirects = suppress.is_none_or(|value| value != "Suppress");
         if status == StatusCode::UNAUTHORIZED && redirects {
             let mut response = Response::new(Bytes::from_static(b"<html><head><title>Object moved</title>"));
             *response.status_mut() = StatusCode::FOUND;

@@ -10,19 +10,18 @@ use tempfile::TempDir;
 use tokio::task::spawn_blocking;
 
 use crate::app_service::AppService;
-use crate::azure_pipelines::AzurePipelines;
 use crate::blob::BlobAccount;
 use crate::certificate_authority::CertificateAuthority;
-use crate::ci_job::{CiJob, Jobs, RunningJob};
+use crate::ci_job::CiJob;
+use crate::ci_systems::CiSystems;
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::entra::{Entra, FederatedCredential, IssuerKeys};
 use crate::fault::Fault;
-use crate::github_actions::GitHubActions;
 use crate::guid::Guid;
 use crate::imds::Imds;
 use crate::issuer::ClusterIssuer;
-use crate::jwt::{SigningKey, parse_key_set};
+use crate::jwt::{PublicKey, SigningKey, parse_key_set};
 use crate::key_vault::KeyVault;
 use crate::managed_identity::{ManagedIdentities, ManagedIdentity};
 use crate::pod::{self, Pod};
@@ -61,10 +60,7 @@ pub struct Emulator {
     app_service_url: String,
     app_service_header: String,
     token_proxy: Arc<TokenProxy>,
-    github_url: String,
-    github_jobs: Arc<Jobs>,
-    pipelines_url: String,
-    pipelines_jobs: Arc<Jobs>,
+    ci_systems: CiSystems,
     ca_certificate_pem: String,
     ca_certificate_file: PathBuf,
     traffic: Arc<Traffic>,
@@ -140,24 +136,7 @@ impl Emulator {
     ///
     /// Returns an error if generating the key of the issuer fails.
     pub fn github_job(&self, repository: &str, subject: &str) -> io::Result<CiJob> {
-        let (owner, _) = repository.split_once('/').unwrap_or((repository, ""));
-        let (plan, job) = (Guid::random(), Guid::random());
-        let path = format!("/24//idtoken/{plan}/{job}");
-        let request_url = format!("{}{path}?api-version=2.0", self.github_url);
-        let mut job = self.create_job(
-            &self.github_jobs,
-            RunningJob {
-                path,
-                subject: subject.to_owned(),
-                owner: owner.to_owned(),
-                service_connection_id: String::new(),
-            },
-        )?;
-        job.variables.extend([
-            ("ACTIONS_ID_TOKEN_REQUEST_URL", request_url),
-            ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", job.request_token.clone()),
-        ]);
-        Ok(job)
+        self.ci_systems.github_job(repository, subject)
     }
 
     /// Starts a job of Azure Pipelines in a step that has a service connection with workload identity
@@ -168,47 +147,7 @@ impl Emulator {
     ///
     /// Returns an error if generating the key of the issuer fails.
     pub fn pipelines_job(&self, organization: &str, service_connection: &str) -> io::Result<CiJob> {
-        let (plan, job, connection) = (Guid::random(), Guid::random(), Guid::random());
-        let path = format!(
-            "/{organization}/{}/_apis/distributedtask/hubs/build/plans/{plan}/jobs/{job}/oidctoken",
-            Guid::random()
-        );
-        let request_url = format!("{}{path}", self.pipelines_url);
-        let mut job = self.create_job(
-            &self.pipelines_jobs,
-            RunningJob {
-                path,
-                subject: format!("sc://{organization}/orders/{service_connection}"),
-                owner: organization.to_owned(),
-                service_connection_id: connection.to_string(),
-            },
-        )?;
-        job.variables.extend([
-            ("SYSTEM_OIDCREQUESTURI", request_url),
-            ("SYSTEM_ACCESSTOKEN", job.request_token.clone()),
-            ("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID", connection.to_string()),
-            ("AZURESUBSCRIPTION_CLIENT_ID", job.client_id.clone()),
-            ("AZURESUBSCRIPTION_TENANT_ID", job.tenant_id.clone()),
-        ]);
-        Ok(job)
-    }
-
-    fn create_job(&self, jobs: &Arc<Jobs>, job: RunningJob) -> io::Result<CiJob> {
-        let client_id = Guid::random().to_string();
-        let credential = FederatedCredential {
-            issuer: jobs.issuer().to_owned(),
-            subject: job.subject.clone(),
-            audience: EXCHANGE_AUDIENCE.to_owned(),
-        };
-        self.entra.trust_issuer(jobs.issuer(), jobs.public_key()?);
-        self.entra.register_federated_credential(&client_id, credential);
-        Ok(CiJob {
-            client_id,
-            tenant_id: self.entra.tenant_id().to_owned(),
-            variables: vec![("AZURE_AUTHORITY_HOST", self.authority_host.clone())],
-            request_token: jobs.start(job),
-            jobs: Arc::clone(jobs),
-        })
+        self.ci_systems.pipelines_job(organization, service_connection)
     }
 
     fn create_pod(
@@ -437,17 +376,7 @@ impl EmulatorBuilder {
     ///
     /// Panics outside a Tokio runtime with I/O and time enabled.
     pub async fn start(self) -> io::Result<Emulator> {
-        let given_keys = self
-            .trusted_issuers
-            .into_iter()
-            .map(|(issuer, jwks)| Some((issuer, parse_key_set(&jwks)?)))
-            .collect::<Option<HashMap<_, _>>>()
-            .ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "the keys of the issuer are not a JWK set",
-                )
-            })?;
+        let given_keys = parse_key_sets(self.trusted_issuers)?;
         let (issuer_key, entra_key) = (
             spawn_blocking(SigningKey::generate),
             spawn_blocking(SigningKey::generate),
@@ -461,10 +390,8 @@ impl EmulatorBuilder {
         let (key_vault_port, blob_port) = (Port::bind().await?, Port::bind().await?);
         let (imds_port, app_service_port) = (Port::bind().await?, Port::bind().await?);
         let token_proxy_port = Port::bind().await?;
-        let (github_port, pipelines_port) = (Port::bind().await?, Port::bind().await?);
         let imds_url = imds_port.plain_url();
         let app_service_url = format!("{}{}", app_service_port.plain_url(), AppService::PATH);
-        let (github_url, pipelines_url) = (github_port.url(), pipelines_port.url());
         let key_vault_url = key_vault_port.url();
         let blob_account_url = format!("{}/{BLOB_ACCOUNT}", blob_port.url());
         let issuer_url = format!("{}/", issuer_port.url());
@@ -494,12 +421,12 @@ impl EmulatorBuilder {
             self.clock.clone(),
         )?);
 
-        let github_jobs = Arc::new(Jobs::new(GITHUB_ISSUER, self.clock.clone()));
-        let pipelines_issuer = format!("{PIPELINES_ISSUER}/{}", Guid::random());
-        let pipelines_jobs = Arc::new(Jobs::new(pipelines_issuer, self.clock.clone()));
-
         let key_vault = Arc::new(KeyVault::new(entra.verifier(), self.clock.clone()));
-        let blobs = Arc::new(BlobAccount::new(entra.verifier(), self.clock, BLOB_ACCOUNT));
+        let blobs = Arc::new(BlobAccount::new(
+            entra.verifier(),
+            self.clock.clone(),
+            BLOB_ACCOUNT,
+        ));
 
         let managed_identities = Arc::<ManagedIdentities>::default();
         let imds = Imds::new(Arc::clone(&managed_identities), Arc::clone(&entra));
@@ -511,6 +438,8 @@ impl EmulatorBuilder {
             |port, tls, endpoint, service| Server::start(port, tls, endpoint, service, Arc::clone(&traffic));
         let tls = authority.server_config()?;
         let serve = |port, endpoint, service| start(port, Some(Arc::clone(&tls)), endpoint, service);
+        let (exchange, host) = (Arc::clone(&entra), authority_host.clone());
+        let ci_systems = CiSystems::start(exchange, host, &self.clock, &tls, &traffic).await?;
         // Plain HTTP, like the real ones.
         let serve_plain = |port, endpoint, service| start(port, None, endpoint, service);
         let proxy_tls = Some(token_proxy.server_config()?);
@@ -520,16 +449,6 @@ impl EmulatorBuilder {
                 proxy_tls,
                 Endpoint::TokenProxy,
                 Arc::clone(&token_proxy) as _,
-            ),
-            serve(
-                github_port,
-                Endpoint::GitHubActions,
-                Arc::new(GitHubActions(Arc::clone(&github_jobs))) as _,
-            ),
-            serve(
-                pipelines_port,
-                Endpoint::AzurePipelines,
-                Arc::new(AzurePipelines(Arc::clone(&pipelines_jobs))) as _,
             ),
             serve(issuer_port, Endpoint::Issuer, Arc::clone(&issuer) as _),
             serve(entra_port, Endpoint::Entra, Arc::clone(&entra) as _),
@@ -549,10 +468,7 @@ impl EmulatorBuilder {
             app_service_url,
             app_service_header,
             token_proxy,
-            github_url,
-            github_jobs,
-            pipelines_url,
-            pipelines_jobs,
+            ci_systems,
             ca_certificate_pem: authority.pem().to_owned(),
             ca_certificate_file,
             _servers: servers,
@@ -562,12 +478,17 @@ impl EmulatorBuilder {
     }
 }
 
-/// Source: GitHub, "OpenID Connect reference".
-const GITHUB_ISSUER: &str = "https://token.actions.githubusercontent.com";
-
-/// Followed by the ID of the organization. Source: Azure DevOps, "Set up a workload identity service
-/// connection manually".
-const PIPELINES_ISSUER: &str = "https://vstoken.dev.azure.com";
+/// * `trusted_issuers`: issuers and their JWK sets.
+fn parse_key_sets(trusted_issuers: Vec<(String, Vec<u8>)>) -> io::Result<HashMap<String, Vec<PublicKey>>> {
+    let parsed = trusted_issuers
+        .into_iter()
+        .map(|(issuer, jwks)| Some((issuer, parse_key_set(&jwks)?)));
+    let invalid = || {
+        let text = "the keys of the issuer are not a JWK set";
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    };
+    parsed.collect::<Option<_>>().ok_or_else(invalid)
+}
 
 /// As in Azurite, the first segment of the path is the account.
 const BLOB_ACCOUNT: &str = "devaccount";

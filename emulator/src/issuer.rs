@@ -21,7 +21,7 @@ use token_request::ServiceAccounts;
 /// them.
 ///
 /// The discovery document is at `.well-known/openid-configuration` and the keys are at
-/// `openid/v1/jwks`, as on a Kubernetes API server. The TokenRequest API is at
+/// `openid/v1/jwks`, as on a Kubernetes API server. The `TokenRequest` API is at
 /// `api/v1/namespaces/{namespace}/serviceaccounts/{name}/token`; it takes a token of this issuer for
 /// `https://kubernetes.default.svc.cluster.local` and checks the RBAC rules.
 ///
@@ -106,7 +106,7 @@ impl ClusterIssuer {
         Ok(())
     }
 
-    /// Creates a service account, so that the TokenRequest API issues its tokens.
+    /// Creates a service account, so that the `TokenRequest` API issues its tokens.
     pub fn create_service_account(&self, namespace: &str, name: &str) {
         self.service_accounts.create(namespace, name);
     }

@@ -6,6 +6,7 @@ mod bearer;
 mod blob;
 mod certificate_authority;
 mod ci_job;
+mod ci_systems;
 mod clock;
 mod emulator;
 mod endpoint;

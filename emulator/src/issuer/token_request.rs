@@ -43,7 +43,7 @@ impl ServiceAccounts {
     }
 }
 
-/// Whether this is the path of the TokenRequest API; returns the namespace and the service account.
+/// Whether this is the path of the `TokenRequest` API; returns the namespace and the service account.
 pub(super) fn target(path: &str) -> Option<(&str, &str)> {
     match path.split('/').collect::<Vec<_>>()[..] {
         [
@@ -60,7 +60,7 @@ pub(super) fn target(path: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// Handles a request of the TokenRequest API.
+/// Handles a request of the `TokenRequest` API.
 ///
 /// Source: Kubernetes API reference, `TokenRequest`; the texts are those of the API server.
 pub(super) fn handle(issuer: &ClusterIssuer, request: &Request<Bytes>) -> Response<Bytes> {
