@@ -98,7 +98,7 @@ impl Machine {
             .decode(payload)
             .unwrap();
         let claims: serde_json::Value = serde_json::from_slice(&payload).unwrap();
-        self.trust(claims["oid"].as_str().unwrap());
+        self.trust(claims.get("oid").and_then(serde_json::Value::as_str).unwrap());
     }
 }
 

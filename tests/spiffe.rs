@@ -140,9 +140,10 @@ fn put_field(message: &mut BytesMut, number: u8, value: &[u8]) {
     message.put_slice(value);
 }
 
-fn respond(
-    answer: Answer,
-) -> Response<StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>> {
+/// The frames of a response, with `grpc-status` in its trailers.
+type Frames = stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>;
+
+fn respond(answer: Answer) -> Response<StreamBody<Frames>> {
     let mut frames = Vec::new();
     let status = match answer {
         Ok(svid) => {

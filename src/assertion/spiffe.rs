@@ -171,7 +171,7 @@ impl fmt::Debug for SpiffeJwtSvid {
             .field("socket", &self.socket)
             .field("audience", &self.audience)
             .field("spiffe_id", &self.spiffe_id)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -18,7 +18,7 @@ use crate::transport::{HttpTransport, Transport};
 use crate::{blocking, bounded_file};
 
 /// A source of client assertions for controllers that act for other service accounts: it requests the
-/// token of a service account from the API server of the cluster (TokenRequest API).
+/// token of a service account from the API server of the cluster (`TokenRequest` API).
 ///
 /// The pod authenticates with its own token and trusts the CA of the cluster, both in
 /// `/var/run/secrets/kubernetes.io/serviceaccount`; the files are read for each request. Its service
