@@ -9,6 +9,7 @@
 //! | [`default_credential`] | Which identity is used where, and what does the error say? |
 //! | [`how_a_token_lives`] | When is a token refreshed? What happens in an outage? |
 //! | [`troubleshooting`] | What does this error mean, and who fixes it? |
+//! | [`observability`] | What should I watch, and alert on? |
 //! | [`migration`], [`from_connection_strings`] | How do I move from `azure_identity`, a client secret or a connection string? |
 //! | [`testing`] | How do I test my program without a cloud? |
 //! | [`comparison`], [`figures`], [`outage`] | How does this crate compare, and what was measured? |
@@ -68,6 +69,10 @@ pub mod identity_bindings {}
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/migration.md")]
 pub mod migration {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/observability.md")]
+pub mod observability {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/outage.md")]

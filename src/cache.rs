@@ -17,6 +17,7 @@ use hashbrown::HashMap;
 use crate::clock::{Clock, Moment};
 use crate::error::Error;
 use crate::exchange::TokenSource;
+use crate::metrics;
 use crate::token::{AccessToken, TokenRequest};
 use cached_token::Freshness;
 use key::{KeyView, Sorted};
@@ -146,6 +147,7 @@ impl Cache {
         self.slots.store(Arc::new(slots));
         drop(growth);
         if evicted > 0 {
+            metrics::evicted(evicted);
             tracing::warn!(
                 evicted,
                 limit = self.max_slots,

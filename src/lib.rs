@@ -16,6 +16,7 @@ mod uuid;
 mod clock;
 mod crypto;
 mod env;
+mod metrics;
 
 mod transport;
 

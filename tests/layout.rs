@@ -18,7 +18,7 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 /// The layers, lowest first. A module uses only modules of the lines above its own.
 const LAYERS: [&[&str]; 11] = [
     &["blocking", "bounded_file", "error", "token", "uuid"],
-    &["clock", "crypto", "env"],
+    &["clock", "crypto", "env", "metrics"],
     &["transport"],
     &["authority"],
     &["assertion"],

@@ -208,6 +208,13 @@ impl State {
         }
     }
 
+    /// Whether callers get the last error for now.
+    pub(super) fn is_cooling_down(&self, now: Moment) -> bool {
+        self.cooldown
+            .as_ref()
+            .is_some_and(|(until, _)| !now.reached(*until))
+    }
+
     /// A fetch ended without a result: its task was dropped. Returns whether it was the one in flight.
     pub(super) fn abandon(&mut self, fetch: Fetch) -> bool {
         self.fetch
