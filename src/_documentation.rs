@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`set_up`] | How do I get from an empty subscription to a running pod? |
 //! | [`configuration`] | Which variables and options are there? Proxies, TLS, clouds? |
+//! | [`continuous_access_evaluation`] | What happens if a service rejects a token? |
 //! | [`identity_bindings`] | How do I use one identity in more than 20 clusters? |
 //! | [`features`] | What does each feature cost in crates, build time, size and start-up? |
 //! | [`default_credential`] | Which identity is used where, and what does the error say? |
@@ -36,6 +37,10 @@ pub mod comparison {}
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/configuration.md")]
 pub mod configuration {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/continuous-access-evaluation.md")]
+pub mod continuous_access_evaluation {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/features.md")]

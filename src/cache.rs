@@ -73,9 +73,17 @@ impl Cache {
         match self.cached(request, &read) {
             Some(token) => Ok(token),
             // Boxed, so that the future of a cached read stays small.
-            None => Box::pin(async { self.slot(request)?.token(&self.fetcher).await })
-                .await
-                .map(|token| read(&token)),
+            None => Box::pin(async {
+                let slot = self.slot(request)?;
+                let token = slot.token(&self.fetcher).await?;
+                if request.requested_claims().is_some() {
+                    // The service rejected the token without these claims.
+                    self.slot(&request.without_claims())?.adopt(&slot);
+                }
+                Ok(token)
+            })
+            .await
+            .map(|token| read(&token)),
         }
     }
 

@@ -21,6 +21,7 @@ mod metrics;
 mod transport;
 
 mod authority;
+mod challenge;
 
 mod assertion;
 
@@ -33,6 +34,9 @@ mod sdk;
 mod credential;
 
 mod chain;
+
+#[cfg(feature = "azure-core")]
+mod integration;
 
 #[cfg(feature = "default-credential")]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
@@ -50,6 +54,7 @@ pub use assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
 pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 #[cfg(feature = "default-credential")]
 pub use chain::{DefaultAzureCredential, DefaultAzureCredentialBuilder, DefaultAzureLink};
+pub use challenge::BearerChallenge;
 pub use clock::{Clock, Moment, SystemClock};
 #[cfg(feature = "azure-core")]
 pub use credential::SdkCredential;
@@ -72,6 +77,8 @@ pub use credential::{
 pub use env::Environment;
 pub use error::{Attempt, Error, ErrorKind};
 #[cfg(feature = "azure-core")]
-pub use sdk::SdkTransport;
+pub use integration::ClaimsChallengePolicy;
+#[cfg(feature = "azure-core")]
+pub use sdk::{ForceTokenRefresh, SdkTransport, TokenClaims, TokenTenantId};
 pub use token::{AccessToken, Secret, TokenRequest};
 pub use transport::{HttpTransport, TokenProxy, TokenProxyBuilder, Transport};

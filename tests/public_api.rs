@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use entra_workload::{
-    AccessToken, AssertionRequest, Attempt, ChainedTokenCredential, ChainedTokenCredentialBuilder,
-    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Clock, Credential, Environment, Error, ErrorKind, HttpTransport, Identity,
-    Moment, ProjectedTokenFile, Secret, SystemClock, TokenProxy, TokenProxyBuilder, TokenRequest, Transport,
-    WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
+    AccessToken, AssertionRequest, Attempt, BearerChallenge, ChainedTokenCredential,
+    ChainedTokenCredentialBuilder, ClientAssertion, ClientAssertionCredential,
+    ClientAssertionCredentialBuilder, ClientSecretCredential, ClientSecretCredentialBuilder, Clock,
+    Credential, Environment, Error, ErrorKind, HttpTransport, Identity, Moment, ProjectedTokenFile, Secret,
+    SystemClock, TokenProxy, TokenProxyBuilder, TokenRequest, Transport, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "default-credential")]
 use entra_workload::{
@@ -18,13 +19,15 @@ use entra_workload::{
     AzureDeveloperCliCredentialBuilder, DefaultAzureCredential, DefaultAzureCredentialBuilder,
     DefaultAzureLink, ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId,
 };
+#[cfg(feature = "azure-core")]
+use entra_workload::{
+    ClaimsChallengePolicy, ForceTokenRefresh, SdkCredential, SdkTransport, TokenClaims, TokenTenantId,
+};
 #[cfg(feature = "client-certificate")]
 use entra_workload::{
     ClientCertificateCredential, ClientCertificateCredentialBuilder, EnvironmentCredential,
     EnvironmentCredentialBuilder,
 };
-#[cfg(feature = "azure-core")]
-use entra_workload::{SdkCredential, SdkTransport};
 
 /// Compiles only if all types are `Debug + Send + Sync + 'static`; returns their names.
 macro_rules! types {
@@ -80,6 +83,7 @@ fn public_types_are_debug_send_sync_and_static() {
         AccessToken,
         AssertionRequest,
         Attempt,
+        BearerChallenge,
         ChainedTokenCredential,
         ChainedTokenCredentialBuilder,
         ClientAssertionCredential,
@@ -103,7 +107,14 @@ fn public_types_are_debug_send_sync_and_static() {
     ]);
     checked.extend(traits![ClientAssertion, Clock, Credential, Transport]);
     #[cfg(feature = "azure-core")]
-    checked.extend(types![SdkCredential, SdkTransport]);
+    checked.extend(types![
+        ClaimsChallengePolicy,
+        ForceTokenRefresh,
+        SdkCredential,
+        SdkTransport,
+        TokenClaims,
+        TokenTenantId,
+    ]);
     #[cfg(feature = "client-certificate")]
     checked.extend(types![
         ClientCertificateCredential,

@@ -28,6 +28,7 @@ use super::clock::Clock;
 use super::guid::Guid;
 use super::jwt::{PublicKey, RS256, SigningKey, key_set};
 use super::managed_identity::ManagedIdentity;
+use super::revocations::Revocations;
 use super::server::{Service, json};
 use super::time::unix_seconds;
 
@@ -51,6 +52,7 @@ use super::time::unix_seconds;
 ///    response 50166.
 /// 7. Its validity (700024), with a clock skew of five minutes.
 /// 8. Scope (900144, 1002012, 28000, 70011) and resource (500011).
+/// 9. Claims, if present: a JSON object (90023).
 ///
 /// Source: Microsoft identity platform, error codes and client credentials flow. Undocumented
 /// responses follow public bug reports.
@@ -74,6 +76,7 @@ pub struct Entra {
     authority: String,
     key: SigningKey,
     issuer_keys: IssuerKeys,
+    revocations: Revocations,
     clock: Clock,
     directory: Mutex<Directory>,
 }
@@ -85,6 +88,7 @@ impl Entra {
             authority,
             key,
             issuer_keys,
+            revocations: Revocations::default(),
             clock,
             directory: Mutex::new(Directory::new()),
         }
@@ -160,6 +164,13 @@ impl Entra {
         self.directory().application(client_id).disabled = true;
     }
 
+    /// Revokes the access tokens that an application or a managed identity has so far: Key Vault and Blob
+    /// answer 401. If they were requested with the client capability `cp1` (continuous access evaluation),
+    /// the response has a claims challenge. New tokens are accepted.
+    pub fn revoke_tokens(&self, client_id: &str) {
+        self.revocations.revoke(client_id);
+    }
+
     /// Adds a resource. Key Vault, Storage and Azure Resource Manager are built in.
     ///
     /// * `identifier`: the scope without `/.default`.
@@ -184,6 +195,7 @@ impl Entra {
             self.key.public().clone(),
             token_issuer(&self.tenant_id),
             format!("{}{}", self.authority, self.tenant_id),
+            self.revocations.clone(),
             self.clock.clone(),
         )
     }
@@ -232,6 +244,7 @@ impl Entra {
             object_id: &application.object_id,
             appidacr,
             resource_id: None,
+            handles_claims_challenges: form.handles_claims_challenges()?,
         };
         Ok(self.token_response(&self.issue(&principal, &resource)))
     }
@@ -274,6 +287,7 @@ impl Entra {
             object_id: &identity.object_id,
             appidacr: "2",
             resource_id: Some(&identity.resource_id),
+            handles_claims_challenges: false,
         };
         Ok(self.issue(&principal, resource))
     }
@@ -300,7 +314,14 @@ impl Entra {
     fn issue(&self, principal: &Principal<'_>, resource: &str) -> IssuedToken {
         let lifetime = self.directory().access_token_lifetime.as_secs();
         let now = unix_seconds(self.clock.now());
-        principal.issue(&self.tenant_id, resource, &self.key, now, lifetime)
+        principal.issue(
+            &self.tenant_id,
+            resource,
+            &self.key,
+            &self.revocations,
+            now,
+            lifetime,
+        )
     }
 
     fn token_response(&self, issued: &IssuedToken) -> Value {

@@ -18,6 +18,7 @@ mod key_vault;
 mod managed_identity;
 mod pod;
 mod request_log;
+mod revocations;
 #[cfg(feature = "azure-core")]
 mod sdk_transport;
 mod server;

@@ -116,6 +116,13 @@ impl Slot {
         });
     }
 
+    /// Uses the token of another slot, unless it has a newer one.
+    pub(super) fn adopt(&self, other: &Self) {
+        if let Some(token) = &*other.published() {
+            self.update(|shared| shared.state.adopt(token));
+        }
+    }
+
     fn request(self: &Arc<Self>, fetcher: &Fetcher, runtime: &Handle) -> Result<AccessToken, NoToken> {
         let now = Now {
             moment: fetcher.clock.now(),

@@ -227,6 +227,14 @@ impl State {
         self.token = None;
     }
 
+    /// Uses the token of another key, unless there is a newer one.
+    pub(super) fn adopt(&mut self, new: &Arc<CachedToken>) {
+        if self.token.as_ref().is_none_or(|token| !new.is_older_than(token)) {
+            self.token = Some(new.clone());
+            self.cooldown = None;
+        }
+    }
+
     /// A service rejected a token: drops it if `is_rejected`, so that the next caller starts a fetch. A
     /// service may answer 401 for other reasons, which no new token changes, so this happens at most once
     /// in [`INVALIDATION_INTERVAL`]. A fetch in flight continues.

@@ -19,6 +19,7 @@ pub(crate) struct ClientOptions {
     pub(crate) client_id: Option<String>,
     pub(crate) authority_host: Option<String>,
     pub(crate) additionally_allowed_tenants: Vec<String>,
+    pub(crate) enable_cae: bool,
     pub(crate) environment: Option<Environment>,
     pub(crate) transport: Option<Arc<dyn Transport>>,
     /// Takes the place of the transport; for workload identity only.
@@ -95,6 +96,7 @@ impl ClientOptions {
             allowed_tenants: AllowedTenants::new(self.additionally_allowed_tenants),
             client_id: client.client_id,
             authentication,
+            is_cae_enabled: self.enable_cae,
             route,
             clock: clock.clone(),
             timeout,

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 
 use crate::jwt::{RS256, SigningKey};
+use crate::revocations::Revocations;
 
 /// An access token and its times, in seconds since the Unix epoch.
 pub(crate) struct IssuedToken {
@@ -23,6 +24,8 @@ pub(super) struct Principal<'a> {
     pub(super) appidacr: &'static str,
     /// The resource ID of a managed identity.
     pub(super) resource_id: Option<&'a str>,
+    /// Whether the client handles claims challenges.
+    pub(super) handles_claims_challenges: bool,
 }
 
 impl Principal<'_> {
@@ -35,6 +38,7 @@ impl Principal<'_> {
         tenant_id: &str,
         resource: &str,
         key: &SigningKey,
+        revocations: &Revocations,
         now: u64,
         lifetime: u64,
     ) -> IssuedToken {
@@ -48,7 +52,7 @@ impl Principal<'_> {
             "iat": not_before,
             "nbf": not_before,
             "exp": expires_on,
-            "aio": opaque::<36>(),
+            "aio": revocations.mark(self.client_id),
             "appid": self.client_id,
             "appidacr": self.appidacr,
             "idp": issuer,
@@ -61,6 +65,9 @@ impl Principal<'_> {
         });
         if let (Some(resource_id), Some(claims)) = (self.resource_id, claims.as_object_mut()) {
             claims.insert("xms_mirid".to_owned(), resource_id.into());
+        }
+        if let (true, Some(claims)) = (self.handles_claims_challenges, claims.as_object_mut()) {
+            claims.insert("xms_cc".to_owned(), json!(["cp1"]));
         }
         let header = json!({ "typ": "JWT", "alg": RS256, "x5t": kid, "kid": kid });
         IssuedToken {
