@@ -34,10 +34,8 @@ impl Form {
             return Ok(false);
         };
         let claims: Map<String, Value> = serde_json::from_str(claims).map_err(|_| {
-            ErrorResponse::new(
-                50_148,
-                "The claims request parameter is malformed: it is not a JSON object.",
-            )
+            // The code for it is not documented; this is the general one.
+            ErrorResponse::new(90_023, "The authentication service request is not valid.")
         })?;
         let values = claims
             .get("access_token")
