@@ -4,6 +4,7 @@
 mod client;
 mod macros;
 mod options;
+mod pool;
 
 mod client_assertion;
 #[cfg(feature = "client-certificate")]
@@ -45,6 +46,7 @@ pub(crate) use macros::{client_options, credential};
 pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId};
 #[cfg(feature = "default-credential")]
 pub(crate) use options::ClientOptions;
+pub use pool::CredentialPool;
 #[cfg(feature = "azure-core")]
 pub use sdk::SdkCredential;
 #[cfg(feature = "default-credential")]

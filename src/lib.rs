@@ -66,7 +66,7 @@ pub use credential::{
 };
 pub use credential::{
     ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Credential, Identity, WorkloadIdentityCredential,
+    ClientSecretCredentialBuilder, Credential, CredentialPool, Identity, WorkloadIdentityCredential,
     WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "client-certificate")]

@@ -9,9 +9,9 @@ use entra_workload::{
     AccessToken, AssertionRequest, Attempt, BearerChallenge, ChainedTokenCredential,
     ChainedTokenCredentialBuilder, ClientAssertion, ClientAssertionCredential,
     ClientAssertionCredentialBuilder, ClientSecretCredential, ClientSecretCredentialBuilder, Clock,
-    Credential, Environment, Error, ErrorKind, HttpTransport, Identity, Moment, ProjectedTokenFile, Secret,
-    SystemClock, TokenProxy, TokenProxyBuilder, TokenRequest, Transport, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialBuilder,
+    Credential, CredentialPool, Environment, Error, ErrorKind, HttpTransport, Identity, Moment,
+    ProjectedTokenFile, Secret, SystemClock, TokenProxy, TokenProxyBuilder, TokenRequest, Transport,
+    WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "default-credential")]
 use entra_workload::{
@@ -106,6 +106,11 @@ fn public_types_are_debug_send_sync_and_static() {
         WorkloadIdentityCredentialBuilder,
     ]);
     checked.extend(traits![ClientAssertion, Clock, Credential, Transport]);
+    {
+        type CustomersPool = CredentialPool<String, dyn Credential>;
+        types![CustomersPool];
+        checked.insert("CredentialPool");
+    }
     #[cfg(feature = "azure-core")]
     checked.extend(types![
         ClaimsChallengePolicy,
