@@ -362,6 +362,7 @@ impl EmulatorBuilder {
     /// # Panics
     ///
     /// Panics outside a Tokio runtime with I/O and time enabled.
+    #[expect(clippy::too_many_lines, reason = "a step for each server")]
     pub async fn start(self) -> io::Result<Emulator> {
         let given_keys = self
             .trusted_issuers

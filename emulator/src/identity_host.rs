@@ -132,7 +132,7 @@ impl IdentityHosts {
             });
         }
         let identity = self.system()?;
-        self.token(&identity, resource)
+        Ok(self.token(&identity, resource))
     }
 
     /// Writes a new file, which is good for one request.
@@ -177,7 +177,7 @@ impl IdentityHosts {
                 .find(CLIENT_ID, client_id)
                 .ok_or_else(|| invalid("Identity not found"))?,
         };
-        self.token(&identity, resource)
+        Ok(self.token(&identity, resource))
     }
 
     fn cloud_shell(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Refusal> {
@@ -189,7 +189,7 @@ impl IdentityHosts {
             .map(|(_, value)| value)
             .ok_or_else(|| invalid("The resource is missing"))?;
         let identity = self.system()?;
-        self.token(&identity, &resource)
+        Ok(self.token(&identity, &resource))
     }
 
     fn system(&self) -> Result<ManagedIdentity, Refusal> {
@@ -198,7 +198,7 @@ impl IdentityHosts {
             .ok_or_else(|| invalid("Identity not found"))
     }
 
-    fn token(&self, identity: &ManagedIdentity, resource: &str) -> Result<Response<Bytes>, Refusal> {
+    fn token(&self, identity: &ManagedIdentity, resource: &str) -> Response<Bytes> {
         let IssuedToken {
             token,
             lifetime,
@@ -206,7 +206,7 @@ impl IdentityHosts {
             expires_on,
         } = match self.entra.issue_to_managed_identity(identity, resource) {
             Ok(issued) => issued,
-            Err(body) => return Ok(json(StatusCode::BAD_REQUEST, &body)),
+            Err(body) => return json(StatusCode::BAD_REQUEST, &body),
         };
         let body: Value = json!({
             "access_token": token,
@@ -217,15 +217,14 @@ impl IdentityHosts {
             "resource": resource,
             "token_type": "Bearer",
         });
-        Ok(json(StatusCode::OK, &body))
+        json(StatusCode::OK, &body)
     }
 }
 
 #[async_trait]
 impl Service for IdentityHosts {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        self.route(&request)
-            .unwrap_or_else(|refusal| refusal.into_response())
+        self.route(&request).unwrap_or_else(Refusal::into_response)
     }
 
     fn failure(&self, status: StatusCode, _request: &Request<Bytes>) -> Response<Bytes> {

@@ -313,7 +313,7 @@ mod tests {
     use super::*;
 
     fn detect(variables: &[(&str, &str)]) -> Result<Option<Host>, Error> {
-        Host::detect(&Environment::from_iter(variables.iter().copied()), None)
+        Host::detect(&variables.iter().copied().collect(), None)
     }
 
     const IDENTITY: (&str, &str) = (
