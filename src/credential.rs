@@ -4,6 +4,7 @@
 mod client;
 mod macros;
 mod options;
+mod pool;
 
 mod azure_pipelines;
 mod client_assertion;
@@ -49,6 +50,7 @@ pub(crate) use macros::{client_options, credential};
 pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId};
 #[cfg(feature = "default-credential")]
 pub(crate) use options::ClientOptions;
+pub use pool::CredentialPool;
 #[cfg(feature = "azure-core")]
 pub use sdk::SdkCredential;
 #[cfg(feature = "default-credential")]

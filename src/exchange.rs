@@ -3,6 +3,7 @@
 
 mod aadsts;
 mod backoff;
+mod claims;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod refusal;
@@ -109,6 +110,8 @@ pub(crate) struct Exchange {
     pub(crate) token_exchange_audience: String,
     pub(crate) client_id: String,
     pub(crate) authentication: ClientAuthentication,
+    /// Whether tokens are requested for continuous access evaluation.
+    pub(crate) is_cae_enabled: bool,
     pub(crate) route: Route,
     pub(crate) clock: Arc<dyn Clock>,
     /// Covers reading the assertion, all attempts, and the pauses between them.
@@ -331,8 +334,8 @@ impl TokenCall<'_> {
         form.append_pair("client_id", &self.exchange.client_id)
             .append_pair("grant_type", "client_credentials")
             .append_pair("scope", &self.request.scopes().join(" "));
-        if let Some(claims) = self.request.requested_claims() {
-            form.append_pair("claims", claims);
+        if let Some(claims) = claims::merged(self.request.requested_claims(), self.exchange.is_cae_enabled)? {
+            form.append_pair("claims", &claims);
         }
         Request::builder()
             .method(Method::POST)

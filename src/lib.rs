@@ -18,10 +18,12 @@ mod uuid;
 mod clock;
 mod crypto;
 mod env;
+mod metrics;
 
 mod transport;
 
 mod authority;
+mod challenge;
 
 mod assertion;
 
@@ -34,6 +36,9 @@ mod sdk;
 mod credential;
 
 mod chain;
+
+#[cfg(feature = "azure-core")]
+mod integration;
 
 #[cfg(feature = "default-credential")]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
@@ -59,6 +64,7 @@ pub use authority::{Cloud, CustomCloud};
 pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 #[cfg(feature = "default-credential")]
 pub use chain::{DefaultAzureCredential, DefaultAzureCredentialBuilder, DefaultAzureLink};
+pub use challenge::BearerChallenge;
 pub use clock::{Clock, Moment, SystemClock};
 #[cfg(feature = "azure-core")]
 pub use credential::SdkCredential;
@@ -71,7 +77,8 @@ pub use credential::{
 pub use credential::{
     AzurePipelinesCredential, AzurePipelinesCredentialBuilder, ClientAssertionCredential,
     ClientAssertionCredentialBuilder, ClientSecretCredential, ClientSecretCredentialBuilder, Credential,
-    CredentialAssertion, Identity, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
+    CredentialAssertion, CredentialPool, Identity, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "client-certificate")]
 pub use credential::{
@@ -81,6 +88,8 @@ pub use credential::{
 pub use env::Environment;
 pub use error::{Attempt, Error, ErrorKind};
 #[cfg(feature = "azure-core")]
-pub use sdk::SdkTransport;
+pub use integration::ClaimsChallengePolicy;
+#[cfg(feature = "azure-core")]
+pub use sdk::{ForceTokenRefresh, SdkTransport, TokenClaims, TokenTenantId};
 pub use token::{AccessToken, Secret, TokenRequest};
 pub use transport::{HttpTransport, TokenProxy, TokenProxyBuilder, Transport};

@@ -61,6 +61,14 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error>;
 }
 
+/// A transport that several credentials share.
+#[async_trait]
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+        (**self).send(request).await
+    }
+}
+
 /// The default transport: `reqwest` with rustls.
 ///
 /// * The connect timeout is 5 seconds. Redirects are not followed. A response of more than 256 KiB

@@ -56,6 +56,11 @@ fn the_feature_default_credential_brings_in_these_crates() {
 }
 
 #[test]
+fn the_feature_metrics_brings_in_these_crates() {
+    is_as_listed("metrics", &alone("metrics"));
+}
+
+#[test]
 fn the_feature_pkcs12_brings_in_these_crates() {
     is_as_listed("pkcs12", &alone("pkcs12"));
 }

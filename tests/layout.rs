@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The layers, lowest first. A module uses only modules of the lines above its own.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &[
         "blocking",
         "bounded_file",
@@ -25,15 +25,16 @@ const LAYERS: [&[&str]; 11] = [
         "token",
         "uuid",
     ],
-    &["clock", "crypto", "env"],
+    &["clock", "crypto", "env", "metrics"],
     &["transport"],
-    &["authority"],
+    &["authority", "challenge"],
     &["assertion"],
     &["exchange"],
     &["cache"],
     &["sdk"],
     &["credential"],
     &["chain"],
+    &["integration"],
     &["_documentation", "fuzz"],
 ];
 

@@ -11,12 +11,13 @@ use entra_workload::CommandAssertion;
 use entra_workload::SpiffeJwtSvid;
 use entra_workload::{
     AccessToken, AssertionRequest, Attempt, AzurePipelines, AzurePipelinesCredential,
-    AzurePipelinesCredentialBuilder, ChainedTokenCredential, ChainedTokenCredentialBuilder, ClientAssertion,
-    ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Clock, Cloud, Credential, CredentialAssertion, CustomCloud, Environment,
-    Error, ErrorKind, GitHubActions, HttpTransport, Identity, KubernetesTokenRequest, Moment,
-    ProjectedTokenFile, Secret, SystemClock, TerraformOidc, TokenProxy, TokenProxyBuilder, TokenRequest,
-    Transport, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
+    AzurePipelinesCredentialBuilder, BearerChallenge, ChainedTokenCredential, ChainedTokenCredentialBuilder,
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
+    ClientSecretCredentialBuilder, Clock, Cloud, Credential, CredentialAssertion, CredentialPool,
+    CustomCloud, Environment, Error, ErrorKind, GitHubActions, HttpTransport, Identity,
+    KubernetesTokenRequest, Moment, ProjectedTokenFile, Secret, SystemClock, TerraformOidc, TokenProxy,
+    TokenProxyBuilder, TokenRequest, Transport, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "default-credential")]
 use entra_workload::{
@@ -24,13 +25,15 @@ use entra_workload::{
     AzureDeveloperCliCredentialBuilder, DefaultAzureCredential, DefaultAzureCredentialBuilder,
     DefaultAzureLink, ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId,
 };
+#[cfg(feature = "azure-core")]
+use entra_workload::{
+    ClaimsChallengePolicy, ForceTokenRefresh, SdkCredential, SdkTransport, TokenClaims, TokenTenantId,
+};
 #[cfg(feature = "client-certificate")]
 use entra_workload::{
     ClientCertificateCredential, ClientCertificateCredentialBuilder, EnvironmentCredential,
     EnvironmentCredentialBuilder,
 };
-#[cfg(feature = "azure-core")]
-use entra_workload::{SdkCredential, SdkTransport};
 
 /// Compiles only if all types are `Debug + Send + Sync + 'static`; returns their names.
 macro_rules! types {
@@ -89,6 +92,7 @@ fn public_types_are_debug_send_sync_and_static() {
         AzurePipelines,
         AzurePipelinesCredential,
         AzurePipelinesCredentialBuilder,
+        BearerChallenge,
         ChainedTokenCredential,
         ChainedTokenCredentialBuilder,
         ClientAssertionCredential,
@@ -121,8 +125,20 @@ fn public_types_are_debug_send_sync_and_static() {
     checked.extend(types![CommandAssertion]);
     #[cfg(feature = "spiffe")]
     checked.extend(types![SpiffeJwtSvid]);
+    {
+        type CustomersPool = CredentialPool<String, dyn Credential>;
+        types![CustomersPool];
+        checked.insert("CredentialPool");
+    }
     #[cfg(feature = "azure-core")]
-    checked.extend(types![SdkCredential, SdkTransport]);
+    checked.extend(types![
+        ClaimsChallengePolicy,
+        ForceTokenRefresh,
+        SdkCredential,
+        SdkTransport,
+        TokenClaims,
+        TokenTenantId,
+    ]);
     #[cfg(feature = "client-certificate")]
     checked.extend(types![
         ClientCertificateCredential,

@@ -28,6 +28,7 @@ use super::clock::Clock;
 use super::guid::Guid;
 use super::jwt::{PublicKey, RS256, SigningKey, key_set};
 use super::managed_identity::ManagedIdentity;
+use super::revocations::Revocations;
 use super::server::{Service, json};
 use super::time::unix_seconds;
 
@@ -53,6 +54,7 @@ use super::time::unix_seconds;
 ///    response 50166.
 /// 7. Its validity (700024), with a clock skew of five minutes.
 /// 8. Scope (900144, 1002012, 28000, 70011) and resource (500011).
+/// 9. Claims, if present: a JSON object (90023).
 ///
 /// Source: Microsoft identity platform, error codes and client credentials flow. Undocumented
 /// responses follow public bug reports.
@@ -76,6 +78,7 @@ pub struct Entra {
     authority: String,
     key: SigningKey,
     issuer_keys: IssuerKeys,
+    revocations: Revocations,
     clock: Clock,
     directory: Mutex<Directory>,
 }
@@ -87,6 +90,7 @@ impl Entra {
             authority,
             key,
             issuer_keys,
+            revocations: Revocations::default(),
             clock,
             directory: Mutex::new(Directory::new()),
         }
@@ -162,6 +166,13 @@ impl Entra {
         self.directory().application(client_id).disabled = true;
     }
 
+    /// Revokes the access tokens that an application or a managed identity has so far: Key Vault and Blob
+    /// answer 401. If they were requested with the client capability `cp1` (continuous access evaluation),
+    /// the response has a claims challenge. New tokens are accepted.
+    pub fn revoke_tokens(&self, client_id: &str) {
+        self.revocations.revoke(client_id);
+    }
+
     /// Adds a resource. Key Vault, Storage and Azure Resource Manager are built in.
     ///
     /// * `identifier`: the scope without `/.default`.
@@ -186,6 +197,7 @@ impl Entra {
             self.key.public().clone(),
             token_issuer(&self.tenant_id),
             format!("{}{}", self.authority, self.tenant_id),
+            self.revocations.clone(),
             self.clock.clone(),
         )
     }
@@ -233,6 +245,7 @@ impl Entra {
             appidacr,
             resource_id: None,
             is_federated,
+            handles_claims_challenges: form.handles_claims_challenges()?,
         };
         Ok(self.token_response(&self.issue(&principal, &resource)))
     }
@@ -282,6 +295,7 @@ impl Entra {
             appidacr: "2",
             resource_id: Some(&identity.resource_id),
             is_federated: false,
+            handles_claims_challenges: false,
         };
         Ok(self.issue(&principal, resource))
     }
@@ -308,7 +322,14 @@ impl Entra {
     fn issue(&self, principal: &Principal<'_>, resource: &str) -> IssuedToken {
         let lifetime = self.directory().access_token_lifetime.as_secs();
         let now = unix_seconds(self.clock.now());
-        principal.issue(&self.tenant_id, resource, &self.key, now, lifetime)
+        principal.issue(
+            &self.tenant_id,
+            resource,
+            &self.key,
+            &self.revocations,
+            now,
+            lifetime,
+        )
     }
 
     fn token_response(&self, issued: &IssuedToken) -> Value {

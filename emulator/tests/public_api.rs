@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use entra_workload_emulator::{
     CiJob, ClusterIssuer, Emulator, EmulatorBuilder, Endpoint, Entra, Fault, FederatedCredential,
-    ManagedIdentity, Pod, RecordedRequest, ServiceAccountToken, TokenProxy,
+    IdentityHost, ManagedIdentity, Pod, RecordedRequest, ServiceAccountToken, TokenProxy,
 };
 
 /// Compiles only if all types are `Debug + Send + Sync + 'static`. Returns their names.
@@ -29,6 +29,7 @@ fn public_types_are_debug_send_sync_and_static() {
         Entra,
         Fault,
         FederatedCredential,
+        IdentityHost,
         ManagedIdentity,
         Pod,
         RecordedRequest,

@@ -134,15 +134,28 @@ macro_rules! credential {
         /// SDK clients keep a token until 5 minutes before its reported expiry. The reported expiry
         /// is therefore at most 5 minutes after the next refresh is due, so that the clients
         /// request the refreshed token in time.
+        ///
+        /// The [`TokenClaims`](crate::TokenClaims), [`TokenTenantId`](crate::TokenTenantId) and
+        /// [`ForceTokenRefresh`](crate::ForceTokenRefresh) in the context of the options change the
+        /// token request.
         #[cfg(feature = "azure-core")]
         #[async_trait::async_trait]
         impl azure_core::credentials::TokenCredential for $credential {
             async fn get_token(
                 &self,
                 scopes: &[&str],
-                _options: Option<azure_core::credentials::TokenRequestOptions<'_>>,
+                options: Option<azure_core::credentials::TokenRequestOptions<'_>>,
             ) -> azure_core::Result<azure_core::credentials::AccessToken> {
-                let request = $crate::TokenRequest::new(scopes);
+                let mut request = $crate::TokenRequest::new(scopes);
+                let parameters = options.as_ref().map($crate::sdk::Parameters::of);
+                if let Some(parameters) = &parameters {
+                    request = parameters.add_to(request);
+                    if parameters.force_refresh
+                        && let Some(token) = self.0.cached(&request, Clone::clone)
+                    {
+                        self.0.invalidate(&token);
+                    }
+                }
                 match self.0.token(&request, $crate::sdk::token::to_sdk).await {
                     Ok(token) => Ok(token),
                     Err(error) => Err($crate::sdk::error::to_sdk(error)),
@@ -265,6 +278,19 @@ macro_rules! client_options {
                 tenants: impl IntoIterator<Item = impl Into<String>>,
             ) -> Self {
                 self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
+                self
+            }
+
+            /// Requests tokens for continuous access evaluation: services may then reject a token
+            /// before it expires, for example because the identity was disabled, and demand another
+            /// with a claims challenge. In return, tokens live up to 28 hours.
+            ///
+            /// Enable it only if the program handles these challenges: SDK clients with
+            /// `ClaimsChallengePolicy`, others with [`BearerChallenge`](crate::BearerChallenge).
+            /// Default: off.
+            #[must_use]
+            pub fn enable_cae(mut self) -> Self {
+                self.options.enable_cae = true;
                 self
             }
 

@@ -20,6 +20,7 @@ pub(crate) struct ClientOptions {
     pub(crate) authority_host: Option<String>,
     pub(crate) cloud: Option<Cloud>,
     pub(crate) additionally_allowed_tenants: Vec<String>,
+    pub(crate) enable_cae: bool,
     pub(crate) environment: Option<Environment>,
     pub(crate) transport: Option<Arc<dyn Transport>>,
     /// Takes the place of the transport; for workload identity only.
@@ -102,6 +103,7 @@ impl ClientOptions {
             token_exchange_audience: cloud.token_exchange_audience().to_owned(),
             client_id: client.client_id,
             authentication,
+            is_cae_enabled: self.enable_cae,
             route,
             clock: clock.clone(),
             timeout,

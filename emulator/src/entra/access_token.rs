@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 use crate::jwt::{RS256, SigningKey};
+use crate::revocations::Revocations;
 use crate::service_account_token::EXCHANGE_AUDIENCE;
 
 /// An access token and its times, in seconds since the Unix epoch.
@@ -26,6 +27,8 @@ pub(super) struct Principal<'a> {
     pub(super) resource_id: Option<&'a str>,
     /// Whether it authenticated with a federated credential.
     pub(super) is_federated: bool,
+    /// Whether the client handles claims challenges.
+    pub(super) handles_claims_challenges: bool,
 }
 
 impl Principal<'_> {
@@ -38,6 +41,7 @@ impl Principal<'_> {
         tenant_id: &str,
         resource: &str,
         key: &SigningKey,
+        revocations: &Revocations,
         now: u64,
         lifetime: u64,
     ) -> IssuedToken {
@@ -51,7 +55,7 @@ impl Principal<'_> {
             "iat": not_before,
             "nbf": not_before,
             "exp": expires_on,
-            "aio": opaque::<36>(),
+            "aio": revocations.mark(self.client_id),
             "appid": self.client_id,
             "appidacr": self.appidacr,
             "idp": issuer,
@@ -64,6 +68,9 @@ impl Principal<'_> {
         });
         if let (Some(resource_id), Some(claims)) = (self.resource_id, claims.as_object_mut()) {
             claims.insert("xms_mirid".to_owned(), resource_id.into());
+        }
+        if let (true, Some(claims)) = (self.handles_claims_challenges, claims.as_object_mut()) {
+            claims.insert("xms_cc".to_owned(), json!(["cp1"]));
         }
         if resource == EXCHANGE_AUDIENCE {
             claims = self.exchange_claims(tenant_id, &claims);
