@@ -134,7 +134,8 @@ impl Environment {
     pub(crate) fn managed_identity(&self) -> Result<ManagedIdentityVariables, Error> {
         Ok(ManagedIdentityVariables {
             identity_endpoint: self.text("IDENTITY_ENDPOINT")?,
-            has_identity_header: self.value("IDENTITY_HEADER").is_some(),
+            identity_header: self.text("IDENTITY_HEADER")?.map(Secret::from),
+            server_thumbprint: self.text("IDENTITY_SERVER_THUMBPRINT")?,
             imds_endpoint: self.value("IMDS_ENDPOINT").is_some(),
             msi_endpoint: self.text("MSI_ENDPOINT")?,
             msi_secret: self.text("MSI_SECRET")?.map(Secret::from),
@@ -232,7 +233,8 @@ pub(crate) struct TokenProxyVariables {
 #[derive(Debug)]
 pub(crate) struct ManagedIdentityVariables {
     pub(crate) identity_endpoint: Option<String>,
-    pub(crate) has_identity_header: bool,
+    pub(crate) identity_header: Option<Secret>,
+    pub(crate) server_thumbprint: Option<String>,
     pub(crate) imds_endpoint: bool,
     pub(crate) msi_endpoint: Option<String>,
     pub(crate) msi_secret: Option<Secret>,
@@ -297,12 +299,13 @@ fn is_of_another_system(name: &str) -> bool {
 
 /// The variables besides `AZURE_*` that a snapshot of the process environment contains, without those of
 /// the lists below.
-const OTHERS: [&str; 11] = [
+const OTHERS: [&str; 12] = [
     KUBERNETES_SERVICE_HOST,
     KUBERNETES_SERVICE_PORT,
     SPIFFE_ENDPOINT_SOCKET,
     "IDENTITY_ENDPOINT",
     "IDENTITY_HEADER",
+    "IDENTITY_SERVER_THUMBPRINT",
     "IMDS_ENDPOINT",
     "MSI_ENDPOINT",
     "MSI_SECRET",

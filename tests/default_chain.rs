@@ -188,17 +188,7 @@ impl Place {
             "Arc" => self.set_up_host(IdentityHost::AzureArc),
             "Azure ML" => self.set_up_host(IdentityHost::AzureMl),
             "Cloud Shell" => self.set_up_host(IdentityHost::CloudShell),
-            "Service Fabric" => {
-                self.variable(
-                    "IDENTITY_ENDPOINT",
-                    "https://127.0.0.1:1/metadata/identity/oauth2/token",
-                );
-                self.variable("IDENTITY_HEADER", "planted");
-                self.variable(
-                    "IDENTITY_SERVER_THUMBPRINT",
-                    "0000000000000000000000000000000000000000",
-                );
-            }
+            "Service Fabric" => self.set_up_host(IdentityHost::ServiceFabric),
             "client secret" | "wrong client secret" => {
                 self.emulator.entra().register_application(APP);
                 self.emulator.entra().set_client_secret(APP, "right");

@@ -1,4 +1,4 @@
-//! Managed identities on Azure Arc, Azure ML and Cloud Shell, against the emulator.
+//! Managed identities on Azure Arc, Azure ML, Service Fabric and Cloud Shell, against the emulator.
 #![cfg(feature = "default-credential")]
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +10,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use entra_workload::{
     DefaultAzureCredential, Environment, Error, ErrorKind, ManagedIdentityCredential,
@@ -19,7 +20,8 @@ use entra_workload_emulator::{Emulator, Endpoint, Fault, IdentityHost, ManagedId
 use support::identifiers::VAULT;
 use support::log::watch_for_secrets;
 
-const HOSTS: [IdentityHost; 3] = [
+const HOSTS: [IdentityHost; 4] = [
+    IdentityHost::ServiceFabric,
     IdentityHost::AzureArc,
     IdentityHost::AzureMl,
     IdentityHost::CloudShell,
@@ -99,6 +101,10 @@ async fn id_that_a_host_does_not_support_is_named_before_a_request() {
             "the agent of Azure Arc has a system-assigned identity only",
         ),
         (
+            IdentityHost::ServiceFabric,
+            "Service Fabric chooses the identity by the application's manifest",
+        ),
+        (
             IdentityHost::CloudShell,
             "Cloud Shell has a system-assigned identity only",
         ),
@@ -156,6 +162,29 @@ async fn challenge_of_azure_arc_for_another_file_is_refused() {
             .contains("names a file that is not one of the agent's"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn certificate_of_service_fabric_that_has_another_thumbprint_is_refused() {
+    let emulator = Emulator::start().await.unwrap();
+    emulator.assign_system_identity();
+    let variables = emulator.host_variables(IdentityHost::ServiceFabric).into_iter();
+    let wrong = ("IDENTITY_SERVER_THUMBPRINT", "00".repeat(20));
+    let credential = ManagedIdentityCredential::builder()
+        .environment(variables.chain([wrong]).collect())
+        .build()
+        .unwrap();
+    let error = tokio::time::timeout(Duration::from_secs(60), fetch(&credential))
+        .await
+        .unwrap()
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("is not the one that its host has announced"),
+        "{error}"
+    );
+    assert!(emulator.requests_to(Endpoint::IdentityHost).is_empty());
 }
 
 #[tokio::test]

@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
+use tokio_rustls::rustls::sign::SingleCertAndKey;
 
 use crate::app_service::AppService;
 use crate::blob::BlobAccount;
-use crate::certificate_authority::CertificateAuthority;
+use crate::certificate_authority::{CertificateAuthority, server_config_with, thumbprint};
 use crate::ci_job::CiJob;
 use crate::ci_systems::CiSystems;
 use crate::clock::Clock;
@@ -405,6 +406,8 @@ impl EmulatorBuilder {
         let (key_vault_port, blob_port) = (Port::bind().await?, Port::bind().await?);
         let (imds_port, app_service_port) = (Port::bind().await?, Port::bind().await?);
         let (token_proxy_port, identity_hosts_port) = (Port::bind().await?, Port::bind().await?);
+        let service_fabric_port = Port::bind().await?;
+        let service_fabric_certificate = authority.issue(&["service-fabric"])?;
         let imds_url = imds_port.plain_url();
         let app_service_url = format!("{}{}", app_service_port.plain_url(), AppService::PATH);
         let key_vault_url = key_vault_port.url();
@@ -450,6 +453,8 @@ impl EmulatorBuilder {
 
         let identity_hosts = Arc::new(IdentityHosts::new(
             identity_hosts_port.plain_url(),
+            service_fabric_port.url(),
+            thumbprint(&service_fabric_certificate),
             directory.path().join("arc"),
             Arc::clone(&managed_identities),
             Arc::clone(&entra),
@@ -477,6 +482,14 @@ impl EmulatorBuilder {
             serve(key_vault_port, Endpoint::KeyVault, key_vault),
             serve(blob_port, Endpoint::Blob, blobs),
             serve_plain(imds_port, Endpoint::Imds, Arc::new(imds) as _),
+            start(
+                service_fabric_port,
+                Some(server_config_with(Arc::new(SingleCertAndKey::from(
+                    service_fabric_certificate,
+                )))?),
+                Endpoint::IdentityHost,
+                Arc::clone(&identity_hosts) as _,
+            ),
             serve_plain(
                 identity_hosts_port,
                 Endpoint::IdentityHost,

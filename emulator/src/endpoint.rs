@@ -23,7 +23,7 @@ pub enum Endpoint {
     Blob,
     /// The instance metadata service of a virtual machine.
     Imds,
-    /// The managed identity endpoints of Azure Arc, Azure ML and Cloud Shell.
+    /// The managed identity endpoints of Azure Arc, Azure ML, Service Fabric and Cloud Shell.
     IdentityHost,
     /// The token proxy of the cluster.
     TokenProxy,

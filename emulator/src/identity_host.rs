@@ -38,6 +38,9 @@ pub enum IdentityHost {
     AzureArc,
     /// A job of Azure Machine Learning: a secret in a header, and user-assigned identities by client ID.
     AzureMl,
+    /// A Service Fabric cluster: a secret in a header, and TLS with a certificate that only its thumbprint
+    /// identifies. The identity is that of the application, which is the system-assigned one here.
+    ServiceFabric,
     /// Cloud Shell: a form, and the identity of the user, which is the system-assigned one here.
     CloudShell,
 }
@@ -50,7 +53,11 @@ pub(super) struct IdentityHosts {
     url: String,
     identities: Arc<ManagedIdentities>,
     entra: Arc<Entra>,
-    azure_ml_secret: String,
+    /// Of Azure ML and Service Fabric.
+    secret: String,
+    service_fabric_url: String,
+    /// SHA-1 of the certificate of `service_fabric_url`, in hexadecimal.
+    thumbprint: String,
     key_folder: PathBuf,
     /// The content of the file that the agent of Azure Arc wrote last.
     arc_key: Mutex<Option<String>>,
@@ -59,6 +66,8 @@ pub(super) struct IdentityHosts {
 impl IdentityHosts {
     pub(super) fn new(
         url: String,
+        service_fabric_url: String,
+        thumbprint: String,
         key_folder: PathBuf,
         identities: Arc<ManagedIdentities>,
         entra: Arc<Entra>,
@@ -68,7 +77,9 @@ impl IdentityHosts {
             url,
             identities,
             entra,
-            azure_ml_secret: Guid::random().to_string(),
+            service_fabric_url,
+            thumbprint,
+            secret: Guid::random().to_string(),
             key_folder,
             arc_key: Mutex::default(),
         })
@@ -87,7 +98,15 @@ impl IdentityHosts {
             ],
             IdentityHost::AzureMl => vec![
                 ("MSI_ENDPOINT", format!("{url}{AZURE_ML}")),
-                ("MSI_SECRET", self.azure_ml_secret.clone()),
+                ("MSI_SECRET", self.secret.clone()),
+            ],
+            IdentityHost::ServiceFabric => vec![
+                (
+                    "IDENTITY_ENDPOINT",
+                    format!("{}{SERVICE_FABRIC}", self.service_fabric_url),
+                ),
+                ("IDENTITY_HEADER", self.secret.clone()),
+                ("IDENTITY_SERVER_THUMBPRINT", self.thumbprint.clone()),
             ],
             IdentityHost::CloudShell => vec![("MSI_ENDPOINT", format!("{url}{CLOUD_SHELL}"))],
         }
@@ -98,6 +117,7 @@ impl IdentityHosts {
             ARC => self.azure_arc(request),
             AZURE_ML => self.azure_ml(request),
             CLOUD_SHELL => self.cloud_shell(request),
+            SERVICE_FABRIC => self.service_fabric(request),
             _ => Err(Refusal(StatusCode::NOT_FOUND, "not_found", "Not found")),
         }
     }
@@ -152,17 +172,7 @@ impl IdentityHosts {
 
     fn azure_ml(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Refusal> {
         only(request, &Method::GET)?;
-        if request
-            .headers()
-            .get("secret")
-            .is_none_or(|secret| secret != self.azure_ml_secret.as_str())
-        {
-            return Err(Refusal(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "The header secret is missing or wrong",
-            ));
-        }
+        self.has_secret(request)?;
         let query = IdentityQuery::parse(request);
         if query.get("api-version") != Some("2017-09-01") {
             return Err(invalid("The api-version is missing or not supported"));
@@ -190,6 +200,32 @@ impl IdentityHosts {
             .ok_or_else(|| invalid("The resource is missing"))?;
         let identity = self.system()?;
         Ok(self.token(&identity, &resource))
+    }
+
+    fn service_fabric(&self, request: &Request<Bytes>) -> Result<Response<Bytes>, Refusal> {
+        only(request, &Method::GET)?;
+        self.has_secret(request)?;
+        let query = IdentityQuery::parse(request);
+        if query.get("api-version") != Some("2019-07-01-preview") {
+            return Err(invalid("The api-version is missing or not supported"));
+        }
+        let resource = query
+            .get("resource")
+            .ok_or_else(|| invalid("The resource is missing"))?;
+        let identity = self.system()?;
+        Ok(self.token(&identity, resource))
+    }
+
+    fn has_secret(&self, request: &Request<Bytes>) -> Result<(), Refusal> {
+        let secret = request.headers().get("secret");
+        if secret.is_some_and(|secret| secret == self.secret.as_str()) {
+            return Ok(());
+        }
+        Err(Refusal(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "The header secret is missing or wrong",
+        ))
     }
 
     fn system(&self) -> Result<ManagedIdentity, Refusal> {
@@ -269,4 +305,5 @@ fn invalid(description: &'static str) -> Refusal {
 
 const ARC: &str = "/metadata/identity/oauth2/token";
 const AZURE_ML: &str = "/azureml/msi/token";
+const SERVICE_FABRIC: &str = "/servicefabric/identity/oauth2/token";
 const CLOUD_SHELL: &str = "/cloudshell/oauth2/token";

@@ -41,14 +41,15 @@ use metadata_client::MetadataClient;
 /// | `IDENTITY_ENDPOINT`, `IDENTITY_HEADER` | App Service, Functions, Container Apps | the endpoint and its secret; `azure_identity` reads them from the process environment |
 /// | `IDENTITY_ENDPOINT`, `IMDS_ENDPOINT` | Azure Arc | the endpoint of the agent; system-assigned identity only |
 /// | `MSI_ENDPOINT`, `MSI_SECRET`, `DEFAULT_IDENTITY_CLIENT_ID` | Azure ML | the endpoint, its secret, and the identity without an ID of your own; by client ID only |
+/// | `IDENTITY_ENDPOINT`, `IDENTITY_HEADER`, `IDENTITY_SERVER_THUMBPRINT` | Service Fabric | the endpoint, its secret, and the SHA-1 of its certificate; the identity is that of the application |
 /// | `MSI_ENDPOINT` alone | Cloud Shell | the endpoint; the identity of the user |
 /// | `AZURE_POD_IDENTITY_AUTHORITY_HOST` | you | the host that replaces `http://169.254.169.254` |
 ///
 /// In a pod this is an identity of the *node*, which all its pods share;
 /// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential) is for a pod's own identity.
 ///
-/// Service Fabric is supported as far as `azure_identity` supports it. Version 1.0 does not: the error
-/// is [`ErrorKind::Configuration`].
+/// Azure Arc, Azure ML, Service Fabric and Cloud Shell are supported by this crate, the others through
+/// `azure_identity`.
 ///
 /// # Examples
 ///

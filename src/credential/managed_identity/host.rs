@@ -15,7 +15,7 @@ use crate::env::{Environment, ManagedIdentityVariables};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Grant;
 use crate::token::{AccessToken, Secret};
-use crate::transport::Transport;
+use crate::transport::{HttpTransport, Transport};
 
 /// A host with a managed identity endpoint of its own that `azure_identity` does not support.
 ///
@@ -35,6 +35,12 @@ pub(super) enum Host {
         secret: Secret,
         default_client_id: Option<String>,
     },
+    ServiceFabric {
+        endpoint: Uri,
+        secret: Secret,
+        /// Trusts the certificate of the endpoint only.
+        transport: HttpTransport,
+    },
 }
 
 impl Host {
@@ -47,15 +53,27 @@ impl Host {
     ) -> Result<Option<Self>, Error> {
         let ManagedIdentityVariables {
             identity_endpoint,
-            has_identity_header,
+            identity_header,
+            server_thumbprint,
             imds_endpoint,
             msi_endpoint,
             msi_secret,
             default_client_id,
         } = environment.managed_identity()?;
         Ok(match (identity_endpoint, msi_endpoint, msi_secret) {
-            // App Service, Functions, Container Apps, Service Fabric.
-            (Some(_), ..) if has_identity_header => None,
+            (Some(endpoint), ..) if identity_header.is_some() => {
+                // Without the thumbprint it is App Service, Functions or Container Apps.
+                identity_header
+                    .zip(server_thumbprint)
+                    .map(|(secret, thumbprint)| {
+                        Ok::<_, Error>(Self::ServiceFabric {
+                            endpoint: uri("IDENTITY_ENDPOINT", &endpoint)?,
+                            secret,
+                            transport: HttpTransport::with_pinned_certificate(&thumbprint),
+                        })
+                    })
+                    .transpose()?
+            }
             (Some(endpoint), ..) if imds_endpoint => Some(Self::AzureArc {
                 endpoint: uri("IDENTITY_ENDPOINT", &endpoint)?,
                 key_folder: key_folder.unwrap_or_else(|| arc::key_folder(environment)),
@@ -86,13 +104,14 @@ impl Host {
             ));
         };
         let resource = scope.strip_suffix("/.default").unwrap_or(scope);
-        let mut pauses = PAUSES.into_iter();
+        let mut failed = 0;
         loop {
             let result = self.attempt(resource, id, transport, clock).await;
-            match (result, pauses.next()) {
-                (Err(error), Some(pause)) if is_temporary(&error) => {
+            match (result, PAUSES.get(failed)) {
+                (Err(error), Some(pause)) if is_temporary(&error, failed) => {
                     tracing::debug!(%error, "managed identity endpoint not ready");
-                    tokio::time::sleep(pause).await;
+                    tokio::time::sleep(*pause).await;
+                    failed += 1;
                 }
                 (result, _) => return result,
             }
@@ -109,7 +128,7 @@ impl Host {
         let requested_at = clock.now();
         let mut request = self.request(resource, id)?;
         let mut secret = match self {
-            Self::AzureMl { secret, .. } => secret.clone(),
+            Self::AzureMl { secret, .. } | Self::ServiceFabric { secret, .. } => secret.clone(),
             _ => Secret::from(""),
         };
         let mut response = self.send(request.clone(), transport).await?;
@@ -149,6 +168,10 @@ impl Host {
         request: Request<Bytes>,
         transport: &dyn Transport,
     ) -> Result<Response<Bytes>, Error> {
+        let transport = match self {
+            Self::ServiceFabric { transport, .. } => transport,
+            _ => transport,
+        };
         tokio::time::timeout(REQUEST_TIMEOUT, transport.send(request))
             .await
             .unwrap_or_else(|_| {
@@ -210,12 +233,25 @@ impl Host {
                 };
                 let mut query = vec![("api-version", "2017-09-01"), ("resource", resource)];
                 query.extend(client_id.map(|client_id| ("clientid", client_id.as_str())));
-                let mut secret =
-                    HeaderValue::from_str(secret.expose()).map_err(|error| self.invalid(error.into()))?;
-                secret.set_sensitive(true);
-                self.get(endpoint, &query, (HeaderName::from_static("secret"), secret))
+                self.get(endpoint, &query, self.secret_header(secret)?)
+            }
+            Self::ServiceFabric { endpoint, secret, .. } => {
+                if id.is_some() {
+                    return Err(Error::configuration(
+                        "Service Fabric chooses the identity by the application's manifest; remove AZURE_CLIENT_ID, or \
+                         the ID of the managed identity",
+                    ));
+                }
+                let query = [("api-version", "2019-07-01-preview"), ("resource", resource)];
+                self.get(endpoint, &query, self.secret_header(secret)?)
             }
         }
+    }
+
+    fn secret_header(&self, secret: &Secret) -> Result<(HeaderName, HeaderValue), Error> {
+        let mut value = HeaderValue::from_str(secret.expose()).map_err(|error| self.invalid(error.into()))?;
+        value.set_sensitive(true);
+        Ok((HeaderName::from_static("secret"), value))
     }
 
     fn get(
@@ -241,6 +277,7 @@ impl Host {
             Self::AzureArc { .. } => "the agent of Azure Arc",
             Self::CloudShell { .. } => "Cloud Shell",
             Self::AzureMl { .. } => "Azure ML",
+            Self::ServiceFabric { .. } => "Service Fabric",
         }
     }
 }
@@ -282,12 +319,15 @@ fn read_token(body: &[u8], now: std::time::SystemTime) -> Option<(String, Durati
 }
 
 /// Statuses of a host that is being updated, throttles, or is not ready. Source: the Azure SDK for Go,
-/// `managed_identity_client.go`.
-fn is_temporary(error: &Error) -> bool {
+/// `managed_identity_client.go`. Without a response, one more attempt is enough: the endpoint is on the same
+/// machine.
+///
+/// * `failed`: how many attempts have failed before.
+fn is_temporary(error: &Error, failed: usize) -> bool {
     match error.status() {
         Some(StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::TOO_MANY_REQUESTS) => true,
         Some(status) => status.is_server_error(),
-        None => error.kind() == ErrorKind::Transport,
+        None => error.kind() == ErrorKind::Transport && failed == 0,
     }
 }
 
@@ -343,6 +383,13 @@ mod tests {
         let error = detect(&[("MSI_ENDPOINT", "planted?x")]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
         assert!(!error.to_string().contains("planted"), "{error}");
+    }
+
+    #[test]
+    fn thumbprint_makes_it_service_fabric() {
+        let host = detect(&[IDENTITY, HEADER, ("IDENTITY_SERVER_THUMBPRINT", "00")]).unwrap();
+        assert_eq!(host.as_ref().map(Host::name), Some("Service Fabric"));
+        assert!(!format!("{host:?}").contains("planted"));
     }
 
     #[test]
