@@ -9,7 +9,7 @@ use reqwest_middleware::{Middleware, Next, Result};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
-use crate::challenge::ClaimsChallenge;
+use crate::challenge::BearerChallenge;
 use crate::credential::Credential;
 use crate::error::{Error, Wrapped};
 use crate::token::{AccessToken, TokenRequest};
@@ -20,10 +20,11 @@ use crate::token::{AccessToken, TokenRequest};
 ///   have the header already, are sent unchanged.
 /// * A 401 with a claims challenge (continuous access evaluation): the rejected token is removed from
 ///   the credential's cache, and the request is repeated once with a token that has the claims.
-/// * Any other 401: the rejected token is removed, at most once in 30 s, and the request is repeated
-///   once if the credential has another token.
+/// * Any other 401: the rejected token is removed, and the request is repeated once with another one.
+/// * A token is removed at most once in 30 s for the same claims. Until then there is no other token,
+///   and a 401 is returned without a repetition.
 /// * A request whose body is a stream cannot be repeated: its 401 is returned. So is that of a
-///   challenge with malformed claims, which [`ClaimsChallenge::from_headers`] shows.
+///   challenge with malformed claims, of which [`BearerChallenge::claims`] tells the reason.
 ///
 /// A token is only sent over `https`, and over plain `http` to loopback addresses. Redirects are
 /// followed below this middleware, by `reqwest`, which removes the header if the host changes.
@@ -106,17 +107,16 @@ impl BearerTokenMiddleware {
 
     /// Returns the token for the repetition of a rejected request, if there is a reason to repeat it.
     async fn token_after(&self, response: &Response, rejected: &AccessToken) -> Result<Option<AccessToken>> {
-        match ClaimsChallenge::from_headers(response.headers()) {
-            Ok(Some(challenge)) => Ok(Some(self.token(Some(challenge.claims())).await?)),
-            Ok(None) => {
-                let token = self.token(None).await?;
-                Ok(Some(token).filter(|token| token.secret() != rejected.secret()))
-            }
+        let challenge = BearerChallenge::from_headers(response.headers());
+        let claims = match challenge.map_or(Ok(None), |challenge| challenge.claims()) {
+            Ok(claims) => claims,
             Err(error) => {
-                tracing::warn!(host = response.url().host_str(), %error, "malformed claims challenge");
-                Ok(None)
+                tracing::warn!(host = response.url().host_str(), %error, "claims challenge ignored");
+                return Ok(None);
             }
-        }
+        };
+        let token = self.token(claims.as_deref()).await?;
+        Ok(Some(token).filter(|token| token.secret() != rejected.secret()))
     }
 }
 
