@@ -29,8 +29,8 @@ use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
 use entra_workload::{
-    ClaimsChallengePolicy, Environment, Error, ErrorKind, ForceTokenRefresh, HttpTransport, TokenClaims, TokenTenantId,
-    WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
+    ClaimsChallengePolicy, Environment, Error, ErrorKind, ForceTokenRefresh, HttpTransport, TokenClaims,
+    TokenTenantId, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use futures::AsyncReadExt as _;

@@ -24,7 +24,16 @@ use support::log::{assert_no_secret, watch_for_secrets};
 #[tokio::test]
 async fn token_is_added_for_the_given_hosts_only() {
     let cloud = Cloud::start(true).await;
-    assert_eq!(cloud.client(["127.0.0.1"]).get(cloud.secret_url()).send().await.unwrap().status(), 404);
+    assert_eq!(
+        cloud
+            .client(["127.0.0.1"])
+            .get(cloud.secret_url())
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
     assert_eq!(cloud.statuses(), [404]);
     let other = cloud.client(["localhost", "*.0.0.1x"]);
     assert_eq!(other.get(cloud.secret_url()).send().await.unwrap().status(), 401);
@@ -46,7 +55,10 @@ async fn claims_challenge_leads_to_one_retry_with_the_same_body() {
         if revoke {
             cloud.revoke();
         }
-        let put = client.put(cloud.secret_url()).header("content-type", "application/json").body(body);
+        let put = client
+            .put(cloud.secret_url())
+            .header("content-type", "application/json")
+            .body(body);
         let response = put.send().await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         assert!(response.text().await.unwrap().contains("planted-value"));
@@ -66,7 +78,9 @@ async fn other_401_leads_to_a_retry_if_there_is_another_token() {
     assert_eq!(cloud.statuses(), [404, 401, 404]);
 
     // The rejected token stays, since one was removed less than 30 s ago.
-    cloud.emulator.inject(Endpoint::KeyVault, Fault::status(401).until_cleared());
+    cloud
+        .emulator
+        .inject(Endpoint::KeyVault, Fault::status(401).until_cleared());
     for _ in 0..3 {
         assert_eq!(client.get(cloud.secret_url()).send().await.unwrap().status(), 401);
     }
@@ -157,11 +171,16 @@ impl Cloud {
     fn client_with(&self, middleware: BearerTokenMiddleware) -> ClientWithMiddleware {
         let ca = reqwest::Certificate::from_pem(self.emulator.ca_certificate_pem().as_bytes()).unwrap();
         let client = reqwest::Client::builder().tls_certs_only([ca]).no_proxy();
-        ClientBuilder::new(client.build().unwrap()).with(middleware).build()
+        ClientBuilder::new(client.build().unwrap())
+            .with(middleware)
+            .build()
     }
 
     fn secret_url(&self) -> String {
-        format!("{}/secrets/orders?api-version=2025-07-01", self.emulator.key_vault_url())
+        format!(
+            "{}/secrets/orders?api-version=2025-07-01",
+            self.emulator.key_vault_url()
+        )
     }
 
     fn revoke(&self) {
@@ -174,7 +193,8 @@ impl Cloud {
             .header("www-authenticate", challenge)
             .body(Bytes::new())
             .unwrap();
-        self.emulator.inject(Endpoint::KeyVault, Fault::reply(reply).until_cleared());
+        self.emulator
+            .inject(Endpoint::KeyVault, Fault::reply(reply).until_cleared());
     }
 
     fn statuses(&self) -> Vec<u16> {

@@ -35,7 +35,10 @@ async fn claims_of_a_request_are_merged_with_the_capability() {
     };
     let claims: serde_json::Value = serde_json::from_str(claims.as_ref().unwrap()).unwrap();
     let expected = r#"{"access_token":{"nbf":{"essential":true,"value":"1"},"xms_cc":{"values":["CP1"]}}}"#;
-    assert_eq!(claims, serde_json::from_str::<serde_json::Value>(expected).unwrap());
+    assert_eq!(
+        claims,
+        serde_json::from_str::<serde_json::Value>(expected).unwrap()
+    );
 
     let undecoded = TokenRequest::new(&SCOPES).claims("e30=");
     let error = credential(&entra, true).token_for(&undecoded).await.unwrap_err();
