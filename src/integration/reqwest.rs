@@ -50,7 +50,6 @@ use crate::token::{AccessToken, TokenRequest};
 /// #   .environment(environment)
 ///     .build()?;
 /// let tokens = BearerTokenMiddleware::new(credential, "api://orders/.default", ["orders.example.com"]);
-/// # let client = reqwest::Client::builder();
 /// let client = reqwest_middleware::ClientBuilder::new(reqwest::Client::new()).with(tokens).build();
 /// # drop(client);
 /// # Ok(()) }
