@@ -163,11 +163,7 @@ impl Middleware for BearerTokenMiddleware {
         // Frees its connection.
         drop(response);
         authorize(&mut repetition, &token)?;
-        let response = next.run(repetition, extensions).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            self.credential.invalidate(&token);
-        }
-        Ok(response)
+        next.run(repetition, extensions).await
     }
 }
 
