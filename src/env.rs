@@ -127,6 +127,24 @@ impl Environment {
             .any(|name| self.value(name).is_some())
     }
 
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn managed_identity(&self) -> Result<ManagedIdentityVariables, Error> {
+        Ok(ManagedIdentityVariables {
+            identity_endpoint: self.text("IDENTITY_ENDPOINT")?,
+            has_identity_header: self.value("IDENTITY_HEADER").is_some(),
+            imds_endpoint: self.value("IMDS_ENDPOINT").is_some(),
+            msi_endpoint: self.text("MSI_ENDPOINT")?,
+            msi_secret: self.text("MSI_SECRET")?.map(Secret::from),
+            default_client_id: self.text("DEFAULT_IDENTITY_CLIENT_ID")?,
+        })
+    }
+
+    /// Returns the folder for the data of programs on Windows.
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn program_data(&self) -> Option<&OsStr> {
+        self.value(PROGRAM_DATA)
+    }
+
     /// Returns the host that replaces the metadata service of the machine.
     #[cfg(feature = "default-credential")]
     pub(crate) fn metadata_host(&self) -> Result<Option<String>, Error> {
@@ -200,6 +218,18 @@ pub(crate) struct TokenProxyVariables {
     pub(crate) ca_data: Option<String>,
 }
 
+/// The variables that hosts with a managed identity set.
+#[cfg(feature = "default-credential")]
+#[derive(Debug)]
+pub(crate) struct ManagedIdentityVariables {
+    pub(crate) identity_endpoint: Option<String>,
+    pub(crate) has_identity_header: bool,
+    pub(crate) imds_endpoint: bool,
+    pub(crate) msi_endpoint: Option<String>,
+    pub(crate) msi_secret: Option<Secret>,
+    pub(crate) default_client_id: Option<String>,
+}
+
 /// The variables for authentication with a certificate.
 #[cfg(feature = "client-certificate")]
 #[derive(Debug)]
@@ -244,7 +274,18 @@ const MANAGED_IDENTITY_ENDPOINTS: [&str; 2] = ["IDENTITY_ENDPOINT", "MSI_ENDPOIN
 const HTTPS_PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const PATH: &str = "PATH";
 /// The variables besides `AZURE_*` that a snapshot of the process environment contains.
-const OTHERS: [&str; 4] = [KUBERNETES_SERVICE_HOST, "IDENTITY_ENDPOINT", "MSI_ENDPOINT", PATH];
+const OTHERS: [&str; 9] = [
+    KUBERNETES_SERVICE_HOST,
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "IMDS_ENDPOINT",
+    "MSI_ENDPOINT",
+    "MSI_SECRET",
+    "DEFAULT_IDENTITY_CLIENT_ID",
+    PATH,
+    PROGRAM_DATA,
+];
+const PROGRAM_DATA: &str = "ProgramData";
 #[cfg(feature = "client-certificate")]
 pub(crate) const AZURE_CLIENT_CERTIFICATE_PATH: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 #[cfg(feature = "client-certificate")]

@@ -19,7 +19,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use entra_workload_emulator::{Emulator, Endpoint, Fault, ManagedIdentity, Pod};
+use entra_workload_emulator::{Emulator, Endpoint, Fault, IdentityHost, ManagedIdentity, Pod};
 use futures::StreamExt;
 use support::sample::{Sample, example};
 use tempfile::TempDir;
@@ -185,12 +185,19 @@ impl Place {
                 self.variable("IDENTITY_ENDPOINT", &url);
                 self.variable("IDENTITY_HEADER", &header);
             }
-            "Arc" => {
+            "Arc" => self.set_up_host(IdentityHost::AzureArc),
+            "Azure ML" => self.set_up_host(IdentityHost::AzureMl),
+            "Cloud Shell" => self.set_up_host(IdentityHost::CloudShell),
+            "Service Fabric" => {
                 self.variable(
                     "IDENTITY_ENDPOINT",
-                    "http://127.0.0.1:1/metadata/identity/oauth2/token",
+                    "https://127.0.0.1:1/metadata/identity/oauth2/token",
                 );
-                self.variable("IMDS_ENDPOINT", "http://127.0.0.1:1");
+                self.variable("IDENTITY_HEADER", "planted");
+                self.variable(
+                    "IDENTITY_SERVER_THUMBPRINT",
+                    "0000000000000000000000000000000000000000",
+                );
             }
             "client secret" | "wrong client secret" => {
                 self.emulator.entra().register_application(APP);
@@ -226,6 +233,13 @@ impl Place {
                     .unwrap_or_else(|| panic!("the table has an unknown setting: {selection}"));
                 self.variable("AZURE_TOKEN_CREDENTIALS", value);
             }
+        }
+    }
+
+    fn set_up_host(&mut self, host: IdentityHost) {
+        self.emulator.assign_system_identity();
+        for (name, value) in self.emulator.host_variables(host) {
+            self.variable(name, &value);
         }
     }
 
@@ -276,6 +290,7 @@ impl Place {
                 Endpoint::TokenProxy => Some("token proxy"),
                 Endpoint::Imds => Some("metadata"),
                 Endpoint::AppService => Some("app service"),
+                Endpoint::IdentityHost => Some("host"),
                 _ => None,
             })
             .collect();

@@ -17,6 +17,7 @@ use crate::endpoint::Endpoint;
 use crate::entra::{Entra, FederatedCredential, IssuerKeys};
 use crate::fault::Fault;
 use crate::guid::Guid;
+use crate::identity_host::{IdentityHost, IdentityHosts};
 use crate::imds::Imds;
 use crate::issuer::ClusterIssuer;
 use crate::jwt::{SigningKey, parse_key_set};
@@ -57,6 +58,7 @@ pub struct Emulator {
     imds_url: String,
     app_service_url: String,
     app_service_header: String,
+    identity_hosts: Arc<IdentityHosts>,
     token_proxy: Arc<TokenProxy>,
     ca_certificate_pem: String,
     ca_certificate_file: PathBuf,
@@ -179,6 +181,18 @@ impl Emulator {
     /// The required value of the request header `X-IDENTITY-HEADER`, for `IDENTITY_HEADER`.
     pub fn app_service_header(&self) -> &str {
         &self.app_service_header
+    }
+
+    /// The variables that a host sets in its processes, for its managed identity. It has the same
+    /// identities as IMDS.
+    pub fn host_variables(&self, host: IdentityHost) -> Vec<(&'static str, String)> {
+        self.identity_hosts.variables(host)
+    }
+
+    /// The folder with the challenge files of Azure Arc's agent. On a real server it is
+    /// `/var/opt/azcmagent/tokens`.
+    pub fn arc_key_folder(&self) -> &Path {
+        self.identity_hosts.key_folder()
     }
 
     /// The URL of Entra, `https://127.0.0.1:PORT/`, for `AZURE_AUTHORITY_HOST`.
@@ -348,6 +362,7 @@ impl EmulatorBuilder {
     /// # Panics
     ///
     /// Panics outside a Tokio runtime with I/O and time enabled.
+    #[expect(clippy::too_many_lines, reason = "a step for each server")]
     pub async fn start(self) -> io::Result<Emulator> {
         let given_keys = self
             .trusted_issuers
@@ -372,7 +387,7 @@ impl EmulatorBuilder {
         let (issuer_port, entra_port) = (Port::bind().await?, Port::bind().await?);
         let (key_vault_port, blob_port) = (Port::bind().await?, Port::bind().await?);
         let (imds_port, app_service_port) = (Port::bind().await?, Port::bind().await?);
-        let token_proxy_port = Port::bind().await?;
+        let (token_proxy_port, identity_hosts_port) = (Port::bind().await?, Port::bind().await?);
         let imds_url = imds_port.plain_url();
         let app_service_url = format!("{}{}", app_service_port.plain_url(), AppService::PATH);
         let key_vault_url = key_vault_port.url();
@@ -412,6 +427,13 @@ impl EmulatorBuilder {
         let app_service = AppService::new(Arc::clone(&managed_identities), Arc::clone(&entra));
         let app_service_header = app_service.header().to_owned();
 
+        let identity_hosts = Arc::new(IdentityHosts::new(
+            identity_hosts_port.plain_url(),
+            directory.path().join("arc"),
+            Arc::clone(&managed_identities),
+            Arc::clone(&entra),
+        )?);
+
         let traffic = Arc::new(Traffic::default());
         let start =
             |port, tls, endpoint, service| Server::start(port, tls, endpoint, service, Arc::clone(&traffic));
@@ -432,6 +454,11 @@ impl EmulatorBuilder {
             serve(key_vault_port, Endpoint::KeyVault, key_vault),
             serve(blob_port, Endpoint::Blob, blobs),
             serve_plain(imds_port, Endpoint::Imds, Arc::new(imds) as _),
+            serve_plain(
+                identity_hosts_port,
+                Endpoint::IdentityHost,
+                Arc::clone(&identity_hosts) as _,
+            ),
             serve_plain(app_service_port, Endpoint::AppService, Arc::new(app_service)),
         ];
         Ok(Emulator {
@@ -444,6 +471,7 @@ impl EmulatorBuilder {
             imds_url,
             app_service_url,
             app_service_header,
+            identity_hosts,
             token_proxy,
             ca_certificate_pem: authority.pem().to_owned(),
             ca_certificate_file,

@@ -23,6 +23,8 @@ pub enum Endpoint {
     Blob,
     /// The instance metadata service of a virtual machine.
     Imds,
+    /// The managed identity endpoints of Azure Arc, Azure ML and Cloud Shell.
+    IdentityHost,
     /// The token proxy of the cluster.
     TokenProxy,
     /// The managed identity endpoint of App Service.

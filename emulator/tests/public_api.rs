@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use entra_workload_emulator::{
-    ClusterIssuer, Emulator, EmulatorBuilder, Endpoint, Entra, Fault, FederatedCredential, ManagedIdentity,
-    Pod, RecordedRequest, ServiceAccountToken, TokenProxy,
+    ClusterIssuer, Emulator, EmulatorBuilder, Endpoint, Entra, Fault, FederatedCredential, IdentityHost,
+    ManagedIdentity, Pod, RecordedRequest, ServiceAccountToken, TokenProxy,
 };
 
 /// Compiles only if all types are `Debug + Send + Sync + 'static`. Returns their names.
@@ -28,6 +28,7 @@ fn public_types_are_debug_send_sync_and_static() {
         Entra,
         Fault,
         FederatedCredential,
+        IdentityHost,
         ManagedIdentity,
         Pod,
         RecordedRequest,
