@@ -3,7 +3,7 @@ use serde_json::{Map, Value};
 
 use super::error_response::ErrorResponse;
 
-/// The parameter `claims` of a token request: a claims request of OpenID Connect. Only the claims below
+/// The parameter `claims` of a token request: a JSON object with the required claims. Only the claims below
 /// have an effect.
 #[derive(Default, Deserialize)]
 pub(super) struct ClaimsRequest {
