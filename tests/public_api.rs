@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+#[cfg(feature = "reqwest-middleware")]
+use entra_workload::BearerTokenMiddleware;
 use entra_workload::{
     AccessToken, AssertionRequest, Attempt, BearerChallenge, ChainedTokenCredential,
     ChainedTokenCredentialBuilder, ClientAssertion, ClientAssertionCredential,
@@ -120,6 +122,8 @@ fn public_types_are_debug_send_sync_and_static() {
         TokenClaims,
         TokenTenantId,
     ]);
+    #[cfg(feature = "reqwest-middleware")]
+    checked.extend(types![BearerTokenMiddleware]);
     #[cfg(feature = "client-certificate")]
     checked.extend(types![
         ClientCertificateCredential,
@@ -141,7 +145,10 @@ fn public_types_are_debug_send_sync_and_static() {
         ManagedIdentityId,
     ]);
     let public = public_names(include_str!("../src/lib.rs"));
-    if cfg!(feature = "default-credential") {
+    if cfg!(all(
+        feature = "default-credential",
+        feature = "reqwest-middleware"
+    )) {
         assert_eq!(
             checked, public,
             "a public item is not checked, or a checked one is not public"

@@ -47,6 +47,14 @@ impl ClientOptions {
         self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()))
     }
 
+    /// Returns the tenants that requests may name, besides the credential's own.
+    pub(super) fn allowed_tenants(&self, environment: &Environment) -> AllowedTenants {
+        if environment.disables_multitenant_auth() {
+            return AllowedTenants::own_only();
+        }
+        AllowedTenants::new(self.additionally_allowed_tenants.clone())
+    }
+
     /// Resolves the client and tenant IDs; the error names each missing one.
     pub(super) fn client(&mut self, environment: &Environment) -> Result<Client, Error> {
         let variables = environment.workload_identity()?;
@@ -74,6 +82,7 @@ impl ClientOptions {
         authentication: ClientAuthentication,
         environment: &Environment,
     ) -> Result<Cache, Error> {
+        let allowed_tenants = self.allowed_tenants(environment);
         let authority = match present(self.authority_host.clone()).or(environment.authority_host()?) {
             Some(host) => Authority::parse(&host)?,
             None => Authority::public_cloud()?,
@@ -93,7 +102,7 @@ impl ClientOptions {
         let exchange = Exchange {
             authority,
             tenant_id: client.tenant_id,
-            allowed_tenants: AllowedTenants::new(self.additionally_allowed_tenants),
+            allowed_tenants,
             client_id: client.client_id,
             authentication,
             is_cae_enabled: self.enable_cae,
