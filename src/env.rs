@@ -103,6 +103,12 @@ impl Environment {
         self.value(AZURE_USERNAME).is_some() || self.value(AZURE_PASSWORD).is_some()
     }
 
+    /// Whether tokens are always requested in the tenant of the credential.
+    pub(crate) fn disables_multitenant_auth(&self) -> bool {
+        let value = self.value(AZURE_IDENTITY_DISABLE_MULTITENANTAUTH);
+        value.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    }
+
     pub(crate) fn authority_host(&self) -> Result<Option<String>, Error> {
         self.text(AZURE_AUTHORITY_HOST)
     }
@@ -270,6 +276,8 @@ pub(crate) const AZURE_KUBERNETES_SNI_NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
 pub(crate) const AZURE_KUBERNETES_CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
 pub(crate) const AZURE_KUBERNETES_CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
 pub(crate) const AZURE_CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
+/// Source: `azure-identity` for Python and JavaScript, `Azure.Identity` for .NET.
+const AZURE_IDENTITY_DISABLE_MULTITENANTAUTH: &str = "AZURE_IDENTITY_DISABLE_MULTITENANTAUTH";
 pub(crate) const AZURE_AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 #[cfg(feature = "default-credential")]
 pub(crate) const AZURE_TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";

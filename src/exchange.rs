@@ -180,10 +180,9 @@ impl TokenSource for Exchange {
 
 impl Exchange {
     fn tenant(&self, requested: Option<&str>) -> Result<TenantId, Error> {
-        match requested {
-            Some(requested) => self.allowed_tenants.check(requested, Some(&self.tenant_id)),
-            None => Ok(self.tenant_id.clone()),
-        }
+        let own = &self.tenant_id;
+        let requested = requested.map(|requested| self.allowed_tenants.check(requested, Some(own)));
+        Ok(requested.transpose()?.flatten().unwrap_or_else(|| own.clone()))
     }
 
     /// Whether another attempt may succeed without a change by a human.

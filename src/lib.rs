@@ -37,7 +37,7 @@ mod credential;
 
 mod chain;
 
-#[cfg(feature = "azure-core")]
+#[cfg(any(feature = "azure-core", feature = "reqwest-middleware"))]
 mod integration;
 
 #[cfg(feature = "default-credential")]
@@ -87,6 +87,8 @@ pub use credential::{
 };
 pub use env::Environment;
 pub use error::{Attempt, Error, ErrorKind};
+#[cfg(feature = "reqwest-middleware")]
+pub use integration::BearerTokenMiddleware;
 #[cfg(feature = "azure-core")]
 pub use integration::ClaimsChallengePolicy;
 #[cfg(feature = "azure-core")]

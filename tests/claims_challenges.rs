@@ -16,20 +16,26 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::credentials::TokenRequestOptions;
+use azure_core::error::ErrorKind as SdkErrorKind;
 use azure_core::http::headers::{AUTHORIZATION, Headers};
+use azure_core::http::policies::auth::BearerTokenAuthorizationPolicy;
+use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{
-    AsyncRawResponse, ClientMethodOptions, ClientOptions, Context, HttpClient, Request, StatusCode,
-    Transport, Url,
+    AsyncRawResponse, Body, ClientMethodOptions, ClientOptions, Context, HttpClient, Method, Pipeline,
+    Request, StatusCode, Transport, Url,
 };
+use azure_core::stream::BytesStream;
 use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
 use entra_workload::{
-    ClaimsChallengePolicy, Environment, ForceTokenRefresh, HttpTransport, TokenClaims, TokenTenantId,
-    WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
+    ClaimsChallengePolicy, Environment, Error, ErrorKind, ForceTokenRefresh, HttpTransport, TokenClaims,
+    TokenTenantId, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
-use support::identifiers::VAULT;
+use futures::AsyncReadExt as _;
+use support::identifiers::{BLOB, VAULT};
+use support::log::assert_no_secret;
 use support::transport::fake_endpoint;
 
 struct Cloud {
@@ -116,6 +122,34 @@ impl Cloud {
     }
 }
 
+/// A 401 with claims that are always the same.
+fn claims_challenge() -> Fault {
+    let reply = http::Response::builder().status(401).header(
+        "www-authenticate",
+        r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnt9fQ==""#,
+    );
+    Fault::reply(reply.body("".into()).unwrap())
+}
+
+/// Reads a stream to its end, as a transport without copies does.
+#[derive(Debug)]
+struct BodyReader;
+
+#[async_trait]
+impl Policy for BodyReader {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        let mut content = Vec::new();
+        if let Body::SeekableStream(stream) = request.body_mut() {
+            stream.read_to_end(&mut content).await.unwrap();
+        }
+        let stream = request.body_mut().take();
+        request.set_body(content);
+        let response = next[0].send(ctx, request, &next[1..]).await;
+        request.set_body(stream);
+        response
+    }
+}
+
 #[tokio::test]
 async fn revoked_token_costs_a_blob_upload_one_token_and_one_retry() {
     let cloud = Cloud::start().await;
@@ -190,17 +224,110 @@ async fn service_that_keeps_refusing_is_asked_twice() {
     let container = cloud.container().await;
     let mut blob = 0;
     cloud.statuses(Endpoint::Blob, &mut blob);
-    let challenge = || {
-        let reply = http::Response::builder().status(401).header(
-            "www-authenticate",
-            r#"Bearer error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnt9fQ==""#,
-        );
-        Fault::reply(reply.body("".into()).unwrap()).until_cleared()
-    };
-    cloud.emulator.inject(Endpoint::Blob, challenge());
+    cloud
+        .emulator
+        .inject(Endpoint::Blob, claims_challenge().until_cleared());
     let error = Cloud::upload(&container, "july").await.unwrap_err();
     assert_eq!(error.http_status(), Some(StatusCode::Unauthorized));
     assert_eq!(cloud.statuses(Endpoint::Blob, &mut blob), [401, 401]);
+}
+
+#[tokio::test]
+async fn token_that_is_rejected_with_the_same_claims_again_is_replaced_again() {
+    let cloud = Cloud::start().await;
+    let container = cloud.container().await;
+    let mut blob = 0;
+    cloud.statuses(Endpoint::Blob, &mut blob);
+    for _ in 0..2 {
+        cloud.emulator.inject(Endpoint::Blob, claims_challenge());
+        Cloud::upload(&container, "july").await.unwrap();
+        assert_eq!(cloud.statuses(Endpoint::Blob, &mut blob), [401, 201]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_calls_with_a_revoked_token_succeed_and_share_a_new_one() {
+    let cloud = Cloud::start().await;
+    let container = cloud.container().await;
+    let mut entra = 0;
+    cloud.statuses(Endpoint::Entra, &mut entra);
+    cloud.revoke();
+    let uploads = (0..64).map(|number| {
+        let blob = container.blob_client(&format!("blob-{number}"));
+        tokio::spawn(async move {
+            blob.upload(bytes::Bytes::from_static(b"july").into(), None)
+                .await
+                .map(drop)
+        })
+    });
+    for upload in futures::future::join_all(uploads).await {
+        upload.unwrap().unwrap();
+    }
+    // One with the claims; and one without, for a call that starts between the 401 and the new token.
+    let requests = cloud.statuses(Endpoint::Entra, &mut entra).len();
+    assert!((1..=2).contains(&requests), "{requests}");
+}
+
+#[tokio::test]
+async fn stream_that_was_read_is_sent_from_its_start() {
+    let cloud = Cloud::start().await;
+    let container = cloud.container().await;
+    let credential: Arc<dyn TokenCredential> = cloud.credential.clone();
+    let bearer: Arc<dyn Policy> = Arc::new(BearerTokenAuthorizationPolicy::new(credential, [BLOB]));
+    let options = ClientOptions {
+        per_try_policies: vec![Arc::new(BodyReader)],
+        ..cloud.client_options()
+    };
+    let pipeline = Pipeline::new(None, None, options, Vec::new(), vec![bearer], None);
+    let url = format!("{}/reports/july.csv", cloud.emulator.blob_account_url());
+    let mut request = Request::new(Url::parse(&url).unwrap(), Method::Put);
+    request.insert_header("x-ms-version", "2026-04-06");
+    request.insert_header("x-ms-blob-type", "BlockBlob");
+    let content = vec![7_u8; 300_000];
+    request.set_body(Body::SeekableStream(Box::new(BytesStream::new(content.clone()))));
+    cloud.credential.token(&[BLOB]).await.unwrap();
+    cloud.revoke();
+    let response = pipeline.send(&Context::new(), &mut request, None).await.unwrap();
+    assert_eq!(response.status(), StatusCode::Created);
+    let downloaded = container.blob_client("july.csv").download(None).await.unwrap();
+    assert_eq!(downloaded.body.collect().await.unwrap(), content);
+}
+
+#[tokio::test]
+async fn malformed_claims_are_an_error_with_the_status_and_the_reason() {
+    let cloud = Cloud::start().await;
+    let (container, secrets) = (cloud.container().await, cloud.secrets());
+    // The client of the vault knows its scope after its first request.
+    secrets.get_secret("none", None).await.unwrap_err();
+    let malformed = || {
+        let reply = http::Response::builder().status(401).header(
+            "www-authenticate",
+            r#"Bearer error="insufficient_claims", claims="%%%""#,
+        );
+        Fault::reply(reply.body("body".into()).unwrap())
+    };
+    cloud.emulator.inject(Endpoint::Blob, malformed());
+    cloud.emulator.inject(Endpoint::KeyVault, malformed());
+    for error in [
+        Cloud::upload(&container, "july").await.unwrap_err(),
+        secrets.get_secret("none", None).await.unwrap_err(),
+    ] {
+        assert_no_secret(&error);
+        let SdkErrorKind::HttpResponse {
+            status, raw_response, ..
+        } = error.kind()
+        else {
+            panic!("{error:?}");
+        };
+        assert_eq!(*status, StatusCode::Unauthorized);
+        assert_eq!(&raw_response.as_ref().unwrap().body()[..], b"body");
+        let cause = Error::find_in(&error).expect("an error of this crate");
+        assert_eq!(cause.kind(), ErrorKind::Protocol, "{error}");
+    }
+    // The tokens were dropped.
+    Cloud::upload(&container, "july").await.unwrap();
+    let error = secrets.get_secret("none", None).await.unwrap_err();
+    assert_eq!(error.http_status(), Some(StatusCode::NotFound), "{error}");
 }
 
 #[tokio::test]
@@ -223,22 +350,6 @@ async fn token_without_the_capability_is_dropped_after_a_401() {
         Cloud::upload(&container, "july").await.unwrap_err();
     }
     assert_eq!(cloud.statuses(Endpoint::Entra, &mut entra), [0u16; 0]);
-}
-
-#[tokio::test]
-async fn malformed_challenge_is_returned_as_it_is() {
-    let cloud = Cloud::start().await;
-    let container = cloud.container().await;
-    let reply = http::Response::builder().status(401).header(
-        "www-authenticate",
-        r#"Bearer error="insufficient_claims", claims="planted""#,
-    );
-    cloud
-        .emulator
-        .inject(Endpoint::Blob, Fault::reply(reply.body("".into()).unwrap()));
-    let error = Cloud::upload(&container, "july").await.unwrap_err();
-    assert_eq!(error.http_status(), Some(StatusCode::Unauthorized));
-    Cloud::upload(&container, "july").await.unwrap();
 }
 
 #[tokio::test]

@@ -71,6 +71,11 @@ fn the_feature_spiffe_brings_in_these_crates() {
 }
 
 #[test]
+fn the_feature_reqwest_middleware_brings_in_these_crates() {
+    is_as_listed("reqwest-middleware", &alone("reqwest-middleware"));
+}
+
+#[test]
 fn the_default_features_stay_light() {
     let crates = crates(&[]);
     let names: BTreeSet<&String> = crates.iter().map(|(name, _)| name).collect();

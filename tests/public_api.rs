@@ -5,6 +5,8 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+#[cfg(feature = "reqwest-middleware")]
+use entra_workload::BearerTokenMiddleware;
 #[cfg(feature = "command")]
 use entra_workload::CommandAssertion;
 #[cfg(feature = "spiffe")]
@@ -139,6 +141,8 @@ fn public_types_are_debug_send_sync_and_static() {
         TokenClaims,
         TokenTenantId,
     ]);
+    #[cfg(feature = "reqwest-middleware")]
+    checked.extend(types![BearerTokenMiddleware]);
     #[cfg(feature = "client-certificate")]
     checked.extend(types![
         ClientCertificateCredential,
@@ -160,7 +164,11 @@ fn public_types_are_debug_send_sync_and_static() {
         ManagedIdentityId,
     ]);
     let public = public_names(include_str!("../src/lib.rs"));
-    if cfg!(all(feature = "default-credential", feature = "spiffe")) {
+    if cfg!(all(
+        feature = "default-credential",
+        feature = "reqwest-middleware",
+        feature = "spiffe"
+    )) {
         assert_eq!(
             checked, public,
             "a public item is not checked, or a checked one is not public"

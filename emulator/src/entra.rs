@@ -1,4 +1,5 @@
 mod access_token;
+mod claims_request;
 mod directory;
 mod error_response;
 mod federated_credential;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 
 pub(super) use self::access_token::IssuedToken;
 use self::access_token::{Principal, exchange_issuer, token_issuer};
+use self::claims_request::ClaimsRequest;
 use self::directory::{Application, Directory};
 use self::error_response::{ErrorResponse, RequestIds};
 pub use self::federated_credential::FederatedCredential;
@@ -54,7 +56,7 @@ use super::time::unix_seconds;
 ///    response 50166.
 /// 7. Its validity (700024), with a clock skew of five minutes.
 /// 8. Scope (900144, 1002012, 28000, 70011) and resource (500011).
-/// 9. Claims, if present: a JSON object (90023).
+/// 9. Claims, if present: a claims request in JSON, whose `nbf` is not in the future (90023).
 ///
 /// Source: Microsoft identity platform, error codes and client credentials flow. Undocumented
 /// responses follow public bug reports.
@@ -239,13 +241,14 @@ impl Entra {
         };
         let resource = resource_from_scope(form.required("scope")?)?;
         self.directory().check_resource(&resource, &self.tenant_id)?;
+        let claims = ClaimsRequest::parse(form.field("claims"), unix_seconds(self.clock.now()))?;
         let principal = Principal {
             client_id: &client_id,
             object_id: &application.object_id,
             appidacr,
             resource_id: None,
             is_federated,
-            handles_claims_challenges: form.handles_claims_challenges()?,
+            handles_claims_challenges: claims.handles_claims_challenges(),
         };
         Ok(self.token_response(&self.issue(&principal, &resource)))
     }

@@ -8,6 +8,8 @@
 
 mod support;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use entra_workload_emulator::{Emulator, Pod};
 
 use support::token_request::TokenRequest;
@@ -70,10 +72,65 @@ async fn tokens_of_another_client_are_not_revoked() {
 }
 
 #[tokio::test]
-async fn claims_that_are_no_json_object_are_refused() {
+async fn blob_challenges_a_revoked_token_as_key_vault_does() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
-    for claims in ["[]", "e30=", "{"] {
+    let storage = TokenRequest::new(&pod).with("scope", "https://storage.azure.com/.default");
+    let plain = storage.send(&emulator).await.text("access_token").to_owned();
+    let capable = storage.with("claims", CP1).send(&emulator).await;
+    let capable = capable.text("access_token").to_owned();
+    emulator.entra().revoke_tokens(pod.client_id());
+    for (token, is_challenged) in [(plain, false), (capable, true)] {
+        let request = http::Request::get(format!("{}/box/none", emulator.blob_account_url()))
+            .header("authorization", format!("Bearer {token}"))
+            .header("x-ms-version", "2026-04-06")
+            .body(bytes::Bytes::new())
+            .unwrap();
+        let response = support::send(&emulator, request).await;
+        assert_eq!(response.status(), 401);
+        assert_eq!(response.headers()["x-ms-error-code"], "InvalidAuthenticationInfo");
+        let challenge = response.headers()["www-authenticate"].to_str().unwrap();
+        assert_eq!(
+            challenge.contains("insufficient_claims"),
+            is_challenged,
+            "{challenge}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn claims_of_a_challenge_lead_to_a_token_that_is_accepted() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let revoked = token(&emulator, &pod, Some(CP1)).await;
+    emulator.entra().revoke_tokens(pod.client_id());
+    let (_, challenge) = read_secret(&emulator, &revoked).await;
+    let claims = challenge
+        .split(r#"claims=""#)
+        .nth(1)
+        .unwrap()
+        .trim_end_matches('"');
+    let claims = String::from_utf8(STANDARD.decode(claims).unwrap()).unwrap();
+    let new = token(&emulator, &pod, Some(&claims)).await;
+    assert_eq!(read_secret(&emulator, &new).await.0, 404);
+}
+
+#[tokio::test]
+async fn malformed_claims_are_refused() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let future = r#"{"access_token":{"nbf":{"essential":true,"value":"99999999999"}}}"#;
+    for claims in [
+        "[]",
+        "[null]",
+        "e30=",
+        "{",
+        r#"{"access_token":1}"#,
+        r#"{"access_token":{"xms_cc":["CP1"]}}"#,
+        r#"{"access_token":{"xms_cc":{"values":"CP1"}}}"#,
+        r#"{"access_token":{"nbf":{"essential":true,"value":"soon"}}}"#,
+        future,
+    ] {
         let response = TokenRequest::new(&pod)
             .with("claims", claims)
             .send(&emulator)

@@ -236,7 +236,7 @@ impl DeveloperTool {
             path: environment.path().map(OsStr::to_owned),
             folders: environment.program_folders(),
             tenant_id,
-            allowed_tenants: AllowedTenants::new(options.additionally_allowed_tenants.clone()),
+            allowed_tenants: options.allowed_tenants(environment),
             clock: clock.clone(),
         };
         let max_slots = options.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS);
@@ -245,10 +245,7 @@ impl DeveloperTool {
 
     fn tenant(&self, requested: Option<&str>) -> Result<Option<TenantId>, Error> {
         match requested {
-            Some(requested) => {
-                let tenant = self.allowed_tenants.check(requested, self.tenant_id.as_ref())?;
-                Ok(Some(tenant))
-            }
+            Some(requested) => self.allowed_tenants.check(requested, self.tenant_id.as_ref()),
             None => Ok(self.tenant_id.clone()),
         }
     }

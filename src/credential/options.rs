@@ -55,6 +55,14 @@ impl ClientOptions {
         self.tenant_id = default(self.tenant_id.take(), tenant_id);
     }
 
+    /// Returns the tenants that requests may name, besides the credential's own.
+    pub(super) fn allowed_tenants(&self, environment: &Environment) -> AllowedTenants {
+        if environment.disables_multitenant_auth() {
+            return AllowedTenants::own_only();
+        }
+        AllowedTenants::new(self.additionally_allowed_tenants.clone())
+    }
+
     /// Resolves the client and tenant IDs; the error names each missing one.
     pub(super) fn client(&mut self, environment: &Environment) -> Result<Client, Error> {
         let variables = environment.workload_identity()?;
@@ -82,6 +90,7 @@ impl ClientOptions {
         authentication: ClientAuthentication,
         environment: &Environment,
     ) -> Result<Cache, Error> {
+        let allowed_tenants = self.allowed_tenants(environment);
         let authority = self.authority(environment)?;
         let cloud = self.cloud.clone().unwrap_or_else(|| authority.cloud());
         let clock = self.clock();
@@ -99,7 +108,7 @@ impl ClientOptions {
         let exchange = Exchange {
             authority,
             tenant_id: client.tenant_id,
-            allowed_tenants: AllowedTenants::new(self.additionally_allowed_tenants),
+            allowed_tenants,
             token_exchange_audience: cloud.token_exchange_audience().to_owned(),
             client_id: client.client_id,
             authentication,

@@ -11,14 +11,15 @@ use azure_core::http::{AsyncRawResponse, Context, Request, StatusCode, Url};
 
 use crate::challenge::BearerChallenge;
 use crate::credential::Credential;
+use crate::error::{Error, Wrapped};
 use crate::sdk::{DiscoveredTenant, TokenClaims};
 use crate::token::Secret;
 
 /// Handles a 401 of a service, for any client of the Azure SDK: add it to
 /// `ClientOptions::per_call_policies`, with the credential of the client.
 ///
-/// * A claims challenge (continuous access evaluation) leads to one new token with these claims, and the
-///   request is sent once more, with its body from the start.
+/// * A claims challenge (continuous access evaluation): the credential drops the rejected token, gets one
+///   with these claims, and the request is sent once more, with its body from the start.
 /// * After any other 401, the credential drops the rejected token, at most once in 30 s. The 401 is
 ///   returned, and the next request of the client gets a new token.
 /// * With [`discover_tenant`](Self::discover_tenant), tokens are for the tenant that the service names.
@@ -28,7 +29,9 @@ use crate::token::Secret;
 ///
 /// # Errors
 ///
-/// Those of the client, and those of the credential if there is no new token.
+/// Those of the client, and those of the credential if there is no new token. If the claims of a challenge
+/// are malformed, the error has the status and the response of the 401, and
+/// [`Error::find_in`](crate::Error::find_in) finds the reason.
 ///
 /// # Examples
 ///
@@ -142,6 +145,10 @@ impl Policy for ClaimsChallengePolicy {
             // The client has another token already.
             return Ok(response);
         }
+        let claims = match claims {
+            Ok(claims) => claims,
+            Err(error) => return Err(malformed(error, with_challenge(response, Some(header))).await),
+        };
         if let Some(claims) = claims {
             ctx.insert(TokenClaims::new(claims));
         }
@@ -184,7 +191,7 @@ struct Observer {
 /// Why the request is worth another attempt.
 #[derive(Debug)]
 struct Challenge {
-    claims: Option<String>,
+    claims: Result<Option<String>, Error>,
     header: String,
 }
 
@@ -207,13 +214,10 @@ impl Observer {
             .is_some_and(|rejected| rejected.expose() == token)
     }
 
-    /// Returns the challenge if another token may be accepted; otherwise drops the rejected token.
+    /// Returns the challenge if another token may be accepted, or if its claims are malformed.
     fn judge(&self, header: &str, rejected: Option<&str>) -> Option<Challenge> {
         let challenge = BearerChallenge::from_values([header])?;
-        let claims = challenge.claims().unwrap_or_else(|error| {
-            tracing::warn!(host = self.host, %error, "claims challenge ignored");
-            None
-        });
+        let claims = challenge.claims();
         let before = self.tenant.get();
         let tenant_id = self
             .policy
@@ -221,7 +225,8 @@ impl Observer {
             .or_else(|| before.clone());
         let is_other_tenant = rejected.is_some() && tenant_id != before;
         self.tenant.set(tenant_id);
-        (claims.is_some() || is_other_tenant).then(|| Challenge {
+        let concerns_claims = !matches!(claims, Ok(None));
+        (concerns_claims || is_other_tenant).then(|| Challenge {
             claims,
             header: header.to_owned(),
         })
@@ -252,10 +257,13 @@ impl Policy for Observer {
         let rejected = bearer(request);
         let header = response.headers().get_optional_str(&WWW_AUTHENTICATE);
         let challenge = header.and_then(|header| self.judge(header, rejected));
+        // A token for the wrong tenant is not a bad one. Any other is dropped before the client asks for the
+        // next one: the claims can be the same as last time, and other calls must not get it meanwhile.
+        let is_for_other_tenant = matches!(&challenge, Some(Challenge { claims: Ok(None), .. }));
+        if let Some(rejected) = rejected.filter(|_| !is_for_other_tenant) {
+            self.policy.credential.invalidate_secret(rejected);
+        }
         let Some(challenge) = challenge else {
-            if let Some(rejected) = rejected {
-                self.policy.credential.invalidate_secret(rejected);
-            }
             return Ok(response);
         };
         *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = Some(challenge);
@@ -263,6 +271,19 @@ impl Policy for Observer {
         // Without a challenge, the policies of the client drop their copy of the token and do nothing else.
         Ok(with_challenge(response, None))
     }
+}
+
+/// Returns an error with the reason and with the response.
+async fn malformed(error: Error, response: AsyncRawResponse) -> SdkError {
+    let status = response.status();
+    let message = error.to_string();
+    let raw_response = response.try_into_raw_response().await.ok().map(Box::new);
+    let kind = SdkErrorKind::HttpResponse {
+        status,
+        error_code: None,
+        raw_response,
+    };
+    SdkError::with_error(kind, Wrapped(error), message)
 }
 
 fn bearer(request: &Request) -> Option<&str> {

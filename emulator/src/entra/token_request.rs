@@ -2,7 +2,6 @@ use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
 
 use super::access_token::{EXCHANGE_APPLICATION, ORIGIN_FEDERATED_CREDENTIAL, ORIGIN_MANAGED_IDENTITY};
 use super::error_response::ErrorResponse;
@@ -28,24 +27,6 @@ impl Form {
                 format!("The request body must contain the following parameter: '{name}'."),
             )
         })
-    }
-
-    /// Whether the claims declare the capability to handle claims challenges.
-    pub(super) fn handles_claims_challenges(&self) -> Result<bool, ErrorResponse> {
-        let Some(claims) = self.field("claims") else {
-            return Ok(false);
-        };
-        let claims: Map<String, Value> = serde_json::from_str(claims).map_err(|_| {
-            // The code for it is not documented; this is the general one.
-            ErrorResponse::new(90_023, "The authentication service request is not valid.")
-        })?;
-        let values = claims
-            .get("access_token")
-            .and_then(|access_token| access_token.pointer("/xms_cc/values"));
-        let values = values.and_then(Value::as_array).into_iter().flatten();
-        Ok(values
-            .filter_map(Value::as_str)
-            .any(|capability| capability.eq_ignore_ascii_case("cp1")))
     }
 
     pub(super) fn field(&self, name: &str) -> Option<&str> {
