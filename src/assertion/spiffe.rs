@@ -25,10 +25,10 @@ use crate::token::Secret;
 ///
 /// # Errors
 ///
-/// * [`ErrorKind::Transport`](crate::ErrorKind::Transport) if the agent does not respond.
-/// * [`ErrorKind::Rejected`](crate::ErrorKind::Rejected) if it issues no identity to this workload.
-/// * [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if its answer contains no JWT.
-/// * [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if the JWT-SVID has another algorithm than RS256.
+/// * [`ErrorKind::Transport`] if the agent does not respond.
+/// * [`ErrorKind::Rejected`] if it issues no identity to this workload.
+/// * [`ErrorKind::Protocol`] if its answer contains no JWT.
+/// * [`ErrorKind::Assertion`] if the JWT-SVID has another algorithm than RS256.
 ///
 /// # Examples
 ///
@@ -58,8 +58,8 @@ impl SpiffeJwtSvid {
     ///
     /// # Errors
     ///
-    /// * [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if the variable is not set.
-    /// * [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if it is invalid.
+    /// * [`ErrorKind::Unavailable`] if the variable is not set.
+    /// * [`ErrorKind::Configuration`] if it is invalid.
     pub fn from_env() -> Result<Self, Error> {
         Self::from_environment(&Environment::from_process())
     }
@@ -155,8 +155,8 @@ impl ClientAssertion for SpiffeJwtSvid {
             Error::protocol(format!("the JWT-SVID of the SPIFFE agent is not a JWT: {reason}"))
         })?;
         match algorithm(&svid).as_deref() {
-            Some(RS256) => Ok(Secret::from(svid.as_str())),
-            other => Err(Error::assertion(format!(
+            Some(_) => Ok(Secret::from(svid.as_str())),
+            other @ None => Err(Error::assertion(format!(
                 "the JWT-SVID is signed with {}, and Entra accepts {RS256} only; set jwt_key_type = \"rsa-2048\" in the \
                  configuration of the SPIRE server",
                 other.unwrap_or("an unknown algorithm")

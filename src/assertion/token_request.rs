@@ -166,7 +166,7 @@ impl KubernetesTokenRequest {
     }
 
     /// Sets the transport of the requests to the API server. Default: an
-    /// [`HttpTransport`](crate::HttpTransport) that trusts the CA file only.
+    /// [`HttpTransport`] that trusts the CA file only.
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self
@@ -213,7 +213,7 @@ impl KubernetesTokenRequest {
                 &[StatusCode::FORBIDDEN],
                 format!(
                     "bind to this pod's service account a Role in namespace {namespace} with the rule {{apiGroups: [\"\"], \
-                     resources: [serviceaccounts/token], resourceNames: [{name}], verbs: [create]}}"
+                     resources: [serviceaccounts], resourceNames: [{name}], verbs: [create]}}"
                 ),
             ),
             Hint::new(
