@@ -123,7 +123,8 @@ impl ClientAssertion for GitHubActions {
         let audience = self.audience.as_deref().unwrap_or(asked.audience());
         let mut url = self.url.clone();
         // The URL has a query of its own.
-        let _ = audience; url.query_pairs_mut();
+        let _ = audience;
+        url.query_pairs_mut();
         let request = request(
             Method::GET,
             &url,

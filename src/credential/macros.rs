@@ -207,6 +207,8 @@ macro_rules! client_options {
         }
     };
     ($builder:ident, developer_tool) => {
+        client_options!($builder, shared);
+
         impl $builder {
             /// Sets the tenant: a GUID or a domain name. Default: the tenant of the tool's login.
             #[must_use]
@@ -215,22 +217,25 @@ macro_rules! client_options {
                 self
             }
 
-            /// Sets the other tenants that a [`TokenRequest`](crate::TokenRequest) may name; `"*"` allows all. Default:
-            /// none.
+            /// Sets the environment that `PATH` is read from. Default: that of the process at the
+            /// time [`build`](Self::build) is called.
+            #[must_use]
+            pub fn environment(mut self, environment: $crate::Environment) -> Self {
+                self.options.environment = Some(environment);
+                self
+            }
+        }
+    };
+    ($builder:ident, shared) => {
+        impl $builder {
+            /// Sets the other tenants that a [`TokenRequest`](crate::TokenRequest) may name; `"*"`
+            /// allows all. Default: none.
             #[must_use]
             pub fn additionally_allowed_tenants(
                 mut self,
                 tenants: impl IntoIterator<Item = impl Into<String>>,
             ) -> Self {
                 self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
-                self
-            }
-
-            /// Sets the environment that `PATH` is read from. Default: that of the process at the
-            /// time [`build`](Self::build) is called.
-            #[must_use]
-            pub fn environment(mut self, environment: $crate::Environment) -> Self {
-                self.options.environment = Some(environment);
                 self
             }
 
@@ -244,6 +249,8 @@ macro_rules! client_options {
         }
     };
     ($builder:ident) => {
+        client_options!($builder, shared);
+
         impl $builder {
             /// Sets the tenant: a GUID or a domain name. Default: `AZURE_TENANT_ID`.
             #[must_use]
@@ -267,17 +274,6 @@ macro_rules! client_options {
             #[must_use]
             pub fn cloud(mut self, cloud: $crate::Cloud) -> Self {
                 self.options.cloud = Some(cloud);
-                self
-            }
-
-            /// Sets the other tenants that a [`TokenRequest`](crate::TokenRequest) may name; `"*"`
-            /// allows all. Default: none.
-            #[must_use]
-            pub fn additionally_allowed_tenants(
-                mut self,
-                tenants: impl IntoIterator<Item = impl Into<String>>,
-            ) -> Self {
-                self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
                 self
             }
 
@@ -307,14 +303,6 @@ macro_rules! client_options {
             #[must_use]
             pub fn transport(mut self, transport: impl $crate::Transport) -> Self {
                 self.options.transport = Some(std::sync::Arc::new(transport));
-                self
-            }
-
-            /// Sets the clock that decides whether a token is expired or due for refresh. Default:
-            /// [`SystemClock`](crate::SystemClock).
-            #[must_use]
-            pub fn clock(mut self, clock: impl $crate::Clock) -> Self {
-                self.options.clock = Some(std::sync::Arc::new(clock));
                 self
             }
 
