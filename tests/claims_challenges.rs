@@ -421,7 +421,12 @@ impl HttpClient for OtherTenantsVault {
     }
 }
 
-async fn other_tenants_secret(allowed: bool, discovers: bool) -> (azure_core::Result<()>, usize) {
+/// Returns the result of reading a secret, and the number of requests to the vault.
+async fn other_tenants_secret(
+    vault_url: &str,
+    allowed: bool,
+    configure: impl FnOnce(ClaimsChallengePolicy) -> ClaimsChallengePolicy,
+) -> (azure_core::Result<()>, usize) {
     let pod = support::pod::PodDirectory::new();
     let (transport, mut endpoint) = fake_endpoint();
     let credential = WorkloadIdentityCredential::builder()
@@ -431,19 +436,18 @@ async fn other_tenants_secret(allowed: bool, discovers: bool) -> (azure_core::Re
         .build()
         .unwrap();
     let vault = Arc::new(OtherTenantsVault(Mutex::default()));
-    let mut policy = ClaimsChallengePolicy::new(credential.clone());
-    if discovers {
-        policy = policy.discover_tenant();
-    }
+    let policy = configure(ClaimsChallengePolicy::new(credential.clone()));
     let options = SecretClientOptions {
         client_options: ClientOptions {
             transport: Some(Transport::new(vault.clone())),
             per_call_policies: vec![Arc::new(policy)],
             ..ClientOptions::default()
         },
+        // So that the policy alone decides.
+        verify_challenge_resource: Some(false),
         ..SecretClientOptions::default()
     };
-    let client = SecretClient::new("https://orders.vault.azure.net", credential, Some(options)).unwrap();
+    let client = SecretClient::new(vault_url, credential, Some(options)).unwrap();
     let entra = tokio::spawn(async move {
         loop {
             let request = endpoint.request().await;
@@ -459,11 +463,12 @@ async fn other_tenants_secret(allowed: bool, discovers: bool) -> (azure_core::Re
 
 #[tokio::test]
 async fn tenant_of_a_vault_is_discovered_from_its_challenge() {
-    let (result, requests) = other_tenants_secret(true, true).await;
+    let (result, requests) =
+        other_tenants_secret(VAULT_URL, true, ClaimsChallengePolicy::discover_tenant).await;
     result.map_err(|error| format!("{error:?}")).unwrap();
     assert_eq!(requests, 2, "the challenge, and the answer");
 
-    let (result, _) = other_tenants_secret(false, true).await;
+    let (result, _) = other_tenants_secret(VAULT_URL, false, ClaimsChallengePolicy::discover_tenant).await;
     let error = result.unwrap_err();
     let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
     let causes: Vec<String> = causes.map(ToString::to_string).collect();
@@ -471,6 +476,22 @@ async fn tenant_of_a_vault_is_discovered_from_its_challenge() {
         |cause: &String| cause.contains("fabrikam.com") && cause.contains("additionally_allowed_tenants");
     assert!(causes.iter().any(has_fix), "{causes:?}");
 
-    let (result, _) = other_tenants_secret(true, false).await;
+    let (result, _) = other_tenants_secret(VAULT_URL, true, |policy| policy).await;
     assert_eq!(result.unwrap_err().http_status(), Some(StatusCode::Unauthorized));
 }
+
+#[tokio::test]
+async fn tenant_is_ignored_if_the_host_is_not_part_of_the_resource() {
+    for vault_url in ["https://orders.example.com", "https://orders-vault.azure.net"] {
+        let discovers = ClaimsChallengePolicy::discover_tenant;
+        let (result, _) = other_tenants_secret(vault_url, true, discovers).await;
+        let status = result.unwrap_err().http_status();
+        assert_eq!(status, Some(StatusCode::Unauthorized), "{vault_url}");
+
+        let trusts = |policy| discovers(policy).without_resource_verification();
+        let (result, _) = other_tenants_secret(vault_url, true, trusts).await;
+        assert!(result.is_ok(), "{vault_url}: {result:?}");
+    }
+}
+
+const VAULT_URL: &str = "https://orders.vault.azure.net";
