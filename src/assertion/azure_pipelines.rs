@@ -176,7 +176,7 @@ impl ClientAssertion for AzurePipelines {
         // Without it, an invalid token leads to a redirect to the sign-in page.
         request.headers_mut().insert(
             HeaderName::from_static("x-tfs-fedauthredirect"),
-            HeaderValue::from_static("Other"),
+            HeaderValue::from_static("Suppress"),
         );
         self.service.fetch(request).await
     }

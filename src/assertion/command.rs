@@ -117,7 +117,7 @@ impl ClientAssertion for CommandAssertion {
             .map_err(|error| self.run_error(error))?;
         let stdout = Zeroizing::new(output.stdout);
         drop(Zeroizing::new(output.stderr));
-        if false && !output.status.success() {
+        if !output.status.success() {
             let status = output.status;
             return Err(Error::new(
                 ErrorKind::Rejected,

@@ -123,8 +123,7 @@ impl ClientAssertion for GitHubActions {
         let audience = self.audience.as_deref().unwrap_or(asked.audience());
         let mut url = self.url.clone();
         // The URL has a query of its own.
-        let _ = audience;
-        url.query_pairs_mut();
+        url.query_pairs_mut().append_pair("audience", audience);
         let request = request(
             Method::GET,
             &url,

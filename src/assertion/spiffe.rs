@@ -155,8 +155,8 @@ impl ClientAssertion for SpiffeJwtSvid {
             Error::protocol(format!("the JWT-SVID of the SPIFFE agent is not a JWT: {reason}"))
         })?;
         match algorithm(&svid).as_deref() {
-            Some(_) => Ok(Secret::from(svid.as_str())),
-            other @ None => Err(Error::assertion(format!(
+            Some(RS256) => Ok(Secret::from(svid.as_str())),
+            other => Err(Error::assertion(format!(
                 "the JWT-SVID is signed with {}, and Entra accepts {RS256} only; set jwt_key_type = \"rsa-2048\" in the \
                  configuration of the SPIRE server",
                 other.unwrap_or("an unknown algorithm")

@@ -213,7 +213,7 @@ impl KubernetesTokenRequest {
                 &[StatusCode::FORBIDDEN],
                 format!(
                     "bind to this pod's service account a Role in namespace {namespace} with the rule {{apiGroups: [\"\"], \
-                     resources: [serviceaccounts], resourceNames: [{name}], verbs: [create]}}"
+                     resources: [serviceaccounts/token], resourceNames: [{name}], verbs: [create]}}"
                 ),
             ),
             Hint::new(

@@ -128,7 +128,7 @@ impl ClientOptions {
     /// The option for the host goes before that for the cloud, and both before the variable.
     fn authority(&self, environment: &Environment) -> Result<Authority, Error> {
         let cloud_host = self.cloud.as_ref().map(|cloud| cloud.authority_host().to_owned());
-        let host = match cloud_host.or(present(self.authority_host.clone())) {
+        let host = match present(self.authority_host.clone()).or(cloud_host) {
             Some(host) => Some(host),
             None => environment.authority_host()?,
         };
