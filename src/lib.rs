@@ -33,6 +33,8 @@ mod credential;
 
 mod chain;
 
+mod integration;
+
 #[cfg(feature = "default-credential")]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub mod _documentation;
@@ -70,6 +72,11 @@ pub use credential::{
 };
 pub use env::Environment;
 pub use error::{Attempt, Error, ErrorKind};
+#[cfg(feature = "object-store")]
+pub use integration::ObjectStoreCredential;
+#[cfg(feature = "reqsign")]
+pub use integration::ReqsignCredential;
+pub use integration::TokenStream;
 #[cfg(feature = "azure-core")]
 pub use sdk::SdkTransport;
 pub use token::{AccessToken, Secret, TokenRequest};

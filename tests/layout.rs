@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The layers, lowest first. A module uses only modules of the lines above its own.
-const LAYERS: [&[&str]; 11] = [
+const LAYERS: [&[&str]; 12] = [
     &["blocking", "bounded_file", "error", "token", "uuid"],
     &["clock", "crypto", "env"],
     &["transport"],
@@ -27,6 +27,7 @@ const LAYERS: [&[&str]; 11] = [
     &["sdk"],
     &["credential"],
     &["chain"],
+    &["integration"],
     &["_documentation", "fuzz"],
 ];
 

@@ -98,6 +98,7 @@ fn public_types_are_debug_send_sync_and_static() {
         TokenProxy,
         TokenProxyBuilder,
         TokenRequest,
+        TokenStream,
         WorkloadIdentityCredential,
         WorkloadIdentityCredentialBuilder,
     ]);
@@ -111,6 +112,10 @@ fn public_types_are_debug_send_sync_and_static() {
         EnvironmentCredential,
         EnvironmentCredentialBuilder,
     ]);
+    #[cfg(feature = "object-store")]
+    checked.extend(types![ObjectStoreCredential]);
+    #[cfg(feature = "reqsign")]
+    checked.extend(types![ReqsignCredential]);
     #[cfg(feature = "default-credential")]
     checked.extend(types![
         AzureCliCredential,
@@ -125,7 +130,11 @@ fn public_types_are_debug_send_sync_and_static() {
         ManagedIdentityId,
     ]);
     let public = public_names(include_str!("../src/lib.rs"));
-    if cfg!(feature = "default-credential") {
+    if cfg!(all(
+        feature = "default-credential",
+        feature = "object-store",
+        feature = "reqsign"
+    )) {
         assert_eq!(
             checked, public,
             "a public item is not checked, or a checked one is not public"
