@@ -57,30 +57,40 @@ impl BearerVerifier {
     ///
     /// * `audiences`: the accepted values of `aud`; a trailing slash is ignored.
     pub(super) fn verify(&self, headers: &HeaderMap, audiences: &[&str]) -> Result<(), BearerError> {
-        let expected = &self.0;
         let token = bearer(headers).ok_or(BearerError::Missing)?;
+        self.verify_token(token, audiences).map(drop)
+    }
+
+    /// Verifies `token` and returns its claims.
+    ///
+    /// * `audiences`: as for [`verify`](Self::verify).
+    pub(super) fn verify_token(&self, token: &str, audiences: &[&str]) -> Result<Claims, BearerError> {
+        let expected = &self.0;
         let token = Jwt::<Claims>::parse(token).ok_or(BearerError::Malformed)?;
         if token.header.kid != expected.key.kid || !token.is_signed_by(&expected.key) {
             return Err(BearerError::Signature);
         }
-        let Claims { iss, aud, nbf, exp } = token.claims;
-        if iss != expected.issuer {
+        let claims = token.claims;
+        let Claims {
+            iss, aud, nbf, exp, ..
+        } = &claims;
+        if *iss != expected.issuer {
             return Err(BearerError::Issuer);
         }
         if !audiences
             .iter()
-            .any(|accepted| trim_slash(accepted) == trim_slash(&aud))
+            .any(|accepted| trim_slash(accepted) == trim_slash(aud))
         {
             return Err(BearerError::Audience);
         }
         let now = unix_seconds(expected.clock.now());
-        if now < nbf {
+        if now < *nbf {
             return Err(BearerError::NotYetValid);
         }
-        if now >= exp {
+        if now >= *exp {
             return Err(BearerError::Expired);
         }
-        Ok(())
+        Ok(claims)
     }
 
     /// Returns `{authority}/{tenant}`, for the challenge in `WWW-Authenticate`.
@@ -90,11 +100,13 @@ impl BearerVerifier {
 }
 
 #[derive(Deserialize)]
-struct Claims {
+pub(super) struct Claims {
     iss: String,
     aud: String,
     nbf: u64,
-    exp: u64,
+    pub(super) exp: u64,
+    pub(super) appid: Option<String>,
+    pub(super) oid: Option<String>,
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -24,6 +24,7 @@ mod server;
 mod service_account_token;
 mod time;
 mod token_proxy;
+mod token_verifier;
 
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use endpoint::Endpoint;
@@ -35,3 +36,4 @@ pub use pod::Pod;
 pub use request_log::RecordedRequest;
 pub use service_account_token::ServiceAccountToken;
 pub use token_proxy::TokenProxy;
+pub use token_verifier::{TokenCaller, TokenRejection, TokenVerifier};

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use entra_workload_emulator::{
     ClusterIssuer, Emulator, EmulatorBuilder, Endpoint, Entra, Fault, FederatedCredential, ManagedIdentity,
-    Pod, RecordedRequest, ServiceAccountToken, TokenProxy,
+    Pod, RecordedRequest, ServiceAccountToken, TokenCaller, TokenProxy, TokenRejection, TokenVerifier,
 };
 
 /// Compiles only if all types are `Debug + Send + Sync + 'static`. Returns their names.
@@ -32,7 +32,10 @@ fn public_types_are_debug_send_sync_and_static() {
         Pod,
         RecordedRequest,
         ServiceAccountToken,
+        TokenCaller,
         TokenProxy,
+        TokenRejection,
+        TokenVerifier,
     ]);
     let uses = include_str!("../src/lib.rs").split("\npub use ").skip(1);
     let public = uses
