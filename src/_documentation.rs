@@ -5,6 +5,7 @@
 //! | [`set_up`] | How do I get from an empty subscription to a running pod? |
 //! | [`configuration`] | Which variables and options are there? Proxies, TLS, clouds? |
 //! | [`identity_bindings`] | How do I use one identity in more than 20 clusters? |
+//! | [`integrations`] | How do `object_store`, OpenDAL, PostgreSQL and Redis get tokens? |
 //! | [`features`] | What does each feature cost in crates, build time, size and start-up? |
 //! | [`default_credential`] | Which identity is used where, and what does the error say? |
 //! | [`how_a_token_lives`] | When is a token refreshed? What happens in an outage? |
@@ -64,6 +65,11 @@ pub mod how_a_token_lives {}
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/identity-bindings.md")]
 pub mod identity_bindings {}
+
+// Its code needs the clients of databases: the package `consumers` compiles it.
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/integrations.md"))]
+pub mod integrations {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/migration.md")]

@@ -184,7 +184,17 @@ impl fmt::Debug for TokenStream {
 fn start(source: &Arc<Source>, last: Option<&AccessToken>, misses: u32, error: Option<&Error>) -> Step {
     let source = Arc::clone(source);
     let last = last.cloned();
-    let pause = (misses > 0).then(|| pause(misses, error.and_then(Error::retry_after)));
+    let pause = (misses > 0).then(|| {
+        let now = source.clock.now().system_time;
+        let remaining = last
+            .as_ref()
+            .and_then(|last| last.expires_on().duration_since(now).ok());
+        pause(
+            misses,
+            remaining.unwrap_or_default(),
+            error.and_then(Error::retry_after),
+        )
+    });
     Box::pin(async move {
         match (pause, last) {
             (Some(pause), _) => tokio::time::sleep(pause).await,
@@ -229,10 +239,17 @@ fn is_same(one: &AccessToken, other: &AccessToken) -> bool {
     one.is_same_token(other) || one.secret() == other.secret()
 }
 
-fn pause(misses: u32, retry_after: Option<Duration>) -> Duration {
-    let pause = FIRST_PAUSE
+/// Returns the pause before the next try.
+///
+/// * `remaining`: until the last token expires; zero if there is none.
+fn pause(misses: u32, remaining: Duration, retry_after: Option<Duration>) -> Duration {
+    let mut pause = FIRST_PAUSE
         .saturating_mul(1 << misses.saturating_sub(1).min(5))
         .min(LONGEST_SLEEP);
+    if !remaining.is_zero() {
+        // Several tries before a token of a few seconds expires.
+        pause = pause.min(remaining / 4).max(FIRST_PAUSE);
+    }
     pause.max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER))
 }
 

@@ -21,11 +21,12 @@ use consumers::redis::{RedisTokens, SCOPE as REDIS_SCOPE};
 use entra_workload::Credential;
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use redis::{AsyncCommands as _, AsyncConnectionConfig, Client};
-use support::credential;
+use support::clock::TestClock;
 use support::ldap::LdapServer;
 use support::postgres::Postgres;
 use support::redis::Redis;
 use support::redis_gateway::{Event, RedisGateway};
+use support::{credential, credential_at};
 use tokio_postgres::Config;
 use tokio_postgres::config::SslMode;
 
@@ -113,24 +114,23 @@ async fn current_user(pool: &Pool) -> String {
 #[tokio::test]
 #[ignore = "needs PostgreSQL: run scripts/databases"]
 async fn each_new_postgres_connection_sends_a_token_that_is_valid_then() {
-    let emulator = Emulator::start().await.unwrap();
+    let clock = TestClock::new();
+    let emulator = Emulator::builder()
+        .clock(clock.wall_time())
+        .start()
+        .await
+        .unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let database = Database::start(&emulator, &[("orders", &pod)]).await;
-    emulator.entra().set_access_token_lifetime(Duration::from_secs(3));
-    let credential = credential(&emulator, &pod);
+    let credential = credential_at(&emulator, &pod, clock.clone());
     let first = credential.token(&[SCOPE]).await.unwrap();
-    let pool = database.pool("orders", credential.clone());
+    let pool = database.pool("orders", credential);
     assert_eq!(current_user(&pool).await, "orders");
 
     // The first token expires while a connection of the pool is open.
     let open = pool.get().await.unwrap();
-    while emulator
-        .token_verifier()
-        .verify(first.secret(), &[SCOPE.trim_end_matches("/.default")])
-        .is_ok()
-    {
-        tokio::task::yield_now().await;
-    }
+    clock.advance(Duration::from_secs(3600));
+    pod.rotate().unwrap();
     assert_eq!(current_user(&pool).await, "orders");
     open.query_one("SELECT 1", &[]).await.unwrap();
     assert_eq!(database.outcomes(), [Ok(()), Ok(())], "two connections, no more");

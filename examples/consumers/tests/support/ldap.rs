@@ -36,7 +36,7 @@ async fn serve(mut stream: TcpStream, check: Arc<Check>, outcomes: Arc<Mutex<Vec
         let Some((id, user, password)) = simple_bind(&message) else {
             return; // an unbind
         };
-        let outcome = check(&user, &password);
+        let outcome = check(user.trim_start_matches("cn="), &password);
         let code = if outcome.is_ok() { 0 } else { INVALID_CREDENTIALS };
         outcomes.lock().unwrap().push(outcome);
         let mut response = vec![2, u8::try_from(id.len()).unwrap()];

@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 
 use super::program;
 
@@ -28,13 +27,24 @@ impl Postgres {
             .iter()
             .map(|user| format!("CREATE USER \"{user}\";\n"))
             .collect();
-        let server = tokio::task::spawn_blocking(move || start(ldap_port, &users.concat()));
-        let server = server.await.unwrap();
-        // Connecting is the event: the server listens when it accepts.
-        while TcpStream::connect(("127.0.0.1", server.port)).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-        server
+        tokio::task::spawn_blocking(move || {
+            let mut server = start(ldap_port, &users.concat());
+            while !server.is_ready() {
+                assert!(server.process.try_wait().unwrap().is_none(), "PostgreSQL exited");
+            }
+            server
+        })
+        .await
+        .unwrap()
+    }
+
+    /// Asks the server whether it accepts connections; it first says that it is starting up.
+    fn is_ready(&self) -> bool {
+        let status = Command::new(program("POSTGRES_BIN").join("pg_isready"))
+            .args(["--quiet", "--host=127.0.0.1", "--port"])
+            .arg(self.port.to_string())
+            .status();
+        status.unwrap().success()
     }
 }
 
@@ -66,7 +76,9 @@ fn start(ldap_port: u16, users: &str) -> Postgres {
         "{}",
         String::from_utf8_lossy(&initialized.stderr)
     );
-    let hba = format!("hostssl all all 127.0.0.1/32 ldap ldapserver=127.0.0.1 ldapport={ldap_port}\n");
+    let hba = format!(
+        "hostssl all all 127.0.0.1/32 ldap ldapserver=127.0.0.1 ldapport={ldap_port} ldapprefix=cn=\n"
+    );
     fs::write(data.join("pg_hba.conf"), hba).unwrap();
     let ca_certificate = write_certificate(&data, owner);
     let mut single = run("postgres")

@@ -20,7 +20,7 @@ impl Redis {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let process = Command::new(program("REDIS_SERVER"))
+        let mut process = Command::new(program("REDIS_SERVER"))
             .args([
                 "--bind",
                 "127.0.0.1",
@@ -37,6 +37,7 @@ impl Redis {
             .unwrap();
         // Connecting is the event: the server listens when it accepts.
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+            assert!(process.try_wait().unwrap().is_none(), "Redis exited");
             tokio::task::yield_now().await;
         }
         Self {
