@@ -10,6 +10,7 @@
 )]
 
 #[path = "../../../tests/support/azurite.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod azurite;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use object_store::{Certificate, ClientOptions, ObjectStore as _, ObjectStoreExt 
 use opendal::services::Azblob;
 use opendal::{HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
-use reqsign_core::ProvideCredentialChain;
+use reqsign_core::{Context, ProvideCredential as _, ProvideCredentialChain};
 
 use azurite::Azurite;
 
@@ -87,7 +88,6 @@ async fn exercise_store(store: &MicrosoftAzure) {
     assert_eq!(content, "1,2,3");
     let listed: Vec<_> = store.list(None).try_collect().await.unwrap();
     assert_eq!(listed.len(), 1);
-    store.delete(&path).await.unwrap();
 }
 
 fn operator(
@@ -126,7 +126,7 @@ async fn object_store_works_with_the_emulator_and_one_token_request() {
 }
 
 #[tokio::test]
-async fn errors_of_both_stores_have_the_error_of_the_credential() {
+async fn errors_of_the_adapters_have_the_error_of_the_credential() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     emulator.entra().disable_application(pod.client_id());
@@ -136,8 +136,17 @@ async fn errors_of_both_stores_have_the_error_of_the_credential() {
     let error = store.get(&Path::from("a")).await.err().unwrap();
     let found = entra_workload::Error::find_in(&error).unwrap();
     assert_eq!(found.aadsts_codes(), [7_000_112]);
+    let signer = ReqsignCredential::new(credential.clone());
+    let error = signer.provide_credential(&Context::new()).await.err().unwrap();
+    let found = entra_workload::Error::find_in(&error).unwrap();
+    assert_eq!(found.aadsts_codes(), [7_000_112]);
+    assert_eq!(error.to_string(), found.to_string());
+    // The chain of reqsign drops the error; docs/integrations.md says so.
     let error = operator(url, ca, credential).read("a").await.err().unwrap();
-    assert!(format!("{error:?}").contains("AADSTS7000112"), "{error:?}");
+    assert!(
+        format!("{error:?}").contains("failed to load signing credential"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -148,7 +157,10 @@ async fn object_store_works_with_azurite() {
     let pod = emulator.pod("shop", "orders").unwrap();
     let credential = credential(&emulator, &pod);
     create_container(&azurite.account_url, &azurite.ca_certificate, &credential).await;
-    exercise_store(&store(&azurite.account_url, &azurite.ca_certificate, credential)).await;
+    let store = store(&azurite.account_url, &azurite.ca_certificate, credential);
+    exercise_store(&store).await;
+    // A batch request, which the emulator does not implement.
+    store.delete(&Path::from("july/1.csv")).await.unwrap();
 }
 
 #[tokio::test]
