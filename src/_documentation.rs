@@ -4,12 +4,15 @@
 //! | --- | --- |
 //! | [`set_up`] | How do I get from an empty subscription to a running pod? |
 //! | [`configuration`] | Which variables and options are there? Proxies, TLS, clouds? |
+//! | [`continuous_access_evaluation`] | What happens if a service rejects a token? |
 //! | [`identity_bindings`] | How do I use one identity in more than 20 clusters? |
 //! | [`integrations`] | How do `object_store`, OpenDAL, PostgreSQL and Redis get tokens? |
+//! | [`assertion_sources`] | How do I get tokens in CI, with SPIFFE, for other service accounts? |
 //! | [`features`] | What does each feature cost in crates, build time, size and start-up? |
 //! | [`default_credential`] | Which identity is used where, and what does the error say? |
 //! | [`how_a_token_lives`] | When is a token refreshed? What happens in an outage? |
 //! | [`troubleshooting`] | What does this error mean, and who fixes it? |
+//! | [`observability`] | What should I watch, and alert on? |
 //! | [`migration`], [`from_connection_strings`] | How do I move from `azure_identity`, a client secret or a connection string? |
 //! | [`testing`] | How do I test my program without a cloud? |
 //! | [`comparison`], [`figures`], [`outage`] | How does this crate compare, and what was measured? |
@@ -26,6 +29,10 @@
 // transparent pixel, because rustdoc has no place for files; the drawing itself follows the page.
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/assertion-sources.md")]
+pub mod assertion_sources {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../CHANGELOG.md")]
 pub mod changelog {}
 
@@ -36,6 +43,10 @@ pub mod comparison {}
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/configuration.md")]
 pub mod configuration {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/continuous-access-evaluation.md")]
+pub mod continuous_access_evaluation {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/features.md")]
@@ -74,6 +85,10 @@ pub mod integrations {}
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/migration.md")]
 pub mod migration {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/observability.md")]
+pub mod observability {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/outage.md")]

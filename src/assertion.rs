@@ -1,9 +1,18 @@
 //! Client assertions: the signed statements of an identity that Entra exchanges for access tokens.
 
+mod azure_pipelines;
 #[cfg(feature = "client-certificate")]
 mod certificate;
+#[cfg(feature = "command")]
+mod command;
+mod github_actions;
 pub(crate) mod jwt;
 mod projected_file;
+#[cfg(feature = "spiffe")]
+mod spiffe;
+mod terraform;
+mod token_request;
+mod token_service;
 
 use std::future::Future;
 
@@ -12,9 +21,17 @@ use async_trait::async_trait;
 use crate::error::Error;
 use crate::token::Secret;
 
+pub use azure_pipelines::AzurePipelines;
 #[cfg(feature = "client-certificate")]
 pub(crate) use certificate::{CertificateOrigin, ClientCertificate};
+#[cfg(feature = "command")]
+pub use command::CommandAssertion;
+pub use github_actions::GitHubActions;
 pub use projected_file::ProjectedTokenFile;
+#[cfg(feature = "spiffe")]
+pub use spiffe::SpiffeJwtSvid;
+pub use terraform::TerraformOidc;
+pub use token_request::KubernetesTokenRequest;
 
 /// A source of client assertions (RFC 7523).
 ///
@@ -27,8 +44,8 @@ pub use projected_file::ProjectedTokenFile;
 /// The credential returns the error of its source unchanged. Use
 /// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if there is no assertion, and
 /// [`ErrorKind::Transport`](crate::ErrorKind::Transport) if the service that issues it did not
-/// respond: then the key cools down before the next request. The message must not contain the
-/// assertion.
+/// respond: then the source is called again, as often as a token request is repeated, and the key cools
+/// down before the next call. The message must not contain the assertion.
 ///
 /// # Cancel safety
 ///
@@ -62,6 +79,18 @@ pub trait ClientAssertion: Send + Sync + 'static {
     ///
     /// As described at [`ClientAssertion`].
     async fn assertion(&self, request: AssertionRequest) -> Result<Secret, Error>;
+
+    /// Returns the client ID that the source's environment names, which is the default of the
+    /// credential's option `client_id` before `AZURE_CLIENT_ID`.
+    fn client_id(&self) -> Option<&str> {
+        None
+    }
+
+    /// Returns the tenant that the source's environment names, which is the default of the
+    /// credential's option `tenant_id` before `AZURE_TENANT_ID`.
+    fn tenant_id(&self) -> Option<&str> {
+        None
+    }
 }
 
 #[async_trait]
@@ -97,13 +126,15 @@ where
 pub struct AssertionRequest {
     client_id: String,
     token_endpoint: String,
+    audience: String,
 }
 
 impl AssertionRequest {
-    pub(crate) fn new(client_id: &str, token_endpoint: &http::Uri) -> Self {
+    pub(crate) fn new(client_id: &str, token_endpoint: &http::Uri, audience: &str) -> Self {
         Self {
             client_id: client_id.to_owned(),
             token_endpoint: token_endpoint.to_string(),
+            audience: audience.to_owned(),
         }
     }
 
@@ -117,5 +148,11 @@ impl AssertionRequest {
     /// signs itself.
     pub fn token_endpoint(&self) -> &str {
         &self.token_endpoint
+    }
+
+    /// Returns the audience of the token exchange in the credential's [cloud](crate::Cloud), such as
+    /// `api://AzureADTokenExchange`: `aud` of an assertion that another issuer signs.
+    pub fn audience(&self) -> &str {
+        &self.audience
     }
 }

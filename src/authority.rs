@@ -1,4 +1,5 @@
 mod allowed_tenants;
+mod cloud;
 mod tenant_id;
 
 use http::Uri;
@@ -8,6 +9,7 @@ use crate::env::AZURE_AUTHORITY_HOST;
 use crate::error::Error;
 
 pub(crate) use allowed_tenants::AllowedTenants;
+pub use cloud::{Cloud, CustomCloud};
 pub(crate) use tenant_id::TenantId;
 
 /// The Entra endpoint that issues tokens: a login host with an optional path prefix.
@@ -20,7 +22,8 @@ impl Authority {
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let invalid = |reason: &str| {
             Error::configuration(format!(
-                "the authority host ({AZURE_AUTHORITY_HOST} or .authority_host(..)) {reason}; an example is {PUBLIC_CLOUD}"
+                "the authority host ({AZURE_AUTHORITY_HOST} or .authority_host(..)) {reason}; an example is {}",
+                Cloud::Public.authority_host()
             ))
         };
         let url = Url::parse(text.trim()).map_err(|error| invalid("is not a URL").with_source(error))?;
@@ -46,9 +49,9 @@ impl Authority {
         Ok(Self(url))
     }
 
-    /// Returns the authority of Microsoft's public cloud.
-    pub(crate) fn public_cloud() -> Result<Self, Error> {
-        Self::parse(PUBLIC_CLOUD)
+    /// Returns the cloud of this authority, by its host.
+    pub(crate) fn cloud(&self) -> Cloud {
+        Cloud::of_authority(&self.0)
     }
 
     /// Returns the token endpoint of a tenant, `{authority}/{tenant}/oauth2/v2.0/token`. The tenant
@@ -71,7 +74,8 @@ impl Authority {
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether a URL leads to this machine, so that plain `http` is safe.
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
@@ -79,9 +83,6 @@ fn is_loopback(url: &Url) -> bool {
         None => false,
     }
 }
-
-/// Source: "National clouds" in Microsoft's identity platform documentation.
-const PUBLIC_CLOUD: &str = "https://login.microsoftonline.com";
 
 #[cfg(test)]
 mod tests {

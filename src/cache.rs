@@ -17,6 +17,7 @@ use hashbrown::HashMap;
 use crate::clock::{Clock, Moment};
 use crate::error::Error;
 use crate::exchange::TokenSource;
+use crate::metrics;
 use crate::token::{AccessToken, TokenRequest};
 use cached_token::Freshness;
 use key::{KeyView, Sorted};
@@ -72,9 +73,17 @@ impl Cache {
         match self.cached(request, &read) {
             Some(token) => Ok(token),
             // Boxed, so that the future of a cached read stays small.
-            None => Box::pin(async { self.slot(request)?.token(&self.fetcher).await })
-                .await
-                .map(|token| read(&token)),
+            None => Box::pin(async {
+                let slot = self.slot(request)?;
+                let token = slot.token(&self.fetcher).await?;
+                if request.requested_claims().is_some() {
+                    // The service rejected the token without these claims.
+                    self.slot(&request.without_claims())?.adopt(&slot);
+                }
+                Ok(token)
+            })
+            .await
+            .map(|token| read(&token)),
         }
     }
 
@@ -146,6 +155,7 @@ impl Cache {
         self.slots.store(Arc::new(slots));
         drop(growth);
         if evicted > 0 {
+            metrics::evicted(evicted);
             tracing::warn!(
                 evicted,
                 limit = self.max_slots,

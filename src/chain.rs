@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::cache::Key;
 use crate::credential::{Credential, Identify, Identity};
 use crate::error::{Attempt, Error};
+use crate::metrics;
 use crate::token::{AccessToken, TokenRequest};
 use walks::Walks;
 
@@ -191,6 +192,8 @@ impl Chain {
         self.selected.store(index, Ordering::Release);
         *skipped = attempts.to_vec();
         drop(skipped);
+        let name = |index: usize| self.links.get(index).map(|link| &*link.name);
+        metrics::selected(name(index).unwrap_or_default(), name(selected));
         self.log_selected(index, attempts);
         true
     }

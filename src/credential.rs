@@ -4,11 +4,14 @@
 mod client;
 mod macros;
 mod options;
+mod pool;
 
+mod azure_pipelines;
 mod client_assertion;
 #[cfg(feature = "client-certificate")]
 mod client_certificate;
 mod client_secret;
+mod credential_assertion;
 #[cfg(feature = "default-credential")]
 mod developer_tools;
 #[cfg(feature = "client-certificate")]
@@ -27,10 +30,12 @@ use async_trait::async_trait;
 use crate::error::Error;
 use crate::token::{AccessToken, TokenRequest};
 
+pub use azure_pipelines::{AzurePipelinesCredential, AzurePipelinesCredentialBuilder};
 pub use client_assertion::{ClientAssertionCredential, ClientAssertionCredentialBuilder};
 #[cfg(feature = "client-certificate")]
 pub use client_certificate::{ClientCertificateCredential, ClientCertificateCredentialBuilder};
 pub use client_secret::{ClientSecretCredential, ClientSecretCredentialBuilder};
+pub use credential_assertion::CredentialAssertion;
 #[cfg(feature = "default-credential")]
 pub use developer_tools::{
     AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential,
@@ -45,6 +50,7 @@ pub(crate) use macros::{client_options, credential};
 pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId};
 #[cfg(feature = "default-credential")]
 pub(crate) use options::ClientOptions;
+pub use pool::CredentialPool;
 #[cfg(feature = "azure-core")]
 pub use sdk::SdkCredential;
 #[cfg(feature = "default-credential")]

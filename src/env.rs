@@ -7,7 +7,8 @@ use crate::error::Error;
 use crate::token::Secret;
 
 /// A snapshot of the environment variables that this crate reads: `AZURE_*`, those of hosts with a
-/// managed identity, `KUBERNETES_SERVICE_HOST` and `PATH`.
+/// managed identity, of CI jobs and of Terraform's providers, `SPIFFE_ENDPOINT_SOCKET`,
+/// `KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT` and `PATH`.
 ///
 /// A credential reads the process environment once, when it is built. Tests and programs that embed
 /// this crate pass variables as values instead, so they do not have to modify the process
@@ -46,7 +47,7 @@ impl Environment {
                     (name, value)
                 }
             })
-            .filter(|(name, _)| name.starts_with("AZURE_") || OTHERS.contains(&name.as_str()))
+            .filter(|(name, _)| name.starts_with("AZURE_") || is_of_another_system(name))
             .collect()
     }
 
@@ -65,6 +66,14 @@ impl Environment {
             ca_file: self.value(AZURE_KUBERNETES_CA_FILE).map(PathBuf::from),
             ca_data: self.text(AZURE_KUBERNETES_CA_DATA)?,
         })
+    }
+
+    /// Returns the value and the name of the first of these variables that is set.
+    pub(crate) fn first(&self, names: &[&'static str]) -> Result<Option<Variable>, Error> {
+        let Some(name) = names.iter().find(|name| self.value(name).is_some()) else {
+            return Ok(None);
+        };
+        Ok(self.text(name)?.map(|value| Variable { name, value }))
     }
 
     pub(crate) fn client_secret(&self) -> Result<Option<Secret>, Error> {
@@ -94,6 +103,12 @@ impl Environment {
         self.value(AZURE_USERNAME).is_some() || self.value(AZURE_PASSWORD).is_some()
     }
 
+    /// Whether tokens are always requested in the tenant of the credential.
+    pub(crate) fn disables_multitenant_auth(&self) -> bool {
+        let value = self.value(AZURE_IDENTITY_DISABLE_MULTITENANTAUTH);
+        value.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+    }
+
     pub(crate) fn authority_host(&self) -> Result<Option<String>, Error> {
         self.text(AZURE_AUTHORITY_HOST)
     }
@@ -119,6 +134,25 @@ impl Environment {
         MANAGED_IDENTITY_ENDPOINTS
             .iter()
             .any(|name| self.value(name).is_some())
+    }
+
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn managed_identity(&self) -> Result<ManagedIdentityVariables, Error> {
+        Ok(ManagedIdentityVariables {
+            identity_endpoint: self.text("IDENTITY_ENDPOINT")?,
+            identity_header: self.text("IDENTITY_HEADER")?.map(Secret::from),
+            server_thumbprint: self.text("IDENTITY_SERVER_THUMBPRINT")?,
+            imds_endpoint: self.value("IMDS_ENDPOINT").is_some(),
+            msi_endpoint: self.text("MSI_ENDPOINT")?,
+            msi_secret: self.text("MSI_SECRET")?.map(Secret::from),
+            default_client_id: self.text("DEFAULT_IDENTITY_CLIENT_ID")?,
+        })
+    }
+
+    /// Returns the folder for the data of programs on Windows.
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn program_data(&self) -> Option<&OsStr> {
+        self.value(PROGRAM_DATA)
     }
 
     /// Returns the host that replaces the metadata service of the machine.
@@ -177,6 +211,12 @@ impl fmt::Debug for Environment {
     }
 }
 
+/// A variable that is set. Has no `Debug`, because the value may be a secret.
+pub(crate) struct Variable {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+}
+
 /// The variables that the workload identity webhook sets in a pod.
 #[derive(Debug)]
 pub(crate) struct WorkloadIdentityVariables {
@@ -192,6 +232,19 @@ pub(crate) struct TokenProxyVariables {
     pub(crate) server_name: Option<String>,
     pub(crate) ca_file: Option<PathBuf>,
     pub(crate) ca_data: Option<String>,
+}
+
+/// The variables that hosts with a managed identity set.
+#[cfg(feature = "default-credential")]
+#[derive(Debug)]
+pub(crate) struct ManagedIdentityVariables {
+    pub(crate) identity_endpoint: Option<String>,
+    pub(crate) identity_header: Option<Secret>,
+    pub(crate) server_thumbprint: Option<String>,
+    pub(crate) imds_endpoint: bool,
+    pub(crate) msi_endpoint: Option<String>,
+    pub(crate) msi_secret: Option<Secret>,
+    pub(crate) default_client_id: Option<String>,
 }
 
 /// The variables for authentication with a certificate.
@@ -223,6 +276,8 @@ pub(crate) const AZURE_KUBERNETES_SNI_NAME: &str = "AZURE_KUBERNETES_SNI_NAME";
 pub(crate) const AZURE_KUBERNETES_CA_FILE: &str = "AZURE_KUBERNETES_CA_FILE";
 pub(crate) const AZURE_KUBERNETES_CA_DATA: &str = "AZURE_KUBERNETES_CA_DATA";
 pub(crate) const AZURE_CLIENT_SECRET: &str = "AZURE_CLIENT_SECRET";
+/// Source: `azure-identity` for Python and JavaScript, `Azure.Identity` for .NET.
+const AZURE_IDENTITY_DISABLE_MULTITENANTAUTH: &str = "AZURE_IDENTITY_DISABLE_MULTITENANTAUTH";
 pub(crate) const AZURE_AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
 #[cfg(feature = "default-credential")]
 pub(crate) const AZURE_TOKEN_CREDENTIALS: &str = "AZURE_TOKEN_CREDENTIALS";
@@ -235,8 +290,75 @@ const MANAGED_IDENTITY_ENDPOINTS: [&str; 2] = ["IDENTITY_ENDPOINT", "MSI_ENDPOIN
 /// Source: `hyper-util`, `client::proxy::matcher`.
 const HTTPS_PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const PATH: &str = "PATH";
-/// The variables besides `AZURE_*` that a snapshot of the process environment contains.
-const OTHERS: [&str; 4] = [KUBERNETES_SERVICE_HOST, "IDENTITY_ENDPOINT", "MSI_ENDPOINT", PATH];
+/// Whether a snapshot of the process environment contains this variable, though it is not an `AZURE_*`.
+fn is_of_another_system(name: &str) -> bool {
+    let lists: [&[&str]; 8] = [
+        &OTHERS,
+        &CLIENT_IDS,
+        &TENANT_IDS,
+        &SERVICE_CONNECTION_IDS,
+        &OIDC_REQUEST_URLS,
+        &OIDC_REQUEST_TOKENS,
+        &OIDC_TOKENS,
+        &OIDC_TOKEN_FILES,
+    ];
+    lists.iter().any(|list| list.contains(&name))
+}
+
+/// The variables besides `AZURE_*` that a snapshot of the process environment contains, without those of
+/// the lists below.
+const OTHERS: [&str; 12] = [
+    KUBERNETES_SERVICE_HOST,
+    KUBERNETES_SERVICE_PORT,
+    SPIFFE_ENDPOINT_SOCKET,
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "IDENTITY_SERVER_THUMBPRINT",
+    "IMDS_ENDPOINT",
+    "MSI_ENDPOINT",
+    "MSI_SECRET",
+    "DEFAULT_IDENTITY_CLIENT_ID",
+    PATH,
+    PROGRAM_DATA,
+];
+const PROGRAM_DATA: &str = "ProgramData";
+
+// The variables of CI jobs, and those of Terraform's Azure providers, which have several names each; the
+// first that is set counts. Sources: GitHub, "OpenID Connect reference"; Azure Pipelines, predefined
+// variables and `AzureCLI@2`; provider `azurerm`, "Authenticating using a Service Principal with Open ID
+// Connect"; provider `azapi`, which has more fallbacks.
+pub(crate) const CLIENT_IDS: [&str; 2] = ["ARM_CLIENT_ID", AZURESUBSCRIPTION_CLIENT_ID];
+pub(crate) const TENANT_IDS: [&str; 2] = ["ARM_TENANT_ID", AZURESUBSCRIPTION_TENANT_ID];
+pub(crate) const SERVICE_CONNECTION_IDS: [&str; 3] = [
+    "ARM_ADO_PIPELINE_SERVICE_CONNECTION_ID",
+    "ARM_OIDC_AZURE_SERVICE_CONNECTION_ID",
+    AZURESUBSCRIPTION_SERVICE_CONNECTION_ID,
+];
+pub(crate) const OIDC_REQUEST_URLS: [&str; 3] = [
+    ARM_OIDC_REQUEST_URL,
+    ACTIONS_ID_TOKEN_REQUEST_URL,
+    SYSTEM_OIDCREQUESTURI,
+];
+pub(crate) const OIDC_REQUEST_TOKENS: [&str; 3] = [
+    ARM_OIDC_REQUEST_TOKEN,
+    ACTIONS_ID_TOKEN_REQUEST_TOKEN,
+    SYSTEM_ACCESSTOKEN,
+];
+pub(crate) const OIDC_TOKENS: [&str; 1] = [ARM_OIDC_TOKEN];
+pub(crate) const OIDC_TOKEN_FILES: [&str; 2] = [ARM_OIDC_TOKEN_FILE_PATH, AZURE_FEDERATED_TOKEN_FILE];
+pub(crate) const ACTIONS_ID_TOKEN_REQUEST_URL: &str = "ACTIONS_ID_TOKEN_REQUEST_URL";
+pub(crate) const ACTIONS_ID_TOKEN_REQUEST_TOKEN: &str = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
+pub(crate) const SYSTEM_OIDCREQUESTURI: &str = "SYSTEM_OIDCREQUESTURI";
+pub(crate) const SYSTEM_ACCESSTOKEN: &str = "SYSTEM_ACCESSTOKEN";
+pub(crate) const AZURESUBSCRIPTION_CLIENT_ID: &str = "AZURESUBSCRIPTION_CLIENT_ID";
+pub(crate) const AZURESUBSCRIPTION_TENANT_ID: &str = "AZURESUBSCRIPTION_TENANT_ID";
+pub(crate) const AZURESUBSCRIPTION_SERVICE_CONNECTION_ID: &str = "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID";
+pub(crate) const ARM_OIDC_TOKEN: &str = "ARM_OIDC_TOKEN";
+pub(crate) const ARM_OIDC_TOKEN_FILE_PATH: &str = "ARM_OIDC_TOKEN_FILE_PATH";
+pub(crate) const ARM_OIDC_REQUEST_URL: &str = "ARM_OIDC_REQUEST_URL";
+pub(crate) const ARM_OIDC_REQUEST_TOKEN: &str = "ARM_OIDC_REQUEST_TOKEN";
+/// Source: SPIFFE, "The SPIFFE Workload Endpoint", section 4.
+pub(crate) const SPIFFE_ENDPOINT_SOCKET: &str = "SPIFFE_ENDPOINT_SOCKET";
 #[cfg(feature = "client-certificate")]
 pub(crate) const AZURE_CLIENT_CERTIFICATE_PATH: &str = "AZURE_CLIENT_CERTIFICATE_PATH";
 #[cfg(feature = "client-certificate")]
@@ -250,7 +372,8 @@ const AZURE_USERNAME: &str = "AZURE_USERNAME";
 #[cfg(feature = "client-certificate")]
 const AZURE_PASSWORD: &str = "AZURE_PASSWORD";
 /// Set by the kubelet in every container.
-const KUBERNETES_SERVICE_HOST: &str = "KUBERNETES_SERVICE_HOST";
+pub(crate) const KUBERNETES_SERVICE_HOST: &str = "KUBERNETES_SERVICE_HOST";
+pub(crate) const KUBERNETES_SERVICE_PORT: &str = "KUBERNETES_SERVICE_PORT";
 
 #[cfg(test)]
 mod tests {

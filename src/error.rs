@@ -72,7 +72,7 @@ pub enum ErrorKind {
     Assertion,
     /// No complete response arrived: name resolution, connection, TLS, a reset or a timeout.
     Transport,
-    /// The server returned an OAuth error. See [`Error::status`], [`Error::oauth_error`] and
+    /// The server returned an OAuth error, or a service that issues client assertions refused. See [`Error::status`], [`Error::oauth_error`] and
     /// [`Error::aadsts_codes`].
     Rejected,
     /// The response does not follow the protocol: HTML, no `access_token`, a body of 10 MB. See

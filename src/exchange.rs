@@ -3,6 +3,7 @@
 
 mod aadsts;
 mod backoff;
+mod claims;
 #[cfg(fuzzing)]
 pub(crate) mod fuzz;
 mod refusal;
@@ -105,8 +106,12 @@ pub(crate) struct Exchange {
     pub(crate) authority: Authority,
     pub(crate) tenant_id: TenantId,
     pub(crate) allowed_tenants: AllowedTenants,
+    /// The audience that a source of client assertions requests.
+    pub(crate) token_exchange_audience: String,
     pub(crate) client_id: String,
     pub(crate) authentication: ClientAuthentication,
+    /// Whether tokens are requested for continuous access evaluation.
+    pub(crate) is_cae_enabled: bool,
     pub(crate) route: Route,
     pub(crate) clock: Arc<dyn Clock>,
     /// Covers reading the assertion, all attempts, and the pauses between them.
@@ -125,7 +130,7 @@ impl TokenSource for Exchange {
             deadline: Instant::now() + self.timeout,
         };
         let mut attempts = 0;
-        let mut secret = call.secret().await?;
+        let mut secret = call.first_secret(urgency, &mut attempts).await?;
         let mut has_reread_assertion = false;
         loop {
             attempts += 1;
@@ -175,10 +180,9 @@ impl TokenSource for Exchange {
 
 impl Exchange {
     fn tenant(&self, requested: Option<&str>) -> Result<TenantId, Error> {
-        match requested {
-            Some(requested) => self.allowed_tenants.check(requested, Some(&self.tenant_id)),
-            None => Ok(self.tenant_id.clone()),
-        }
+        let own = &self.tenant_id;
+        let requested = requested.map(|requested| self.allowed_tenants.check(requested, Some(own)));
+        Ok(requested.transpose()?.flatten().unwrap_or_else(|| own.clone()))
     }
 
     /// Whether another attempt may succeed without a change by a human.
@@ -216,6 +220,27 @@ struct TokenCall<'a> {
 }
 
 impl TokenCall<'_> {
+    /// Returns the client secret or a client assertion for the first attempt. While the service that issues
+    /// assertions is unavailable, it is asked again, which counts as an attempt.
+    async fn first_secret(&self, urgency: Urgency, attempts: &mut u32) -> Result<Secret, Error> {
+        let mut earlier = None;
+        loop {
+            let error = match self.secret().await {
+                Ok(secret) => return Ok(secret),
+                Err(error) if error.is_transient() => error,
+                // That the time is over says less than why.
+                Err(error) => return Err(earlier.unwrap_or(error)),
+            };
+            *attempts += 1;
+            let remaining = self.deadline.saturating_duration_since(Instant::now());
+            let Some(pause) = backoff::pause(urgency, *attempts, error.retry_after(), remaining) else {
+                return Err(error);
+            };
+            earlier = Some(error);
+            tokio::time::sleep(pause).await;
+        }
+    }
+
     /// Returns the client secret, or a client assertion. The assertion source is called for each
     /// attempt.
     async fn secret(&self) -> Result<Secret, Error> {
@@ -223,7 +248,11 @@ impl TokenCall<'_> {
             ClientAuthentication::Secret(secret) => return Ok(secret.clone()),
             ClientAuthentication::Assertion(source) => source,
         };
-        let request = AssertionRequest::new(&self.exchange.client_id, &self.endpoint);
+        let request = AssertionRequest::new(
+            &self.exchange.client_id,
+            &self.endpoint,
+            &self.exchange.token_exchange_audience,
+        );
         tokio::time::timeout_at(self.deadline, source.assertion(request))
             .await
             .unwrap_or_else(|_| {
@@ -304,8 +333,8 @@ impl TokenCall<'_> {
         form.append_pair("client_id", &self.exchange.client_id)
             .append_pair("grant_type", "client_credentials")
             .append_pair("scope", &self.request.scopes().join(" "));
-        if let Some(claims) = self.request.requested_claims() {
-            form.append_pair("claims", claims);
+        if let Some(claims) = claims::merged(self.request.requested_claims(), self.exchange.is_cae_enabled)? {
+            form.append_pair("claims", &claims);
         }
         Request::builder()
             .method(Method::POST)

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use crate::assertion::jwt::Claims;
+use crate::challenge::BearerChallenge;
 use crate::credential::WorkloadIdentityCredential;
 use crate::env::Environment;
 use crate::error::Error;
@@ -52,6 +53,18 @@ pub fn retry_after(data: &[u8]) {
         }
     }
     exchange::fuzz::read_retry_after(&headers, std::time::SystemTime::UNIX_EPOCH);
+}
+
+/// * `data`: the value of a `WWW-Authenticate` header.
+pub fn challenge(data: &[u8]) {
+    let Ok(value) = HeaderValue::from_bytes(data) else {
+        return;
+    };
+    let headers = HeaderMap::from_iter([(http::header::WWW_AUTHENTICATE, value)]);
+    if let Some(challenge) = BearerChallenge::from_headers(&headers) {
+        shows(&challenge.claims().map(drop));
+        let _ = (challenge.tenant_id(), challenge.scope());
+    }
 }
 
 /// * `data`: `NAME=value`, one a line.

@@ -10,16 +10,20 @@
 mod blocking;
 mod bounded_file;
 mod error;
+#[cfg(feature = "command")]
+mod process_group;
 mod token;
 mod uuid;
 
 mod clock;
 mod crypto;
 mod env;
+mod metrics;
 
 mod transport;
 
 mod authority;
+mod challenge;
 
 mod assertion;
 
@@ -47,10 +51,19 @@ pub mod fuzz;
 #[cfg(test)]
 extern crate self as entra_workload;
 
-pub use assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
+#[cfg(feature = "command")]
+pub use assertion::CommandAssertion;
+#[cfg(feature = "spiffe")]
+pub use assertion::SpiffeJwtSvid;
+pub use assertion::{
+    AssertionRequest, AzurePipelines, ClientAssertion, GitHubActions, KubernetesTokenRequest,
+    ProjectedTokenFile, TerraformOidc,
+};
+pub use authority::{Cloud, CustomCloud};
 pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 #[cfg(feature = "default-credential")]
 pub use chain::{DefaultAzureCredential, DefaultAzureCredentialBuilder, DefaultAzureLink};
+pub use challenge::BearerChallenge;
 pub use clock::{Clock, Moment, SystemClock};
 #[cfg(feature = "azure-core")]
 pub use credential::SdkCredential;
@@ -61,8 +74,9 @@ pub use credential::{
     ManagedIdentityId,
 };
 pub use credential::{
-    ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Credential, Identity, WorkloadIdentityCredential,
+    AzurePipelinesCredential, AzurePipelinesCredentialBuilder, ClientAssertionCredential,
+    ClientAssertionCredentialBuilder, ClientSecretCredential, ClientSecretCredentialBuilder, Credential,
+    CredentialAssertion, CredentialPool, Identity, WorkloadIdentityCredential,
     WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "client-certificate")]
@@ -72,12 +86,16 @@ pub use credential::{
 };
 pub use env::Environment;
 pub use error::{Attempt, Error, ErrorKind};
+#[cfg(feature = "reqwest-middleware")]
+pub use integration::BearerTokenMiddleware;
+#[cfg(feature = "azure-core")]
+pub use integration::ClaimsChallengePolicy;
 #[cfg(feature = "object-store")]
 pub use integration::ObjectStoreCredential;
 #[cfg(feature = "reqsign")]
 pub use integration::ReqsignCredential;
 pub use integration::TokenStream;
 #[cfg(feature = "azure-core")]
-pub use sdk::SdkTransport;
+pub use sdk::{ForceTokenRefresh, SdkTransport, TokenClaims, TokenTenantId};
 pub use token::{AccessToken, Secret, TokenRequest};
 pub use transport::{HttpTransport, TokenProxy, TokenProxyBuilder, Transport};

@@ -4,6 +4,8 @@
 #[cfg(feature = "azure-core-021")]
 pub(crate) mod azure_core_021;
 #[cfg(feature = "azure-core")]
+mod context;
+#[cfg(feature = "azure-core")]
 pub(crate) mod error;
 #[cfg(feature = "azure-core")]
 pub(crate) mod http;
@@ -14,5 +16,9 @@ pub(crate) mod token;
 #[cfg(feature = "azure-core")]
 mod transport;
 
+#[cfg(feature = "azure-core")]
+pub(crate) use context::{DiscoveredTenant, Parameters};
+#[cfg(feature = "azure-core")]
+pub use context::{ForceTokenRefresh, TokenClaims, TokenTenantId};
 #[cfg(feature = "azure-core")]
 pub use transport::SdkTransport;

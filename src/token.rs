@@ -190,6 +190,10 @@ impl<'a> TokenRequest<'a> {
         }
     }
 
+    pub(crate) fn without_claims(self) -> Self {
+        Self { claims: None, ..self }
+    }
+
     /// Returns the scopes, in their original order.
     pub fn scopes(&self) -> &'a [&'a str] {
         self.scopes

@@ -1,4 +1,6 @@
 mod failure;
+#[cfg(feature = "default-credential")]
+mod pinned;
 mod token_proxy;
 
 use std::fmt;
@@ -61,6 +63,14 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error>;
 }
 
+/// A transport that several credentials share.
+#[async_trait]
+impl<T: Transport + ?Sized> Transport for Arc<T> {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+        (**self).send(request).await
+    }
+}
+
 /// The default transport: `reqwest` with rustls.
 ///
 /// * The connect timeout is 5 seconds. Redirects are not followed. A response of more than 256 KiB
@@ -95,6 +105,9 @@ pub trait Transport: fmt::Debug + Send + Sync + 'static {
 pub struct HttpTransport {
     /// Replace those of the system.
     roots: Option<Arc<RootCertStore>>,
+    /// The only certificate that is trusted.
+    #[cfg(feature = "default-credential")]
+    pinned: Option<Arc<str>>,
     client: Arc<LazyClient>,
     /// For plain `http`, without a proxy.
     local_client: Arc<LazyClient>,
@@ -123,6 +136,17 @@ impl HttpTransport {
         })
     }
 
+    /// A transport that trusts only the server certificate with this thumbprint, and uses no proxy.
+    ///
+    /// * `thumbprint`: SHA-1 in hexadecimal.
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn with_pinned_certificate(thumbprint: &str) -> Self {
+        Self {
+            pinned: Some(thumbprint.into()),
+            ..Self::default()
+        }
+    }
+
     async fn client(&self, uri: &http::Uri) -> Result<reqwest::Client, Error> {
         let is_local = uri.scheme() == Some(&http::uri::Scheme::HTTP);
         let lazy = if is_local {
@@ -144,8 +168,16 @@ impl HttpTransport {
             self.roots.clone()
         };
         let lazy = Arc::clone(lazy);
+        #[cfg(feature = "default-credential")]
+        let pinned = self.pinned.clone();
         blocking::run(move || {
             lazy.get_or_build(|| {
+                #[cfg(feature = "default-credential")]
+                if let Some(thumbprint) = pinned {
+                    return Ok(builder(pinned::tls_config(provider, &thumbprint)?)
+                        .no_proxy()
+                        .build()?);
+                }
                 let builder = builder(tls_config(provider, roots)?);
                 Ok(if is_local { builder.no_proxy() } else { builder }.build()?)
             })

@@ -19,7 +19,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use entra_workload_emulator::{Emulator, Endpoint, Fault, ManagedIdentity, Pod};
+use entra_workload_emulator::{Emulator, Endpoint, Fault, IdentityHost, ManagedIdentity, Pod};
 use futures::StreamExt;
 use support::sample::{Sample, example};
 use tempfile::TempDir;
@@ -185,13 +185,10 @@ impl Place {
                 self.variable("IDENTITY_ENDPOINT", &url);
                 self.variable("IDENTITY_HEADER", &header);
             }
-            "Arc" => {
-                self.variable(
-                    "IDENTITY_ENDPOINT",
-                    "http://127.0.0.1:1/metadata/identity/oauth2/token",
-                );
-                self.variable("IMDS_ENDPOINT", "http://127.0.0.1:1");
-            }
+            "Arc" => self.set_up_host(IdentityHost::AzureArc),
+            "Azure ML" => self.set_up_host(IdentityHost::AzureMl),
+            "Cloud Shell" => self.set_up_host(IdentityHost::CloudShell),
+            "Service Fabric" => self.set_up_host(IdentityHost::ServiceFabric),
             "client secret" | "wrong client secret" => {
                 self.emulator.entra().register_application(APP);
                 self.emulator.entra().set_client_secret(APP, "right");
@@ -226,6 +223,13 @@ impl Place {
                     .unwrap_or_else(|| panic!("the table has an unknown setting: {selection}"));
                 self.variable("AZURE_TOKEN_CREDENTIALS", value);
             }
+        }
+    }
+
+    fn set_up_host(&mut self, host: IdentityHost) {
+        self.emulator.assign_system_identity();
+        for (name, value) in self.emulator.host_variables(host) {
+            self.variable(name, &value);
         }
     }
 
@@ -276,6 +280,7 @@ impl Place {
                 Endpoint::TokenProxy => Some("token proxy"),
                 Endpoint::Imds => Some("metadata"),
                 Endpoint::AppService => Some("app service"),
+                Endpoint::IdentityHost => Some("host"),
                 _ => None,
             })
             .collect();

@@ -12,7 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entra_workload::{
-    DefaultAzureCredential, DefaultAzureCredentialBuilder, Environment, Error, ErrorKind, Transport,
+    Cloud, CustomCloud, DefaultAzureCredential, DefaultAzureCredentialBuilder, Environment, Error, ErrorKind,
+    Transport,
 };
 use http::{Request, Response};
 use tempfile::TempDir;
@@ -49,6 +50,43 @@ async fn tenant_id_reaches_every_link_that_takes_a_tenant() {
         builder.build().unwrap().token(&SCOPES).await.unwrap();
         let arguments = fs::read_to_string(place.0.path().join("arguments")).unwrap();
         assert!(arguments.contains(TENANT), "{link}: {arguments}");
+    }
+}
+
+#[tokio::test]
+async fn cloud_reaches_every_link_that_sends_token_requests() {
+    let custom = || Cloud::Custom(CustomCloud::new("https://login.example/"));
+    for link in ["Environment", "WorkloadIdentity"] {
+        for (cloud, authority_host, requested) in [
+            (None, None, "http://127.0.0.1:9/"),
+            (Some(Cloud::Public), None, "https://login.microsoftonline.com/"),
+            (
+                Some(Cloud::UsGovernment),
+                None,
+                "https://login.microsoftonline.us/",
+            ),
+            (Some(Cloud::China), None, "https://login.chinacloudapi.cn/"),
+            (Some(custom()), None, "https://login.example/"),
+            (
+                Some(custom()),
+                Some("https://proxy.example"),
+                "https://proxy.example/",
+            ),
+        ] {
+            let place = Place::new();
+            let transport = RecordingTransport::default();
+            let mut builder = place.builder(link).tenant_id(TENANT).transport(transport.clone());
+            if let Some(cloud) = cloud {
+                builder = builder.cloud(cloud);
+            }
+            if let Some(authority_host) = authority_host {
+                builder = builder.authority_host(authority_host);
+            }
+            builder.build().unwrap().token(&SCOPES).await.unwrap();
+            let urls = transport.0.lock().unwrap().concat();
+            let expected = format!("{requested}{TENANT}/oauth2/v2.0/token");
+            assert_eq!(urls, expected, "{link}");
+        }
     }
 }
 

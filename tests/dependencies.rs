@@ -46,8 +46,18 @@ fn the_feature_client_certificate_brings_in_these_crates() {
 }
 
 #[test]
+fn the_feature_command_brings_in_these_crates() {
+    is_as_listed("command", &alone("command"));
+}
+
+#[test]
 fn the_feature_default_credential_brings_in_these_crates() {
     is_as_listed("default-credential", &alone("default-credential"));
+}
+
+#[test]
+fn the_feature_metrics_brings_in_these_crates() {
+    is_as_listed("metrics", &alone("metrics"));
 }
 
 #[test]
@@ -63,6 +73,16 @@ fn the_feature_reqsign_brings_in_these_crates() {
 #[test]
 fn the_feature_pkcs12_brings_in_these_crates() {
     is_as_listed("pkcs12", &alone("pkcs12"));
+}
+
+#[test]
+fn the_feature_spiffe_brings_in_these_crates() {
+    is_as_listed("spiffe", &alone("spiffe"));
+}
+
+#[test]
+fn the_feature_reqwest_middleware_brings_in_these_crates() {
+    is_as_listed("reqwest-middleware", &alone("reqwest-middleware"));
 }
 
 #[test]

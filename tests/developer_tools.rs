@@ -204,6 +204,31 @@ async fn tool_is_called_only_for_its_own_and_for_allowed_tenants() {
     }
 }
 
+#[tokio::test]
+async fn tool_is_called_for_its_own_tenant_if_multitenant_auth_is_disabled() {
+    let token = r#"{"accessToken":"a-token","expires_on":4102444800,"tokenType":"Bearer"}"#;
+    for (own, expected) in [(None, None), (Some(OWN), Some(OWN))] {
+        let tool = Tool::new(&format!("echo \"$*\" > \"$PATH/arguments\"\necho '{token}'"));
+        let path = tool.0.path();
+        let mut builder = tool
+            .builder()
+            .environment(Environment::from_iter([
+                ("PATH", path.as_os_str()),
+                ("AZURE_IDENTITY_DISABLE_MULTITENANTAUTH", "true".as_ref()),
+            ]))
+            .additionally_allowed_tenants(["*"]);
+        if let Some(own) = own {
+            builder = builder.tenant_id(own);
+        }
+        let request = TokenRequest::new(&SCOPES).tenant_id(OTHER);
+        builder.build().unwrap().token_for(&request).await.unwrap();
+        let arguments = fs::read_to_string(path.join("arguments")).unwrap();
+        let mut words = arguments.split_whitespace();
+        let tenant = words.find(|word| *word == "--tenant").and_then(|_| words.next());
+        assert_eq!(tenant, expected, "{arguments}");
+    }
+}
+
 #[test]
 fn builder_rejects_an_invalid_tenant_id() {
     let error = AzureCliCredential::builder()

@@ -17,10 +17,17 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The layers, lowest first. A module uses only modules of the lines above its own.
 const LAYERS: [&[&str]; 12] = [
-    &["blocking", "bounded_file", "error", "token", "uuid"],
-    &["clock", "crypto", "env"],
+    &[
+        "blocking",
+        "bounded_file",
+        "error",
+        "process_group",
+        "token",
+        "uuid",
+    ],
+    &["clock", "crypto", "env", "metrics"],
     &["transport"],
-    &["authority"],
+    &["authority", "challenge"],
     &["assertion"],
     &["exchange"],
     &["cache"],

@@ -5,12 +5,25 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
+#[cfg(feature = "reqwest-middleware")]
+use entra_workload::BearerTokenMiddleware;
+#[cfg(feature = "command")]
+use entra_workload::CommandAssertion;
+#[cfg(feature = "object-store")]
+use entra_workload::ObjectStoreCredential;
+#[cfg(feature = "reqsign")]
+use entra_workload::ReqsignCredential;
+#[cfg(feature = "spiffe")]
+use entra_workload::SpiffeJwtSvid;
 use entra_workload::{
-    AccessToken, AssertionRequest, Attempt, ChainedTokenCredential, ChainedTokenCredentialBuilder,
+    AccessToken, AssertionRequest, Attempt, AzurePipelines, AzurePipelinesCredential,
+    AzurePipelinesCredentialBuilder, BearerChallenge, ChainedTokenCredential, ChainedTokenCredentialBuilder,
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Clock, Credential, Environment, Error, ErrorKind, HttpTransport, Identity,
-    Moment, ProjectedTokenFile, Secret, SystemClock, TokenProxy, TokenProxyBuilder, TokenRequest, Transport,
-    WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
+    ClientSecretCredentialBuilder, Clock, Cloud, Credential, CredentialAssertion, CredentialPool,
+    CustomCloud, Environment, Error, ErrorKind, GitHubActions, HttpTransport, Identity,
+    KubernetesTokenRequest, Moment, ProjectedTokenFile, Secret, SystemClock, TerraformOidc, TokenProxy,
+    TokenProxyBuilder, TokenRequest, TokenStream, Transport, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "default-credential")]
 use entra_workload::{
@@ -18,13 +31,15 @@ use entra_workload::{
     AzureDeveloperCliCredentialBuilder, DefaultAzureCredential, DefaultAzureCredentialBuilder,
     DefaultAzureLink, ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId,
 };
+#[cfg(feature = "azure-core")]
+use entra_workload::{
+    ClaimsChallengePolicy, ForceTokenRefresh, SdkCredential, SdkTransport, TokenClaims, TokenTenantId,
+};
 #[cfg(feature = "client-certificate")]
 use entra_workload::{
     ClientCertificateCredential, ClientCertificateCredentialBuilder, EnvironmentCredential,
     EnvironmentCredentialBuilder,
 };
-#[cfg(feature = "azure-core")]
-use entra_workload::{SdkCredential, SdkTransport};
 
 /// Compiles only if all types are `Debug + Send + Sync + 'static`; returns their names.
 macro_rules! types {
@@ -80,21 +95,31 @@ fn public_types_are_debug_send_sync_and_static() {
         AccessToken,
         AssertionRequest,
         Attempt,
+        AzurePipelines,
+        AzurePipelinesCredential,
+        AzurePipelinesCredentialBuilder,
+        BearerChallenge,
         ChainedTokenCredential,
         ChainedTokenCredentialBuilder,
         ClientAssertionCredential,
         ClientAssertionCredentialBuilder,
         ClientSecretCredential,
         ClientSecretCredentialBuilder,
+        Cloud,
+        CredentialAssertion,
+        CustomCloud,
         Environment,
         Error,
         ErrorKind,
+        GitHubActions,
         HttpTransport,
         Identity,
+        KubernetesTokenRequest,
         Moment,
         ProjectedTokenFile,
         Secret,
         SystemClock,
+        TerraformOidc,
         TokenProxy,
         TokenProxyBuilder,
         TokenRequest,
@@ -103,8 +128,26 @@ fn public_types_are_debug_send_sync_and_static() {
         WorkloadIdentityCredentialBuilder,
     ]);
     checked.extend(traits![ClientAssertion, Clock, Credential, Transport]);
+    #[cfg(feature = "command")]
+    checked.extend(types![CommandAssertion]);
+    #[cfg(feature = "spiffe")]
+    checked.extend(types![SpiffeJwtSvid]);
+    {
+        type CustomersPool = CredentialPool<String, dyn Credential>;
+        types![CustomersPool];
+        checked.insert("CredentialPool");
+    }
     #[cfg(feature = "azure-core")]
-    checked.extend(types![SdkCredential, SdkTransport]);
+    checked.extend(types![
+        ClaimsChallengePolicy,
+        ForceTokenRefresh,
+        SdkCredential,
+        SdkTransport,
+        TokenClaims,
+        TokenTenantId,
+    ]);
+    #[cfg(feature = "reqwest-middleware")]
+    checked.extend(types![BearerTokenMiddleware]);
     #[cfg(feature = "client-certificate")]
     checked.extend(types![
         ClientCertificateCredential,
@@ -133,7 +176,9 @@ fn public_types_are_debug_send_sync_and_static() {
     if cfg!(all(
         feature = "default-credential",
         feature = "object-store",
-        feature = "reqsign"
+        feature = "reqsign",
+        feature = "reqwest-middleware",
+        feature = "spiffe"
     )) {
         assert_eq!(
             checked, public,
@@ -153,6 +198,7 @@ fn credentials_implement_the_traits_and_their_futures_are_send() {
         };
     }
     check![
+        AzurePipelinesCredential,
         ChainedTokenCredential,
         ClientAssertionCredential,
         ClientSecretCredential,

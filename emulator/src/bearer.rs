@@ -1,11 +1,15 @@
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::HeaderMap;
 use http::header::AUTHORIZATION;
 use serde::Deserialize;
+use serde_json::json;
 
 use super::clock::Clock;
 use super::jwt::{Jwt, PublicKey};
+use super::revocations::Revocations;
 use super::time::unix_seconds;
 
 /// Verifies access tokens for the services: signature, tenant, audience and validity.
@@ -18,6 +22,7 @@ struct Expected {
     key: PublicKey,
     issuer: String,
     authorization_uri: String,
+    revocations: Revocations,
     clock: Clock,
 }
 
@@ -38,17 +43,28 @@ pub(super) enum BearerError {
     NotYetValid,
     /// The `exp` time has been reached.
     Expired,
+    /// The token was revoked, and its client handles claims challenges.
+    ClaimsRequired,
+    /// The token was revoked.
+    Revoked,
 }
 
 impl BearerVerifier {
     /// * `key`: the key that signs access tokens.
     /// * `issuer`: the expected `iss`.
     /// * `authorization_uri`: see [`authorization_uri`](Self::authorization_uri).
-    pub(super) fn new(key: PublicKey, issuer: String, authorization_uri: String, clock: Clock) -> Self {
+    pub(super) fn new(
+        key: PublicKey,
+        issuer: String,
+        authorization_uri: String,
+        revocations: Revocations,
+        clock: Clock,
+    ) -> Self {
         Self(Arc::new(Expected {
             key,
             issuer,
             authorization_uri,
+            revocations,
             clock,
         }))
     }
@@ -71,26 +87,44 @@ impl BearerVerifier {
             return Err(BearerError::Signature);
         }
         let claims = token.claims;
-        let Claims {
-            iss, aud, nbf, exp, ..
-        } = &claims;
-        if *iss != expected.issuer {
+        if claims.iss != expected.issuer {
             return Err(BearerError::Issuer);
         }
         if !audiences
             .iter()
-            .any(|accepted| trim_slash(accepted) == trim_slash(aud))
+            .any(|accepted| trim_slash(accepted) == trim_slash(&claims.aud))
         {
             return Err(BearerError::Audience);
         }
         let now = unix_seconds(expected.clock.now());
-        if now < *nbf {
+        if now < claims.nbf {
             return Err(BearerError::NotYetValid);
         }
-        if now >= *exp {
+        if now >= claims.exp {
             return Err(BearerError::Expired);
         }
+        if expected.revocations.includes(&claims.appid, &claims.aio) {
+            let handles_challenges = claims.xms_cc.iter().any(|capability| capability == "cp1");
+            return Err(if handles_challenges {
+                BearerError::ClaimsRequired
+            } else {
+                BearerError::Revoked
+            });
+        }
         Ok(claims)
+    }
+
+    /// Returns the challenge for a revoked token: it demands one that was issued from now on.
+    ///
+    /// Source: "How to use Continuous Access Evaluation enabled APIs in your applications".
+    pub(super) fn claims_challenge(&self) -> String {
+        let nbf = unix_seconds(self.0.clock.now()).to_string();
+        let claims = json!({ "access_token": { "nbf": { "essential": true, "value": nbf } } });
+        format!(
+            r#"Bearer realm="", authorization_uri="{}/oauth2/authorize", error="insufficient_claims", claims="{}""#,
+            self.authorization_uri(),
+            STANDARD.encode(claims.to_string())
+        )
     }
 
     /// Returns `{authority}/{tenant}`, for the challenge in `WWW-Authenticate`.
@@ -105,8 +139,14 @@ pub(super) struct Claims {
     aud: String,
     nbf: u64,
     pub(super) exp: u64,
-    pub(super) appid: Option<String>,
-    pub(super) oid: Option<String>,
+    #[serde(default)]
+    pub(super) appid: String,
+    #[serde(default)]
+    pub(super) oid: String,
+    #[serde(default)]
+    aio: String,
+    #[serde(default)]
+    xms_cc: Vec<String>,
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -136,6 +176,7 @@ mod tests {
             entra.public().clone(),
             ISSUER.to_owned(),
             "https://127.0.0.1/tenant".to_owned(),
+            Revocations::default(),
             Clock::new(|| SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)),
         );
         let good = json!({ "iss": ISSUER, "aud": "https://vault.azure.net", "nbf": NOW, "exp": NOW + 1 });

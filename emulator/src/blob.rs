@@ -118,13 +118,17 @@ impl BlobAccount {
             BearerError::Audience => Some("Audience validation failed. Audience did not match."),
             BearerError::NotYetValid => Some("Lifetime validation failed. The token is not yet valid."),
             BearerError::Expired => Some("Lifetime validation failed. The token is expired."),
+            BearerError::ClaimsRequired | BearerError::Revoked => Some("The token was revoked."),
         };
         let code = match error {
             BearerError::Missing => "NoAuthenticationInformation",
             _ => "InvalidAuthenticationInfo",
         };
         let uri = self.verifier.authorization_uri();
-        let challenge = format!("Bearer authorization_uri={uri}/oauth2/authorize resource_id={RESOURCE}");
+        let challenge = match error {
+            BearerError::ClaimsRequired => self.verifier.claims_challenge(),
+            _ => format!("Bearer authorization_uri={uri}/oauth2/authorize resource_id={RESOURCE}"),
+        };
         ErrorResponse {
             detail,
             header: Some((WWW_AUTHENTICATE, challenge)),

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 
@@ -5,6 +6,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose,
 };
+use sha1::{Digest, Sha1};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
@@ -61,6 +63,19 @@ pub(super) fn server_config_with(certificates: Arc<dyn ResolvesServerCert>) -> i
         .with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// Returns the SHA-1 of a certificate in hexadecimal.
+pub(super) fn thumbprint(certificate: &CertifiedKey) -> String {
+    let certificate = certificate
+        .cert
+        .first()
+        .map_or(&[][..], |certificate| certificate.as_ref());
+    let mut text = String::new();
+    for byte in Sha1::digest(certificate) {
+        let _ = write!(text, "{byte:02X}");
+    }
+    text
 }
 
 fn authority() -> Result<CertifiedIssuer<'static, KeyPair>, rcgen::Error> {

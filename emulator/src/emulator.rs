@@ -8,18 +8,22 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 use tokio::task::spawn_blocking;
+use tokio_rustls::rustls::sign::SingleCertAndKey;
 
 use crate::app_service::AppService;
 use crate::blob::BlobAccount;
-use crate::certificate_authority::CertificateAuthority;
+use crate::certificate_authority::{CertificateAuthority, server_config_with, thumbprint};
+use crate::ci_job::CiJob;
+use crate::ci_systems::CiSystems;
 use crate::clock::Clock;
 use crate::endpoint::Endpoint;
 use crate::entra::{Entra, FederatedCredential, IssuerKeys};
 use crate::fault::Fault;
 use crate::guid::Guid;
+use crate::identity_host::{IdentityHost, IdentityHosts};
 use crate::imds::Imds;
 use crate::issuer::ClusterIssuer;
-use crate::jwt::{SigningKey, parse_key_set};
+use crate::jwt::{PublicKey, SigningKey, parse_key_set};
 use crate::key_vault::KeyVault;
 use crate::managed_identity::{ManagedIdentities, ManagedIdentity};
 use crate::pod::{self, Pod};
@@ -58,7 +62,9 @@ pub struct Emulator {
     imds_url: String,
     app_service_url: String,
     app_service_header: String,
+    identity_hosts: Arc<IdentityHosts>,
     token_proxy: Arc<TokenProxy>,
+    ci_systems: CiSystems,
     ca_certificate_pem: String,
     ca_certificate_file: PathBuf,
     traffic: Arc<Traffic>,
@@ -124,6 +130,30 @@ impl Emulator {
         self.create_pod(namespace, service_account, client_id, proxy)
     }
 
+    /// Starts a job of GitHub Actions whose workflow has `permissions: id-token: write`: registers a new
+    /// application with a federated credential for the subject.
+    ///
+    /// * `repository`: `owner/name`.
+    /// * `subject`: the `sub` of its tokens, for example `repo:contoso/orders:ref:refs/heads/main`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if generating the key of the issuer fails.
+    pub fn github_job(&self, repository: &str, subject: &str) -> io::Result<CiJob> {
+        self.ci_systems.github_job(repository, subject)
+    }
+
+    /// Starts a job of Azure Pipelines in a step that has a service connection with workload identity
+    /// federation and maps `SYSTEM_ACCESSTOKEN`: registers a new application with the federated credential
+    /// of the service connection.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if generating the key of the issuer fails.
+    pub fn pipelines_job(&self, organization: &str, service_connection: &str) -> io::Result<CiJob> {
+        self.ci_systems.pipelines_job(organization, service_connection)
+    }
+
     fn create_pod(
         &self,
         namespace: &str,
@@ -180,6 +210,18 @@ impl Emulator {
     /// The required value of the request header `X-IDENTITY-HEADER`, for `IDENTITY_HEADER`.
     pub fn app_service_header(&self) -> &str {
         &self.app_service_header
+    }
+
+    /// The variables that a host sets in its processes, for its managed identity. It has the same
+    /// identities as IMDS.
+    pub fn host_variables(&self, host: IdentityHost) -> Vec<(&'static str, String)> {
+        self.identity_hosts.variables(host)
+    }
+
+    /// The folder with the challenge files of Azure Arc's agent. On a real server it is
+    /// `/var/opt/azcmagent/tokens`.
+    pub fn arc_key_folder(&self) -> &Path {
+        self.identity_hosts.key_folder()
     }
 
     /// The URL of Entra, `https://127.0.0.1:PORT/`, for `AZURE_AUTHORITY_HOST`.
@@ -354,18 +396,9 @@ impl EmulatorBuilder {
     /// # Panics
     ///
     /// Panics outside a Tokio runtime with I/O and time enabled.
+    #[expect(clippy::too_many_lines, reason = "a step for each server")]
     pub async fn start(self) -> io::Result<Emulator> {
-        let given_keys = self
-            .trusted_issuers
-            .into_iter()
-            .map(|(issuer, jwks)| Some((issuer, parse_key_set(&jwks)?)))
-            .collect::<Option<HashMap<_, _>>>()
-            .ok_or_else(|| {
-                io::Error::new(
-                    io::ErrorKind::InvalidInput,
-                    "the keys of the issuer are not a JWK set",
-                )
-            })?;
+        let given_keys = parse_key_sets(self.trusted_issuers)?;
         let (issuer_key, entra_key) = (
             spawn_blocking(SigningKey::generate),
             spawn_blocking(SigningKey::generate),
@@ -378,7 +411,9 @@ impl EmulatorBuilder {
         let (issuer_port, entra_port) = (Port::bind().await?, Port::bind().await?);
         let (key_vault_port, blob_port) = (Port::bind().await?, Port::bind().await?);
         let (imds_port, app_service_port) = (Port::bind().await?, Port::bind().await?);
-        let token_proxy_port = Port::bind().await?;
+        let (token_proxy_port, identity_hosts_port) = (Port::bind().await?, Port::bind().await?);
+        let service_fabric_port = Port::bind().await?;
+        let service_fabric_certificate = authority.issue(&["service-fabric"])?;
         let imds_url = imds_port.plain_url();
         let app_service_url = format!("{}{}", app_service_port.plain_url(), AppService::PATH);
         let key_vault_url = key_vault_port.url();
@@ -411,18 +446,33 @@ impl EmulatorBuilder {
         )?);
 
         let key_vault = Arc::new(KeyVault::new(entra.verifier(), self.clock.clone()));
-        let blobs = Arc::new(BlobAccount::new(entra.verifier(), self.clock, BLOB_ACCOUNT));
+        let blobs = Arc::new(BlobAccount::new(
+            entra.verifier(),
+            self.clock.clone(),
+            BLOB_ACCOUNT,
+        ));
 
         let managed_identities = Arc::<ManagedIdentities>::default();
         let imds = Imds::new(Arc::clone(&managed_identities), Arc::clone(&entra));
         let app_service = AppService::new(Arc::clone(&managed_identities), Arc::clone(&entra));
         let app_service_header = app_service.header().to_owned();
 
+        let identity_hosts = Arc::new(IdentityHosts::new(
+            identity_hosts_port.plain_url(),
+            service_fabric_port.url(),
+            thumbprint(&service_fabric_certificate),
+            directory.path().join("arc"),
+            Arc::clone(&managed_identities),
+            Arc::clone(&entra),
+        )?);
+
         let traffic = Arc::new(Traffic::default());
         let start =
             |port, tls, endpoint, service| Server::start(port, tls, endpoint, service, Arc::clone(&traffic));
         let tls = authority.server_config()?;
         let serve = |port, endpoint, service| start(port, Some(Arc::clone(&tls)), endpoint, service);
+        let (exchange, host) = (Arc::clone(&entra), authority_host.clone());
+        let ci_systems = CiSystems::start(exchange, host, &self.clock, &tls, &traffic).await?;
         // Plain HTTP, like the real ones.
         let serve_plain = |port, endpoint, service| start(port, None, endpoint, service);
         let proxy_tls = Some(token_proxy.server_config()?);
@@ -438,6 +488,19 @@ impl EmulatorBuilder {
             serve(key_vault_port, Endpoint::KeyVault, key_vault),
             serve(blob_port, Endpoint::Blob, blobs),
             serve_plain(imds_port, Endpoint::Imds, Arc::new(imds) as _),
+            start(
+                service_fabric_port,
+                Some(server_config_with(Arc::new(SingleCertAndKey::from(
+                    service_fabric_certificate,
+                )))?),
+                Endpoint::IdentityHost,
+                Arc::clone(&identity_hosts) as _,
+            ),
+            serve_plain(
+                identity_hosts_port,
+                Endpoint::IdentityHost,
+                Arc::clone(&identity_hosts) as _,
+            ),
             serve_plain(app_service_port, Endpoint::AppService, Arc::new(app_service)),
         ];
         Ok(Emulator {
@@ -450,7 +513,9 @@ impl EmulatorBuilder {
             imds_url,
             app_service_url,
             app_service_header,
+            identity_hosts,
             token_proxy,
+            ci_systems,
             ca_certificate_pem: authority.pem().to_owned(),
             ca_certificate_file,
             _servers: servers,
@@ -458,6 +523,18 @@ impl EmulatorBuilder {
             directory,
         })
     }
+}
+
+/// * `trusted_issuers`: issuers and their JWK sets.
+fn parse_key_sets(trusted_issuers: Vec<(String, Vec<u8>)>) -> io::Result<HashMap<String, Vec<PublicKey>>> {
+    let parsed = trusted_issuers
+        .into_iter()
+        .map(|(issuer, jwks)| Some((issuer, parse_key_set(&jwks)?)));
+    let invalid = || {
+        let text = "the keys of the issuer are not a JWK set";
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    };
+    parsed.collect::<Option<_>>().ok_or_else(invalid)
 }
 
 /// As in Azurite, the first segment of the path is the account.

@@ -23,8 +23,14 @@ pub enum Endpoint {
     Blob,
     /// The instance metadata service of a virtual machine.
     Imds,
+    /// The managed identity endpoints of Azure Arc, Azure ML, Service Fabric and Cloud Shell.
+    IdentityHost,
     /// The token proxy of the cluster.
     TokenProxy,
     /// The managed identity endpoint of App Service.
     AppService,
+    /// The token service of GitHub Actions.
+    GitHubActions,
+    /// The token service of Azure Pipelines.
+    AzurePipelines,
 }

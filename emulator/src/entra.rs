@@ -1,4 +1,5 @@
 mod access_token;
+mod claims_request;
 mod directory;
 mod error_response;
 mod federated_credential;
@@ -17,7 +18,8 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
 pub(super) use self::access_token::IssuedToken;
-use self::access_token::{Principal, token_issuer};
+use self::access_token::{Principal, exchange_issuer, token_issuer};
+use self::claims_request::ClaimsRequest;
 use self::directory::{Application, Directory};
 use self::error_response::{ErrorResponse, RequestIds};
 pub use self::federated_credential::FederatedCredential;
@@ -28,6 +30,7 @@ use super::clock::Clock;
 use super::guid::Guid;
 use super::jwt::{PublicKey, RS256, SigningKey, key_set};
 use super::managed_identity::ManagedIdentity;
+use super::revocations::Revocations;
 use super::server::{Service, json};
 use super::time::unix_seconds;
 
@@ -45,12 +48,15 @@ use super::time::unix_seconds;
 ///    token endpoint (700023), validity (700024).
 /// 5. Any other assertion: the application has federated credentials (70025), the assertion is not
 ///    a token of Entra (700222), and issuer (700211), subject (700213) and audience (700212) are
-///    equal to those of a federated credential, byte for byte.
+///    equal to those of a federated credential, byte for byte. Of the tokens of Entra for
+///    `api://AzureADTokenExchange`, only those of a managed identity are accepted: neither those of an
+///    application (700226) nor those obtained with a federated credential (700231).
 /// 6. Its signing key, by key ID (7000272), and its signature (700027). The keys of the issuer are
 ///    fetched once, and again for an unknown key ID. An unreachable issuer is 90061, an invalid
 ///    response 50166.
 /// 7. Its validity (700024), with a clock skew of five minutes.
 /// 8. Scope (900144, 1002012, 28000, 70011) and resource (500011).
+/// 9. Claims, if present: a claims request in JSON, whose `nbf` is not in the future (90023).
 ///
 /// Source: Microsoft identity platform, error codes and client credentials flow. Undocumented
 /// responses follow public bug reports.
@@ -74,6 +80,7 @@ pub struct Entra {
     authority: String,
     key: SigningKey,
     issuer_keys: IssuerKeys,
+    revocations: Revocations,
     clock: Clock,
     directory: Mutex<Directory>,
 }
@@ -85,6 +92,7 @@ impl Entra {
             authority,
             key,
             issuer_keys,
+            revocations: Revocations::default(),
             clock,
             directory: Mutex::new(Directory::new()),
         }
@@ -160,6 +168,13 @@ impl Entra {
         self.directory().application(client_id).disabled = true;
     }
 
+    /// Revokes the access tokens that an application or a managed identity has so far: Key Vault and Blob
+    /// answer 401. If they were requested with the client capability `cp1` (continuous access evaluation),
+    /// the response has a claims challenge. New tokens are accepted.
+    pub fn revoke_tokens(&self, client_id: &str) {
+        self.revocations.revoke(client_id);
+    }
+
     /// Adds a resource. Key Vault, Storage, Azure Resource Manager, Azure Database for PostgreSQL and MySQL
     /// (`https://ossrdbms-aad.database.windows.net`) and Azure Managed Redis (`https://redis.azure.com`)
     /// are built in.
@@ -187,6 +202,7 @@ impl Entra {
             self.key.public().clone(),
             token_issuer(&self.tenant_id),
             format!("{}{}", self.authority, self.tenant_id),
+            self.revocations.clone(),
             self.clock.clone(),
         )
     }
@@ -214,34 +230,35 @@ impl Entra {
         let application = self
             .directory()
             .enabled_application(&client_id, &self.tenant_id)?;
+        let mut is_federated = false;
         let appidacr = if let Some(secret) = form.field("client_secret") {
             application.check_secret(secret)?;
             "1"
         } else {
             let token_endpoint = format!("{}{tenant}/oauth2/v2.0/token", self.authority);
-            self.check_assertion(
-                &Assertion::parse(&form)?,
-                &client_id,
-                &application,
-                &token_endpoint,
-            )
-            .await?;
+            let assertion = Assertion::parse(&form)?;
+            is_federated = !assertion.claims().iss.eq_ignore_ascii_case(&client_id);
+            self.check_assertion(assertion, &client_id, &application, &token_endpoint)
+                .await?;
             "2"
         };
         let resource = resource_from_scope(form.required("scope")?)?;
         self.directory().check_resource(&resource, &self.tenant_id)?;
+        let claims = ClaimsRequest::parse(form.field("claims"), unix_seconds(self.clock.now()))?;
         let principal = Principal {
             client_id: &client_id,
             object_id: &application.object_id,
             appidacr,
             resource_id: None,
+            is_federated,
+            handles_claims_challenges: claims.handles_claims_challenges(),
         };
         Ok(self.token_response(&self.issue(&principal, &resource)))
     }
 
     async fn check_assertion(
         &self,
-        assertion: &Assertion,
+        assertion: Assertion,
         client_id: &str,
         application: &Application,
         token_endpoint: &str,
@@ -257,6 +274,12 @@ impl Entra {
         if [token_issuer(&self.tenant_id), self.discovery_issuer()].contains(&assertion.claims().iss) {
             let text = "Tokens issued by Entra itself may not be used for federated identity flows.";
             return Err(ErrorResponse::new(700_222, text));
+        }
+        if assertion.claims().iss == exchange_issuer(&self.tenant_id) {
+            let assertion = assertion.with_audience_uri();
+            assertion.check_match(&application.federated_credentials)?;
+            assertion.check_managed_identity(self.key.public())?;
+            return assertion.check_times(now);
         }
         assertion.check_match(&application.federated_credentials)?;
         assertion.check_signature(&self.issuer_keys).await?;
@@ -277,6 +300,8 @@ impl Entra {
             object_id: &identity.object_id,
             appidacr: "2",
             resource_id: Some(&identity.resource_id),
+            is_federated: false,
+            handles_claims_challenges: false,
         };
         Ok(self.issue(&principal, resource))
     }
@@ -303,7 +328,14 @@ impl Entra {
     fn issue(&self, principal: &Principal<'_>, resource: &str) -> IssuedToken {
         let lifetime = self.directory().access_token_lifetime.as_secs();
         let now = unix_seconds(self.clock.now());
-        principal.issue(&self.tenant_id, resource, &self.key, now, lifetime)
+        principal.issue(
+            &self.tenant_id,
+            resource,
+            &self.key,
+            &self.revocations,
+            now,
+            lifetime,
+        )
     }
 
     fn token_response(&self, issued: &IssuedToken) -> Value {

@@ -1,3 +1,5 @@
+mod token_request;
+
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +15,15 @@ use super::clock::Clock;
 use super::jwt::{PublicKey, RS256, SigningKey, key_set};
 use super::server::{Service, json};
 use super::service_account_token::ServiceAccountToken;
+use token_request::ServiceAccounts;
 
 /// The OIDC issuer of a cluster. It signs service-account tokens and publishes the keys to verify
 /// them.
 ///
 /// The discovery document is at `.well-known/openid-configuration` and the keys are at
-/// `openid/v1/jwks`, as on a Kubernetes API server.
+/// `openid/v1/jwks`, as on a Kubernetes API server. The `TokenRequest` API is at
+/// `api/v1/namespaces/{namespace}/serviceaccounts/{name}/token`; it takes a token of this issuer for
+/// `https://kubernetes.default.svc.cluster.local` and checks the RBAC rules.
 ///
 /// # Examples
 ///
@@ -37,6 +42,7 @@ pub struct ClusterIssuer {
     keys: RwLock<Keys>,
     serving: AtomicBool,
     clock: Clock,
+    service_accounts: ServiceAccounts,
 }
 
 struct Keys {
@@ -55,6 +61,7 @@ impl ClusterIssuer {
             keys: RwLock::new(keys),
             serving: AtomicBool::new(true),
             clock,
+            service_accounts: ServiceAccounts::default(),
         }
     }
 
@@ -99,6 +106,19 @@ impl ClusterIssuer {
         Ok(())
     }
 
+    /// Creates a service account, so that the `TokenRequest` API issues its tokens.
+    pub fn create_service_account(&self, namespace: &str, name: &str) {
+        self.service_accounts.create(namespace, name);
+    }
+
+    /// Lets a service account request the tokens of another one, as a `Role` with the verb `create` for
+    /// `serviceaccounts/token` that is bound to it.
+    ///
+    /// * `caller`: its namespace and its name.
+    pub fn allow_token_requests(&self, caller: [&str; 2], namespace: &str, name: &str) {
+        self.service_accounts.allow(caller, namespace, name);
+    }
+
     /// Makes discovery requests fail with 503. Cached keys stay valid.
     pub fn stop(&self) {
         self.serving.store(false, Ordering::Relaxed);
@@ -133,8 +153,14 @@ impl Service for ClusterIssuer {
                 response.headers_mut().insert(CONTENT_TYPE, jwk_set);
                 response
             }
+            (_, path) if token_request::target(path).is_some() => token_request::handle(self, &request),
             _ => self.failure(StatusCode::NOT_FOUND, &request),
         }
+    }
+
+    fn is_authenticated(&self, request: &http::Request<Bytes>) -> bool {
+        token_request::target(request.uri().path()).is_none()
+            || token_request::caller(self, request).is_some()
     }
 
     /// Returns a `Status` object, as a Kubernetes API server.

@@ -98,7 +98,16 @@ impl KeyVault {
             BearerError::Expired => {
                 "Error validating token: IDX10223: Lifetime validation failed. The token is expired."
             }
+            BearerError::ClaimsRequired | BearerError::Revoked => {
+                "Continuous access evaluation resulted in a challenge: the token was revoked."
+            }
         };
+        if error == BearerError::ClaimsRequired {
+            return ErrorResponse {
+                challenge: HeaderValue::try_from(self.verifier.claims_challenge()).ok(),
+                ..ErrorResponse::new(StatusCode::UNAUTHORIZED, "Unauthorized", message.to_owned())
+            };
+        }
         let mut challenge = format!(
             r#"Bearer authorization="{}", resource="{RESOURCE}""#,
             self.verifier.authorization_uri()

@@ -1,15 +1,20 @@
 #![doc = include_str!("../README.md")]
 
 mod app_service;
+mod azure_pipelines;
 mod bearer;
 mod blob;
 mod certificate_authority;
+mod ci_job;
+mod ci_systems;
 mod clock;
 mod emulator;
 mod endpoint;
 mod entra;
 mod fault;
+mod github_actions;
 mod guid;
+mod identity_host;
 mod identity_query;
 mod imds;
 mod issuer;
@@ -18,6 +23,7 @@ mod key_vault;
 mod managed_identity;
 mod pod;
 mod request_log;
+mod revocations;
 #[cfg(feature = "azure-core")]
 mod sdk_transport;
 mod server;
@@ -26,10 +32,12 @@ mod time;
 mod token_proxy;
 mod token_verifier;
 
+pub use ci_job::CiJob;
 pub use emulator::{Emulator, EmulatorBuilder};
 pub use endpoint::Endpoint;
 pub use entra::{Entra, FederatedCredential};
 pub use fault::Fault;
+pub use identity_host::IdentityHost;
 pub use issuer::ClusterIssuer;
 pub use managed_identity::ManagedIdentity;
 pub use pod::Pod;

@@ -156,6 +156,9 @@ impl ServiceAccountToken {
 /// The audience of the tokens projected by the webhook, and the default of federated credentials.
 pub(super) const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
 
+/// The audience of the API server in clusters of kubeadm and kind.
+pub(super) const API_SERVER_AUDIENCE: &str = "https://kubernetes.default.svc.cluster.local";
+
 /// The audience of tokens in pods with an AKS identity binding.
 pub(super) const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
 

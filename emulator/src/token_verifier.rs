@@ -41,14 +41,14 @@ impl TokenVerifier {
     /// Returns the first check that fails, in the order of [`TokenRejection`].
     pub fn verify(&self, token: &str, audiences: &[&str]) -> Result<TokenCaller, TokenRejection> {
         let claims = self.0.verify_token(token, audiences).map_err(reason)?;
-        match (claims.appid, claims.oid) {
-            (Some(client_id), Some(object_id)) => Ok(TokenCaller {
-                client_id,
-                object_id,
-                expires_on: SystemTime::UNIX_EPOCH + Duration::from_secs(claims.exp),
-            }),
-            _ => Err(TokenRejection::Malformed),
+        if claims.appid.is_empty() || claims.oid.is_empty() {
+            return Err(TokenRejection::Malformed);
         }
+        Ok(TokenCaller {
+            client_id: claims.appid,
+            object_id: claims.oid,
+            expires_on: SystemTime::UNIX_EPOCH + Duration::from_secs(claims.exp),
+        })
     }
 }
 
@@ -99,6 +99,8 @@ pub enum TokenRejection {
     NotYetValid,
     /// The `exp` time has been reached.
     Expired,
+    /// It was revoked.
+    Revoked,
 }
 
 impl fmt::Display for TokenRejection {
@@ -110,6 +112,7 @@ impl fmt::Display for TokenRejection {
             Self::Audience => "the token is for another resource",
             Self::NotYetValid => "the token is not yet valid",
             Self::Expired => "the token is expired",
+            Self::Revoked => "the token is revoked",
         })
     }
 }
@@ -124,5 +127,6 @@ fn reason(error: BearerError) -> TokenRejection {
         BearerError::Audience => TokenRejection::Audience,
         BearerError::NotYetValid => TokenRejection::NotYetValid,
         BearerError::Expired => TokenRejection::Expired,
+        BearerError::Revoked | BearerError::ClaimsRequired => TokenRejection::Revoked,
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use entra_workload_emulator::{
-    ClusterIssuer, Emulator, EmulatorBuilder, Endpoint, Entra, Fault, FederatedCredential, ManagedIdentity,
-    Pod, RecordedRequest, ServiceAccountToken, TokenCaller, TokenProxy, TokenRejection, TokenVerifier,
+    CiJob, ClusterIssuer, Emulator, EmulatorBuilder, Endpoint, Entra, Fault, FederatedCredential,
+    IdentityHost, ManagedIdentity, Pod, RecordedRequest, ServiceAccountToken, TokenCaller, TokenProxy,
+    TokenRejection, TokenVerifier,
 };
 
 /// Compiles only if all types are `Debug + Send + Sync + 'static`. Returns their names.
@@ -21,6 +22,7 @@ macro_rules! types {
 #[test]
 fn public_types_are_debug_send_sync_and_static() {
     let checked = BTreeSet::from(types![
+        CiJob,
         ClusterIssuer,
         Emulator,
         EmulatorBuilder,
@@ -28,6 +30,7 @@ fn public_types_are_debug_send_sync_and_static() {
         Entra,
         Fault,
         FederatedCredential,
+        IdentityHost,
         ManagedIdentity,
         Pod,
         RecordedRequest,

@@ -59,6 +59,15 @@ impl Claims {
     }
 }
 
+/// Returns the signature algorithm in the header of a JWT, if it looks like the name of one.
+#[cfg(feature = "spiffe")]
+pub(crate) fn algorithm(jwt: &str) -> Option<String> {
+    let header = object("header", jwt.split('.').next()?).ok()?;
+    let name = header.get("alg")?.as_str()?;
+    let is_name = name.len() <= MAX_ALGORITHM && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_name.then(|| name.to_owned())
+}
+
 /// Why a text is not a JWT: what it looks like, or its invalid part. Never contains any of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAJwt {
@@ -89,6 +98,10 @@ fn base64(name: &'static str, part: &str) -> Result<Vec<u8>, NotAJwt> {
 fn from_numeric_date(seconds: f64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }
+
+/// The longest name in RFC 7518 and RFC 8037 has five characters.
+#[cfg(feature = "spiffe")]
+const MAX_ALGORITHM: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -295,7 +295,7 @@ mod tests {
             .as_secs();
         let token = jwt(&format!(r#"{{"exp":{}}}"#, now + 3600));
         let file = ProjectedTokenFile::new(&path);
-        let request = AssertionRequest::new("client", &http::Uri::from_static("https://login/t"));
+        let request = AssertionRequest::new("client", &http::Uri::from_static("https://login/t"), "audience");
 
         assert_eq!(
             file.assertion(request.clone()).await.unwrap_err().kind(),

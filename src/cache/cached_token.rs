@@ -64,6 +64,10 @@ impl CachedToken {
         self.lifetime
     }
 
+    pub(super) fn age(&self, now: Moment) -> Duration {
+        now.instant.saturating_duration_since(self.requested_at.instant)
+    }
+
     pub(super) fn remaining(&self, now: Moment) -> Duration {
         self.expires_at.instant.saturating_duration_since(now.instant)
     }

@@ -15,7 +15,8 @@ use super::key::Key;
 use super::state::{Completion, Decision, Fetch, Now, Report, State, expired_on_arrival};
 use crate::clock::{Clock, Moment};
 use crate::error::Error;
-use crate::exchange::{Grant, TokenSource};
+use crate::exchange::{Grant, TokenSource, Urgency};
+use crate::metrics::{self, FetchEnd};
 use crate::token::AccessToken;
 
 /// Runs the [`State`] of one key: publishes its token to readers, starts its fetches as tasks, and lets
@@ -115,6 +116,13 @@ impl Slot {
         });
     }
 
+    /// Uses the token of another slot, unless it has a newer one.
+    pub(super) fn adopt(&self, other: &Self) {
+        if let Some(token) = &*other.published() {
+            self.update(|shared| shared.state.adopt(token));
+        }
+    }
+
     fn request(self: &Arc<Self>, fetcher: &Fetcher, runtime: &Handle) -> Result<AccessToken, NoToken> {
         let now = Now {
             moment: fetcher.clock.now(),
@@ -188,9 +196,10 @@ impl FetchTask {
     fn spawn_on(self, runtime: &Handle) {
         let run = async move {
             // It may have counted as lost before its runtime came to it.
-            if Instant::now() < self.fetch.time_limit {
+            let start = Instant::now();
+            if start < self.fetch.time_limit {
                 let result = self.fetch().await;
-                self.complete(result);
+                self.complete(result, start.elapsed());
             }
         };
         runtime.spawn(run.with_current_subscriber());
@@ -217,14 +226,29 @@ impl FetchTask {
             })
     }
 
-    fn complete(self, result: Result<Grant, Error>) {
+    /// * `duration`: of the fetch.
+    fn complete(self, result: Result<Grant, Error>, duration: Duration) {
         let now = self.fetcher.clock.now();
+        let mut end = FetchEnd {
+            error: result.as_ref().err().map(Error::kind),
+            is_awaited: self.fetch.urgency == Urgency::Awaited,
+            duration,
+            refreshed: self.slot.published().as_ref().and_then(|token| {
+                let is_usable = token.freshness(now) != Freshness::Expired;
+                is_usable.then(|| (token.age(now), token.remaining(now)))
+            }),
+            starts_cooldown: false,
+        };
         let retries_when_awaited = self.fetcher.source.retries_when_awaited();
         let Completion { result, report } = self.slot.update(|shared| {
-            shared
+            let random = fastrand::f64();
+            let completion = shared
                 .state
-                .complete(self.fetch, result, now, retries_when_awaited, fastrand::f64())
+                .complete(self.fetch, result, now, retries_when_awaited, random);
+            end.starts_cooldown = end.error.is_some() && shared.state.is_cooling_down(now);
+            completion
         });
+        metrics::fetch_ended(&end);
         let scopes = || self.slot.key.scopes();
         match report {
             Some(Report::RefreshRecovered) => {

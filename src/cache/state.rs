@@ -208,6 +208,13 @@ impl State {
         }
     }
 
+    /// Whether callers get the last error for now.
+    pub(super) fn is_cooling_down(&self, now: Moment) -> bool {
+        self.cooldown
+            .as_ref()
+            .is_some_and(|(until, _)| !now.reached(*until))
+    }
+
     /// A fetch ended without a result: its task was dropped. Returns whether it was the one in flight.
     pub(super) fn abandon(&mut self, fetch: Fetch) -> bool {
         self.fetch
@@ -218,6 +225,14 @@ impl State {
     /// Drops the token. A fetch in flight continues.
     pub(super) fn clear(&mut self) {
         self.token = None;
+    }
+
+    /// Uses the token of another key, unless there is a newer one.
+    pub(super) fn adopt(&mut self, new: &Arc<CachedToken>) {
+        if self.token.as_ref().is_none_or(|token| !new.is_older_than(token)) {
+            self.token = Some(new.clone());
+            self.cooldown = None;
+        }
     }
 
     /// A service rejected a token: drops it if `is_rejected`, so that the next caller starts a fetch. A

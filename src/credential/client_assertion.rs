@@ -8,8 +8,12 @@ use crate::cache::Cache;
 use crate::error::Error;
 use crate::exchange::ClientAuthentication;
 
-/// Gets tokens for an application with client assertions from any source: a CI system, SPIFFE,
-/// another cloud, a file.
+/// Gets tokens for an application with client assertions from any source: a CI system
+/// ([`GitHubActions`](crate::GitHubActions), [`AzurePipelines`](crate::AzurePipelines)), the variables of
+/// Terraform ([`TerraformOidc`](crate::TerraformOidc)), the API server of a cluster
+/// ([`KubernetesTokenRequest`](crate::KubernetesTokenRequest)), a managed identity
+/// ([`CredentialAssertion`](crate::CredentialAssertion)), a file
+/// ([`ProjectedTokenFile`](crate::ProjectedTokenFile)), a command, SPIFFE, or your own.
 ///
 /// In a pod with workload identity, use
 /// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential).
@@ -31,7 +35,8 @@ pub struct ClientAssertionCredential(Cache);
 
 impl ClientAssertionCredential {
     /// Returns a builder. [`assertion`](ClientAssertionCredentialBuilder::assertion) is required;
-    /// the other options override environment variables.
+    /// the other options override environment variables, and the IDs
+    /// that the source names.
     pub fn builder() -> ClientAssertionCredentialBuilder {
         ClientAssertionCredentialBuilder::default()
     }
@@ -80,6 +85,8 @@ impl ClientAssertionCredentialBuilder {
         let assertion = self.assertion.ok_or_else(|| {
             Error::configuration("the source of client assertions is not set; call .assertion(..)")
         })?;
+        self.options
+            .default_ids(assertion.client_id(), assertion.tenant_id());
         let client = self.options.client(&environment)?;
         let cache = self
             .options

@@ -1,5 +1,3 @@
-mod process_group;
-
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::PathBuf;
@@ -19,6 +17,7 @@ use crate::clock::Clock;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
+use crate::process_group;
 use crate::sdk;
 use crate::token::TokenRequest;
 
@@ -237,7 +236,7 @@ impl DeveloperTool {
             path: environment.path().map(OsStr::to_owned),
             folders: environment.program_folders(),
             tenant_id,
-            allowed_tenants: AllowedTenants::new(options.additionally_allowed_tenants.clone()),
+            allowed_tenants: options.allowed_tenants(environment),
             clock: clock.clone(),
         };
         let max_slots = options.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS);
@@ -246,10 +245,7 @@ impl DeveloperTool {
 
     fn tenant(&self, requested: Option<&str>) -> Result<Option<TenantId>, Error> {
         match requested {
-            Some(requested) => {
-                let tenant = self.allowed_tenants.check(requested, self.tenant_id.as_ref())?;
-                Ok(Some(tenant))
-            }
+            Some(requested) => self.allowed_tenants.check(requested, self.tenant_id.as_ref()),
             None => Ok(self.tenant_id.clone()),
         }
     }

@@ -134,15 +134,28 @@ macro_rules! credential {
         /// SDK clients keep a token until 5 minutes before its reported expiry. The reported expiry
         /// is therefore at most 5 minutes after the next refresh is due, so that the clients
         /// request the refreshed token in time.
+        ///
+        /// The [`TokenClaims`](crate::TokenClaims), [`TokenTenantId`](crate::TokenTenantId) and
+        /// [`ForceTokenRefresh`](crate::ForceTokenRefresh) in the context of the options change the
+        /// token request.
         #[cfg(feature = "azure-core")]
         #[async_trait::async_trait]
         impl azure_core::credentials::TokenCredential for $credential {
             async fn get_token(
                 &self,
                 scopes: &[&str],
-                _options: Option<azure_core::credentials::TokenRequestOptions<'_>>,
+                options: Option<azure_core::credentials::TokenRequestOptions<'_>>,
             ) -> azure_core::Result<azure_core::credentials::AccessToken> {
-                let request = $crate::TokenRequest::new(scopes);
+                let mut request = $crate::TokenRequest::new(scopes);
+                let parameters = options.as_ref().map($crate::sdk::Parameters::of);
+                if let Some(parameters) = &parameters {
+                    request = parameters.add_to(request);
+                    if parameters.force_refresh
+                        && let Some(token) = self.0.cached(&request, Clone::clone)
+                    {
+                        self.0.invalidate(&token);
+                    }
+                }
                 match self.0.token(&request, $crate::sdk::token::to_sdk).await {
                     Ok(token) => Ok(token),
                     Err(error) => Err($crate::sdk::error::to_sdk(error)),
@@ -194,6 +207,8 @@ macro_rules! client_options {
         }
     };
     ($builder:ident, developer_tool) => {
+        client_options!($builder, shared);
+
         impl $builder {
             /// Sets the tenant: a GUID or a domain name. Default: the tenant of the tool's login.
             #[must_use]
@@ -202,22 +217,25 @@ macro_rules! client_options {
                 self
             }
 
-            /// Sets the other tenants that a [`TokenRequest`](crate::TokenRequest) may name; `"*"` allows all. Default:
-            /// none.
+            /// Sets the environment that `PATH` is read from. Default: that of the process at the
+            /// time [`build`](Self::build) is called.
+            #[must_use]
+            pub fn environment(mut self, environment: $crate::Environment) -> Self {
+                self.options.environment = Some(environment);
+                self
+            }
+        }
+    };
+    ($builder:ident, shared) => {
+        impl $builder {
+            /// Sets the other tenants that a [`TokenRequest`](crate::TokenRequest) may name; `"*"`
+            /// allows all. Default: none.
             #[must_use]
             pub fn additionally_allowed_tenants(
                 mut self,
                 tenants: impl IntoIterator<Item = impl Into<String>>,
             ) -> Self {
                 self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
-                self
-            }
-
-            /// Sets the environment that `PATH` is read from. Default: that of the process at the
-            /// time [`build`](Self::build) is called.
-            #[must_use]
-            pub fn environment(mut self, environment: $crate::Environment) -> Self {
-                self.options.environment = Some(environment);
                 self
             }
 
@@ -231,6 +249,8 @@ macro_rules! client_options {
         }
     };
     ($builder:ident) => {
+        client_options!($builder, shared);
+
         impl $builder {
             /// Sets the tenant: a GUID or a domain name. Default: `AZURE_TENANT_ID`.
             #[must_use]
@@ -240,22 +260,33 @@ macro_rules! client_options {
             }
 
             /// Sets the login host: `https://host[:port][/prefix]`; `http` for loopback hosts only.
-            /// Default: `AZURE_AUTHORITY_HOST`, or the public cloud's
-            /// `https://login.microsoftonline.com`.
+            /// Default: that of [`cloud`](Self::cloud) if it is set, then `AZURE_AUTHORITY_HOST`, then
+            /// the public cloud's `https://login.microsoftonline.com`.
             #[must_use]
             pub fn authority_host(mut self, authority_host: impl Into<String>) -> Self {
                 self.options.authority_host = Some(authority_host.into());
                 self
             }
 
-            /// Sets the other tenants that a [`TokenRequest`](crate::TokenRequest) may name; `"*"`
-            /// allows all. Default: none.
+            /// Sets the cloud: its login host, unless [`authority_host`](Self::authority_host) is set
+            /// too, and the audience of client assertions. `AZURE_AUTHORITY_HOST` does not matter then.
+            /// Default: the cloud of the login host; the public cloud if that is unknown.
             #[must_use]
-            pub fn additionally_allowed_tenants(
-                mut self,
-                tenants: impl IntoIterator<Item = impl Into<String>>,
-            ) -> Self {
-                self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
+            pub fn cloud(mut self, cloud: $crate::Cloud) -> Self {
+                self.options.cloud = Some(cloud);
+                self
+            }
+
+            /// Requests tokens for continuous access evaluation: services may then reject a token
+            /// before it expires, for example because the identity was disabled, and demand another
+            /// with a claims challenge. In return, tokens live up to 28 hours.
+            ///
+            /// Enable it only if the program handles these challenges: SDK clients with
+            /// `ClaimsChallengePolicy`, others with [`BearerChallenge`](crate::BearerChallenge).
+            /// Default: off.
+            #[must_use]
+            pub fn enable_cae(mut self) -> Self {
+                self.options.enable_cae = true;
                 self
             }
 
@@ -272,14 +303,6 @@ macro_rules! client_options {
             #[must_use]
             pub fn transport(mut self, transport: impl $crate::Transport) -> Self {
                 self.options.transport = Some(std::sync::Arc::new(transport));
-                self
-            }
-
-            /// Sets the clock that decides whether a token is expired or due for refresh. Default:
-            /// [`SystemClock`](crate::SystemClock).
-            #[must_use]
-            pub fn clock(mut self, clock: impl $crate::Clock) -> Self {
-                self.options.clock = Some(std::sync::Arc::new(clock));
                 self
             }
 

@@ -1,6 +1,9 @@
+mod arc;
 mod bad_request;
+mod host;
 mod metadata_client;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -23,10 +26,11 @@ use crate::sdk;
 use crate::token::TokenRequest;
 use crate::transport::{HttpTransport, Transport};
 use bad_request::BadRequest;
+use host::Host;
 use metadata_client::MetadataClient;
 
-/// Gets tokens for a managed identity of the virtual machine, node, App Service, Function or
-/// Container App that this process runs on.
+/// Gets tokens for a managed identity of the virtual machine, node, App Service, Function, Container
+/// App, Azure Arc server, Azure ML job or Cloud Shell that this process runs on.
 ///
 /// It adds this crate's cache to `azure_identity`'s credential, and distinguishes a machine without
 /// a managed identity ([`ErrorKind::Unavailable`]) from a failure. The endpoint is on the same
@@ -35,13 +39,17 @@ use metadata_client::MetadataClient;
 /// | variable | set by | meaning |
 /// | --- | --- | --- |
 /// | `IDENTITY_ENDPOINT`, `IDENTITY_HEADER` | App Service, Functions, Container Apps | the endpoint and its secret; `azure_identity` reads them from the process environment |
+/// | `IDENTITY_ENDPOINT`, `IMDS_ENDPOINT` | Azure Arc | the endpoint of the agent; system-assigned identity only |
+/// | `MSI_ENDPOINT`, `MSI_SECRET`, `DEFAULT_IDENTITY_CLIENT_ID` | Azure ML | the endpoint, its secret, and the identity without an ID of your own; by client ID only |
+/// | `IDENTITY_ENDPOINT`, `IDENTITY_HEADER`, `IDENTITY_SERVER_THUMBPRINT` | Service Fabric | the endpoint, its secret, and the SHA-1 of its certificate; the identity is that of the application |
+/// | `MSI_ENDPOINT` alone | Cloud Shell | the endpoint; the identity of the user |
 /// | `AZURE_POD_IDENTITY_AUTHORITY_HOST` | you | the host that replaces `http://169.254.169.254` |
 ///
 /// In a pod this is an identity of the *node*, which all its pods share;
 /// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential) is for a pod's own identity.
 ///
-/// Azure Arc, Azure ML, Cloud Shell and Service Fabric are supported as far as `azure_identity`
-/// supports them. Version 1.0 supports none of them: the error is [`ErrorKind::Configuration`].
+/// Azure Arc, Azure ML, Service Fabric and Cloud Shell are supported by this crate, the others through
+/// `azure_identity`.
 ///
 /// # Examples
 ///
@@ -117,6 +125,7 @@ impl ManagedIdentityId {
 pub struct ManagedIdentityCredentialBuilder {
     id: Option<ManagedIdentityId>,
     probe_first: bool,
+    arc_key_folder: Option<PathBuf>,
     /// Those without a method here have no effect, apart from `max_cached_tokens`.
     pub(crate) options: ClientOptions,
 }
@@ -137,6 +146,15 @@ impl ManagedIdentityCredentialBuilder {
     #[must_use]
     pub fn probe_first(mut self) -> Self {
         self.probe_first = true;
+        self
+    }
+
+    /// Sets the folder that the agent of Azure Arc writes its challenge files to; files elsewhere are
+    /// never read. Default: `/var/opt/azcmagent/tokens`, on Windows
+    /// `%ProgramData%\AzureConnectedMachineAgent\Tokens`.
+    #[must_use]
+    pub fn arc_key_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.arc_key_folder = Some(folder.into());
         self
     }
 
@@ -167,7 +185,8 @@ impl ManagedIdentityCredentialBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Configuration`] if `AZURE_POD_IDENTITY_AUTHORITY_HOST` is not a URL.
+    /// [`ErrorKind::Configuration`] if `AZURE_POD_IDENTITY_AUTHORITY_HOST` or the variable of a host is
+    /// not a URL.
     pub fn build(mut self) -> Result<Arc<ManagedIdentityCredential>, Error> {
         let environment = self.options.take_environment();
         let metadata_host = environment
@@ -184,6 +203,7 @@ impl ManagedIdentityCredentialBuilder {
         let transport = self.options.transport;
         let source = ManagedIdentity {
             id: self.id,
+            host: Host::detect(&environment, self.arc_key_folder)?,
             is_optional: self.probe_first && !environment.hosts_managed_identity(),
             has_responded: AtomicBool::new(false),
             client: Arc::new(MetadataClient {
@@ -204,6 +224,8 @@ impl ManagedIdentityCredentialBuilder {
 #[derive(Debug)]
 struct ManagedIdentity {
     id: Option<ManagedIdentityId>,
+    /// If it is one that `azure_identity` does not support.
+    host: Option<Host>,
     /// Whether a metadata service that is missing, or has no identity, is
     /// [`ErrorKind::Unavailable`].
     is_optional: bool,
@@ -220,6 +242,12 @@ impl TokenSource for ManagedIdentity {
             return Err(Error::configuration(
                 "a managed identity supports neither a tenant nor claims in the request",
             ));
+        }
+        if let Some(host) = &self.host {
+            let transport = &*self.client.transport;
+            return host
+                .token(request.scopes(), self.id.as_ref(), transport, &*self.clock)
+                .await;
         }
         if self.is_optional && !self.has_responded.load(Ordering::Relaxed) {
             self.probe().await?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::client::Client;
 #[cfg(feature = "default-credential")]
 use crate::authority::TenantId;
-use crate::authority::{AllowedTenants, Authority};
+use crate::authority::{AllowedTenants, Authority, Cloud};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID, Environment};
@@ -18,7 +18,9 @@ pub(crate) struct ClientOptions {
     pub(crate) tenant_id: Option<String>,
     pub(crate) client_id: Option<String>,
     pub(crate) authority_host: Option<String>,
+    pub(crate) cloud: Option<Cloud>,
     pub(crate) additionally_allowed_tenants: Vec<String>,
+    pub(crate) enable_cae: bool,
     pub(crate) environment: Option<Environment>,
     pub(crate) transport: Option<Arc<dyn Transport>>,
     /// Takes the place of the transport; for workload identity only.
@@ -44,6 +46,21 @@ impl ClientOptions {
 
     pub(crate) fn clock(&self) -> Arc<dyn Clock> {
         self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()))
+    }
+
+    /// Sets the IDs that the source of client assertions names, unless they are set.
+    pub(super) fn default_ids(&mut self, client_id: Option<&str>, tenant_id: Option<&str>) {
+        let default = |option, id: Option<&str>| present(option).or(id.map(str::to_owned));
+        self.client_id = default(self.client_id.take(), client_id);
+        self.tenant_id = default(self.tenant_id.take(), tenant_id);
+    }
+
+    /// Returns the tenants that requests may name, besides the credential's own.
+    pub(super) fn allowed_tenants(&self, environment: &Environment) -> AllowedTenants {
+        if environment.disables_multitenant_auth() {
+            return AllowedTenants::own_only();
+        }
+        AllowedTenants::new(self.additionally_allowed_tenants.clone())
     }
 
     /// Resolves the client and tenant IDs; the error names each missing one.
@@ -73,10 +90,9 @@ impl ClientOptions {
         authentication: ClientAuthentication,
         environment: &Environment,
     ) -> Result<Cache, Error> {
-        let authority = match present(self.authority_host.clone()).or(environment.authority_host()?) {
-            Some(host) => Authority::parse(&host)?,
-            None => Authority::public_cloud()?,
-        };
+        let allowed_tenants = self.allowed_tenants(environment);
+        let authority = self.authority(environment)?;
+        let cloud = self.cloud.clone().unwrap_or_else(|| authority.cloud());
         let clock = self.clock();
         let default_timeout = if self.token_proxy.is_some() {
             TOKEN_PROXY_TIMEOUT
@@ -92,9 +108,11 @@ impl ClientOptions {
         let exchange = Exchange {
             authority,
             tenant_id: client.tenant_id,
-            allowed_tenants: AllowedTenants::new(self.additionally_allowed_tenants),
+            allowed_tenants,
+            token_exchange_audience: cloud.token_exchange_audience().to_owned(),
             client_id: client.client_id,
             authentication,
+            is_cae_enabled: self.enable_cae,
             route,
             clock: clock.clone(),
             timeout,
@@ -105,6 +123,16 @@ impl ClientOptions {
             timeout + GRACE_PERIOD,
             self.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS),
         ))
+    }
+
+    /// The option for the host goes before that for the cloud, and both before the variable.
+    fn authority(&self, environment: &Environment) -> Result<Authority, Error> {
+        let cloud_host = self.cloud.as_ref().map(|cloud| cloud.authority_host().to_owned());
+        let host = match present(self.authority_host.clone()).or(cloud_host) {
+            Some(host) => Some(host),
+            None => environment.authority_host()?,
+        };
+        Authority::parse(host.as_deref().unwrap_or(Cloud::Public.authority_host()))
     }
 }
 

@@ -26,7 +26,7 @@ use crate::transport::TokenProxy;
 /// | `AZURE_CLIENT_ID` | webhook, from the service account | the client ID of the identity |
 /// | `AZURE_TENANT_ID` | webhook | the tenant ID of the identity |
 /// | `AZURE_AUTHORITY_HOST` | webhook | the login host; default: the public cloud |
-/// | `AZURE_KUBERNETES_TOKEN_PROXY` and others | webhook, for an identity binding | see [`TokenProxy`](crate::TokenProxy) |
+/// | `AZURE_KUBERNETES_TOKEN_PROXY` and others | webhook, for an identity binding | see [`TokenProxy`] |
 ///
 /// In a pod with an AKS identity binding, the token requests go to the token proxy of the cluster.
 ///

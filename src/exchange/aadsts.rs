@@ -75,7 +75,20 @@ pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
             whether the resource has a service principal in the tenant"
             .to_owned(),
         70_011 | 1_002_012 => "a scope must be a resource followed by /.default".to_owned(),
-        700_222 | 700_231 => "an assertion issued by Entra is not accepted; use the cluster's \
+        700_226 => {
+            "of the tokens of Entra, only those of a user-assigned managed identity are accepted as an \
+            assertion, not those of an application"
+                .to_owned()
+        }
+        700_231 => {
+            "the assertion was itself obtained with a federated credential, which Entra does not accept; use \
+            the service-account token of the cluster directly, or the managed identity of the machine"
+                .to_owned()
+        }
+        700_236 => {
+            "the managed identity and the application must be registered in the same tenant".to_owned()
+        }
+        700_222 => "an assertion issued by Entra is not accepted; use the cluster's \
             service-account token"
             .to_owned(),
         700_223 | 700_238 | 7_002_381 => {

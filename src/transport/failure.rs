@@ -155,6 +155,9 @@ fn tls_failure(host: &str, error: &rustls::Error) -> String {
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             format!("the certificate of {host} is not valid yet; check this machine's clock")
         }
+        CertificateError::ApplicationVerificationFailure => {
+            format!("the certificate of {host} is not the one that its host has announced")
+        }
         _ => format!("the certificate of {host} is invalid; check for a proxy that intercepts TLS"),
     }
 }

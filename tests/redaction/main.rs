@@ -17,6 +17,7 @@ mod support;
 mod leak_check;
 
 mod application;
+mod assertion_sources;
 mod default_chain;
 mod managed_identity;
 mod workload_identity;

@@ -5,6 +5,7 @@ use super::error_response::ErrorResponse;
 use super::federated_credential::FederatedCredential;
 use crate::guid::Guid;
 use crate::jwt::PublicKey;
+use crate::service_account_token::EXCHANGE_AUDIENCE;
 
 /// The applications and resources of the tenant, and the lifetime of its tokens.
 pub(super) struct Directory {
@@ -122,7 +123,8 @@ fn trim_slash(identifier: &str) -> &str {
 }
 
 /// The resources that exist in every tenant and that workloads use most.
-const RESOURCES: [&str; 5] = [
+const RESOURCES: [&str; 6] = [
+    EXCHANGE_AUDIENCE,
     "https://vault.azure.net",
     "https://storage.azure.com",
     "https://management.azure.com",

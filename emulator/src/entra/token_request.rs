@@ -3,10 +3,12 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Deserializer};
 
+use super::access_token::{EXCHANGE_APPLICATION, ORIGIN_FEDERATED_CREDENTIAL, ORIGIN_MANAGED_IDENTITY};
 use super::error_response::ErrorResponse;
 use super::federated_credential::FederatedCredential;
 use super::issuer_keys::IssuerKeys;
 use crate::jwt::{Jwt, PS256, PublicKey, RS256};
+use crate::service_account_token::EXCHANGE_AUDIENCE;
 use crate::time::unix_seconds;
 
 /// The form fields of a token request.
@@ -48,6 +50,9 @@ pub(super) struct Claims {
     /// Optional in RFC 7519. Kubernetes always sets it.
     #[serde(default)]
     nbf: u64,
+    /// In tokens of Entra for the token exchange.
+    #[serde(default)]
+    emulator_origin: String,
 }
 
 impl Assertion {
@@ -87,6 +92,36 @@ impl Assertion {
             return Ok(());
         }
         Err(no_match(700_212, "audience", &aud.join(", ")))
+    }
+
+    /// Checks a token of Entra itself, of which only those of managed identities are accepted.
+    pub(super) fn check_managed_identity(&self, key: &PublicKey) -> Result<(), ErrorResponse> {
+        if !self.0.is_signed_by(key) {
+            return Err(invalid_signature());
+        }
+        match self.claims().emulator_origin.as_str() {
+            ORIGIN_MANAGED_IDENTITY => Ok(()),
+            ORIGIN_FEDERATED_CREDENTIAL => {
+                let text = "Token obtained using another federated identity credential may not be used as federated \
+                            identity credential.";
+                Err(ErrorResponse::new(700_231, text))
+            }
+            _ => {
+                let text = "Only MSI tokens may be used as Federated Identity Credentials for AAD issuer.";
+                Err(ErrorResponse::new(700_226, text))
+            }
+        }
+    }
+
+    /// Replaces the application ID of the token exchange in the audience by its URI, as which federated
+    /// credentials have it.
+    pub(super) fn with_audience_uri(mut self) -> Self {
+        for audience in &mut self.0.claims.aud {
+            if audience == EXCHANGE_APPLICATION {
+                EXCHANGE_AUDIENCE.clone_into(audience);
+            }
+        }
+        self
     }
 
     pub(super) async fn check_signature(&self, keys: &IssuerKeys) -> Result<(), ErrorResponse> {

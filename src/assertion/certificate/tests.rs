@@ -184,7 +184,7 @@ fn an_assertion_has_the_documented_header_and_claims() {
 fn ad_fs_gets_rs256_and_a_sha1_thumbprint() {
     let endpoint = http::Uri::from_static("https://fs.contoso.com/adfs/oauth2/token");
     let jwt = in_memory("chain.pem", false)
-        .sign(&AssertionRequest::new("client", &endpoint))
+        .sign(&AssertionRequest::new("client", &endpoint, "audience"))
         .unwrap();
     let (header, claims) = parts(&jwt);
     assert_eq!(
@@ -324,6 +324,7 @@ fn request() -> AssertionRequest {
     AssertionRequest::new(
         "client",
         &http::Uri::from_static("https://login/tenant/oauth2/v2.0/token"),
+        "audience",
     )
 }
 

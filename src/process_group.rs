@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 /// # Errors
 ///
 /// `FileTooLarge` if an output stream is longer than `limit`, and every error of the system.
-pub(super) async fn output(command: &mut Command, limit: u64) -> io::Result<Output> {
+pub(crate) async fn output(command: &mut Command, limit: u64) -> io::Result<Output> {
     let mut group = ProcessGroup::spawn(command)?;
     let (stdout, stderr) = (group.0.stdout.take(), group.0.stderr.take());
     let (stdout, stderr) = try_join(read(stdout, limit), read(stderr, limit)).await?;

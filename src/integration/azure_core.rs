@@ -1,0 +1,337 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use azure_core::error::{Error as SdkError, ErrorKind as SdkErrorKind};
+use azure_core::http::headers::{AUTHORIZATION, Headers, WWW_AUTHENTICATE};
+use azure_core::http::policies::{Policy, PolicyResult};
+use azure_core::http::{AsyncRawResponse, Context, Request, StatusCode, Url};
+
+use crate::challenge::BearerChallenge;
+use crate::credential::Credential;
+use crate::error::{Error, Wrapped};
+use crate::sdk::{DiscoveredTenant, TokenClaims};
+use crate::token::Secret;
+
+/// Handles a 401 of a service, for any client of the Azure SDK: add it to
+/// `ClientOptions::per_call_policies`, with the credential of the client.
+///
+/// * A claims challenge (continuous access evaluation): the credential drops the rejected token, gets one
+///   with these claims, and the request is sent once more, with its body from the start.
+/// * After any other 401, the credential drops the rejected token, at most once in 30 s. The 401 is
+///   returned, and the next request of the client gets a new token.
+/// * With [`discover_tenant`](Self::discover_tenant), tokens are for the tenant that the service names.
+///
+/// Without it, a client presents a rejected token until it expires. Combine it with `enable_cae()` of the
+/// credential's builder.
+///
+/// # Errors
+///
+/// Those of the client, and those of the credential if there is no new token. If the claims of a challenge
+/// are malformed, the error has the status and the response of the 401, and
+/// [`Error::find_in`](crate::Error::find_in) finds the reason.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use azure_core::http::{ClientOptions, Url};
+/// use azure_storage_blob::{BlobServiceClient, BlobServiceClientOptions};
+/// use entra_workload::{ClaimsChallengePolicy, WorkloadIdentityCredential};
+///
+/// # fn f(account: Url) -> Result<(), Box<dyn std::error::Error>> {
+/// let credential = WorkloadIdentityCredential::builder().enable_cae().build()?;
+/// let client_options = ClientOptions {
+///     per_call_policies: vec![Arc::new(ClaimsChallengePolicy::new(credential.clone()))],
+///     ..ClientOptions::default()
+/// };
+/// let options = BlobServiceClientOptions { client_options, ..Default::default() };
+/// let client = BlobServiceClient::new(account, Some(credential), Some(options))?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct ClaimsChallengePolicy {
+    credential: Arc<dyn Credential>,
+    /// By host. Absent unless tenants are discovered.
+    tenants: Option<Arc<Mutex<HashMap<String, String>>>>,
+    verifies_resource: bool,
+}
+
+impl ClaimsChallengePolicy {
+    /// * `credential`: that of the client.
+    pub fn new(credential: Arc<dyn Credential>) -> Self {
+        Self {
+            credential,
+            tenants: None,
+            verifies_resource: true,
+        }
+    }
+
+    /// Requests tokens for the tenant that the service names in its challenge, for a vault or an account of
+    /// another tenant. The credential must allow it (`additionally_allowed_tenants`) and support tenants: a
+    /// managed identity does not.
+    ///
+    /// The host of the request must belong to the resource of the challenge, as
+    /// `orders.vault.azure.net` belongs to `https://vault.azure.net`; otherwise the tenant is ignored.
+    #[must_use]
+    pub fn discover_tenant(mut self) -> Self {
+        self.tenants = Some(Arc::default());
+        self
+    }
+
+    /// Trusts the challenges of hosts that do not belong to the resource: for emulators, and for private
+    /// names. Only send requests to hosts that you know.
+    #[must_use]
+    pub fn without_resource_verification(mut self) -> Self {
+        self.verifies_resource = false;
+        self
+    }
+
+    fn remembered(&self, host: &str) -> Option<String> {
+        let tenants = self.tenants.as_ref()?;
+        let tenants = tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.get(host).cloned()
+    }
+
+    /// Returns the tenant of a challenge, if it may be used, and remembers it.
+    fn tenant(&self, host: &str, challenge: &BearerChallenge) -> Option<String> {
+        let tenants = self.tenants.as_ref()?;
+        let tenant_id = challenge.tenant_id()?;
+        if self.verifies_resource && !belongs(host, &challenge.scope()?) {
+            return None;
+        }
+        let mut tenants = tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        tenants.insert(host.to_owned(), tenant_id.clone());
+        Some(tenant_id)
+    }
+}
+
+#[async_trait]
+impl Policy for ClaimsChallengePolicy {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        let host = request.url().host_str().unwrap_or_default().to_owned();
+        let tenant = DiscoveredTenant::default();
+        tenant.set(self.remembered(&host));
+        let observer = Arc::new(Observer {
+            policy: self.clone(),
+            host,
+            tenant: tenant.clone(),
+            challenge: Mutex::default(),
+            rejected: Mutex::default(),
+            has_held_back: AtomicBool::new(false),
+        });
+        // The policies of the client handle a 401 themselves, so it must be seen before they see it: right
+        // above the transport, which is the last policy.
+        let mut chain = next.to_vec();
+        chain.insert(chain.len().saturating_sub(1), observer.clone());
+        let [first, rest @ ..] = &chain[..] else {
+            return Err(SdkError::with_message(
+                SdkErrorKind::Other,
+                "the pipeline has no transport",
+            ));
+        };
+        let mut ctx = ctx.to_borrowed();
+        if self.tenants.is_some() {
+            ctx.insert(tenant);
+        }
+        let response = first.send(&ctx, request, rest).await?;
+        let Some(Challenge { claims, header }) = observer.take() else {
+            return Ok(response);
+        };
+        if response.status() != StatusCode::Unauthorized {
+            // The client has another token already.
+            return Ok(response);
+        }
+        let claims = match claims {
+            Ok(claims) => claims,
+            Err(error) => return Err(malformed(error, with_challenge(response, Some(header))).await),
+        };
+        if let Some(claims) = claims {
+            ctx.insert(TokenClaims::new(claims));
+        }
+        request.body_mut().reset().await?;
+        let mut response = first.send(&ctx, request, rest).await?;
+        if observer.has_held_back() {
+            // The client still had its copy of the rejected token. It has dropped it by now.
+            request.body_mut().reset().await?;
+            response = first.send(&ctx, request, rest).await?;
+        }
+        if response.status() == StatusCode::Unauthorized {
+            return Ok(with_challenge(response, Some(header)));
+        }
+        Ok(response)
+    }
+}
+
+impl fmt::Debug for ClaimsChallengePolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClaimsChallengePolicy")
+            .field("credential", &self.credential)
+            .field("discovers_tenant", &self.tenants.is_some())
+            .field("verifies_resource", &self.verifies_resource)
+            .finish()
+    }
+}
+
+/// Sees each response of one request.
+#[derive(Debug)]
+struct Observer {
+    policy: ClaimsChallengePolicy,
+    host: String,
+    tenant: DiscoveredTenant,
+    challenge: Mutex<Option<Challenge>>,
+    /// The token that was challenged. It is not sent again.
+    rejected: Mutex<Option<Secret>>,
+    has_held_back: AtomicBool,
+}
+
+/// Why the request is worth another attempt.
+#[derive(Debug)]
+struct Challenge {
+    claims: Result<Option<String>, Error>,
+    header: String,
+}
+
+impl Observer {
+    fn take(&self) -> Option<Challenge> {
+        self.challenge
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    fn has_held_back(&self) -> bool {
+        self.has_held_back.load(Ordering::Relaxed)
+    }
+
+    fn is_rejected(&self, token: &str) -> bool {
+        let rejected = self.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+        rejected
+            .as_ref()
+            .is_some_and(|rejected| rejected.expose() == token)
+    }
+
+    /// Returns the challenge if another token may be accepted, or if its claims are malformed.
+    fn judge(&self, header: &str, rejected: Option<&str>) -> Option<Challenge> {
+        let challenge = BearerChallenge::from_values([header])?;
+        let claims = challenge.claims();
+        let before = self.tenant.get();
+        let tenant_id = self
+            .policy
+            .tenant(&self.host, &challenge)
+            .or_else(|| before.clone());
+        let is_other_tenant = rejected.is_some() && tenant_id != before;
+        self.tenant.set(tenant_id);
+        let concerns_claims = !matches!(claims, Ok(None));
+        (concerns_claims || is_other_tenant).then(|| Challenge {
+            claims,
+            header: header.to_owned(),
+        })
+    }
+}
+
+#[async_trait]
+impl Policy for Observer {
+    async fn send(&self, ctx: &Context, request: &mut Request, next: &[Arc<dyn Policy>]) -> PolicyResult {
+        let [transport, rest @ ..] = next else {
+            return Err(SdkError::with_message(
+                SdkErrorKind::Other,
+                "the pipeline has no transport",
+            ));
+        };
+        if bearer(request).is_some_and(|token| self.is_rejected(token)) {
+            self.has_held_back.store(true, Ordering::Relaxed);
+            return Ok(AsyncRawResponse::from_bytes(
+                StatusCode::Unauthorized,
+                Headers::new(),
+                "",
+            ));
+        }
+        let response = transport.send(ctx, request, rest).await?;
+        if response.status() != StatusCode::Unauthorized {
+            return Ok(response);
+        }
+        let rejected = bearer(request);
+        let header = response.headers().get_optional_str(&WWW_AUTHENTICATE);
+        let challenge = header.and_then(|header| self.judge(header, rejected));
+        // A token for the wrong tenant is not a bad one. Any other is dropped before the client asks for the
+        // next one: the claims can be the same as last time, and other calls must not get it meanwhile.
+        let is_for_other_tenant = matches!(&challenge, Some(Challenge { claims: Ok(None), .. }));
+        if let Some(rejected) = rejected.filter(|_| !is_for_other_tenant) {
+            self.policy.credential.invalidate_secret(rejected);
+        }
+        let Some(challenge) = challenge else {
+            return Ok(response);
+        };
+        *self.challenge.lock().unwrap_or_else(PoisonError::into_inner) = Some(challenge);
+        *self.rejected.lock().unwrap_or_else(PoisonError::into_inner) = rejected.map(Secret::from);
+        // Without a challenge, the policies of the client drop their copy of the token and do nothing else.
+        Ok(with_challenge(response, None))
+    }
+}
+
+/// Returns an error with the reason and with the response.
+async fn malformed(error: Error, response: AsyncRawResponse) -> SdkError {
+    let status = response.status();
+    let message = error.to_string();
+    let raw_response = response.try_into_raw_response().await.ok().map(Box::new);
+    let kind = SdkErrorKind::HttpResponse {
+        status,
+        error_code: None,
+        raw_response,
+    };
+    SdkError::with_error(kind, Wrapped(error), message)
+}
+
+fn bearer(request: &Request) -> Option<&str> {
+    let value = request.headers().get_optional_str(&AUTHORIZATION)?;
+    value.strip_prefix("Bearer ")
+}
+
+fn with_challenge(response: AsyncRawResponse, header: Option<String>) -> AsyncRawResponse {
+    let (status, mut headers, body) = response.deconstruct();
+    headers.remove(WWW_AUTHENTICATE);
+    if let Some(header) = header {
+        headers.insert(WWW_AUTHENTICATE, header);
+    }
+    AsyncRawResponse::new(status, headers, Box::pin(body))
+}
+
+/// Whether `host` is a subdomain of the resource's host.
+fn belongs(host: &str, scope: &str) -> bool {
+    let Ok(resource) = Url::parse(scope) else {
+        return false;
+    };
+    let resource = resource.host_str().unwrap_or_default();
+    !resource.is_empty()
+        && host
+            .strip_suffix(resource)
+            .is_some_and(|subdomain| subdomain.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_belongs_to_a_resource_as_its_subdomain_only() {
+        for (host, scope, is_subdomain) in [
+            ("orders.vault.azure.net", "https://vault.azure.net/.default", true),
+            ("a.b.vault.azure.net", "https://vault.azure.net/.default", true),
+            ("vault.azure.net", "https://vault.azure.net/.default", false),
+            ("evilvault.azure.net", "https://vault.azure.net/.default", false),
+            (
+                "orders.vault.azure.net.evil.example",
+                "https://vault.azure.net/.default",
+                false,
+            ),
+            ("orders.vault.azure.net", "vault.azure.net/.default", false),
+            ("orders.vault.azure.net", "https:///.default", false),
+        ] {
+            assert_eq!(belongs(host, scope), is_subdomain, "{host} {scope}");
+        }
+    }
+}
