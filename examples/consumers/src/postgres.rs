@@ -62,6 +62,10 @@ impl managed::Manager for TokenManager {
         config.password(token.secret());
         let (client, connection) = config.connect(self.tls.clone()).await?;
         // Ends when the client is dropped; its error reaches the client's next query.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the rule of the library, which starts no tasks"
+        )]
         tokio::task::spawn(connection);
         Ok(client)
     }

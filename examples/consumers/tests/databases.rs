@@ -6,6 +6,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     unreachable_pub,
     reason = "tests"
 )]
@@ -129,7 +130,7 @@ async fn each_new_postgres_connection_sends_a_token_that_is_valid_then() {
 
     // The first token expires while a connection of the pool is open.
     let open = pool.get().await.unwrap();
-    clock.advance(Duration::from_secs(3600));
+    clock.advance(Duration::from_hours(1));
     pod.rotate().unwrap();
     assert_eq!(current_user(&pool).await, "orders");
     open.query_one("SELECT 1", &[]).await.unwrap();

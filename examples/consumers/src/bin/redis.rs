@@ -35,6 +35,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     loop {
         let count: u64 = connection.incr("entra-workload", 1).await?;
         println!("{count}");
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_mins(1)).await;
     }
 }

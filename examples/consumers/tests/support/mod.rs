@@ -31,10 +31,6 @@ pub fn credential_at(emulator: &Emulator, pod: &Pod, clock: impl Clock) -> Arc<W
 
 /// Returns a directory of the environment variable, which `scripts/databases` sets.
 pub fn program(variable: &str) -> std::path::PathBuf {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the script passes the path in this variable"
-    )]
     let path = std::env::var_os(variable);
     path.unwrap_or_else(|| panic!("{variable} is not set: run scripts/databases"))
         .into()

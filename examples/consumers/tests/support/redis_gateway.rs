@@ -172,10 +172,6 @@ fn encode(command: &[Vec<u8>]) -> Vec<u8> {
     encoded
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the emulator has the clock of the system"
-)]
 fn now() -> SystemTime {
     SystemTime::now()
 }
