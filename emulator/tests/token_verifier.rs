@@ -84,3 +84,16 @@ async fn verifier_rejects_what_the_services_reject() {
     assert_eq!(TokenRejection::Expired.to_string(), "the token is expired");
     assert!(!format!("{verifier:?}").contains("eyJ"));
 }
+
+#[tokio::test]
+async fn verifier_rejects_a_revoked_token_and_accepts_the_next_one() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let vault = ["https://vault.azure.net"];
+    let first = TokenRequest::new(&pod).send(&emulator).await;
+    emulator.entra().revoke_tokens(pod.client_id());
+    let next = TokenRequest::new(&pod).send(&emulator).await;
+    let verify = |token| emulator.token_verifier().verify(token, &vault);
+    assert_eq!(verify(first.text("access_token")), Err(TokenRejection::Revoked));
+    assert!(verify(next.text("access_token")).is_ok());
+}
