@@ -108,6 +108,7 @@ pub struct HttpTransport {
     /// The only certificate that is trusted.
     #[cfg(feature = "default-credential")]
     pinned: Option<Arc<str>>,
+    bypasses_proxies: bool,
     client: Arc<LazyClient>,
     /// For plain `http`, without a proxy.
     local_client: Arc<LazyClient>,
@@ -134,6 +135,16 @@ impl HttpTransport {
             roots: Some(Arc::new(root_store(roots, ROOT_CERTIFICATES)?)),
             ..Self::default()
         })
+    }
+
+    /// Ignores `HTTPS_PROXY` and the proxy of the system, for hosts of the same cluster or machine.
+    #[must_use]
+    pub fn without_proxy(self) -> Self {
+        Self {
+            bypasses_proxies: true,
+            client: Arc::default(),
+            ..self
+        }
     }
 
     /// A transport that trusts only the server certificate with this thumbprint, and uses no proxy.
@@ -168,6 +179,7 @@ impl HttpTransport {
             self.roots.clone()
         };
         let lazy = Arc::clone(lazy);
+        let bypasses_proxies = is_local || self.bypasses_proxies;
         #[cfg(feature = "default-credential")]
         let pinned = self.pinned.clone();
         blocking::run(move || {
@@ -179,7 +191,12 @@ impl HttpTransport {
                         .build()?);
                 }
                 let builder = builder(tls_config(provider, roots)?);
-                Ok(if is_local { builder.no_proxy() } else { builder }.build()?)
+                Ok(if bypasses_proxies {
+                    builder.no_proxy()
+                } else {
+                    builder
+                }
+                .build()?)
             })
         })
         .await

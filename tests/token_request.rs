@@ -207,3 +207,46 @@ async fn missing_files_of_the_pod_are_named() {
         "{error}"
     );
 }
+
+/// The proxy is read from the environment of the process, so the test runs itself with one that is a
+/// closed port.
+#[tokio::test]
+async fn api_server_is_reached_past_the_proxy_of_the_environment() {
+    const CHILD: &str = "ENTRA_WORKLOAD_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let cluster = Cluster::start().await;
+        let credential = cluster
+            .builder()
+            .assertion(cluster.source("app"))
+            .build()
+            .unwrap();
+        let error = credential.token(&SCOPES).await.unwrap_err();
+        // Entra is behind the proxy, the API server is not.
+        assert!(
+            error.to_string().contains("through the proxy in HTTPS_PROXY"),
+            "{error}"
+        );
+        assert!(!cluster.emulator.requests_to(Endpoint::Issuer).is_empty());
+    } else {
+        let free = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "api_server_is_reached_past_the_proxy_of_the_environment",
+            ])
+            .env(CHILD, "1")
+            .env("HTTPS_PROXY", format!("http://{free}"))
+            .env_remove("NO_PROXY")
+            .output()
+            .await
+            .unwrap();
+        assert!(
+            child.status.success(),
+            "{}",
+            String::from_utf8_lossy(&child.stdout)
+        );
+    }
+}

@@ -33,7 +33,7 @@ use crate::{blocking, bounded_file};
 /// ```
 ///
 /// A token is requested for each token request to Entra, and none is cached: the credential caches the
-/// access token. `HTTPS_PROXY` applies unless `NO_PROXY` has the address of the API server.
+/// access token. `HTTPS_PROXY` does not apply: the API server is in the cluster.
 ///
 /// Source: Kubernetes API reference, `TokenRequest`, and "Accessing the Kubernetes API from a Pod".
 ///
@@ -276,7 +276,7 @@ struct TrustedCa {
 
 impl TrustedCa {
     fn new(pem: Vec<u8>) -> Result<Self, Error> {
-        let transport = HttpTransport::with_root_certificates(&pem)?;
+        let transport = HttpTransport::with_root_certificates(&pem)?.without_proxy();
         Ok(Self { pem, transport })
     }
 }
