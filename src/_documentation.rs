@@ -6,6 +6,7 @@
 //! | [`configuration`] | Which variables and options are there? Proxies, TLS, clouds? |
 //! | [`continuous_access_evaluation`] | What happens if a service rejects a token? |
 //! | [`identity_bindings`] | How do I use one identity in more than 20 clusters? |
+//! | [`integrations`] | How do `object_store`, OpenDAL, PostgreSQL and Redis get tokens? |
 //! | [`assertion_sources`] | How do I get tokens in CI, with SPIFFE, for other service accounts? |
 //! | [`features`] | What does each feature cost in crates, build time, size and start-up? |
 //! | [`default_credential`] | Which identity is used where, and what does the error say? |
@@ -75,6 +76,11 @@ pub mod how_a_token_lives {}
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/identity-bindings.md")]
 pub mod identity_bindings {}
+
+// Its code needs the clients of databases: the package `consumers` compiles it.
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[cfg_attr(not(doctest), doc = include_str!("../docs/integrations.md"))]
+pub mod integrations {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/migration.md")]

@@ -37,7 +37,6 @@ mod credential;
 
 mod chain;
 
-#[cfg(any(feature = "azure-core", feature = "reqwest-middleware"))]
 mod integration;
 
 #[cfg(feature = "default-credential")]
@@ -91,6 +90,11 @@ pub use error::{Attempt, Error, ErrorKind};
 pub use integration::BearerTokenMiddleware;
 #[cfg(feature = "azure-core")]
 pub use integration::ClaimsChallengePolicy;
+#[cfg(feature = "object-store")]
+pub use integration::ObjectStoreCredential;
+#[cfg(feature = "reqsign")]
+pub use integration::ReqsignCredential;
+pub use integration::TokenStream;
 #[cfg(feature = "azure-core")]
 pub use sdk::{ForceTokenRefresh, SdkTransport, TokenClaims, TokenTenantId};
 pub use token::{AccessToken, Secret, TokenRequest};

@@ -61,6 +61,16 @@ fn the_feature_metrics_brings_in_these_crates() {
 }
 
 #[test]
+fn the_feature_object_store_brings_in_these_crates() {
+    is_as_listed("object-store", &alone("object-store"));
+}
+
+#[test]
+fn the_feature_reqsign_brings_in_these_crates() {
+    is_as_listed("reqsign", &alone("reqsign"));
+}
+
+#[test]
 fn the_feature_pkcs12_brings_in_these_crates() {
     is_as_listed("pkcs12", &alone("pkcs12"));
 }

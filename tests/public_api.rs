@@ -9,6 +9,10 @@ use std::fmt::Debug;
 use entra_workload::BearerTokenMiddleware;
 #[cfg(feature = "command")]
 use entra_workload::CommandAssertion;
+#[cfg(feature = "object-store")]
+use entra_workload::ObjectStoreCredential;
+#[cfg(feature = "reqsign")]
+use entra_workload::ReqsignCredential;
 #[cfg(feature = "spiffe")]
 use entra_workload::SpiffeJwtSvid;
 use entra_workload::{
@@ -18,7 +22,7 @@ use entra_workload::{
     ClientSecretCredentialBuilder, Clock, Cloud, Credential, CredentialAssertion, CredentialPool,
     CustomCloud, Environment, Error, ErrorKind, GitHubActions, HttpTransport, Identity,
     KubernetesTokenRequest, Moment, ProjectedTokenFile, Secret, SystemClock, TerraformOidc, TokenProxy,
-    TokenProxyBuilder, TokenRequest, Transport, WorkloadIdentityCredential,
+    TokenProxyBuilder, TokenRequest, TokenStream, Transport, WorkloadIdentityCredential,
     WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "default-credential")]
@@ -119,6 +123,7 @@ fn public_types_are_debug_send_sync_and_static() {
         TokenProxy,
         TokenProxyBuilder,
         TokenRequest,
+        TokenStream,
         WorkloadIdentityCredential,
         WorkloadIdentityCredentialBuilder,
     ]);
@@ -150,6 +155,10 @@ fn public_types_are_debug_send_sync_and_static() {
         EnvironmentCredential,
         EnvironmentCredentialBuilder,
     ]);
+    #[cfg(feature = "object-store")]
+    checked.extend(types![ObjectStoreCredential]);
+    #[cfg(feature = "reqsign")]
+    checked.extend(types![ReqsignCredential]);
     #[cfg(feature = "default-credential")]
     checked.extend(types![
         AzureCliCredential,
@@ -166,6 +175,8 @@ fn public_types_are_debug_send_sync_and_static() {
     let public = public_names(include_str!("../src/lib.rs"));
     if cfg!(all(
         feature = "default-credential",
+        feature = "object-store",
+        feature = "reqsign",
         feature = "reqwest-middleware",
         feature = "spiffe"
     )) {

@@ -73,46 +73,45 @@ impl BearerVerifier {
     ///
     /// * `audiences`: the accepted values of `aud`; a trailing slash is ignored.
     pub(super) fn verify(&self, headers: &HeaderMap, audiences: &[&str]) -> Result<(), BearerError> {
-        let expected = &self.0;
         let token = bearer(headers).ok_or(BearerError::Missing)?;
+        self.verify_token(token, audiences).map(drop)
+    }
+
+    /// Verifies `token` and returns its claims.
+    ///
+    /// * `audiences`: as for [`verify`](Self::verify).
+    pub(super) fn verify_token(&self, token: &str, audiences: &[&str]) -> Result<Claims, BearerError> {
+        let expected = &self.0;
         let token = Jwt::<Claims>::parse(token).ok_or(BearerError::Malformed)?;
         if token.header.kid != expected.key.kid || !token.is_signed_by(&expected.key) {
             return Err(BearerError::Signature);
         }
-        let Claims {
-            iss,
-            aud,
-            nbf,
-            exp,
-            appid,
-            aio,
-            xms_cc,
-        } = token.claims;
-        if iss != expected.issuer {
+        let claims = token.claims;
+        if claims.iss != expected.issuer {
             return Err(BearerError::Issuer);
         }
         if !audiences
             .iter()
-            .any(|accepted| trim_slash(accepted) == trim_slash(&aud))
+            .any(|accepted| trim_slash(accepted) == trim_slash(&claims.aud))
         {
             return Err(BearerError::Audience);
         }
         let now = unix_seconds(expected.clock.now());
-        if now < nbf {
+        if now < claims.nbf {
             return Err(BearerError::NotYetValid);
         }
-        if now >= exp {
+        if now >= claims.exp {
             return Err(BearerError::Expired);
         }
-        if expected.revocations.includes(&appid, &aio) {
-            let handles_challenges = xms_cc.iter().any(|capability| capability == "cp1");
+        if expected.revocations.includes(&claims.appid, &claims.aio) {
+            let handles_challenges = claims.xms_cc.iter().any(|capability| capability == "cp1");
             return Err(if handles_challenges {
                 BearerError::ClaimsRequired
             } else {
                 BearerError::Revoked
             });
         }
-        Ok(())
+        Ok(claims)
     }
 
     /// Returns the challenge for a revoked token: it demands one that was issued from now on.
@@ -135,13 +134,15 @@ impl BearerVerifier {
 }
 
 #[derive(Deserialize)]
-struct Claims {
+pub(super) struct Claims {
     iss: String,
     aud: String,
     nbf: u64,
-    exp: u64,
+    pub(super) exp: u64,
     #[serde(default)]
-    appid: String,
+    pub(super) appid: String,
+    #[serde(default)]
+    pub(super) oid: String,
     #[serde(default)]
     aio: String,
     #[serde(default)]

@@ -31,6 +31,7 @@ use crate::request_log::RecordedRequest;
 use crate::server::{Port, Server, Traffic};
 use crate::service_account_token::EXCHANGE_AUDIENCE;
 use crate::token_proxy::TokenProxy;
+use crate::token_verifier::TokenVerifier;
 
 /// The servers of the emulator: a cluster issuer, Entra, managed identity endpoints, a Key Vault
 /// and a Blob account.
@@ -268,6 +269,11 @@ impl Emulator {
     /// Microsoft Entra.
     pub fn entra(&self) -> &Entra {
         &self.entra
+    }
+
+    /// Returns a verifier of the access tokens that Entra issues, for servers of your own tests.
+    pub fn token_verifier(&self) -> TokenVerifier {
+        TokenVerifier::new(self.entra.verifier())
     }
 
     /// The token proxy of the cluster.

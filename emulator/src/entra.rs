@@ -175,9 +175,12 @@ impl Entra {
         self.revocations.revoke(client_id);
     }
 
-    /// Adds a resource. Key Vault, Storage and Azure Resource Manager are built in.
+    /// Adds a resource. Key Vault, Storage, Azure Resource Manager, Azure Database for PostgreSQL and MySQL
+    /// (`https://ossrdbms-aad.database.windows.net`) and Azure Managed Redis (`https://redis.azure.com`)
+    /// are built in.
     ///
-    /// * `identifier`: the scope without `/.default`.
+    /// * `identifier`: the scope without `/.default`, such as `https://NAMESPACE.servicebus.windows.net`
+    ///   for an Event Hubs namespace.
     pub fn register_resource(&self, identifier: &str) {
         self.directory().register_resource(identifier);
     }

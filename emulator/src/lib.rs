@@ -30,6 +30,7 @@ mod server;
 mod service_account_token;
 mod time;
 mod token_proxy;
+mod token_verifier;
 
 pub use ci_job::CiJob;
 pub use emulator::{Emulator, EmulatorBuilder};
@@ -43,3 +44,4 @@ pub use pod::Pod;
 pub use request_log::RecordedRequest;
 pub use service_account_token::ServiceAccountToken;
 pub use token_proxy::TokenProxy;
+pub use token_verifier::{TokenCaller, TokenRejection, TokenVerifier};

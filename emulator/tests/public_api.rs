@@ -6,7 +6,8 @@ use std::fmt::Debug;
 
 use entra_workload_emulator::{
     CiJob, ClusterIssuer, Emulator, EmulatorBuilder, Endpoint, Entra, Fault, FederatedCredential,
-    IdentityHost, ManagedIdentity, Pod, RecordedRequest, ServiceAccountToken, TokenProxy,
+    IdentityHost, ManagedIdentity, Pod, RecordedRequest, ServiceAccountToken, TokenCaller, TokenProxy,
+    TokenRejection, TokenVerifier,
 };
 
 /// Compiles only if all types are `Debug + Send + Sync + 'static`. Returns their names.
@@ -34,7 +35,10 @@ fn public_types_are_debug_send_sync_and_static() {
         Pod,
         RecordedRequest,
         ServiceAccountToken,
+        TokenCaller,
         TokenProxy,
+        TokenRejection,
+        TokenVerifier,
     ]);
     let uses = include_str!("../src/lib.rs").split("\npub use ").skip(1);
     let public = uses

@@ -123,11 +123,13 @@ fn trim_slash(identifier: &str) -> &str {
 }
 
 /// The resources that exist in every tenant and that workloads use most.
-const RESOURCES: [&str; 4] = [
+const RESOURCES: [&str; 6] = [
     EXCHANGE_AUDIENCE,
     "https://vault.azure.net",
     "https://storage.azure.com",
     "https://management.azure.com",
+    "https://ossrdbms-aad.database.windows.net",
+    "https://redis.azure.com",
 ];
 
 /// The most common value. The default of Entra is random, 60 to 90 minutes.

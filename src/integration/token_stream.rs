@@ -1,0 +1,267 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_core::Stream;
+
+use crate::clock::{Clock, SystemClock};
+use crate::credential::Credential;
+use crate::error::Error;
+use crate::token::{AccessToken, TokenRequest};
+
+/// The tokens of a credential for some scopes, one after another: the first one, and a new one at
+/// each refresh.
+///
+/// It is for connections that outlive a token and must authenticate again before it expires, such
+/// as those of Redis. Programs that send a token with each request do not need it.
+///
+/// * A new token arrives when the credential refreshes: for a token of Entra, about half its
+///   lifetime before it expires. If the credential has a token whose refresh time is its expiry,
+///   the stream asks for the next one at least three minutes before, or after half the remaining
+///   time if that is less.
+/// * The stream never ends. When the credential fails, it keeps asking, after 1 s and then at up to
+///   30 s, or later if the server says so. [`last_error`](Self::last_error) has the reason. To find
+///   a wrong setting at start-up, call [`Credential::token`] once before.
+/// * It starts no task: it does its work while [`next`](Self::next) is awaited or the stream is
+///   polled.
+/// * Each stream has its own state. Two streams of one credential cause one token request.
+///
+/// It is a [`Stream`] and has an inherent `next`, so that no other crate is needed.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::{Credential, TokenStream};
+/// # use entra_workload::{AccessToken, Error, TokenRequest};
+/// # use std::time::{Duration, SystemTime};
+/// # #[derive(Debug)] struct FixedToken;
+/// # #[async_trait::async_trait] impl Credential for FixedToken {
+/// #     async fn token_for(&self, _: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+/// #         Ok(AccessToken::new("a-token", SystemTime::now() + Duration::from_secs(3600)))
+/// #     }
+/// # }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let credential = std::sync::Arc::new(FixedToken);
+/// let mut tokens = TokenStream::new(credential, ["https://redis.azure.com/.default"]);
+/// let first = tokens.next().await; // then `AUTH`, and again for each further token
+/// assert_eq!(first.secret(), "a-token");
+/// # }
+/// ```
+pub struct TokenStream {
+    source: Arc<Source>,
+    last: Option<AccessToken>,
+    last_error: Option<Error>,
+    /// How often the credential had no new token since it was due.
+    misses: u32,
+    /// Kept when `next` is dropped. The mutex is never locked: it makes the stream `Sync`.
+    step: Mutex<Option<Step>>,
+}
+
+/// Waits until the credential is to be asked, and asks it.
+type Step = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>;
+
+#[derive(Debug)]
+struct Source {
+    credential: Arc<dyn Credential>,
+    scopes: Box<[String]>,
+    clock: Arc<dyn Clock>,
+}
+
+impl TokenStream {
+    /// Creates a stream of the tokens of `credential`.
+    ///
+    /// * `scopes`: one or more of `{resource}/.default`, all of one resource.
+    pub fn new(credential: Arc<dyn Credential>, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        Self::with_clock(credential, scopes, SystemClock::new())
+    }
+
+    /// Creates a stream that reads the time from `clock`: that of the credential, if it has one of
+    /// its own.
+    ///
+    /// * `scopes`: as in [`new`](Self::new).
+    pub fn with_clock(
+        credential: Arc<dyn Credential>,
+        scopes: impl IntoIterator<Item = impl Into<String>>,
+        clock: impl Clock,
+    ) -> Self {
+        Self {
+            source: Arc::new(Source {
+                credential,
+                scopes: scopes.into_iter().map(Into::into).collect(),
+                clock: Arc::new(clock),
+            }),
+            last: None,
+            last_error: None,
+            misses: 0,
+            step: Mutex::new(None),
+        }
+    }
+
+    /// Waits for the next token: the first time for any, then for one that differs from the last.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a Tokio runtime with time enabled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no token: the next call continues.
+    pub async fn next(&mut self) -> AccessToken {
+        poll_fn(|context| self.poll_token(context)).await
+    }
+
+    /// Returns the error of the last try, if the credential has returned no token since.
+    pub fn last_error(&self) -> Option<&Error> {
+        self.last_error.as_ref()
+    }
+
+    fn poll_token(&mut self, context: &mut Context<'_>) -> Poll<AccessToken> {
+        loop {
+            let result = {
+                let step = self.step.get_mut().unwrap_or_else(PoisonError::into_inner);
+                let running = step.get_or_insert_with(|| {
+                    start(
+                        &self.source,
+                        self.last.as_ref(),
+                        self.misses,
+                        self.last_error.as_ref(),
+                    )
+                });
+                let result = std::task::ready!(running.as_mut().poll(context));
+                *step = None;
+                result
+            };
+            match result {
+                Ok(token) => {
+                    self.last_error = None;
+                    if self.last.as_ref().is_some_and(|last| is_same(last, &token)) {
+                        // Its refresh time may be a later one.
+                        self.misses = self.misses.saturating_add(1);
+                        self.last = Some(token);
+                        continue;
+                    }
+                    self.misses = 0;
+                    self.last = Some(token.clone());
+                    return Poll::Ready(token);
+                }
+                Err(error) => {
+                    tracing::debug!(error = %error, "no token for the stream; trying again");
+                    self.misses = self.misses.saturating_add(1);
+                    self.last_error = Some(error);
+                }
+            }
+        }
+    }
+}
+
+/// Never ends.
+impl Stream for TokenStream {
+    type Item = AccessToken;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<AccessToken>> {
+        self.get_mut().poll_token(context).map(Some)
+    }
+}
+
+impl fmt::Debug for TokenStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenStream")
+            .field("credential", &self.source.credential)
+            .field("scopes", &self.source.scopes)
+            .field("last", &self.last)
+            .field("last_error", &self.last_error)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Starts a step.
+///
+/// * `last`: the last token that the stream returned.
+/// * `misses`: how often the credential had no other one since then.
+fn start(source: &Arc<Source>, last: Option<&AccessToken>, misses: u32, error: Option<&Error>) -> Step {
+    let source = Arc::clone(source);
+    let last = last.cloned();
+    let pause = (misses > 0).then(|| {
+        let now = source.clock.now().system_time;
+        let remaining = last
+            .as_ref()
+            .and_then(|last| last.expires_on().duration_since(now).ok());
+        pause(
+            misses,
+            remaining.unwrap_or_default(),
+            error.and_then(Error::retry_after),
+        )
+    });
+    Box::pin(async move {
+        match (pause, last) {
+            (Some(pause), _) => tokio::time::sleep(pause).await,
+            (None, Some(last)) => {
+                if let Some(token) = source.wait_until_due(&last).await {
+                    return Ok(token);
+                }
+            }
+            (None, None) => {}
+        }
+        let scopes: Vec<&str> = source.scopes.iter().map(String::as_str).collect();
+        source.credential.token(&scopes).await
+    })
+}
+
+impl Source {
+    /// Waits until `token` is due for its successor. Returns a token at once if the cache of the
+    /// credential holds another one before, for example because a service rejected this one.
+    async fn wait_until_due(&self, token: &AccessToken) -> Option<AccessToken> {
+        let scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
+        let start = self.clock.now().system_time;
+        let remaining = token.expires_on().duration_since(start).unwrap_or_default();
+        let reserve = RESERVE.min(remaining / 2);
+        let due = token.refresh_on().min(token.expires_on() - reserve);
+        loop {
+            // The timers of the runtime stop while a machine is suspended, and the wall clock may be
+            // set, so the time is read again from time to time.
+            let now = self.clock.now().system_time;
+            let left = due.duration_since(now).ok().filter(|left| !left.is_zero())?;
+            tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+            let cached = self.credential.cached(&TokenRequest::new(&scopes));
+            if let Some(other) = cached.filter(|cached| !is_same(token, cached)) {
+                return Some(other);
+            }
+        }
+    }
+}
+
+/// Returns whether both are the same token, by identity or by text: a credential without a cache
+/// may return the text of one token again and again.
+fn is_same(one: &AccessToken, other: &AccessToken) -> bool {
+    one.is_same_token(other) || one.secret() == other.secret()
+}
+
+/// Returns the pause before the next try.
+///
+/// * `remaining`: until the last token expires; zero if there is none.
+fn pause(misses: u32, remaining: Duration, retry_after: Option<Duration>) -> Duration {
+    let mut pause = FIRST_PAUSE
+        .saturating_mul(1 << misses.saturating_sub(1).min(5))
+        .min(LONGEST_SLEEP);
+    if !remaining.is_zero() {
+        // Several tries before a token of a few seconds expires.
+        pause = pause.min(remaining / 4).max(FIRST_PAUSE);
+    }
+    pause.max(retry_after.unwrap_or_default().min(LONGEST_RETRY_AFTER))
+}
+
+/// Azure Cache for Redis recommends to send the next token at least three minutes before the
+/// expiry. Source: <https://learn.microsoft.com/azure/redis/entra-for-authentication>.
+const RESERVE: Duration = Duration::from_secs(180);
+
+/// A refresh in the background usually takes less.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// The time after which a suspension of the machine is noticed; costs a cached read.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+
+/// As in the cache.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
