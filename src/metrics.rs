@@ -31,6 +31,10 @@ pub(crate) fn fetch_ended(end: &FetchEnd) {
     {
         let outcome = end.error.map_or("success", outcome);
         let urgency = if end.is_awaited { "awaited" } else { "background" };
+        // `increase` of Prometheus does not see a counter that begins with one.
+        for outcome in OUTCOMES {
+            counter!(FETCHES, "outcome" => outcome, "urgency" => "background").increment(0);
+        }
         counter!(FETCHES, "outcome" => outcome, "urgency" => urgency).increment(1);
         histogram!(FETCH_DURATION, "outcome" => outcome, "urgency" => urgency).record(end.duration);
         if let Some((age, remaining)) = end.refreshed {
@@ -79,6 +83,17 @@ fn outcome(kind: ErrorKind) -> &'static str {
         ErrorKind::Protocol => "protocol",
     }
 }
+
+#[cfg(feature = "metrics")]
+const OUTCOMES: [&str; 7] = [
+    "success",
+    "unavailable",
+    "configuration",
+    "assertion",
+    "transport",
+    "rejected",
+    "protocol",
+];
 
 // The names follow the rules of Prometheus: a prefix, the unit, and `_total` for counters. Source: "Metric and
 // label naming" in its documentation.

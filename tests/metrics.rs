@@ -162,3 +162,22 @@ async fn selected_link_of_a_chain_is_recorded() {
     chain.token(&[VAULT]).await.unwrap();
     assert!(recorded(&snapshotter).is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn first_fetch_creates_the_background_counters_of_all_outcomes() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _recording = metrics::set_default_local_recorder(&recorder);
+    let pod = PodDirectory::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let (token, ()) = tokio::join!(credential.token(&[VAULT]), async {
+        endpoint.request().await.grant("planted", 3600);
+    });
+    token.unwrap();
+    let entries = snapshotter.snapshot().into_vec();
+    let zeros = entries
+        .iter()
+        .filter(|(.., value)| *value == DebugValue::Counter(0))
+        .count();
+    assert_eq!(zeros, 7, "{entries:?}");
+}
