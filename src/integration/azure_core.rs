@@ -75,7 +75,9 @@ impl ClaimsChallengePolicy {
     /// managed identity does not.
     ///
     /// The host of the request must belong to the resource of the challenge, as
-    /// `orders.vault.azure.net` belongs to `https://vault.azure.net`; otherwise the tenant is ignored.
+    /// `orders.vault.azure.net` belongs to `https://vault.azure.net`, and
+    /// `orders.blob.core.windows.net` to `https://storage.azure.com`; otherwise the tenant is ignored.
+    /// It is remembered for the host once a request with it has succeeded.
     #[must_use]
     pub fn discover_tenant(mut self) -> Self {
         self.tenants = Some(Arc::default());
@@ -96,16 +98,33 @@ impl ClaimsChallengePolicy {
         tenants.get(host).cloned()
     }
 
-    /// Returns the tenant of a challenge, if it may be used, and remembers it.
+    /// Returns the tenant of a challenge, if it may be used.
     fn tenant(&self, host: &str, challenge: &BearerChallenge) -> Option<String> {
-        let tenants = self.tenants.as_ref()?;
+        self.tenants.as_ref()?;
         let tenant_id = challenge.tenant_id()?;
         if self.verifies_resource && !belongs(host, &challenge.scope()?) {
+            tracing::debug!(
+                host,
+                "tenant of a challenge ignored: the host is not part of its resource"
+            );
             return None;
         }
-        let mut tenants = tenants.lock().unwrap_or_else(PoisonError::into_inner);
-        tenants.insert(host.to_owned(), tenant_id.clone());
         Some(tenant_id)
+    }
+
+    /// Remembers the tenant that a request succeeded with. Before that it proves nothing: a tenant that the
+    /// credential refuses would stop all later requests to this host.
+    fn remember(&self, host: &str, tenant: &DiscoveredTenant) {
+        let (Some(tenants), Some(tenant_id)) = (&self.tenants, tenant.get()) else {
+            return;
+        };
+        let mut tenants = tenants.lock().unwrap_or_else(PoisonError::into_inner);
+        if tenants.get(host) != Some(&tenant_id) {
+            if tenants.len() >= MAX_HOSTS {
+                tenants.clear();
+            }
+            tenants.insert(host.to_owned(), tenant_id);
+        }
     }
 }
 
@@ -117,7 +136,7 @@ impl Policy for ClaimsChallengePolicy {
         tenant.set(self.remembered(&host));
         let observer = Arc::new(Observer {
             policy: self.clone(),
-            host,
+            host: host.clone(),
             tenant: tenant.clone(),
             challenge: Mutex::default(),
             rejected: Mutex::default(),
@@ -135,16 +154,17 @@ impl Policy for ClaimsChallengePolicy {
         };
         let mut ctx = ctx.to_borrowed();
         if self.tenants.is_some() {
-            ctx.insert(tenant);
+            ctx.insert(tenant.clone());
         }
         let response = first.send(&ctx, request, rest).await?;
+        if response.status() != StatusCode::Unauthorized {
+            // If there was a challenge, the client has another token already.
+            self.remember(&host, &tenant);
+            return Ok(response);
+        }
         let Some(Challenge { claims, header }) = observer.take() else {
             return Ok(response);
         };
-        if response.status() != StatusCode::Unauthorized {
-            // The client has another token already.
-            return Ok(response);
-        }
         let claims = match claims {
             Ok(claims) => claims,
             Err(error) => return Err(malformed(error, with_challenge(response, Some(header))).await),
@@ -159,10 +179,18 @@ impl Policy for ClaimsChallengePolicy {
             request.body_mut().reset().await?;
             response = first.send(&ctx, request, rest).await?;
         }
-        if response.status() == StatusCode::Unauthorized {
-            return Ok(with_challenge(response, Some(header)));
+        if response.status() != StatusCode::Unauthorized {
+            self.remember(&host, &tenant);
+            return Ok(response);
         }
-        Ok(response)
+        // The last challenge says why; it is in the response unless it was held back.
+        let is_held_back = response.headers().get_optional_str(&WWW_AUTHENTICATE).is_none();
+        let header = observer.take().map_or(header, |challenge| challenge.header);
+        Ok(if is_held_back {
+            with_challenge(response, Some(header))
+        } else {
+            response
+        })
     }
 }
 
@@ -300,21 +328,66 @@ fn with_challenge(response: AsyncRawResponse, header: Option<String>) -> AsyncRa
     AsyncRawResponse::new(status, headers, Box::pin(body))
 }
 
-/// Whether `host` is a subdomain of the resource's host.
+/// Whether `host` is a subdomain of the resource's host, or an account of Storage.
 fn belongs(host: &str, scope: &str) -> bool {
+    let is_below = |domain: &str| {
+        host.strip_suffix(domain)
+            .is_some_and(|subdomain| subdomain.ends_with('.'))
+    };
     let Ok(resource) = Url::parse(scope) else {
         return false;
     };
     let resource = resource.host_str().unwrap_or_default();
-    !resource.is_empty()
-        && host
-            .strip_suffix(resource)
-            .is_some_and(|subdomain| subdomain.ends_with('.'))
+    let is_account = resource == STORAGE && STORAGE_DOMAINS.iter().any(|domain| is_below(domain));
+    is_account || !resource.is_empty() && is_below(resource)
 }
+
+/// The resource of Storage, in every cloud.
+const STORAGE: &str = "storage.azure.com";
+
+/// The domains of its accounts. Source: "Storage account endpoints", and "Azure Government endpoint
+/// mapping" and "Azure in China" for their clouds.
+const STORAGE_DOMAINS: [&str; 4] = [
+    "core.windows.net",
+    "storage.azure.net",
+    "core.usgovcloudapi.net",
+    "core.chinacloudapi.cn",
+];
+
+/// One client talks to a few hosts.
+const MAX_HOSTS: usize = 1000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential::ClientSecretCredential;
+    use crate::env::Environment;
+
+    #[test]
+    fn tenant_is_remembered_only_after_a_request_with_it_has_succeeded() {
+        let credential = ClientSecretCredential::builder()
+            .environment(Environment::default())
+            .tenant_id("contoso.com")
+            .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
+            .client_secret("planted")
+            .build()
+            .unwrap();
+        let policy = ClaimsChallengePolicy::new(credential).discover_tenant();
+        let challenge = BearerChallenge::from_values([
+            r#"Bearer authorization="https://login.microsoftonline.com/fabrikam.com", resource="https://vault.azure.net""#,
+        ]);
+        let host = "orders.vault.azure.net";
+        let tenant = DiscoveredTenant::default();
+        tenant.set(policy.tenant(host, &challenge.unwrap()));
+        assert_eq!(tenant.get().as_deref(), Some("fabrikam.com"));
+        assert_eq!(policy.remembered(host), None);
+        policy.remember(host, &tenant);
+        assert_eq!(policy.remembered(host), tenant.get());
+        for n in 0..2 * MAX_HOSTS {
+            policy.remember(&n.to_string(), &tenant);
+        }
+        assert!(policy.tenants.unwrap().lock().unwrap().len() <= MAX_HOSTS);
+    }
 
     #[test]
     fn host_belongs_to_a_resource_as_its_subdomain_only() {
@@ -323,6 +396,26 @@ mod tests {
             ("a.b.vault.azure.net", "https://vault.azure.net/.default", true),
             ("vault.azure.net", "https://vault.azure.net/.default", false),
             ("evilvault.azure.net", "https://vault.azure.net/.default", false),
+            (
+                "orders.blob.core.windows.net",
+                "https://storage.azure.com/.default",
+                true,
+            ),
+            (
+                "orders.dfs.core.chinacloudapi.cn",
+                "https://storage.azure.com/.default",
+                true,
+            ),
+            (
+                "orders.blob.core.windows.net",
+                "https://vault.azure.net/.default",
+                false,
+            ),
+            (
+                "evilcore.windows.net",
+                "https://storage.azure.com/.default",
+                false,
+            ),
             (
                 "orders.vault.azure.net.evil.example",
                 "https://vault.azure.net/.default",
