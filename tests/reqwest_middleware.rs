@@ -104,6 +104,21 @@ async fn service_that_keeps_refusing_gets_at_most_one_retry_per_request() {
 }
 
 #[tokio::test]
+async fn challenge_of_another_host_after_a_redirect_is_ignored() {
+    let cloud = Cloud::start(true).await;
+    let client = cloud.client(["127.0.0.1"]);
+    // Another port is another origin, to which `reqwest` sends no token.
+    let reply = http::Response::builder()
+        .status(302)
+        .header("location", format!("{}/", cloud.emulator.blob_account_url()));
+    let redirect = Fault::reply(reply.body(Bytes::new()).unwrap());
+    cloud.emulator.inject(Endpoint::KeyVault, redirect);
+    assert_eq!(client.get(cloud.secret_url()).send().await.unwrap().status(), 401);
+    assert_eq!(client.get(cloud.secret_url()).send().await.unwrap().status(), 404);
+    assert_eq!(cloud.token_requests(), 1);
+}
+
+#[tokio::test]
 async fn malformed_challenge_is_returned_as_it_came() {
     let cloud = Cloud::start(true).await;
     let challenge = r#"Bearer error="insufficient_claims", claims="%""#;

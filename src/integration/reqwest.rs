@@ -26,6 +26,8 @@ use crate::token::{AccessToken, TokenRequest};
 /// * A request whose body is a stream cannot be repeated: its 401 is returned. So is that of a
 ///   challenge with malformed claims, of which [`BearerChallenge::claims`] tells the reason.
 ///
+/// A 401 of another host, after a redirect, is returned as it is.
+///
 /// A token is only sent over `https`, and over plain `http` to loopback addresses. Redirects are
 /// followed below this middleware, by `reqwest`, which removes the header if the host changes.
 ///
@@ -148,9 +150,12 @@ impl Middleware for BearerTokenMiddleware {
         }
         let token = self.token(None).await?;
         authorize(&mut request, &token)?;
+        let url = request.url().clone();
         let repetition = request.try_clone();
         let response = next.clone().run(request, extensions).await?;
-        if response.status() != StatusCode::UNAUTHORIZED {
+        // After a redirect to another host, that host answers, which never had the token.
+        let is_from_its_host = response.url().origin() == url.origin();
+        if response.status() != StatusCode::UNAUTHORIZED || !is_from_its_host {
             return Ok(response);
         }
         self.credential.invalidate(&token);
