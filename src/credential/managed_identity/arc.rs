@@ -62,9 +62,12 @@ fn named_file(challenge: Option<&HeaderValue>, folder: &Path) -> Result<PathBuf,
     let text = challenge
         .and_then(|challenge| challenge.to_str().ok())
         .unwrap_or_default();
-    let named = text
-        .split_once("realm=")
-        .map(|(_, file)| Path::new(file.trim().trim_matches('"')))
+    let (scheme, parameters) = text.split_once(' ').unwrap_or_default();
+    let named = parameters
+        .split(',')
+        .find_map(|parameter| parameter.trim().strip_prefix("realm="))
+        .filter(|_| scheme.eq_ignore_ascii_case("basic"))
+        .map(|file| Path::new(file.trim().trim_matches('"')))
         .ok_or_else(|| unusable("names no file; check what answers in place of the agent"))?;
     // Not by canonicalizing: a link in the folder may be another user's.
     if named.parent() != Some(folder) || named.extension().is_none_or(|extension| extension != "key") {
@@ -90,6 +93,11 @@ mod tests {
             ("Basic realm=/var/opt/azcmagent/tokens/0a1b.key", true),
             (r#"Basic realm="/var/opt/azcmagent/tokens/0a1b.key""#, true),
             ("Basic realm=/var/opt/azcmagent/tokens/0a1b.pem", false),
+            (
+                r#"basic realm="/var/opt/azcmagent/tokens/0a1b.key", charset="UTF-8""#,
+                true,
+            ),
+            ("Bearer realm=/var/opt/azcmagent/tokens/0a1b.key", false),
             ("Basic realm=/etc/shadow.key", false),
             (
                 "Basic realm=/var/opt/azcmagent/tokens/../../../../etc/ssl/a.key",

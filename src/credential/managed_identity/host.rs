@@ -67,7 +67,7 @@ impl Host {
                     .zip(server_thumbprint)
                     .map(|(secret, thumbprint)| {
                         Ok::<_, Error>(Self::ServiceFabric {
-                            endpoint: uri("IDENTITY_ENDPOINT", &endpoint)?,
+                            endpoint: https(uri("IDENTITY_ENDPOINT", &endpoint)?)?,
                             secret,
                             transport: HttpTransport::with_pinned_certificate(&thumbprint),
                         })
@@ -297,6 +297,16 @@ fn uri(name: &str, text: &str) -> Result<Uri, Error> {
     Ok(endpoint)
 }
 
+/// The certificate that Service Fabric announces proves nothing without TLS.
+fn https(endpoint: Uri) -> Result<Uri, Error> {
+    if endpoint.scheme() == Some(&http::uri::Scheme::HTTPS) {
+        return Ok(endpoint);
+    }
+    Err(Error::configuration(
+        "IDENTITY_ENDPOINT of Service Fabric must start with https://; the host sets it, so do not change it",
+    ))
+}
+
 /// Reads the token and its lifetime: `expires_in` in seconds, or `expires_on` in seconds since 1970, as
 /// numbers or as text.
 fn read_token(body: &[u8], now: std::time::SystemTime) -> Option<(String, Duration)> {
@@ -388,9 +398,16 @@ mod tests {
 
     #[test]
     fn thumbprint_makes_it_service_fabric() {
-        let host = detect(&[IDENTITY, HEADER, ("IDENTITY_SERVER_THUMBPRINT", "00")]).unwrap();
+        let thumbprint = ("IDENTITY_SERVER_THUMBPRINT", "00");
+        let endpoint = (
+            "IDENTITY_ENDPOINT",
+            "https://127.0.0.1:2377/metadata/identity/oauth2/token",
+        );
+        let host = detect(&[endpoint, HEADER, thumbprint]).unwrap();
         assert_eq!(host.as_ref().map(Host::name), Some("Service Fabric"));
         assert!(!format!("{host:?}").contains("planted"));
+        let error = detect(&[IDENTITY, HEADER, thumbprint]).unwrap_err();
+        assert!(error.to_string().contains("must start with https://"), "{error}");
     }
 
     #[test]
