@@ -101,7 +101,12 @@ impl ClientOptions {
         };
         let timeout = self.timeout.unwrap_or(default_timeout).min(MAX_TIMEOUT);
         let route = match (self.token_proxy, self.transport) {
-            (Some(proxy), _) => Route::through(proxy),
+            (Some(proxy), transport) => {
+                if transport.is_some() {
+                    tracing::warn!("the transport of the options is not used: this pod has a token proxy");
+                }
+                Route::through(proxy)
+            }
             (None, Some(transport)) => Route::direct(&authority, transport),
             (None, None) => Route::direct(&authority, Arc::new(HttpTransport::new())),
         };

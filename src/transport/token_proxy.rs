@@ -194,7 +194,8 @@ impl TokenProxyBuilder {
         let url = parse(&self.url)?;
         let server_name = self.server_name.filter(|name| !name.is_empty());
         if let Some(name) = &server_name
-            && (DnsName::try_from(name.as_str()).is_err() || name.parse::<std::net::IpAddr>().is_ok())
+            && (DnsName::try_from(name.as_str()).is_err()
+                || !matches!(Host::parse(name), Ok(Host::Domain(_))))
         {
             return Err(Error::configuration(format!(
                 "the TLS server name of the token proxy ({AZURE_KUBERNETES_SNI_NAME} or .server_name(..)) is not a \
@@ -453,7 +454,7 @@ mod tests {
 
     #[test]
     fn server_name_must_be_a_dns_name() {
-        for name in ["10.0.0.1", "::1", "a b", "https://a0.ests.aks"] {
+        for name in ["10.0.0.1", "127.1", "0x7f.1", "::1", "a b", "https://a0.ests.aks"] {
             let error = TokenProxy::builder("https://host")
                 .server_name(name)
                 .build()
