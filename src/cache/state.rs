@@ -231,8 +231,15 @@ impl State {
     pub(super) fn adopt(&mut self, new: &Arc<CachedToken>) {
         if self.token.as_ref().is_none_or(|token| !new.is_older_than(token)) {
             self.token = Some(new.clone());
-            self.cooldown = None;
+            self.recovered();
         }
+    }
+
+    fn recovered(&mut self) {
+        self.failures = 0;
+        self.cooldown = None;
+        self.is_in_outage = false;
+        self.has_local_failure = false;
     }
 
     /// A service rejected a token: drops it if `is_rejected`, so that the next caller starts a fetch. A
@@ -277,10 +284,7 @@ impl State {
             if usable.is_none_or(|token| !new.is_older_than(token)) {
                 self.token = Some(new.clone());
             }
-            self.failures = 0;
-            self.cooldown = None;
-            self.is_in_outage = false;
-            self.has_local_failure = false;
+            self.recovered();
             return Ok(new);
         }
         // Tolerates one token that is already expired on arrival, for example after a suspend: the

@@ -60,7 +60,8 @@ impl<K: Eq + Hash + Clone, C: ?Sized> CredentialPool<K, C> {
     ///
     /// * `limit`: how many credentials it keeps; zero counts as one. A credential with one token takes
     ///   about 11 kB.
-    /// * `build`: creates the credential of a key. Must do no I/O: a lock is held meanwhile.
+    /// * `build`: creates the credential of a key. Must do no I/O and not use the pool: its
+    ///   lock is held meanwhile.
     pub fn new(limit: usize, build: impl Fn(&K) -> Result<Arc<C>, Error> + Send + Sync + 'static) -> Self {
         Self {
             build: Box::new(build),
