@@ -266,10 +266,13 @@ async fn token_that_a_service_rejected_can_be_dropped() {
 
 #[test]
 fn comparison_has_a_row_for_each_test() {
-    let names: BTreeSet<&str> = include_str!("before_and_after.rs")
-        .split("\nasync fn ")
-        .skip(1)
+    // OpenDAL needs a newer Rust than this package, and reads the variables of the process.
+    let opendal = include_str!("../../../examples/consumers/tests/azdls.rs");
+    let names: BTreeSet<&str> = [include_str!("before_and_after.rs"), opendal]
+        .into_iter()
+        .flat_map(|file| file.split("\nasync fn ").skip(1))
         .filter_map(|rest| rest.split('(').next())
+        .filter(|name| *name != "in_a_pod")
         .collect();
     let page = include_str!("../../../docs/comparison.md");
     let rows = page
