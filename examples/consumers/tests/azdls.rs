@@ -1,6 +1,11 @@
 //! OpenDAL's `azdls` in a pod with workload identity, before and after. OpenDAL reads the variables of the
 //! process, so the test runs itself as a process with those of a pod.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
 
 use std::time::Duration;
 
