@@ -30,7 +30,8 @@ use host::Host;
 use metadata_client::MetadataClient;
 
 /// Gets tokens for a managed identity of the virtual machine, node, App Service, Function, Container
-/// App, Azure Arc server, Azure ML job or Cloud Shell that this process runs on.
+/// App, Azure Arc server, Azure ML job, Service Fabric application or Cloud Shell that this process runs
+/// on.
 ///
 /// It adds this crate's cache to `azure_identity`'s credential, and distinguishes a machine without
 /// a managed identity ([`ErrorKind::Unavailable`]) from a failure. The endpoint is on the same

@@ -59,7 +59,7 @@ impl<K: Eq + Hash + Clone, C: ?Sized> CredentialPool<K, C> {
     /// Creates an empty pool.
     ///
     /// * `limit`: how many credentials it keeps; zero counts as one. A credential with one token takes
-    ///   about 11 kB.
+    ///   about 6 kB.
     /// * `build`: creates the credential of a key. Must do no I/O and not use the pool: its
     ///   lock is held meanwhile.
     pub fn new(limit: usize, build: impl Fn(&K) -> Result<Arc<C>, Error> + Send + Sync + 'static) -> Self {
