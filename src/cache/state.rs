@@ -75,7 +75,7 @@ pub(super) struct Fetch {
     pub(super) urgency: Urgency,
     /// When its source must have answered.
     pub(super) time_limit: Instant,
-    /// When it counts as lost: the runtime that ran it is no longer driven.
+    /// When it counts as lost: no thread runs its runtime any more.
     pub(super) deadline: Instant,
 }
 
@@ -337,7 +337,7 @@ fn reached_server(error: &Error) -> bool {
 const INVALIDATION_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A task notices within a moment that its source exceeded the time limit; one that stays silent for
-/// longer belongs to a runtime that is no longer driven.
+/// longer belongs to a runtime that no thread runs any more.
 const COMPLETION_TIME: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

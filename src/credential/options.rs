@@ -130,7 +130,7 @@ impl ClientOptions {
         ))
     }
 
-    /// The option for the host goes before that for the cloud, and both before the variable.
+    /// The host option takes precedence over the cloud option, and both over the variable.
     fn authority(&self, environment: &Environment) -> Result<Authority, Error> {
         let cloud_host = self.cloud.as_ref().map(|cloud| cloud.authority_host().to_owned());
         let host = match present(self.authority_host.clone()).or(cloud_host) {
@@ -156,5 +156,5 @@ const TOKEN_PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A fetch reports its own time-out at once; a fetch that takes longer than this belongs to a
-/// runtime that is no longer driven.
+/// runtime that no thread runs any more.
 const GRACE_PERIOD: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Fetches whose runtime shuts down, is no longer driven, or is missing.
+//! Fetches whose runtime shuts down, is not run any more, or is missing.
 
 use super::*;
 
