@@ -14,6 +14,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt;
+use zeroize::Zeroize;
 
 use self::failure::{Peer, failure};
 use crate::error::Error;
@@ -324,6 +325,13 @@ async fn execute(
     Ok(answer)
 }
 
+/// Overwrites a body that may contain a token, unless the transport kept a clone of it.
+pub(crate) fn wipe(body: Bytes) {
+    if let Ok(mut body) = body.try_into_mut() {
+        body.as_mut().zeroize();
+    }
+}
+
 /// For messages.
 const ROOT_CERTIFICATES: &str = "the root certificates";
 
@@ -333,7 +341,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The largest responses of Entra have less than 10 KiB. A longer one comes from a captive portal
 /// or an attacker.
-const MAX_BODY: usize = 256 * 1024;
+pub(crate) const MAX_BODY: usize = 256 * 1024;
 
 #[cfg(test)]
 mod tests {

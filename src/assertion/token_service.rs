@@ -5,13 +5,13 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, H
 use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 use url::Url;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use super::jwt::Claims;
 use crate::authority::is_loopback;
 use crate::error::{Error, ErrorKind};
 use crate::token::Secret;
-use crate::transport::Transport;
+use crate::transport::{MAX_BODY, Transport, wipe};
 
 /// A service that issues JWTs over HTTP to the bearer of another token: that of a CI system, or the API
 /// server of a cluster.
@@ -188,16 +188,6 @@ fn with_id(error: Error, headers: &HeaderMap) -> Error {
         None => error,
     }
 }
-
-/// Overwrites the body, unless the transport kept a clone of it.
-fn wipe(body: Bytes) {
-    if let Ok(mut body) = body.try_into_mut() {
-        body.as_mut().zeroize();
-    }
-}
-
-/// The limit of the default transport, enforced here for transports without one.
-const MAX_BODY: usize = 256 * 1024;
 
 /// The end-to-end ID of a request to Azure DevOps.
 const ACTIVITY_ID: HeaderName = HeaderName::from_static("x-vss-e2eid");

@@ -3,12 +3,12 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value};
-use zeroize::Zeroize;
 
 use super::refusal::{Problem, Refusal};
 use super::{Grant, retry_after};
 use crate::clock::Moment;
 use crate::token::AccessToken;
+use crate::transport::{MAX_BODY, wipe};
 
 /// Parses a reply of the token endpoint: a token, or the reason why there is none.
 ///
@@ -135,16 +135,6 @@ fn seconds(value: &Value) -> Option<Duration> {
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
-
-/// Overwrites the body, which may contain a token, unless the transport kept a clone of it.
-fn wipe(body: Bytes) {
-    if let Ok(mut body) = body.try_into_mut() {
-        body.as_mut().zeroize();
-    }
-}
-
-/// The limit of the default transport, enforced here for transports without one.
-const MAX_BODY: usize = 256 * 1024;
 
 /// The longest lifetime that Entra grants is 28 hours (continuous access evaluation). A longer one
 /// counts as two days, so that an invalid number neither overflows nor keeps a token forever.

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 
 use crate::error::Error;
+use crate::transport::MAX_BODY;
 
 pub(crate) fn to_sdk_request(request: http::Request<Bytes>) -> Result<Request, Error> {
     let unsupported =
@@ -60,6 +61,3 @@ pub(crate) fn incomplete(host: &str, error: azure_core::Error) -> Error {
     ))
     .with_source(error)
 }
-
-/// As in [`HttpTransport`](crate::HttpTransport).
-const MAX_BODY: usize = 256 * 1024;
