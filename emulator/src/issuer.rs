@@ -9,12 +9,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, StatusCode};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::clock::Clock;
-use super::jwt::{PublicKey, RS256, SigningKey, key_set};
+use super::jwt::{Jwt, PublicKey, RS256, SigningKey, key_set};
 use super::server::{Service, json};
 use super::service_account_token::ServiceAccountToken;
+use super::time::unix_seconds;
 use token_request::ServiceAccounts;
 
 /// The OIDC issuer of a cluster. It signs service-account tokens and publishes the keys to verify
@@ -88,7 +90,25 @@ impl ClusterIssuer {
         format!("{message}.{signature}")
     }
 
-    pub(super) fn published_keys(&self) -> Vec<PublicKey> {
+    /// Returns the `sub` of a valid token of this issuer.
+    ///
+    /// * `accepts`: whether the token may have these audiences.
+    pub(super) fn subject(&self, token: &str, accepts: impl Fn(&[String]) -> bool) -> Option<String> {
+        let token = Jwt::<Claims>::parse(token)?;
+        let is_signed = self.published_keys().iter().any(|key| token.is_signed_by(key));
+        let Claims {
+            iss,
+            sub,
+            aud,
+            exp,
+            nbf,
+        } = token.claims;
+        let now = unix_seconds(self.clock.now());
+        let is_valid = is_signed && iss == self.url && accepts(&aud) && nbf <= now && now < exp;
+        is_valid.then_some(sub)
+    }
+
+    fn published_keys(&self) -> Vec<PublicKey> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let published = std::iter::once(&keys.current).chain(&keys.previous);
         published.map(|key| key.public().clone()).collect()
@@ -199,6 +219,15 @@ impl Service for ClusterIssuer {
         }
         response
     }
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    sub: String,
+    aud: Vec<String>,
+    exp: u64,
+    nbf: u64,
 }
 
 /// Returns a `Status` object of the Kubernetes API.

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use serde::Deserialize;
 use serde_json::json;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
@@ -19,10 +18,9 @@ use super::certificate_authority::{CertificateAuthority, server_config_with};
 use super::clock::Clock;
 use super::entra::{Entra, FederatedCredential};
 use super::issuer::{ClusterIssuer, status_response};
-use super::jwt::{Jwt, SigningKey};
+use super::jwt::SigningKey;
 use super::server::{ServerName, Service};
 use super::service_account_token::{EXCHANGE_AUDIENCE, IDENTITY_BINDING_AUDIENCE, ServiceAccountToken};
-use super::time::unix_seconds;
 
 /// The token proxy of an AKS cluster, which serves pods with an identity binding.
 ///
@@ -190,13 +188,17 @@ impl TokenProxy {
             let found = form.iter().find(|(field, _)| field == name);
             found.map(|(_, value)| value.as_str()).unwrap_or_default()
         };
-        let subject = self.service_account(field("client_assertion")).ok_or_else(|| {
-            Box::new(status_response(
-                StatusCode::UNAUTHORIZED,
-                "Unauthorized",
-                "Unauthorized",
-            ))
-        })?;
+        let has_audience = |audiences: &[String]| audiences == [IDENTITY_BINDING_AUDIENCE];
+        let subject = self
+            .issuer
+            .subject(field("client_assertion"), has_audience)
+            .ok_or_else(|| {
+                Box::new(status_response(
+                    StatusCode::UNAUTHORIZED,
+                    "Unauthorized",
+                    "Unauthorized",
+                ))
+            })?;
         let client_id = field("client_id").to_lowercase();
         if !self.allowed().contains(&(subject.clone(), client_id.clone())) {
             return Err(forbidden(&format!(
@@ -222,30 +224,6 @@ impl TokenProxy {
             HeaderValue::from_static("application/x-www-form-urlencoded"),
         );
         Ok(Request::from_parts(head, body))
-    }
-
-    /// Returns the `sub` of a valid service-account token of this cluster.
-    fn service_account(&self, token: &str) -> Option<String> {
-        let token = Jwt::<Claims>::parse(token)?;
-        let is_signed = self
-            .issuer
-            .published_keys()
-            .iter()
-            .any(|key| token.is_signed_by(key));
-        let Claims {
-            iss,
-            sub,
-            aud,
-            exp,
-            nbf,
-        } = token.claims;
-        let now = unix_seconds(self.clock.now());
-        let is_valid = is_signed
-            && iss == self.issuer.url()
-            && aud == [IDENTITY_BINDING_AUDIENCE]
-            && nbf <= now
-            && now < exp;
-        is_valid.then_some(sub)
     }
 
     fn assertion(&self, client_id: &str) -> io::Result<String> {
@@ -287,15 +265,6 @@ impl fmt::Debug for TokenProxy {
             .field("server_name", &self.server_name)
             .finish_non_exhaustive()
     }
-}
-
-#[derive(Deserialize)]
-struct Claims {
-    iss: String,
-    sub: String,
-    aud: Vec<String>,
-    exp: u64,
-    nbf: u64,
 }
 
 /// The certificates of the proxy and of the API server, chosen by the TLS server name.
