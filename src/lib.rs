@@ -39,6 +39,9 @@ mod chain;
 
 mod integration;
 
+#[cfg(feature = "diagnose")]
+pub mod diagnose;
+
 #[cfg(feature = "default-credential")]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
 pub mod _documentation;
