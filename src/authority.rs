@@ -5,6 +5,7 @@ mod tenant_id;
 use http::Uri;
 use url::{Host, Url};
 
+use crate::code::Code;
 use crate::env::AZURE_AUTHORITY_HOST;
 use crate::error::Error;
 
@@ -25,6 +26,7 @@ impl Authority {
                 "the authority host ({AZURE_AUTHORITY_HOST} or .authority_host(..)) {reason}; an example is {}",
                 Cloud::Public.authority_host()
             ))
+            .with_code(Code::INVALID_AUTHORITY_HOST)
         };
         let url = Url::parse(text.trim()).map_err(|error| invalid("is not a URL").with_source(error))?;
         match url.scheme() {
@@ -68,10 +70,27 @@ impl Authority {
         })
     }
 
+    /// Returns the discovery document of a tenant.
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn discovery_url(&self, tenant: &TenantId) -> Result<String, Error> {
+        let url = self.token_url(tenant)?.to_string();
+        let root = url
+            .strip_suffix("/oauth2/v2.0/token")
+            .map(|root| format!("{root}/v2.0"));
+        let root = root.unwrap_or_else(|| url.trim_end_matches("/oauth2/token").to_owned());
+        Ok(format!("{root}/.well-known/openid-configuration"))
+    }
+
     /// Returns `host[:port]`, for messages.
     pub(crate) fn host(&self) -> &str {
         self.0.authority()
     }
+}
+
+/// Whether the login host is on this machine, as an emulator is.
+#[cfg(feature = "diagnose")]
+pub(crate) fn is_loopback_authority(authority: &Authority) -> bool {
+    is_loopback(&authority.0)
 }
 
 /// Whether a URL leads to this machine, so that plain `http` is safe.

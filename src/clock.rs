@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 #[cfg(target_os = "linux")]
@@ -81,6 +82,13 @@ impl SystemClock {
 impl Default for SystemClock {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A clock that several credentials share.
+impl<T: Clock + ?Sized> Clock for Arc<T> {
+    fn now(&self) -> Moment {
+        (**self).now()
     }
 }
 

@@ -3,6 +3,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::code::Code;
 use crate::error::Error;
 use crate::token::Secret;
 
@@ -189,7 +190,12 @@ impl Environment {
     fn text(&self, name: &str) -> Result<Option<String>, Error> {
         self.value(name)
             .map(|value| value.to_str().map(str::to_owned))
-            .map(|text| text.ok_or_else(|| Error::configuration(format!("{name} is not valid UTF-8"))))
+            .map(|text| {
+                text.ok_or_else(|| {
+                    Error::configuration(format!("{name} is not valid UTF-8"))
+                        .with_code(Code::VARIABLE_NOT_TEXT)
+                })
+            })
             .transpose()
     }
 }
@@ -399,7 +405,7 @@ mod tests {
         let environment = Environment::from_iter([(AZURE_TENANT_ID, OsString::from_vec(vec![0xff, 0xfe]))]);
         let error = environment.workload_identity().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration);
-        assert_eq!(error.to_string(), "AZURE_TENANT_ID is not valid UTF-8");
+        assert_eq!(error.to_string(), "AZURE_TENANT_ID is not valid UTF-8 (EW121)");
     }
 
     #[cfg(feature = "client-certificate")]

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::code::Code;
+
 /// The reason why there is no token.
 ///
 /// One word wide and cheap to clone: all waiters of one fetch get the same error.
@@ -96,6 +98,7 @@ impl Error {
             trace_id: None,
             retry_after: None,
             attempts: Vec::new(),
+            code: None,
             source: None,
         }))
     }
@@ -153,6 +156,12 @@ impl Error {
     /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Returns the code of the problem, whose section in [Troubleshooting](Code) has the cause and the
+    /// fix. The message ends with it.
+    pub fn code(&self) -> Option<Code> {
+        self.0.code
     }
 
     /// Whether the credential is not set up in this environment; a chain then tries its next link.
@@ -233,6 +242,7 @@ impl Error {
             Some(explained) => vec![explained],
             None => attempts.iter().collect(),
         };
+        let code = decisive.iter().find_map(|attempt| attempt.error.code());
         let hint = hint.filter(|_| !decisive.iter().any(is_hint));
         let reasons = decisive
             .iter()
@@ -246,6 +256,7 @@ impl Error {
         };
         last.error.clone().map(|inner| {
             inner.message = message;
+            inner.code = code;
             inner.attempts = attempts;
         })
     }
@@ -268,6 +279,13 @@ impl Error {
 
     pub(crate) fn protocol(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Protocol, message)
+    }
+
+    pub(crate) fn with_code(self, code: Code) -> Self {
+        self.map(|inner| {
+            inner.code = Some(code);
+            inner.message = format!("{} ({code})", inner.message);
+        })
     }
 
     pub(crate) fn with_optional_source(self, source: Option<impl StdError + Send + Sync + 'static>) -> Self {
@@ -382,6 +400,7 @@ struct Inner {
     trace_id: Option<String>,
     retry_after: Option<Duration>,
     attempts: Vec<Attempt>,
+    code: Option<Code>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 

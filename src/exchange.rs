@@ -25,6 +25,7 @@ use url::form_urlencoded;
 use crate::assertion::{AssertionRequest, ClientAssertion};
 use crate::authority::{AllowedTenants, Authority, TenantId};
 use crate::clock::{Clock, Moment};
+use crate::code::Code;
 use crate::error::{Error, ErrorKind};
 use crate::token::{AccessToken, Secret, TokenRequest};
 use crate::transport::{TokenProxy, Transport};
@@ -179,6 +180,12 @@ impl TokenSource for Exchange {
 }
 
 impl Exchange {
+    /// Returns who responds to the token requests, for messages.
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn responder(&self) -> &str {
+        &self.route.responder
+    }
+
     fn tenant(&self, requested: Option<&str>) -> Result<TenantId, Error> {
         let own = &self.tenant_id;
         let requested = requested.map(|requested| self.allowed_tenants.check(requested, Some(own)));
@@ -282,7 +289,8 @@ impl TokenCall<'_> {
                 Err(Error::transport(format!(
                     "{} did not respond in time",
                     self.exchange.route.responder
-                )))
+                ))
+                .with_code(Code::NO_RESPONSE))
             });
         let result = match reply {
             Ok(reply) => reply::grant(reply, requested_at).map_err(|refusal| {

@@ -9,11 +9,13 @@
 
 mod blocking;
 mod bounded_file;
-mod error;
+mod code;
 #[cfg(feature = "command")]
 mod process_group;
-mod token;
 mod uuid;
+
+mod error;
+mod token;
 
 mod clock;
 mod crypto;
@@ -68,6 +70,7 @@ pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 pub use chain::{DefaultAzureCredential, DefaultAzureCredentialBuilder, DefaultAzureLink};
 pub use challenge::BearerChallenge;
 pub use clock::{Clock, Moment, SystemClock};
+pub use code::Code;
 #[cfg(feature = "azure-core")]
 pub use credential::SdkCredential;
 #[cfg(feature = "default-credential")]

@@ -17,6 +17,7 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use zeroize::Zeroize;
 
 use self::failure::{Peer, failure};
+use crate::code::Code;
 use crate::error::Error;
 use crate::{blocking, crypto};
 
@@ -203,6 +204,7 @@ impl HttpTransport {
         .await
         .map_err(|error| {
             Error::transport("the HTTP client cannot be made; are there root certificates in this image?")
+                .with_code(Code::NO_ROOT_CERTIFICATES)
                 .with_source(error)
         })
     }

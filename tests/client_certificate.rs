@@ -110,7 +110,7 @@ async fn a_slow_clock_is_named_as_the_cause() {
     let error = credential.token(&[VAULT]).await.unwrap_err();
     assert_eq!(error.aadsts_codes(), [700_024]);
     assert!(
-        error.to_string().ends_with("check this machine's clock"),
+        error.to_string().ends_with("check this machine's clock (EW406)"),
         "{error}"
     );
     assert_no_secret(&error);

@@ -220,7 +220,7 @@ async fn refused_connection_is_a_transport_error() {
     assert!(error.is_transient());
     assert_eq!(
         error.to_string(),
-        "127.0.0.1 refused the connection; check egress rules and the authority host"
+        "127.0.0.1 refused the connection; check egress rules and the authority host (EW202)"
     );
     assert!(causes(&error).contains("refused"), "{error:?}");
 
@@ -249,7 +249,7 @@ async fn unresolvable_host_is_a_transport_error() {
     assert!(error.is_transient());
     assert_eq!(
         error.to_string(),
-        "the name login.invalid cannot be resolved; check DNS and the authority host"
+        "the name login.invalid cannot be resolved; check DNS and the authority host (EW201)"
     );
 
     server.repair();
@@ -275,7 +275,7 @@ async fn unknown_certificate_authority_is_reported_as_the_cause() {
     assert_eq!(
         error.to_string(),
         "the certificate of 127.0.0.1 is not signed by a trusted authority; if a proxy intercepts TLS, \
-         trust its root certificate with SSL_CERT_FILE or HttpTransport::with_root_certificates"
+         trust its root certificate with SSL_CERT_FILE or HttpTransport::with_root_certificates (EW205)"
     );
     assert!(causes(&error).contains("certificate"), "{error:?}");
     assert_eq!(server.requests(), 0);
@@ -291,15 +291,15 @@ async fn invalid_certificate_of_a_trusted_authority_is_reported_with_the_reason(
         (
             authority.certify("login.example.com", 2000..2100),
             "the certificate of 127.0.0.1 is for another host; check the authority host, and for a proxy \
-             that intercepts TLS",
+             that intercepts TLS (EW206)",
         ),
         (
             authority.certify("127.0.0.1", 2000..2020),
-            "the certificate of 127.0.0.1 has expired; check this machine's clock",
+            "the certificate of 127.0.0.1 has expired; check this machine's clock (EW210)",
         ),
         (
             authority.certify("127.0.0.1", 2090..2100),
-            "the certificate of 127.0.0.1 is not valid yet; check this machine's clock",
+            "the certificate of 127.0.0.1 is not valid yet; check this machine's clock (EW210)",
         ),
     ];
     join_all(rows.map(async |(acceptor, message)| {

@@ -16,15 +16,9 @@ use std::path::{Path, PathBuf};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The layers, lowest first. A module uses only modules of the lines above its own.
-const LAYERS: [&[&str]; 12] = [
-    &[
-        "blocking",
-        "bounded_file",
-        "error",
-        "process_group",
-        "token",
-        "uuid",
-    ],
+const LAYERS: [&[&str]; 14] = [
+    &["blocking", "bounded_file", "code", "process_group", "uuid"],
+    &["error", "token"],
     &["clock", "crypto", "env", "metrics"],
     &["transport"],
     &["authority", "challenge"],
@@ -35,6 +29,7 @@ const LAYERS: [&[&str]; 12] = [
     &["credential"],
     &["chain"],
     &["integration"],
+    &["diagnose"],
     &["_documentation", "fuzz"],
 ];
 

@@ -59,6 +59,26 @@ impl Claims {
     }
 }
 
+/// The parts of a JWT, not verified.
+#[cfg(feature = "diagnose")]
+#[derive(Default)]
+pub(crate) struct Decoded {
+    pub(crate) header: Map<String, Value>,
+    pub(crate) claims: Map<String, Value>,
+}
+
+#[cfg(feature = "diagnose")]
+impl Decoded {
+    pub(crate) fn read(jwt: &str) -> Result<Self, NotAJwt> {
+        let mut parts = jwt.split('.');
+        let mut part = |name| object(name, parts.next().unwrap_or_default());
+        Ok(Self {
+            header: part("header")?,
+            claims: part("payload")?,
+        })
+    }
+}
+
 /// Returns the signature algorithm in the header of a JWT, if it looks like the name of one.
 #[cfg(feature = "spiffe")]
 pub(crate) fn algorithm(jwt: &str) -> Option<String> {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::jwt::Claims;
 use super::{AssertionRequest, ClientAssertion};
 use crate::clock::{Clock, SystemClock};
+use crate::code::Code;
 use crate::error::Error;
 use crate::token::Secret;
 use crate::{blocking, bounded_file};
@@ -99,35 +100,50 @@ struct Token {
 
 /// Reads and checks the token in `path`. Blocks on the file system.
 fn read_token(path: &Path, now: SystemTime) -> Result<Token, Error> {
-    let unusable = |what: &str| Error::assertion(format!("the token file {} {what}", path.display()));
+    let unusable = |code, what: &str| {
+        Error::assertion(format!("the token file {} {what}", path.display())).with_code(code)
+    };
     let bytes = bounded_file::read(path, MAX_FILE).map_err(|error| {
-        unusable(match error.kind() {
-            io::ErrorKind::NotFound => {
+        let (code, what) = match error.kind() {
+            io::ErrorKind::NotFound => (
+                Code::NO_TOKEN_FILE,
                 "does not exist; check that the volume is mounted, and that the pod had the label \
-                 azure.workload.identity/use: \"true\" when it was created"
-            }
-            io::ErrorKind::PermissionDenied => {
-                "cannot be read by this user; set fsGroup in the pod's securityContext"
-            }
-            io::ErrorKind::IsADirectory => "is a directory; set the path of the file in it",
-            io::ErrorKind::InvalidInput => "is not a regular file",
-            io::ErrorKind::FileTooLarge => "is longer than 64 KiB, so it is not a service-account token",
-            _ => "cannot be read",
-        })
-        .with_source(error)
+                 azure.workload.identity/use: \"true\" when it was created",
+            ),
+            io::ErrorKind::PermissionDenied => (
+                Code::UNREADABLE_TOKEN_FILE,
+                "cannot be read by this user; set fsGroup in the pod's securityContext",
+            ),
+            io::ErrorKind::IsADirectory => (
+                Code::NOT_A_TOKEN,
+                "is a directory; set the path of the file in it",
+            ),
+            io::ErrorKind::InvalidInput => (Code::NOT_A_TOKEN, "is not a regular file"),
+            io::ErrorKind::FileTooLarge => (
+                Code::NOT_A_TOKEN,
+                "is longer than 64 KiB, so it is not a service-account token",
+            ),
+            _ => (Code::UNREADABLE_TOKEN_FILE, "cannot be read"),
+        };
+        unusable(code, what).with_source(error)
     })?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| unusable("is not UTF-8, so it is not a token"))?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| unusable(Code::NOT_A_TOKEN, "is not UTF-8, so it is not a token"))?;
     let jwt = text.trim_start_matches('\u{feff}').trim();
     if jwt.is_empty() {
-        return Err(unusable("is empty; the kubelet has not written the token yet"));
+        return Err(unusable(
+            Code::EMPTY_TOKEN_FILE,
+            "is empty; the kubelet has not written the token yet",
+        ));
     }
     let claims = Claims::read(jwt).map_err(|reason| {
-        unusable(&format!(
-            "does not hold a JWT: {reason}; use the path of a projected service-account token"
-        ))
+        let what =
+            format!("does not hold a JWT: {reason}; use the path of a projected service-account token");
+        unusable(Code::NOT_A_TOKEN, &what)
     })?;
     if claims.expires_on.is_some_and(|expires_on| expires_on <= now) {
         return Err(unusable(
+            Code::EXPIRED_TOKEN,
             "holds an expired token; the kubelet replaces it in time unless it is mounted with subPath, is a copy, \
              or this machine's clock is wrong",
         ));
@@ -137,6 +153,7 @@ fn read_token(path: &Path, now: SystemTime) -> Result<Token, Error> {
         .is_some_and(|not_before| now + CLOCK_SKEW < not_before)
     {
         return Err(unusable(
+            Code::EARLY_TOKEN,
             "holds a token that is not valid yet; check whether this machine's clock is slow",
         ));
     }

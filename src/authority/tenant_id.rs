@@ -1,3 +1,4 @@
+use crate::code::Code;
 use crate::error::Error;
 
 /// A tenant ID: a GUID or a domain name, of characters that are safe in the path of a URL.
@@ -12,7 +13,8 @@ impl TenantId {
         }
         Err(Error::configuration(format!(
             "invalid tenant ID {text:?}; it must be a GUID or a domain name of letters, digits, dots and hyphens"
-        )))
+        ))
+        .with_code(Code::INVALID_TENANT_ID))
     }
 
     /// Whether this stands for an AD FS server, which has no tenants.

@@ -5,6 +5,7 @@ use hashbrown::Equivalent;
 use smallvec::SmallVec;
 
 use crate::authority::TenantId;
+use crate::code::Code;
 use crate::error::Error;
 use crate::token::TokenRequest;
 
@@ -101,12 +102,14 @@ impl<'a> KeyView<'a> {
         if self.scopes.is_empty() {
             return Err(Error::configuration(
                 "no scope was given; ask for a resource followed by /.default, such as https://vault.azure.net/.default",
-            ));
+            )
+            .with_code(Code::INVALID_SCOPE));
         }
         if let Some(scope) = self.scopes.iter().find(|scope| !is_scope(scope)) {
             return Err(Error::configuration(format!(
                 "{scope:?} is not a scope; a scope is a resource followed by /.default, without spaces"
-            )));
+            ))
+            .with_code(Code::INVALID_SCOPE));
         }
         self.tenant_id.map(TenantId::parse).transpose()?;
         Ok(Key(Arc::new(Parts {

@@ -1,6 +1,7 @@
 use url::Url;
 
 use crate::authority::TenantId;
+use crate::code::Code;
 use crate::env::AZURE_CLIENT_ID;
 use crate::error::Error;
 
@@ -19,13 +20,15 @@ impl Client {
             return Err(Error::configuration(format!(
                 "invalid client ID: {AZURE_CLIENT_ID} or .client_id(..) contains white space; \
                  check for a line break at the end of the value"
-            )));
+            ))
+            .with_code(Code::INVALID_CLIENT_ID));
         }
         if !is_guid(&client_id) && !is_application_id_uri(&client_id) && !tenant_id.is_ad_fs() {
             return Err(Error::configuration(format!(
                 "invalid client ID: {AZURE_CLIENT_ID} or .client_id(..) is not a GUID; use the application (client) ID \
                  of the application or managed identity, such as {EXAMPLE}"
-            )));
+            ))
+            .with_code(Code::INVALID_CLIENT_ID));
         }
         Ok(Self { client_id, tenant_id })
     }

@@ -90,6 +90,20 @@ impl ClientOptions {
         authentication: ClientAuthentication,
         environment: &Environment,
     ) -> Result<Cache, Error> {
+        let max_cached_tokens = self.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS);
+        let exchange = self.exchange(client, authentication, environment)?;
+        let clock = exchange.clock.clone();
+        let timeout = exchange.timeout + GRACE_PERIOD;
+        Ok(Cache::new(Arc::new(exchange), clock, timeout, max_cached_tokens))
+    }
+
+    /// Builds what requests the tokens of a client. Does no I/O.
+    pub(super) fn exchange(
+        self,
+        client: Client,
+        authentication: ClientAuthentication,
+        environment: &Environment,
+    ) -> Result<Exchange, Error> {
         let allowed_tenants = self.allowed_tenants(environment);
         let authority = self.authority(environment)?;
         let cloud = self.cloud.clone().unwrap_or_else(|| authority.cloud());
@@ -110,7 +124,7 @@ impl ClientOptions {
             (None, Some(transport)) => Route::direct(&authority, transport),
             (None, None) => Route::direct(&authority, Arc::new(HttpTransport::new())),
         };
-        let exchange = Exchange {
+        Ok(Exchange {
             authority,
             tenant_id: client.tenant_id,
             allowed_tenants,
@@ -119,15 +133,9 @@ impl ClientOptions {
             authentication,
             is_cae_enabled: self.enable_cae,
             route,
-            clock: clock.clone(),
-            timeout,
-        };
-        Ok(Cache::new(
-            Arc::new(exchange),
             clock,
-            timeout + GRACE_PERIOD,
-            self.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS),
-        ))
+            timeout,
+        })
     }
 
     /// The host option takes precedence over the cloud option, and both over the variable.

@@ -6,11 +6,14 @@ use super::options::{ClientOptions, present};
 use super::{client_options, credential};
 use crate::assertion::ProjectedTokenFile;
 use crate::cache::Cache;
+use crate::code::Code;
 use crate::env::{
     AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE, AZURE_KUBERNETES_TOKEN_PROXY, AZURE_TENANT_ID, Environment,
 };
 use crate::error::Error;
 use crate::exchange::ClientAuthentication;
+#[cfg(feature = "diagnose")]
+use crate::exchange::Exchange;
 use crate::transport::TokenProxy;
 
 /// Gets tokens with the workload identity of this pod, on AKS or on any cluster whose issuer Entra
@@ -113,7 +116,21 @@ impl WorkloadIdentityCredentialBuilder {
     /// * [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if one is set, and the token
     ///   file, the client ID or the tenant ID is missing, or if an ID, the authority host or a variable
     ///   of the token proxy is invalid.
-    pub fn build(mut self) -> Result<Arc<WorkloadIdentityCredential>, Error> {
+    pub fn build(self) -> Result<Arc<WorkloadIdentityCredential>, Error> {
+        let (options, client, authentication, environment) = self.resolve()?;
+        let cache = options.build(client, authentication, &environment)?;
+        Ok(Arc::new(WorkloadIdentityCredential(cache)))
+    }
+
+    /// As [`build`](Self::build), without a cache.
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn exchange(self) -> Result<Exchange, Error> {
+        let (options, client, authentication, environment) = self.resolve()?;
+        options.exchange(client, authentication, &environment)
+    }
+
+    /// Completes the options with the variables.
+    fn resolve(mut self) -> Result<(ClientOptions, Client, ClientAuthentication, Environment), Error> {
         let environment = self.options.take_environment();
         let variables = environment.workload_identity()?;
         let token_file = self
@@ -136,32 +153,33 @@ impl WorkloadIdentityCredentialBuilder {
         let assertion = Arc::new(ProjectedTokenFile::with_clock(token_file, self.options.clock()));
         let client = Client::new(client_id.clone(), tenant_id)?;
         let authentication = ClientAuthentication::Assertion(assertion);
-        let cache = self.options.build(client, authentication, &environment)?;
-        Ok(Arc::new(WorkloadIdentityCredential(cache)))
+        Ok((self.options, client, authentication, environment))
     }
 }
 
 client_options!(WorkloadIdentityCredentialBuilder, client_id);
 
 fn unavailable(environment: &Environment) -> Error {
-    Error::unavailable(missing_workload_identity(environment).unwrap_or_else(|| {
-        format!(
+    missing_workload_identity(environment).unwrap_or_else(|| {
+        Error::unavailable(format!(
             "{AZURE_FEDERATED_TOKEN_FILE} is not set: this process does not run in a pod with workload identity; \
              on a laptop, run `az login` and use DefaultAzureCredential"
-        )
-    }))
+        ))
+        .with_code(Code::NOT_IN_A_POD)
+    })
 }
 
-/// Returns the error message for a pod without workload identity; nothing if this is not such a
+/// Returns the error for a pod without workload identity; nothing if this is not such a
 /// pod.
-pub(crate) fn missing_workload_identity(environment: &Environment) -> Option<String> {
+pub(crate) fn missing_workload_identity(environment: &Environment) -> Option<Error> {
     let is_set_up = environment.workload_identity().ok()?.token_file.is_some();
     (environment.in_kubernetes() && !is_set_up).then(|| {
-        format!(
+        Error::unavailable(format!(
             "{AZURE_FEDERATED_TOKEN_FILE} is not set: this pod has no workload identity; add the label \
              azure.workload.identity/use: \"true\" to the pod template (a label of the Deployment itself has no effect) and \
              recreate the pod"
-        )
+        ))
+        .with_code(Code::NO_WORKLOAD_IDENTITY)
     })
 }
 
@@ -170,6 +188,7 @@ fn missing_token_file() -> Error {
         "{AZURE_FEDERATED_TOKEN_FILE} is not set and {AZURE_KUBERNETES_TOKEN_PROXY} is, so the identity binding of this \
          pod is incomplete; recreate the pod, or remove the variable from its template"
     ))
+    .with_code(Code::INCOMPLETE_IDENTITY_BINDING)
 }
 
 fn partly_injected(lacks_client_id: bool, lacks_tenant_id: bool) -> Error {
@@ -186,7 +205,12 @@ fn partly_injected(lacks_client_id: bool, lacks_tenant_id: bool) -> Error {
              with azure.workload.identity/tenant-id and recreate the pod"
         ));
     }
-    Error::configuration(missing.join("; "))
+    let code = if lacks_client_id {
+        Code::NO_CLIENT_ID
+    } else {
+        Code::NO_TENANT_ID
+    };
+    Error::configuration(missing.join("; ")).with_code(code)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 use http::StatusCode;
 
+use crate::code::Code;
+
 use crate::assertion::jwt::Claims;
 use crate::env::{AZURE_KUBERNETES_SNI_NAME, AZURE_KUBERNETES_TOKEN_PROXY};
 use crate::token::Secret;
@@ -13,6 +15,41 @@ pub(super) struct Presented<'a> {
     pub(super) client_id: &'a str,
     /// The client assertion or the client secret.
     pub(super) secret: &'a Secret,
+}
+
+/// Returns the section of "Troubleshooting" about an AADSTS code.
+pub(super) fn section(code: u32, presented: &Presented<'_>) -> Option<Code> {
+    let claims = Claims::read(presented.secret.expose()).unwrap_or_default();
+    let is_for_identity_binding = claims.audiences == [IDENTITY_BINDING_AUDIENCE];
+    let is_self_signed = claims.issuer.is_some_and(|issuer| issuer == presented.client_id);
+    Some(match code {
+        700_211..=700_213 if is_for_identity_binding && !presented.has_token_proxy => {
+            Code::TOKEN_FOR_IDENTITY_BINDING
+        }
+        700_027 if is_self_signed => Code::UNREGISTERED_CERTIFICATE,
+        70_021 | 70_025 | 700_025 => Code::NO_FEDERATED_CREDENTIAL,
+        700_211 => Code::ISSUER_MISMATCH,
+        700_212 => Code::AUDIENCE_MISMATCH,
+        700_213 => Code::SUBJECT_MISMATCH,
+        7_002_131 => Code::EXPRESSION_MISMATCH,
+        700_024 | 500_133 => Code::ASSERTION_OUTSIDE_VALIDITY,
+        70_023 | 700_232 => Code::ASSERTION_LIVES_TOO_LONG,
+        700_027 => Code::SIGNATURE_MISMATCH,
+        90_061 | 50_166 | 7_000_272 => Code::ISSUER_KEYS_UNREACHABLE,
+        700_016 => Code::UNKNOWN_APPLICATION,
+        90_002 | 900_023 => Code::UNKNOWN_TENANT,
+        500_011 => Code::UNKNOWN_RESOURCE,
+        70_011 | 1_002_012 => Code::INVALID_SCOPE,
+        7_000_215 => Code::WRONG_CLIENT_SECRET,
+        7_000_222 => Code::EXPIRED_CLIENT_SECRET,
+        7_000_112 => Code::DISABLED_APPLICATION,
+        700_222 | 700_226 => Code::ASSERTION_OF_ENTRA,
+        700_231 => Code::CHAINED_FEDERATION,
+        700_236 => Code::ANOTHER_TENANT,
+        700_223 | 700_238 | 7_002_381 => Code::FEDERATION_FORBIDDEN,
+        53_003 | 50_105 => Code::CONDITIONAL_ACCESS,
+        _ => return None,
+    })
 }
 
 /// Returns the usual cause of an AADSTS code and what to do about it. Source: Microsoft's list of
@@ -61,7 +98,15 @@ pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
             "the assertion's signature does not match the keys that {issuer:?} publishes; after a \
              rotation of the cluster's signing keys this resolves within minutes"
         ),
-        90_061 | 50_166 => format!(
+        70_023 | 700_232 => {
+            "the assertion is valid for longer than a day; use the token file that the webhook mounts, with at \
+            most 86400 s"
+                .to_owned()
+        }
+        7_002_131 => "the expression of the federated credential does not match the token; check its \
+            claimsMatchingExpression"
+            .to_owned(),
+        90_061 | 50_166 | 7_000_272 => format!(
             "Entra could not fetch the keys of {issuer:?}; its discovery document must be reachable from \
              the internet"
         ),
@@ -109,27 +154,30 @@ pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
 /// and what to do about it.
 ///
 /// * `message`: that of the server's `Status`. The API server writes the verb that a user lacks into it.
-pub(super) fn cluster_hint(status: StatusCode, message: &str, presented: &Presented<'_>) -> String {
+pub(super) fn cluster_hint(status: StatusCode, message: &str, presented: &Presented<'_>) -> (Code, String) {
     let claims = Claims::read(presented.secret.expose()).unwrap_or_default();
     let subject = claims.subject.unwrap_or_default();
     let client_id = presented.client_id;
     let audience = claims.audiences.join(" ");
     if status == StatusCode::FORBIDDEN && message.contains(USE_MANAGED_IDENTITY) {
-        return format!(
+        let hint = format!(
             "the service account {subject:?} may not use this identity; bind a ClusterRole to it with \
              apiGroups [cid.wi.aks.azure.com], resources [{client_id}] and verbs [{USE_MANAGED_IDENTITY}]"
         );
+        return (Code::IDENTITY_BINDING_FORBIDDEN, hint);
     }
     if audience != IDENTITY_BINDING_AUDIENCE {
-        return format!(
+        let hint = format!(
             "the token's audience is {audience:?} and must be \"{IDENTITY_BINDING_AUDIENCE}\"; add the pod annotation \
              azure.workload.identity/use-identity-binding: \"true\" and recreate the pod"
         );
+        return (Code::AUDIENCE_MISMATCH, hint);
     }
-    format!(
+    let hint = format!(
         "that is the answer of the API server; check {AZURE_KUBERNETES_SNI_NAME}, and that the identity has a binding \
          for this cluster"
-    )
+    );
+    (Code::NOT_THE_TOKEN_PROXY, hint)
 }
 
 /// Whether a client assertion is meant for the cluster's token proxy.

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::aadsts::{Presented, cluster_hint, hint};
+use super::aadsts::{Presented, cluster_hint, hint, section};
 use super::server_text::ServerText;
+use crate::code::Code;
 use crate::error::{Error, ErrorKind};
 
 /// A reply without a token.
@@ -61,6 +62,10 @@ impl Refusal {
         let returned = |details: &str| {
             unavailable(details).unwrap_or_else(|| format!("{host} returned status {status}{details}"))
         };
+        let code = unavailability.map(|unavailability| match unavailability {
+            Unavailability::Outage => Code::OUTAGE,
+            Unavailability::Throttling => Code::THROTTLED,
+        });
         let error = match self.problem {
             Problem::Refused {
                 error,
@@ -81,12 +86,14 @@ impl Refusal {
                     )
                 };
                 let message = unavailable(&format!(", {named}")).unwrap_or_else(refused);
+                let section = || codes.iter().find_map(|code| section(*code, presented));
                 Error::new(ErrorKind::Rejected, message)
+                    .with_code(code.or_else(section).unwrap_or(Code::REFUSED))
                     .with_oauth_error(Some(error), codes)
                     .with_optional_source(ServerText::new(&description, secret))
             }
             Problem::KubernetesStatus(message) if unavailability.is_none() => {
-                let hint = cluster_hint(self.status, &message, presented);
+                let (code, hint) = cluster_hint(self.status, &message, presented);
                 let message = ServerText::new(&message, secret);
                 Error::new(
                     ErrorKind::Rejected,
@@ -94,29 +101,29 @@ impl Refusal {
                         "{host} refused client {client_id} in tenant {tenant_id} (status {status}); {hint}"
                     ),
                 )
+                .with_code(code)
                 .with_optional_source(message)
             }
-            Problem::KubernetesStatus(_) | Problem::NoError => {
-                Error::protocol(returned(" without an OAuth error"))
+            problem => {
+                let message = match problem {
+                    Problem::NotJson => {
+                        returned(" and a body that is not JSON")
+                            + "; check for a proxy or a captive portal in between"
+                    }
+                    Problem::Redirect => format!(
+                        "{host} returned status {status}, a redirect, which is never followed because the request \
+                         contains a credential; check the authority host"
+                    ),
+                    Problem::TooLong => returned(" and more than 256 KiB"),
+                    Problem::NotBearer => format!("{host} returned a token with an unsupported token_type"),
+                    Problem::NoLifetime => format!("{host} returned a token without a usable expires_in"),
+                    Problem::NoToken => {
+                        format!("{host} returned status {status} without a usable access_token")
+                    }
+                    _ => returned(" without an OAuth error"),
+                };
+                Error::protocol(message).with_code(code.unwrap_or(Code::NOT_ENTRA))
             }
-            Problem::NotJson => Error::protocol(
-                returned(" and a body that is not JSON")
-                    + "; check for a proxy or a captive portal in between",
-            ),
-            Problem::Redirect => Error::protocol(format!(
-                "{host} returned status {status}, a redirect, which is never followed because the request \
-                 contains a credential; check the authority host"
-            )),
-            Problem::TooLong => Error::protocol(returned(" and more than 256 KiB")),
-            Problem::NotBearer => {
-                Error::protocol(format!("{host} returned a token with an unsupported token_type"))
-            }
-            Problem::NoLifetime => {
-                Error::protocol(format!("{host} returned a token without a usable expires_in"))
-            }
-            Problem::NoToken => Error::protocol(format!(
-                "{host} returned status {status} without a usable access_token"
-            )),
         };
         error
             .with_status(self.status)
@@ -287,67 +294,67 @@ mod tests {
             (
                 503,
                 refused("temporarily_unavailable", 90_006),
-                "login is temporarily unavailable (status 503, temporarily_unavailable, AADSTS90006); retry later",
+                "login is temporarily unavailable (status 503, temporarily_unavailable, AADSTS90006); retry later (EW422)",
             ),
             (
                 400,
                 refused("temporarily_unavailable", 7),
-                "login is temporarily unavailable (status 400, temporarily_unavailable, AADSTS7); retry later",
+                "login is temporarily unavailable (status 400, temporarily_unavailable, AADSTS7); retry later (EW422)",
             ),
             (
                 400,
                 refused("invalid_request", 90_033),
-                "login is temporarily unavailable (status 400, invalid_request, AADSTS90033); retry later",
+                "login is temporarily unavailable (status 400, invalid_request, AADSTS90033); retry later (EW422)",
             ),
             (
                 503,
                 Problem::NotJson,
                 "login is temporarily unavailable (status 503 and a body that is not JSON); retry later; \
-                 check for a proxy or a captive portal in between",
+                 check for a proxy or a captive portal in between (EW422)",
             ),
             (
                 408,
                 Problem::NoError,
-                "login is temporarily unavailable (status 408 without an OAuth error); retry later",
+                "login is temporarily unavailable (status 408 without an OAuth error); retry later (EW422)",
             ),
             (
                 502,
                 Problem::TooLong,
-                "login is temporarily unavailable (status 502 and more than 256 KiB); retry later",
+                "login is temporarily unavailable (status 502 and more than 256 KiB); retry later (EW422)",
             ),
             (
                 429,
                 refused("invalid_request", 7),
                 "login throttled client client in tenant tenant (status 429, invalid_request, AADSTS7); \
-                 send fewer token requests",
+                 send fewer token requests (EW423)",
             ),
             (
                 503,
                 refused("server_error", 90_055),
                 "login throttled client client in tenant tenant (status 503, server_error, AADSTS90055); \
-                 send fewer token requests",
+                 send fewer token requests (EW423)",
             ),
             (
                 400,
                 refused("invalid_grant", 50_196),
                 "login throttled client client in tenant tenant (status 400, invalid_grant, AADSTS50196); \
-                 send fewer token requests",
+                 send fewer token requests (EW423)",
             ),
             (
                 429,
                 Problem::NoError,
-                "login throttled client client in tenant tenant (status 429 without an OAuth error); send fewer token requests",
+                "login throttled client client in tenant tenant (status 429 without an OAuth error); send fewer token requests (EW423)",
             ),
             (
                 403,
                 Problem::NoError,
-                "login returned status 403 without an OAuth error",
+                "login returned status 403 without an OAuth error (EW209)",
             ),
             (
                 403,
                 Problem::NotJson,
                 "login returned status 403 and a body that is not JSON; check for a proxy or a captive \
-                 portal in between",
+                 portal in between (EW209)",
             ),
         ] {
             assert_eq!(failed(status, problem), message);
@@ -386,13 +393,13 @@ mod tests {
     }
 
     #[test]
-    fn hint_is_that_of_the_first_code_that_has_one() {
+    fn hint_and_section_are_those_of_the_first_code_that_has_them() {
         let text = |codes: &[u32]| refused("e", codes, "").to_string();
         let unknown = "login refused client client in tenant tenant with e, AADSTS7 (status 401)";
-        assert_eq!(text(&[7]), unknown);
+        assert_eq!(text(&[7]), unknown.to_owned() + " (EW426)");
         assert_eq!(
             text(&[7, 7_000_222, 7_000_112]),
-            unknown.to_owned() + "; the client secret has expired"
+            unknown.to_owned() + "; the client secret has expired (EW415)"
         );
     }
 

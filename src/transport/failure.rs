@@ -6,6 +6,7 @@ use std::io;
 
 use rustls::CertificateError;
 
+use crate::code::Code;
 use crate::env::{self, AZURE_KUBERNETES_CA_FILE, AZURE_KUBERNETES_SNI_NAME, AZURE_KUBERNETES_TOKEN_PROXY};
 use crate::error::Error;
 
@@ -28,22 +29,26 @@ impl fmt::Display for Peer<'_> {
 /// Converts the error of a request. The message is the same each time; details are in the source,
 /// without the URL.
 pub(super) fn failure(peer: &Peer<'_>, error: reqwest::Error) -> Error {
-    let message = if error.is_connect() {
+    let (code, message) = if error.is_connect() {
         match peer {
             Peer::Host(host) => connect_failure(host, &error),
             Peer::TokenProxy(name) => token_proxy_connect_failure(name, &error),
         }
     } else if error.is_timeout() {
-        format!("{peer} did not respond in time")
+        (Code::NO_RESPONSE, format!("{peer} did not respond in time"))
     } else if error.is_body() || error.is_decode() {
-        format!("{peer} closed the connection before the response was complete")
+        let message = format!("{peer} closed the connection before the response was complete");
+        (Code::NO_RESPONSE, message)
     } else {
-        format!("{peer} closed the connection without a response")
+        let message = format!("{peer} closed the connection without a response");
+        (Code::NO_RESPONSE, message)
     };
-    Error::transport(message).with_source(error.without_url())
+    Error::transport(message)
+        .with_code(code)
+        .with_source(error.without_url())
 }
 
-fn connect_failure(host: &str, error: &reqwest::Error) -> String {
+fn connect_failure(host: &str, error: &reqwest::Error) -> (Code, String) {
     let proxy = env::https_proxy_variable();
     if let Some(tunnel) = causes(error)
         .map(ToString::to_string)
@@ -54,36 +59,48 @@ fn connect_failure(host: &str, error: &reqwest::Error) -> String {
             None => "the proxy of the system".to_owned(),
         };
         let reason = proxy_failure(&tunnel, error);
-        return format!("{host} cannot be reached through {proxy}: {reason}");
+        let message = format!("{host} cannot be reached through {proxy}: {reason}");
+        return (Code::PROXY_FAILED, message);
     }
     if let Some(error) = causes(error).find_map(tls_error) {
         return tls_failure(host, error);
     }
     match (Unreachable::from(error), proxy) {
-        (Unreachable::Name, _) => {
-            format!("the name {host} cannot be resolved; check DNS and the authority host")
-        }
-        (Unreachable::Refused, _) => {
-            format!("{host} refused the connection; check egress rules and the authority host")
-        }
-        (Unreachable::NoRoute, _) => format!("there is no route to {host}; check egress rules"),
-        (Unreachable::Timeout, None) => {
-            format!("{host} cannot be reached within 5 s; allow egress to it, or set HTTPS_PROXY")
-        }
-        (Unreachable::Timeout, Some(variable)) => {
-            format!("{host} cannot be reached within 5 s; check egress rules and the proxy in {variable}")
-        }
-        (Unreachable::Other, _) => format!("{host} cannot be reached; check egress rules"),
+        (Unreachable::Name, _) => (
+            Code::UNKNOWN_HOST,
+            format!("the name {host} cannot be resolved; check DNS and the authority host"),
+        ),
+        (Unreachable::Refused, _) => (
+            Code::CONNECTION_REFUSED,
+            format!("{host} refused the connection; check egress rules and the authority host"),
+        ),
+        (Unreachable::NoRoute, _) => (
+            Code::UNREACHABLE_HOST,
+            format!("there is no route to {host}; check egress rules"),
+        ),
+        (Unreachable::Timeout, None) => (
+            Code::UNREACHABLE_HOST,
+            format!("{host} cannot be reached within 5 s; allow egress to it, or set HTTPS_PROXY"),
+        ),
+        (Unreachable::Timeout, Some(variable)) => (
+            Code::UNREACHABLE_HOST,
+            format!("{host} cannot be reached within 5 s; check egress rules and the proxy in {variable}"),
+        ),
+        (Unreachable::Other, _) => (
+            Code::UNREACHABLE_HOST,
+            format!("{host} cannot be reached; check egress rules"),
+        ),
     }
 }
 
 /// * `name`: "the token proxy" and its host.
-fn token_proxy_connect_failure(name: &str, error: &reqwest::Error) -> String {
+fn token_proxy_connect_failure(name: &str, error: &reqwest::Error) -> (Code, String) {
     if let Some(error) = causes(error).find_map(tls_error) {
         let rustls::Error::InvalidCertificate(reason) = error else {
-            return format!("the TLS handshake with {name} failed; check {AZURE_KUBERNETES_SNI_NAME}");
+            let message = format!("the TLS handshake with {name} failed; check {AZURE_KUBERNETES_SNI_NAME}");
+            return (Code::TOKEN_PROXY_UNTRUSTED, message);
         };
-        return match reason {
+        let message = match reason {
             // A renewed CA usually has the same name, so its old certificate seems to be the right one.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => format!(
                 "the certificate of {name} is not signed by its CA; check {AZURE_KUBERNETES_CA_FILE}, and {AZURE_KUBERNETES_SNI_NAME}"
@@ -97,8 +114,9 @@ fn token_proxy_connect_failure(name: &str, error: &reqwest::Error) -> String {
                 "the certificate of {name} is invalid; check this machine's clock, then ask the cluster's administrator"
             ),
         };
+        return (Code::TOKEN_PROXY_UNTRUSTED, message);
     }
-    match Unreachable::from(error) {
+    let message = match Unreachable::from(error) {
         Unreachable::Name => {
             format!("the name of {name} cannot be resolved; check DNS and {AZURE_KUBERNETES_TOKEN_PROXY}")
         }
@@ -110,7 +128,8 @@ fn token_proxy_connect_failure(name: &str, error: &reqwest::Error) -> String {
         Unreachable::NoRoute => format!("there is no route to {name}; check network policies"),
         Unreachable::Timeout => format!("{name} cannot be reached in time; check network policies"),
         Unreachable::Other => format!("{name} cannot be reached; check network policies"),
-    }
+    };
+    (Code::TOKEN_PROXY_UNREACHABLE, message)
 }
 
 /// * `tunnel`: the text of `hyper_util`'s error, whose type is private.
@@ -136,11 +155,22 @@ fn proxy_failure(tunnel: &str, error: &reqwest::Error) -> String {
     format!("{reason}; correct the variable, or add the host to NO_PROXY")
 }
 
-fn tls_failure(host: &str, error: &rustls::Error) -> String {
+fn tls_failure(host: &str, error: &rustls::Error) -> (Code, String) {
     let rustls::Error::InvalidCertificate(reason) = error else {
-        return format!("the TLS handshake with {host} failed; check for a proxy that intercepts TLS");
+        let message = format!("the TLS handshake with {host} failed; check for a proxy that intercepts TLS");
+        return (Code::UNTRUSTED_CERTIFICATE, message);
     };
-    match reason {
+    let code = match reason {
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            Code::CERTIFICATE_OF_ANOTHER_HOST
+        }
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => Code::CLOCK_IS_WRONG,
+        _ => Code::UNTRUSTED_CERTIFICATE,
+    };
+    let message = match reason {
         CertificateError::UnknownIssuer => format!(
             "the certificate of {host} is not signed by a trusted authority; if a proxy intercepts TLS, \
              trust its root certificate with SSL_CERT_FILE or HttpTransport::with_root_certificates"
@@ -159,7 +189,8 @@ fn tls_failure(host: &str, error: &rustls::Error) -> String {
             format!("the certificate of {host} is not the one that its host has announced")
         }
         _ => format!("the certificate of {host} is invalid; check for a proxy that intercepts TLS"),
-    }
+    };
+    (code, message)
 }
 
 /// Why there is no TCP connection.

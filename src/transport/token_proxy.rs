@@ -15,6 +15,7 @@ use url::{Host, Url};
 
 use super::failure::Peer;
 use super::{Transport, builder, certificates, execute, root_store, tls_config};
+use crate::code::Code;
 use crate::env::{
     AZURE_KUBERNETES_CA_DATA, AZURE_KUBERNETES_CA_FILE, AZURE_KUBERNETES_SNI_NAME,
     AZURE_KUBERNETES_TOKEN_PROXY, Environment,
@@ -104,7 +105,8 @@ impl TokenProxy {
                 Some((name, _)) => Err(Error::configuration(format!(
                     "{name} is set and {AZURE_KUBERNETES_TOKEN_PROXY} is not, so the identity binding of this pod is \
                      incomplete; recreate the pod, or remove the variable from its template"
-                ))),
+                ))
+                .with_code(Code::INCOMPLETE_IDENTITY_BINDING)),
                 None => Ok(None),
             };
         };
@@ -200,7 +202,8 @@ impl TokenProxyBuilder {
             return Err(Error::configuration(format!(
                 "the TLS server name of the token proxy ({AZURE_KUBERNETES_SNI_NAME} or .server_name(..)) is not a \
                  DNS name; an example is a0123.ests.aks"
-            )));
+            ))
+            .with_code(Code::INCOMPLETE_IDENTITY_BINDING));
         }
         let ca_data = self.ca_data.filter(|pem| !pem.is_empty());
         let ca_data = ca_data
@@ -229,6 +232,7 @@ fn parse(text: &str) -> Result<Url, Error> {
             "the URL of the token proxy ({AZURE_KUBERNETES_TOKEN_PROXY} or TokenProxy::builder(..)) {reason}; an \
              example is https://kubernetes.default.svc"
         ))
+        .with_code(Code::INCOMPLETE_IDENTITY_BINDING)
     };
     let url = Url::parse(text.trim()).map_err(|error| invalid("is not a URL").with_source(error))?;
     if url.scheme() != "https" {
@@ -288,7 +292,8 @@ impl Proxy {
                     return Err(Error::configuration(format!(
                         "{AZURE_KUBERNETES_CA_FILE} and {AZURE_KUBERNETES_CA_DATA} are both set and contain different \
                          certificates; set only one of them"
-                    )));
+                    ))
+                    .with_code(Code::INCOMPLETE_IDENTITY_BINDING));
                 }
                 Some(file)
             }
@@ -345,7 +350,9 @@ fn read_bundle(path: &Path) -> Result<Vec<u8>, Error> {
             io::ErrorKind::FileTooLarge => "is longer than 1 MiB, so it is not a bundle of CA certificates",
             _ => "cannot be read",
         };
-        Error::configuration(format!("the CA file {} {reason}", path.display())).with_source(error)
+        Error::configuration(format!("the CA file {} {reason}", path.display()))
+            .with_code(Code::INCOMPLETE_IDENTITY_BINDING)
+            .with_source(error)
     })?;
     Ok(bytes.to_vec())
 }
