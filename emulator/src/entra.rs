@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, PRAGMA, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, DATE, PRAGMA, RETRY_AFTER};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -283,7 +283,8 @@ impl Entra {
         }
         assertion.check_match(&application.federated_credentials)?;
         assertion.check_signature(&self.issuer_keys).await?;
-        assertion.check_times(now)
+        assertion.check_times(now)?;
+        assertion.check_lifetime()
     }
 
     /// Issues a token for a managed identity, or returns the error body for the resource.
@@ -401,7 +402,12 @@ impl Service for Entra {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         let ids = RequestIds::from_request(&request);
         let (status, body) = self.route(&request, &ids).await;
-        respond(status, &body, &ids)
+        let mut response = respond(status, &body, &ids);
+        // Programs compare their clock with this one.
+        if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(self.clock.now())) {
+            response.headers_mut().insert(DATE, date);
+        }
+        response
     }
 
     fn failure(&self, status: StatusCode, request: &Request<Bytes>) -> Response<Bytes> {

@@ -90,7 +90,8 @@ impl ErrorResponse {
             700_016 | 7_000_112 => (StatusCode::BAD_REQUEST, "unauthorized_client"),
             28_000 | 70_011 | 1_002_012 => (StatusCode::BAD_REQUEST, "invalid_scope"),
             500_011 => (StatusCode::BAD_REQUEST, "invalid_resource"),
-            70_025
+            70_023
+            | 70_025
             | 700_021
             | 5_002_738
             | 700_023

@@ -47,6 +47,7 @@ pub(super) struct Claims {
     #[serde(deserialize_with = "string_or_list")]
     aud: Vec<String>,
     exp: u64,
+    iat: Option<u64>,
     /// Optional in RFC 7519. Kubernetes always sets it.
     #[serde(default)]
     nbf: u64,
@@ -191,6 +192,17 @@ impl Assertion {
         );
         Err(ErrorResponse::new(700_024, text))
     }
+
+    /// Checks that a token of an external issuer does not live too long.
+    pub(super) fn check_lifetime(&self) -> Result<(), ErrorResponse> {
+        let &Claims { iat, exp, .. } = self.claims();
+        let lifetime = iat.map(|iat| exp.saturating_sub(iat));
+        if lifetime.is_none_or(|lifetime| lifetime <= LONGEST_LIFETIME.as_secs()) {
+            return Ok(());
+        }
+        let text = "The lifetime of the presented client assertion must be <= 1.01:00:00.";
+        Err(ErrorResponse::new(70_023, text))
+    }
 }
 
 /// Returns the resource of a scope: the part before the last `/.default`. A trailing slash is kept:
@@ -251,6 +263,9 @@ fn string_or_list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Stri
 
 /// RFC 7523, 2.2.
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+/// A day and an hour. Source: MicrosoftDocs/azure-docs, issue 116275, which quotes AADSTS70023.
+const LONGEST_LIFETIME: Duration = Duration::from_secs(90_000);
 
 /// The default of Microsoft's token libraries (`TokenValidationParameters.ClockSkew`).
 const CLOCK_SKEW: Duration = Duration::from_secs(300);
