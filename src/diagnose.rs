@@ -1,47 +1,278 @@
 //! What is wrong with the identity of this pod, who can mend it, and how.
+//!
+//! [`diagnose()`] looks at everything that a token needs, from inside the pod, in the order in which a
+//! credential meets it:
+//!
+//! ```text
+//! variables ─► clock ─► token file ─► login host ─► issuer ─► token request ─► resource
+//!                                                                    └─► other identities
+//! ```
+//!
+//! Each problem is a [`Finding`]. What depends on a failed check is skipped, so the first error is the
+//! cause, and what only follows from it says so. No token is in a report.
+
+mod catalog;
+mod finding;
+mod issuer;
+mod login_host;
+mod other_identity;
+mod pod;
+mod remedy;
+mod report;
+mod resource;
+mod token_file;
+mod token_request;
+mod variables;
 
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-/// How much a [`Finding`] matters.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[non_exhaustive]
-pub enum Severity {
-    /// Information, for example which identity answers.
-    Info,
-    /// It works, but not as intended, or not for long.
-    Warning,
-    /// No token, or no access.
-    Error,
+use bytes::Bytes;
+use http::{Request, Response};
+
+use crate::authority::Cloud;
+use crate::clock::{Clock, SystemClock};
+use crate::code::Code;
+use crate::env::Environment;
+use crate::error::Error;
+use crate::transport::{HttpTransport, Transport};
+
+pub use catalog::{CATALOG, Entry};
+pub use finding::{Evidence, Finding, Owner, Remedy, Severity};
+pub use pod::Pod;
+pub use remedy::{Federation, Tool};
+pub use report::{Check, Report, State, Step};
+
+/// Checks the workload identity of the pod with these variables.
+///
+/// It makes one token request and retries nothing, so that the report shows the state of now. It reads
+/// the token file and the environment, and changes nothing.
+///
+/// # Cancel safety
+///
+/// Safe to drop: nothing outlives the future.
+///
+/// # Examples
+///
+/// ```no_run
+/// use entra_workload::Environment;
+/// use entra_workload::diagnose::{DiagnoseOptions, diagnose};
+///
+/// # async fn f() {
+/// let options = DiagnoseOptions::new().vault("https://myvault.vault.azure.net");
+/// let report = diagnose(&Environment::from_process(), &options).await;
+/// match report.cause() {
+///     Some(finding) => println!("{}: {} ({})", finding.code, finding.cause, finding.owner),
+///     None => println!("healthy"),
+/// }
+/// # }
+/// ```
+pub async fn diagnose(environment: &Environment, options: &DiagnoseOptions) -> Report {
+    let transport = options.transport.clone();
+    let diagnosis = Diagnosis {
+        environment,
+        options,
+        transport: transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
+    };
+    let mut report = Report::default();
+
+    diagnosis.start(Step::Variables);
+    let variables = variables::check(&diagnosis);
+    let mut pod = diagnosis.pod().await;
+    if let Some(client_id) = &variables.settings.client_id {
+        pod.client_id.clone_from(client_id);
+    }
+    report.add(variables.check, &pod);
+    let settings = variables.settings;
+
+    diagnosis.start(Step::LoginHost);
+    let login_host = match &settings.login_host {
+        Some(login_host) => login_host::check(&diagnosis, login_host).await,
+        None => login_host::Outcome::skipped(),
+    };
+    report.add(login_host.clock, &pod);
+
+    diagnosis.start(Step::TokenFile);
+    let token_file = match &settings.token_file {
+        Some(path) => token_file::check(&diagnosis, &settings, path, login_host.skew).await,
+        None => token_file::Outcome::skipped(),
+    };
+    report.add(token_file.check, &pod);
+    report.add(login_host.check, &pod);
+
+    if let Some(token) = &token_file.token {
+        diagnosis.start(Step::Issuer);
+        report.add(issuer::check(&diagnosis, &settings, token).await, &pod);
+    } else {
+        report.skip(Step::Issuer);
+    }
+
+    let scope = options.requested_scope(&settings.cloud);
+    let has_token = token_file.token.is_some();
+    if report.has_failed([Step::Variables, Step::LoginHost]) || !has_token {
+        report.skip(Step::TokenRequest);
+        if report.has_failed([Step::Variables]) || !has_token {
+            diagnosis.start(Step::OtherIdentity);
+            report.add(other_identity::check(&diagnosis, &scope).await, &pod);
+        }
+        return report;
+    }
+
+    diagnosis.start(Step::TokenRequest);
+    let request = token_request::check(&diagnosis, token_file.token.as_ref(), &scope).await;
+    report.add(request.check, &pod);
+    let Some(token) = request.token else {
+        return report;
+    };
+    report.drop_refuted();
+    for resource in &options.resources {
+        diagnosis.start(Step::Resource);
+        let check = resource::check(&diagnosis, &settings, resource, &scope, &token).await;
+        report.add(check, &pod);
+    }
+    report
 }
 
-impl fmt::Display for Severity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Error => "error",
-        })
+/// What [`diagnose()`] looks at besides the pod itself.
+#[derive(Clone)]
+#[must_use]
+pub struct DiagnoseOptions {
+    scope: Option<String>,
+    resources: Vec<resource::Resource>,
+    timeout: Duration,
+    transport: Option<Arc<dyn Transport>>,
+    clock: Arc<dyn Clock>,
+    api_token_file: PathBuf,
+    on_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
+}
+
+impl Default for DiagnoseOptions {
+    fn default() -> Self {
+        Self {
+            scope: None,
+            resources: Vec::new(),
+            timeout: TIMEOUT,
+            transport: None,
+            clock: Arc::new(SystemClock::new()),
+            api_token_file: pod::API_TOKEN_FILE.into(),
+            on_step: None,
+        }
     }
 }
 
-/// Who can mend the cause of a [`Finding`].
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[non_exhaustive]
-pub enum Owner {
-    /// Whoever writes the program, its manifests, and the modules that create its identity.
-    Developer,
-    /// Whoever runs the cluster and its network.
-    ClusterAdmin,
-    /// Whoever runs the Entra tenant and its subscriptions.
-    TenantAdmin,
-}
+impl DiagnoseOptions {
+    /// The defaults: the token request is for Azure Resource Manager, no resource is asked, and each
+    /// step has 10 s.
+    pub fn new() -> Self {
+        Self::default()
+    }
 
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Developer => "developer",
-            Self::ClusterAdmin => "cluster administrator",
-            Self::TenantAdmin => "tenant administrator",
-        })
+    /// Sets the scope of the token request, such as `https://vault.azure.net/.default`.
+    pub fn scope(mut self, scope: impl Into<String>) -> Self {
+        self.scope = Some(scope.into());
+        self
+    }
+
+    /// Also reads from a Blob account, a container or a blob, by its URL.
+    pub fn blob(mut self, url: impl Into<String>) -> Self {
+        self.resources.push(resource::Resource::Blob(url.into()));
+        self
+    }
+
+    /// Also lists the secrets of a Key Vault, by its URL.
+    pub fn vault(mut self, url: impl Into<String>) -> Self {
+        self.resources.push(resource::Resource::Vault(url.into()));
+        self
+    }
+
+    /// Sets the time limit of each step.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Sets the transport of all requests but those to a token proxy. Default: [`HttpTransport`].
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Sets the clock that the expiry of the token is compared with.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Sets the file with the pod's token for the API server of its cluster. Only its names of namespace,
+    /// service account and pod are read, for the commands of a report. It need not exist.
+    pub fn api_token_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.api_token_file = path.into();
+        self
+    }
+
+    /// Sets a function that is called when a step starts.
+    pub fn on_step(mut self, on_step: impl Fn(Step) + Send + Sync + 'static) -> Self {
+        self.on_step = Some(Arc::new(on_step));
+        self
+    }
+
+    fn requested_scope(&self, cloud: &Cloud) -> String {
+        let of_resource = self.resources.first().map(|resource| resource.scope(cloud));
+        let scope = self.scope.clone().or(of_resource);
+        scope.unwrap_or_else(|| cloud.resource_manager_scope().to_owned())
     }
 }
+
+impl fmt::Debug for DiagnoseOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DiagnoseOptions")
+            .field("scope", &self.scope)
+            .field("resources", &self.resources)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all steps of one diagnosis use.
+struct Diagnosis<'a> {
+    environment: &'a Environment,
+    options: &'a DiagnoseOptions,
+    transport: Arc<dyn Transport>,
+}
+
+impl Diagnosis<'_> {
+    fn start(&self, step: Step) {
+        if let Some(on_step) = &self.options.on_step {
+            on_step(step);
+        }
+    }
+
+    async fn pod(&self) -> Pod {
+        let token_file = self.environment.workload_identity().ok();
+        let token_file = token_file.and_then(|variables| variables.token_file);
+        let files = token_file
+            .into_iter()
+            .chain([self.options.api_token_file.clone()]);
+        Pod::read(files.collect()).await
+    }
+
+    /// Sends a request within the time limit of a step.
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+        let host = request.uri().host().unwrap_or_default().to_owned();
+        let sent = tokio::time::timeout(self.options.timeout, self.transport.send(request));
+        sent.await.unwrap_or_else(|_| {
+            Err(Error::transport(format!("{host} did not respond in time")).with_code(Code::NO_RESPONSE))
+        })
+    }
+
+    async fn get(&self, url: &str) -> Result<Response<Bytes>, Error> {
+        let request = Request::get(url).body(Bytes::new());
+        let invalid = |error| Error::configuration(format!("{url:?} is not a URL")).with_source(error);
+        self.send(request.map_err(invalid)?).await
+    }
+}
+
+/// Longer than the connect timeout of 5 s and the slowest responses of Entra.
+const TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,0 +1,180 @@
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use super::catalog::Entry;
+use super::remedy::{Federation, Tool};
+use super::resource::Resource;
+use crate::code::Code;
+use crate::error::Error;
+
+/// One problem: what it is, who can mend it, and how.
+///
+/// As JSON, it has the fields below under their names; severity and owner are words, as in their
+/// `Display`.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Finding {
+    /// Its section in "Troubleshooting".
+    #[serde(serialize_with = "display")]
+    pub code: Code,
+    /// How much it matters.
+    #[serde(serialize_with = "display")]
+    pub severity: Severity,
+    /// Who can mend it.
+    #[serde(serialize_with = "display")]
+    pub owner: Owner,
+    /// The problem in a few words, the same for each finding of the code.
+    pub title: &'static str,
+    /// The cause in one sentence.
+    pub cause: String,
+    /// What was presented, next to what was wanted.
+    pub evidence: Vec<Evidence>,
+    /// Commands and snippets that mend it, with the names of this pod in them. A word in capitals, such
+    /// as `RESOURCE_GROUP`, stands for what the pod cannot know.
+    pub remedies: Vec<Remedy>,
+    /// The AADSTS codes that Entra answered with, or that it would answer with if it were asked.
+    pub aadsts: Vec<u32>,
+    /// The code of the finding that this one only follows from.
+    #[serde(serialize_with = "optional_display")]
+    pub follows_from: Option<Code>,
+    /// The address of its section.
+    pub link: String,
+    /// The federated credential that the token needs.
+    #[serde(skip)]
+    pub(super) federation: Option<Federation>,
+    /// The resource that refused.
+    #[serde(skip)]
+    pub(super) resource: Option<Resource>,
+}
+
+impl Finding {
+    pub(super) fn new(code: Code, severity: Severity, cause: impl Into<String>) -> Self {
+        let entry = Entry::of(code);
+        Self {
+            code,
+            severity,
+            owner: entry.owner,
+            title: entry.title,
+            cause: cause.into(),
+            evidence: Vec::new(),
+            remedies: Vec::new(),
+            aadsts: Vec::new(),
+            follows_from: None,
+            link: code.url(),
+            federation: None,
+            resource: None,
+        }
+    }
+
+    /// The finding of an error. Errors without a code have the given one.
+    pub(super) fn of_error(error: &Error, otherwise: Code) -> Self {
+        let code = error.code().unwrap_or(otherwise);
+        let message = error.to_string();
+        let cause = message.strip_suffix(&format!(" ({code})")).unwrap_or(&message);
+        let mut finding = Self::new(code, Severity::Error, cause);
+        finding.aadsts = error.aadsts_codes().to_vec();
+        finding
+    }
+
+    pub(super) fn predicting(mut self, aadsts: u32) -> Self {
+        self.aadsts.push(aadsts);
+        self
+    }
+
+    pub(super) fn with_evidence(
+        mut self,
+        what: &'static str,
+        presented: impl Into<String>,
+        wanted: impl Into<String>,
+    ) -> Self {
+        self.evidence.push(Evidence {
+            what,
+            presented: presented.into(),
+            wanted: wanted.into(),
+        });
+        self
+    }
+}
+
+/// What was presented, next to what was wanted.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Evidence {
+    /// What is compared, for example `audience`.
+    pub what: &'static str,
+    /// The value here.
+    pub presented: String,
+    /// The value that would do.
+    pub wanted: String,
+}
+
+/// A command or a snippet that mends a problem.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Remedy {
+    /// What it is for.
+    #[serde(serialize_with = "display")]
+    pub tool: Tool,
+    /// The text, ready to paste.
+    pub text: String,
+}
+
+/// How much a [`Finding`] matters.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Severity {
+    /// Information, for example which identity answers.
+    Info,
+    /// It works, but not as intended, or not for long.
+    Warning,
+    /// No token, or no access.
+    Error,
+}
+
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// Who can mend the cause of a [`Finding`].
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum Owner {
+    /// Whoever writes the program and its manifests.
+    Developer,
+    /// Whoever runs the cluster and its network.
+    ClusterAdmin,
+    /// Whoever manages identities, roles and policies in Azure.
+    TenantAdmin,
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Developer => "developer",
+            Self::ClusterAdmin => "cluster administrator",
+            Self::TenantAdmin => "tenant administrator",
+        })
+    }
+}
+
+pub(super) fn display<T: fmt::Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+#[expect(clippy::ref_option, reason = "the signature that serde calls")]
+fn optional_display<T: fmt::Display, S: Serializer>(
+    value: &Option<T>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,378 @@
+use std::fmt;
+
+use super::finding::{Finding, Remedy};
+use super::pod::Pod;
+use super::resource::Resource;
+use crate::code::Code;
+
+/// What a [`Remedy`] is written for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Tool {
+    /// A shell with `az`.
+    Az,
+    /// A shell with `kubectl`.
+    Kubectl,
+    /// A part of a manifest.
+    Yaml,
+    /// A part of a Terraform module.
+    Terraform,
+    /// A part of a Bicep file.
+    Bicep,
+}
+
+impl fmt::Display for Tool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Az => "az",
+            Self::Kubectl => "kubectl",
+            Self::Yaml => "yaml",
+            Self::Terraform => "terraform",
+            Self::Bicep => "bicep",
+        })
+    }
+}
+
+/// The federated credential that a service-account token needs.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::diagnose::Federation;
+///
+/// let remedies = Federation {
+///     client_id: "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10".into(),
+///     issuer: "https://issuer.example.com/".into(),
+///     subject: "system:serviceaccount:shop:orders".into(),
+///     audience: "api://AzureADTokenExchange".into(),
+/// }
+/// .remedies();
+/// assert!(remedies[0].text.starts_with("az identity federated-credential create --name shop-orders"));
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::exhaustive_structs,
+    reason = "these are the parts of a federated credential"
+)]
+pub struct Federation {
+    /// The client ID of the identity.
+    pub client_id: String,
+    /// `iss` of the token.
+    pub issuer: String,
+    /// `sub` of the token.
+    pub subject: String,
+    /// `aud` of the token.
+    pub audience: String,
+}
+
+impl Federation {
+    /// Returns what creates it: a command, Terraform and Bicep.
+    pub fn remedies(&self) -> Vec<Remedy> {
+        let Self {
+            client_id,
+            issuer,
+            subject,
+            audience,
+        } = self;
+        let name = self.name();
+        let symbol = name.replace(['-', '.'], "_");
+        let az = format!(
+            "az identity federated-credential create --name {name} \\\n  \
+             --identity-name \"$({})\" \\\n  \
+             --resource-group \"$({})\" \\\n  \
+             --issuer {} \\\n  --subject {} \\\n  --audiences {}",
+            identity(client_id, "name"),
+            identity(client_id, "resourceGroup"),
+            shell(issuer),
+            shell(subject),
+            shell(audience),
+        );
+        let terraform = format!(
+            "resource \"azurerm_federated_identity_credential\" \"{symbol}\" {{\n  \
+             name                = \"{name}\"\n  \
+             resource_group_name = azurerm_user_assigned_identity.IDENTITY.resource_group_name\n  \
+             parent_id           = azurerm_user_assigned_identity.IDENTITY.id\n  \
+             issuer              = {}\n  subject             = {}\n  audience            = [{}]\n}}",
+            hcl(issuer),
+            hcl(subject),
+            hcl(audience),
+        );
+        let bicep = format!(
+            "resource {symbol} 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2024-11-30' = {{\n  \
+             parent: identity\n  name: '{name}'\n  properties: {{\n    issuer: {}\n    subject: {}\n    audiences: [{}]\n  }}\n}}",
+            bicep(issuer),
+            bicep(subject),
+            bicep(audience),
+        );
+        vec![
+            remedy(Tool::Az, az),
+            remedy(Tool::Terraform, terraform),
+            remedy(Tool::Bicep, bicep),
+        ]
+    }
+
+    /// Namespace and name of the service account.
+    fn name(&self) -> String {
+        let name = self.subject.strip_prefix("system:serviceaccount:");
+        let name = name.unwrap_or(&self.subject).replace(':', "-");
+        let kept = |c: &char| c.is_ascii_alphanumeric() || "-_".contains(*c);
+        let name: String = name.chars().filter(kept).take(MAX_NAME).collect();
+        if name.is_empty() {
+            "workload".to_owned()
+        } else {
+            name
+        }
+    }
+}
+
+/// Returns what mends a finding, with the names of the pod in it.
+pub(super) fn remedies(finding: &Finding, pod: &Pod) -> Vec<Remedy> {
+    match finding.code {
+        Code::NO_FEDERATED_CREDENTIAL
+        | Code::ISSUER_MISMATCH
+        | Code::AUDIENCE_MISMATCH
+        | Code::SUBJECT_MISMATCH => finding
+            .federation
+            .as_ref()
+            .map(Federation::remedies)
+            .unwrap_or_default(),
+        Code::DISABLED_APPLICATION => vec![remedy(
+            Tool::Az,
+            format!(
+                "az ad sp update --id {} --set accountEnabled=true",
+                shell(&pod.client_id)
+            ),
+        )],
+        Code::NO_ROLE => role(finding, &pod.client_id),
+        Code::FIREWALL => network_rule(finding),
+        Code::IDENTITY_BINDING_FORBIDDEN => cluster_role(pod),
+        Code::UNKNOWN_HOST | Code::CONNECTION_REFUSED | Code::UNREACHABLE_HOST | Code::NO_RESPONSE => {
+            vec![remedy(Tool::Yaml, egress(&pod.namespace))]
+        }
+        Code::EXPIRED_TOKEN | Code::ASSERTION_OUTSIDE_VALIDITY => vec![remedy(Tool::Yaml, VOLUME_MOUNT)],
+        Code::WRONG_AUDIENCE => vec![remedy(Tool::Yaml, volume(finding))],
+        code => of_workload(code, pod),
+    }
+}
+
+/// Commands that change the service account, the Deployment or the pod.
+fn of_workload(code: Code, pod: &Pod) -> Vec<Remedy> {
+    let Pod {
+        namespace,
+        service_account,
+        name,
+        deployment,
+        ..
+    } = pod;
+    let kubectl = |command: String| {
+        remedy(
+            Tool::Kubectl,
+            format!("kubectl --namespace {namespace} {command}"),
+        )
+    };
+    let annotate = |annotation: &str, value: &str| {
+        let annotation = format!("azure.workload.identity/{annotation}={}", shell(value));
+        vec![
+            kubectl(format!(
+                "annotate serviceaccount {service_account} --overwrite {annotation}"
+            )),
+            kubectl(format!("rollout restart deployment {deployment}")),
+        ]
+    };
+    let set_env = |variables: &str| vec![kubectl(format!("set env deployment {deployment} {variables}"))];
+    let patch = |template: &str| {
+        kubectl(format!(
+            "patch deployment {deployment} --type merge --patch '{{\"spec\":{{\"template\":{template}}}}}'"
+        ))
+    };
+    match code {
+        Code::NO_WORKLOAD_IDENTITY => vec![
+            patch(r#"{"metadata":{"labels":{"azure.workload.identity/use":"true"}}}"#),
+            remedy(Tool::Yaml, POD_LABEL),
+        ],
+        Code::NO_CLIENT_ID | Code::INVALID_CLIENT_ID | Code::UNKNOWN_APPLICATION => {
+            annotate("client-id", "CLIENT_ID_OF_THE_IDENTITY")
+        }
+        Code::NO_TENANT_ID | Code::INVALID_TENANT_ID | Code::UNKNOWN_TENANT => {
+            annotate("tenant-id", "TENANT_ID_OF_THE_IDENTITY")
+        }
+        Code::TOKEN_LIVES_TOO_LONG | Code::ASSERTION_LIVES_TOO_LONG => {
+            annotate("service-account-token-expiration", "3600")
+        }
+        Code::INVALID_AUTHORITY_HOST => set_env("AZURE_AUTHORITY_HOST-"),
+        Code::ANOTHER_CREDENTIAL_FIRST => set_env("AZURE_CLIENT_SECRET- AZURE_CLIENT_CERTIFICATE_PATH-"),
+        Code::WORKLOAD_IDENTITY_EXCLUDED => set_env("AZURE_TOKEN_CREDENTIALS=WorkloadIdentityCredential"),
+        Code::WRONG_CLIENT_SECRET | Code::EXPIRED_CLIENT_SECRET => set_env("AZURE_CLIENT_SECRET-"),
+        Code::NOT_A_TOKEN | Code::TOKEN_OF_THE_API_SERVER => set_env("AZURE_FEDERATED_TOKEN_FILE-"),
+        Code::UNREADABLE_TOKEN_FILE => vec![patch(r#"{"spec":{"securityContext":{"fsGroup":65532}}}"#)],
+        Code::NO_TOKEN_FILE
+        | Code::EMPTY_TOKEN_FILE
+        | Code::TOKEN_FOR_IDENTITY_BINDING
+        | Code::INCOMPLETE_IDENTITY_BINDING => vec![kubectl(format!("delete pod {name}"))],
+        _ => Vec::new(),
+    }
+}
+
+fn cluster_role(pod: &Pod) -> Vec<Remedy> {
+    let Pod {
+        namespace,
+        service_account,
+        client_id,
+        ..
+    } = pod;
+    let role = format!("use-{client_id}");
+    vec![
+        remedy(
+            Tool::Kubectl,
+            format!(
+                "kubectl create clusterrole {role} --verb use-managed-identity --resource {client_id}.cid.wi.aks.azure.com"
+            ),
+        ),
+        remedy(
+            Tool::Kubectl,
+            format!(
+                "kubectl create clusterrolebinding {namespace}-{service_account} --clusterrole {role} \
+                 --serviceaccount {namespace}:{service_account}"
+            ),
+        ),
+    ]
+}
+
+fn volume(finding: &Finding) -> String {
+    let wanted = finding.evidence.first().map(|evidence| evidence.wanted.as_str());
+    format!(
+        "volumes:\n  - name: azure-identity-token\n    projected:\n      sources:\n        - serviceAccountToken:\n            \
+         audience: {}\n            expirationSeconds: 3600\n            path: azure-identity-token",
+        wanted.unwrap_or_default()
+    )
+}
+
+fn remedy(tool: Tool, text: impl Into<String>) -> Remedy {
+    Remedy {
+        tool,
+        text: text.into(),
+    }
+}
+
+/// A command that prints a property of the identity with this client ID.
+fn identity(client_id: &str, property: &str) -> String {
+    let id: String = client_id
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+        .collect();
+    format!("az identity list --query \"[?clientId=='{id}'].{property}\" --output tsv")
+}
+
+fn role(finding: &Finding, client_id: &str) -> Vec<Remedy> {
+    let (role, show) = match &finding.resource {
+        Some(Resource::Blob(url)) => (
+            "Storage Blob Data Contributor",
+            format!("az storage account show --name {}", first_label(url)),
+        ),
+        Some(Resource::Vault(url)) => (
+            "Key Vault Secrets User",
+            format!("az keyvault show --name {}", first_label(url)),
+        ),
+        None => return Vec::new(),
+    };
+    vec![remedy(
+        Tool::Az,
+        format!(
+            "az role assignment create --role {} --assignee {} \\\n  --scope \"$({show} --query id --output tsv)\"",
+            shell(role),
+            shell(client_id)
+        ),
+    )]
+}
+
+fn network_rule(finding: &Finding) -> Vec<Remedy> {
+    let (command, name) = match &finding.resource {
+        Some(Resource::Blob(url)) => (
+            "storage account network-rule add --account-name",
+            first_label(url),
+        ),
+        Some(Resource::Vault(url)) => ("keyvault network-rule add --name", first_label(url)),
+        None => return Vec::new(),
+    };
+    vec![remedy(
+        Tool::Az,
+        format!("az {command} {name} --subnet SUBNET_ID_OF_THE_CLUSTER"),
+    )]
+}
+
+/// Returns the name of an account or a vault.
+fn first_label(url: &str) -> String {
+    let url = url::Url::parse(url).ok();
+    let host = url.as_ref().and_then(url::Url::host_str).unwrap_or_default();
+    host.split('.').next().unwrap_or_default().to_owned()
+}
+
+fn egress(namespace: &str) -> String {
+    format!(
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: allow-entra\n  namespace: {namespace}\nspec:\n  \
+         podSelector: {{}}\n  policyTypes: [Egress]\n  egress:\n    - ports:\n        - {{protocol: TCP, port: 443}}\n        \
+         - {{protocol: UDP, port: 53}}\n        - {{protocol: TCP, port: 53}}"
+    )
+}
+
+/// Quotes a value for a shell.
+fn shell(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// Quotes a value for Terraform.
+fn hcl(text: &str) -> String {
+    let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", text.replace("${", "$${").replace("%{", "%%{"))
+}
+
+/// Quotes a value for Bicep.
+fn bicep(text: &str) -> String {
+    format!(
+        "'{}'",
+        text.replace('\\', "\\\\")
+            .replace('\'', "\\'")
+            .replace("${", "\\${")
+    )
+}
+
+const POD_LABEL: &str =
+    "spec:\n  template:\n    metadata:\n      labels:\n        azure.workload.identity/use: \"true\"";
+
+const VOLUME_MOUNT: &str = "volumeMounts:\n  - name: azure-identity-token\n    \
+    mountPath: /var/run/secrets/azure/tokens # the folder, without subPath\n    readOnly: true";
+
+/// Source: `az identity federated-credential create`, 3 to 120 characters.
+const MAX_NAME: usize = 120;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_a_token_cannot_leave_their_quotes() {
+        let federation = Federation {
+            client_id: "x' || true".into(),
+            issuer: "https://i/'$(reboot)".into(),
+            subject: "system:serviceaccount:a:${b}\"".into(),
+            audience: "c".into(),
+        };
+        let texts: Vec<String> = federation
+            .remedies()
+            .into_iter()
+            .map(|remedy| remedy.text)
+            .collect();
+        assert!(
+            texts[0].contains(r"--issuer 'https://i/'\''$(reboot)'"),
+            "{}",
+            texts[0]
+        );
+        assert!(texts[0].contains("[?clientId=='xtrue'].name"), "{}", texts[0]);
+        assert!(
+            texts[1].contains(r#""system:serviceaccount:a:$${b}\"""#),
+            "{}",
+            texts[1]
+        );
+        assert!(texts[2].contains(r"'https://i/\'$(reboot)'"), "{}", texts[2]);
+    }
+}

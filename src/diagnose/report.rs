@@ -1,0 +1,212 @@
+use std::fmt;
+
+use serde::Serialize;
+
+use super::finding::{Finding, Severity, display};
+use super::pod::Pod;
+use super::remedy;
+use crate::code::Code;
+
+/// The result of [`diagnose()`](super::diagnose()).
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct Report {
+    /// The checks in the order in which a credential depends on them.
+    pub checks: Vec<Check>,
+    /// The problems in the same order.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Returns the first cause: the first error, or else the first warning. Nothing if the pod is
+    /// healthy.
+    pub fn cause(&self) -> Option<&Finding> {
+        let of = |severity| {
+            let findings = self.findings.iter();
+            findings
+                .filter(|finding| finding.follows_from.is_none())
+                .find(move |finding| finding.severity == severity)
+        };
+        of(Severity::Error).or_else(|| of(Severity::Warning))
+    }
+
+    /// Whether the pod gets a token, and access to the resources that were asked.
+    pub fn is_healthy(&self) -> bool {
+        self.findings
+            .iter()
+            .all(|finding| finding.severity < Severity::Error)
+    }
+
+    pub(super) fn add(&mut self, outcome: Outcome, pod: &Pod) {
+        let Outcome {
+            step,
+            detail,
+            findings,
+        } = outcome;
+        let Some(detail) = detail else {
+            return self.skip(step);
+        };
+        let worst = findings.iter().map(|finding| finding.severity).max();
+        let state = match worst {
+            Some(Severity::Error) => State::Failed,
+            Some(Severity::Warning) => State::Warned,
+            _ => State::Passed,
+        };
+        for mut finding in findings {
+            finding.follows_from = finding.follows_from.or_else(|| self.predictor(&finding));
+            finding.remedies = remedy::remedies(&finding, pod);
+            self.findings.push(finding);
+        }
+        self.checks.push(Check { step, state, detail });
+    }
+
+    pub(super) fn skip(&mut self, step: Step) {
+        let detail = match self.cause() {
+            Some(cause) => format!("follows from {}", cause.code),
+            None => "not needed".to_owned(),
+        };
+        self.checks.push(Check {
+            step,
+            state: State::Skipped,
+            detail,
+        });
+    }
+
+    /// Drops what was predicted from the token file and the issuer, because Entra has accepted the token. A wrong
+    /// clock is not wrong enough yet.
+    pub(super) fn drop_refuted(&mut self) {
+        let is_refuted =
+            |finding: &Finding| !finding.aadsts.is_empty() && finding.code != Code::CLOCK_IS_WRONG;
+        self.findings.retain(|finding| !is_refuted(finding));
+        for finding in &mut self.findings {
+            finding.severity = finding.severity.min(Severity::Warning);
+        }
+        for check in &mut self.checks {
+            if matches!(check.step, Step::TokenFile | Step::Issuer) && check.state != State::Passed {
+                check.state = State::Passed;
+            }
+        }
+    }
+
+    pub(super) fn has_failed(&self, steps: impl IntoIterator<Item = Step>) -> bool {
+        let failed = |step| {
+            let mut checks = self.checks.iter();
+            checks.any(|check| check.step == step && check.state == State::Failed)
+        };
+        steps.into_iter().any(failed)
+    }
+
+    /// Returns the code of an earlier finding that predicted what Entra answered.
+    fn predictor(&self, finding: &Finding) -> Option<Code> {
+        let predicts = |earlier: &&Finding| {
+            let codes = &earlier.aadsts;
+            earlier.severity >= Severity::Warning && codes.iter().any(|code| finding.aadsts.contains(code))
+        };
+        Some(self.findings.iter().find(predicts)?.code)
+    }
+}
+
+/// One check of a [`Report`].
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Check {
+    /// What was checked.
+    #[serde(serialize_with = "display")]
+    pub step: Step,
+    /// How it ended.
+    pub state: State,
+    /// What was seen, in one line.
+    pub detail: String,
+}
+
+/// How a [`Check`] ended. As JSON, it is the name in lower case.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum State {
+    /// All is well.
+    Passed,
+    /// It works, but there is a warning.
+    Warned,
+    /// There is an error.
+    Failed,
+    /// Not checked, because something before it failed.
+    Skipped,
+}
+
+/// A step of a diagnosis.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Step {
+    /// The variables of the webhook.
+    Variables,
+    /// The clock of this machine, next to that of the login host.
+    Clock,
+    /// The file with the service-account token, and its claims.
+    TokenFile,
+    /// Name, connection, TLS and tenant of the login host.
+    LoginHost,
+    /// The discovery document and the keys of the cluster's issuer.
+    Issuer,
+    /// The token request.
+    TokenRequest,
+    /// A request to a resource.
+    Resource,
+    /// The identities that a default credential would use in place of workload identity.
+    OtherIdentity,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Variables => "variables",
+            Self::Clock => "clock",
+            Self::TokenFile => "token file",
+            Self::LoginHost => "login host",
+            Self::Issuer => "issuer",
+            Self::TokenRequest => "token request",
+            Self::Resource => "resource",
+            Self::OtherIdentity => "other identities",
+        })
+    }
+}
+
+/// What a step has seen.
+pub(super) struct Outcome {
+    pub(super) step: Step,
+    /// `None` if it was not checked.
+    pub(super) detail: Option<String>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Outcome {
+    pub(super) fn passed(step: Step, detail: impl Into<String>) -> Self {
+        Self {
+            step,
+            detail: Some(detail.into()),
+            findings: Vec::new(),
+        }
+    }
+
+    /// The finding is the detail, too.
+    pub(super) fn failed(step: Step, finding: Finding) -> Self {
+        Self {
+            step,
+            detail: Some(finding.title.to_owned()),
+            findings: vec![finding],
+        }
+    }
+
+    pub(super) fn skipped(step: Step) -> Self {
+        Self {
+            step,
+            detail: None,
+            findings: Vec::new(),
+        }
+    }
+
+    pub(super) fn and(mut self, finding: Option<Finding>) -> Self {
+        self.findings.extend(finding);
+        self
+    }
+}

@@ -1,0 +1,153 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::Diagnosis;
+use super::finding::{Finding, Severity};
+use super::report::{self, Step};
+use super::variables::Settings;
+use crate::assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile, jwt};
+use crate::code::Code;
+
+/// A usable service-account token, without its signature.
+pub(super) struct ServiceAccountToken {
+    pub(super) issuer: String,
+    pub(super) subject: String,
+    pub(super) audience: String,
+    pub(super) key_id: Option<String>,
+}
+
+pub(super) struct Outcome {
+    pub(super) check: report::Outcome,
+    pub(super) token: Option<ServiceAccountToken>,
+}
+
+impl Outcome {
+    pub(super) fn skipped() -> Self {
+        Self {
+            check: report::Outcome::skipped(Step::TokenFile),
+            token: None,
+        }
+    }
+}
+
+/// Reads the file as a credential does, and compares the claims with what Entra will want.
+///
+/// * `skew`: that of a clock that is wrong.
+pub(super) async fn check(
+    diagnosis: &Diagnosis<'_>,
+    settings: &Settings,
+    path: &Path,
+    skew: Option<Duration>,
+) -> Outcome {
+    let clock = Arc::clone(&diagnosis.options.clock);
+    let now = clock.now().system_time;
+    let file = ProjectedTokenFile::with_clock(path, clock);
+    let request = AssertionRequest::new("", &http::Uri::default(), "");
+    let token = match file.assertion(request).await {
+        Ok(token) => token,
+        Err(error) => {
+            let mut finding = Finding::of_error(&error, Code::UNREADABLE_TOKEN_FILE);
+            if matches!(finding.code, Code::EXPIRED_TOKEN | Code::EARLY_TOKEN) {
+                finding = finding.predicting(700_024);
+                finding.follows_from = skew.map(|_| Code::CLOCK_IS_WRONG);
+            }
+            let finding = finding.with_evidence(
+                "token file",
+                path.display().to_string(),
+                "a valid service-account token",
+            );
+            return Outcome {
+                check: report::Outcome::failed(Step::TokenFile, finding),
+                token: None,
+            };
+        }
+    };
+    let jwt::Decoded { header, claims } = jwt::Decoded::read(token.expose()).unwrap_or_default();
+    let text = |object: &Map<String, Value>, name| {
+        let value = object.get(name).and_then(Value::as_str).unwrap_or_default();
+        value.replace(char::is_control, "")
+    };
+    let audience = match claims.get("aud") {
+        Some(Value::Array(audiences)) => {
+            let audiences: Vec<&str> = audiences.iter().filter_map(Value::as_str).collect();
+            audiences.join(" ")
+        }
+        _ => text(&claims, "aud"),
+    };
+    let token = ServiceAccountToken {
+        issuer: text(&claims, "iss"),
+        subject: text(&claims, "sub"),
+        audience: audience.replace(char::is_control, ""),
+        key_id: Some(text(&header, "kid")).filter(|key_id| !key_id.is_empty()),
+    };
+    let time = |name| claims.get(name).and_then(Value::as_f64);
+    let lifetime = time("exp").zip(time("iat")).map(|(end, start)| end - start);
+    let left = time("exp").map(|end| {
+        let now = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        (end - now.as_secs_f64()) / 60.0
+    });
+    let detail = format!(
+        "{}{}",
+        token.subject,
+        left.map(|left| format!(", expires in {left:.0} min"))
+            .unwrap_or_default()
+    );
+    let check = report::Outcome::passed(Step::TokenFile, detail)
+        .and(audience_problem(settings, &token))
+        .and(lifetime_problem(lifetime));
+    Outcome {
+        check,
+        token: Some(token),
+    }
+}
+
+fn audience_problem(settings: &Settings, token: &ServiceAccountToken) -> Option<Finding> {
+    let wanted = if settings.has_token_proxy {
+        IDENTITY_BINDING_AUDIENCE
+    } else {
+        settings.cloud.token_exchange_audience()
+    };
+    let ServiceAccountToken { audience, issuer, .. } = token;
+    if audience.split(' ').any(|audience| audience == wanted) {
+        return None;
+    }
+    let is_of_api_server = audience.starts_with("https://") || audience == issuer;
+    let (code, cause) = if audience == IDENTITY_BINDING_AUDIENCE {
+        (
+            Code::TOKEN_FOR_IDENTITY_BINDING,
+            "the token is for an AKS identity binding, and this pod has no variables of the token proxy",
+        )
+    } else if is_of_api_server {
+        (
+            Code::TOKEN_OF_THE_API_SERVER,
+            "the token is for the API server of the cluster, not for Entra",
+        )
+    } else {
+        (
+            Code::WRONG_AUDIENCE,
+            "the token has another audience than federated credentials of this cloud have",
+        )
+    };
+    let finding = Finding::new(code, Severity::Error, cause).predicting(700_212);
+    Some(finding.with_evidence("audience", audience.as_str(), wanted))
+}
+
+fn lifetime_problem(lifetime: Option<f64>) -> Option<Finding> {
+    let lifetime = lifetime.filter(|lifetime| *lifetime > LONGEST_LIFETIME)?;
+    let finding = Finding::new(
+        Code::TOKEN_LIVES_TOO_LONG,
+        Severity::Error,
+        "the token is valid for longer than Entra accepts",
+    );
+    let finding = finding.predicting(70_023);
+    Some(finding.with_evidence("lifetime", format!("{lifetime:.0} s"), "at most 86400 s"))
+}
+
+/// Source: AKS, "Identity bindings concepts".
+const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
+
+/// A day and the hour that Entra tolerates: "lifetime must be <= 1.01:00:00".
+const LONGEST_LIFETIME: f64 = 90_000.0;

@@ -1,0 +1,134 @@
+use std::path::PathBuf;
+
+use super::Diagnosis;
+use super::finding::{Finding, Severity};
+use super::report::{Outcome, Step};
+use crate::authority::{Authority, Cloud, TenantId, is_loopback_authority};
+use crate::code::Code;
+use crate::credential::WorkloadIdentityCredential;
+use crate::env::{AZURE_CLIENT_SECRET, AZURE_TOKEN_CREDENTIALS};
+
+/// What the variables say, as far as they are valid.
+pub(super) struct Settings {
+    pub(super) cloud: Cloud,
+    /// `None` without a valid authority host, and with a token proxy, which takes its place.
+    pub(super) login_host: Option<LoginHost>,
+    /// Whether the login host is on this machine, as an emulator is.
+    pub(super) is_emulated: bool,
+    pub(super) has_token_proxy: bool,
+    pub(super) token_file: Option<PathBuf>,
+    pub(super) client_id: Option<String>,
+}
+
+pub(super) struct LoginHost {
+    pub(super) authority: Authority,
+    pub(super) tenant_id: TenantId,
+}
+
+pub(super) struct Variables {
+    pub(super) check: Outcome,
+    pub(super) settings: Settings,
+}
+
+pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
+    let environment = diagnosis.environment;
+    let variables = environment.workload_identity().ok();
+    let token_proxy = environment.token_proxy().ok();
+    let has_token_proxy = token_proxy.is_some_and(|variables| variables.url.is_some());
+    let host = environment.authority_host().ok().flatten();
+    let authority = Authority::parse(host.as_deref().unwrap_or(Cloud::Public.authority_host())).ok();
+    let tenant_id = variables
+        .as_ref()
+        .and_then(|variables| variables.tenant_id.as_deref());
+    let tenant_id = tenant_id.and_then(|tenant_id| TenantId::parse(tenant_id).ok());
+    let settings = Settings {
+        cloud: authority.as_ref().map(Authority::cloud).unwrap_or_default(),
+        is_emulated: authority.as_ref().is_some_and(is_loopback_authority),
+        has_token_proxy,
+        client_id: variables
+            .as_ref()
+            .and_then(|variables| variables.client_id.clone()),
+        token_file: variables.and_then(|variables| variables.token_file),
+        login_host: authority
+            .zip(tenant_id)
+            .filter(|_| !has_token_proxy)
+            .map(|(authority, tenant_id)| LoginHost { authority, tenant_id }),
+    };
+    let builder = WorkloadIdentityCredential::builder().environment(environment.clone());
+    let check = match builder.exchange() {
+        Ok(exchange) => Outcome::passed(
+            Step::Variables,
+            format!(
+                "client {} in tenant {} at {}",
+                exchange.client_id,
+                exchange.tenant_id.as_str(),
+                exchange.responder()
+            ),
+        ),
+        Err(error) => Outcome::failed(Step::Variables, of_error(&error)),
+    };
+    Variables {
+        check: check.and(other_credential(diagnosis)).and(selection(diagnosis)),
+        settings,
+    }
+}
+
+fn of_error(error: &crate::error::Error) -> Finding {
+    let finding = Finding::of_error(error, Code::VARIABLE_NOT_TEXT);
+    match finding.code {
+        Code::NO_WORKLOAD_IDENTITY => finding.with_evidence(
+            "label azure.workload.identity/use",
+            "not on the pod when it was created",
+            "\"true\" on the pod template",
+        ),
+        Code::NO_CLIENT_ID => finding.with_evidence(
+            "annotation azure.workload.identity/client-id",
+            "not on the service account when the pod was created",
+            "the client ID of the identity",
+        ),
+        Code::NO_TENANT_ID => {
+            finding.with_evidence("AZURE_TENANT_ID", "not set", "the tenant of the identity")
+        }
+        _ => finding,
+    }
+}
+
+/// A secret or a certificate wins over workload identity in a default credential.
+fn other_credential(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
+    let environment = diagnosis.environment;
+    let certificate = environment.client_certificate().ok()?.path.is_some();
+    let secret = environment.client_secret().ok()?.is_some();
+    let variable = if secret {
+        AZURE_CLIENT_SECRET
+    } else {
+        "AZURE_CLIENT_CERTIFICATE_PATH"
+    };
+    let has_token_file = environment.workload_identity().ok()?.token_file.is_some();
+    ((certificate || secret) && has_token_file).then(|| {
+        Finding::new(
+            Code::ANOTHER_CREDENTIAL_FIRST,
+            Severity::Warning,
+            format!("{variable} is set, and a default credential uses it before workload identity"),
+        )
+        .with_evidence("credential", variable, "workload identity alone")
+    })
+}
+
+/// Whether `AZURE_TOKEN_CREDENTIALS` leaves workload identity out of a default credential.
+fn selection(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
+    let selected = diagnosis.environment.token_credentials().ok()??;
+    let includes = ["prod", "WorkloadIdentityCredential"];
+    let is_included = includes.iter().any(|value| value.eq_ignore_ascii_case(&selected));
+    (!is_included).then(|| {
+        Finding::new(
+            Code::WORKLOAD_IDENTITY_EXCLUDED,
+            Severity::Warning,
+            format!("{AZURE_TOKEN_CREDENTIALS} excludes workload identity from a default credential"),
+        )
+        .with_evidence(
+            AZURE_TOKEN_CREDENTIALS,
+            selected,
+            "prod or WorkloadIdentityCredential",
+        )
+    })
+}
