@@ -1,0 +1,151 @@
+//! `entra-workload doctor`: what is wrong with this pod, who can mend it, and how.
+
+mod process;
+mod text;
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use clap::Args;
+use entra_workload::Environment;
+use entra_workload::diagnose::{DiagnoseOptions, Owner, Report, Step, diagnose};
+use tokio::time::Instant;
+
+use crate::Failure;
+use crate::roots::AnyRoots;
+
+/// Checks the workload identity of this pod, and prints what is wrong, who can mend it, and how
+///
+/// Exit codes: 0 healthy, 1 the developer can mend it, 2 a cluster administrator must, 3 a tenant
+/// administrator must, 64 wrong arguments.
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+#[expect(clippy::doc_markdown, reason = "help is plain text")]
+pub(crate) struct Arguments {
+    /// Request a token for this scope, such as https://vault.azure.net/.default
+    #[arg(long)]
+    scope: Option<String>,
+    /// Also read from this Blob account, container or blob
+    #[arg(long, value_name = "URL")]
+    blob: Option<String>,
+    /// Also list the secrets of this Key Vault
+    #[arg(long, value_name = "URL")]
+    vault: Option<String>,
+    /// Check the pod of this process, from an ephemeral container that shares its process namespace
+    #[arg(long, value_name = "PID")]
+    pid: Option<u32>,
+    /// The time limit of each check, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    timeout: u64,
+    /// Repeat until the pod is healthy
+    #[arg(long)]
+    watch: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let mut shown = None;
+    loop {
+        let report = report(arguments).await?;
+        let text = if arguments.json {
+            serde_json::to_string_pretty(&document(&report))? + "\n"
+        } else {
+            text::report(&report)
+        };
+        // While it watches, only changes are news.
+        if shown.as_ref() != Some(&text) {
+            anstream::stdout().lock().write_all(text.as_bytes())?;
+            shown = Some(text);
+        }
+        if !arguments.watch || report.is_healthy() {
+            return Ok(exit_code(&report));
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+async fn report(arguments: &Arguments) -> Result<Report, Failure> {
+    let step = Arc::new(Mutex::new(None));
+    let current = Arc::clone(&step);
+    let mut options = DiagnoseOptions::new()
+        .timeout(Duration::from_secs(arguments.timeout))
+        .transport(AnyRoots::new()?)
+        .on_step(move |step| {
+            *current.lock().unwrap_or_else(PoisonError::into_inner) = Some((step, Instant::now()));
+        });
+    if let Some(scope) = &arguments.scope {
+        options = options.scope(scope);
+    }
+    if let Some(url) = &arguments.blob {
+        options = options.blob(url);
+    }
+    if let Some(url) = &arguments.vault {
+        options = options.vault(url);
+    }
+    let environment = match arguments.pid {
+        Some(pid) => {
+            options = options.api_token_file(process::api_token_file(pid));
+            process::environment(pid)?
+        }
+        None => Environment::from_process(),
+    };
+    let mut diagnosis = std::pin::pin!(diagnose(&environment, &options));
+    loop {
+        tokio::select! {
+            report = &mut diagnosis => return Ok(report),
+            () = tokio::time::sleep(NOTICEABLE) => show_progress(*step.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+}
+
+/// Says what takes so long, on a terminal.
+fn show_progress(step: Option<(Step, Instant)>) {
+    let Some((step, since)) = step.filter(|(_, since)| since.elapsed() >= NOTICEABLE) else {
+        return;
+    };
+    let mut stderr = io::stderr();
+    if stderr.is_terminal() {
+        let _ = writeln!(
+            stderr,
+            "still checking the {step} ({} s)",
+            since.elapsed().as_secs()
+        );
+    }
+}
+
+/// The report, and its cause by code.
+fn document(report: &Report) -> serde_json::Value {
+    serde_json::json!({
+        "healthy": report.is_healthy(),
+        "cause": report.cause().map(|finding| finding.code.to_string()),
+        "checks": report.checks,
+        "findings": report.findings,
+    })
+}
+
+fn exit_code(report: &Report) -> ExitCode {
+    let cause = report.cause().filter(|_| !report.is_healthy());
+    cause.map_or(ExitCode::SUCCESS, |cause| of_owner(cause.owner))
+}
+
+pub(crate) fn of_owner(owner: Owner) -> ExitCode {
+    ExitCode::from(match owner {
+        Owner::ClusterAdmin => 2,
+        Owner::TenantAdmin => 3,
+        _ => 1,
+    })
+}
+
+/// From here on, people wonder.
+const NOTICEABLE: Duration = Duration::from_secs(1);
+
+/// Between two reports of `--watch`: a new federated credential takes minutes.
+const PAUSE: Duration = Duration::from_secs(5);
+
+const EXAMPLES: &str = "Examples:
+  entra-workload doctor --vault https://myvault.vault.azure.net
+  kubectl debug -it POD --image IMAGE --target CONTAINER --profile sysadmin -- entra-workload doctor --pid 1";

@@ -1,0 +1,48 @@
+use std::fmt::Write as _;
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use entra_workload::{Error, HttpTransport, Transport};
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+
+/// A transport that trusts the root certificates of the system, and those of Mozilla in an image that has
+/// none.
+#[derive(Debug)]
+pub(crate) struct AnyRoots {
+    system: HttpTransport,
+    mozilla: HttpTransport,
+}
+
+impl AnyRoots {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let mut pem = String::new();
+        for certificate in TLS_SERVER_ROOT_CERTS {
+            let base64 = STANDARD.encode(certificate);
+            let _ = writeln!(
+                pem,
+                "-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----"
+            );
+        }
+        Ok(Self {
+            system: HttpTransport::new(),
+            mozilla: HttpTransport::with_root_certificates(pem.as_bytes())?,
+        })
+    }
+}
+
+#[async_trait]
+impl Transport for AnyRoots {
+    async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
+        match self.system.send(request.clone()).await {
+            Err(error) if error.code().is_some_and(|code| code.to_string() == NO_ROOTS) => {
+                self.mozilla.send(request).await
+            }
+            sent => sent,
+        }
+    }
+}
+
+/// The section "the image has no root certificates".
+const NO_ROOTS: &str = "EW207";

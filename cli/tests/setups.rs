@@ -1,0 +1,126 @@
+//! Broken set-ups, each from a real report: the doctor names the first cause, its remedy mends it, and
+//! Entra answers with the code that was predicted.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod setups {
+    pub(super) mod case;
+    pub(super) mod remedy;
+    pub(super) mod world;
+}
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use setups::case::{Case, cases};
+use setups::remedy;
+use setups::world::World;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_names_the_first_cause_of_every_broken_set_up() {
+    let mut wrong = Vec::new();
+    for case in cases() {
+        let Some(expected) = &case.doctor else { continue };
+        let world = World::of(&case).await;
+        let report = world.doctor(&expected.arguments);
+        if report["cause"] != expected.cause {
+            let Case { name, .. } = case;
+            let (cause, findings) = (&report["cause"], &report["findings"]);
+            wrong.push(format!(
+                "{name}: {cause} in place of {}: {findings}",
+                expected.cause
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn printed_remedy_makes_the_next_run_healthy() {
+    let mut mended = 0;
+    for case in cases() {
+        let Some(expected) = &case.doctor else { continue };
+        let mut world = World::of(&case).await;
+        let report = world.doctor(&expected.arguments);
+        if let Some(reason) = &expected.not_ours {
+            assert!(!reason.is_empty(), "{}", case.name);
+            continue;
+        }
+        let finding = finding(&report, &expected.cause);
+        assert!(
+            remedy::apply(&mut world, finding),
+            "{}: no remedy in {finding:#}",
+            case.name
+        );
+        let report = world.doctor(&expected.arguments);
+        assert_eq!(report["cause"], Value::Null, "{}: {report:#}", case.name);
+        mended += 1;
+    }
+    assert!(mended >= 30, "only {mended} are mended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_and_entra_agree_on_the_code() {
+    let mut compared = 0;
+    for case in cases() {
+        let Some(expected) = &case.doctor else { continue };
+        let Some(code) = expected.aadsts else { continue };
+        let world = World::of(&case).await;
+        let report = world.doctor(&expected.arguments);
+        let predicted = finding(&report, &expected.cause)["aadsts"]
+            .as_array()
+            .unwrap()
+            .clone();
+        assert!(predicted.contains(&code.into()), "{}: {predicted:?}", case.name);
+        assert_eq!(
+            world.answer_of_entra(&expected.arguments).await,
+            code,
+            "{}",
+            case.name
+        );
+        compared += 1;
+    }
+    assert!(compared >= 20, "only {compared} are compared");
+}
+
+#[test]
+fn there_are_sixty_broken_set_ups_and_each_cites_its_report() {
+    let cases = cases();
+    assert!(cases.len() >= 60, "{}", cases.len());
+    for case in &cases {
+        assert!(case.source.starts_with("https://"), "{}", case.name);
+        assert!(case.what.ends_with('.'), "{}", case.name);
+    }
+    let whats: BTreeSet<_> = cases.iter().map(|case| &case.what).collect();
+    assert_eq!(whats.len(), cases.len());
+}
+
+fn finding<'a>(report: &'a Value, code: &str) -> &'a Value {
+    let findings = report["findings"].as_array().unwrap();
+    findings
+        .iter()
+        .find(|finding| finding["code"] == code)
+        .unwrap_or(&Value::Null)
+}
+
+/// A token never gets into a report: the doctor's output in every case has no part of a JWT.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_report_contains_a_token_or_a_secret() {
+    for case in cases().iter().filter(|case| case.doctor.is_some()) {
+        let world = World::of(case).await;
+        let arguments = &Case::doctor(case).arguments;
+        let text = world.doctor(arguments).to_string() + &world.doctor_text(arguments);
+        assert!(
+            !text.contains("eyJ") && !text.contains("planted"),
+            "{}: {text}",
+            case.name
+        );
+    }
+}
