@@ -56,6 +56,11 @@ fn the_feature_default_credential_brings_in_these_crates() {
 }
 
 #[test]
+fn the_feature_diagnose_brings_in_the_crates_of_the_default_credential() {
+    is_as_listed("default-credential", &alone("diagnose"));
+}
+
+#[test]
 fn the_feature_metrics_brings_in_these_crates() {
     is_as_listed("metrics", &alone("metrics"));
 }
