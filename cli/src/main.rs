@@ -1,6 +1,7 @@
 //! `entra-workload`: finds out why a pod gets no Azure token, before and after it is deployed.
 
 mod doctor;
+mod lint;
 mod roots;
 mod token;
 
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Doctor(arguments) => runtime()?.block_on(doctor::run(&arguments)),
+        Command::Lint(arguments) => lint::run(&arguments),
         Command::Token(arguments) => runtime()?.block_on(token::run(&arguments)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -69,6 +71,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Doctor(doctor::Arguments),
+    Lint(lint::Arguments),
     Token(token::Arguments),
     /// Prints a completion script for a shell.
     Completions {

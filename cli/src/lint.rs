@@ -1,0 +1,156 @@
+//! `entra-workload lint`: the mistakes of workload identity in manifests and modules, before they are deployed.
+//!
+//! ```text
+//! source (yaml, terraform) ─► picture ─► rules ─► suppression ─► output
+//! ```
+
+mod output;
+mod picture;
+mod rule;
+mod rules;
+mod source;
+mod suppression;
+mod terraform;
+mod value;
+mod yaml;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, ValueEnum};
+use entra_workload::diagnose::Severity;
+
+use self::picture::Picture;
+use self::rule::{Problem, Rule};
+use self::rules::RULES;
+use self::source::Source;
+use crate::Failure;
+use crate::doctor::of_owner;
+
+/// Finds the mistakes of workload identity in Kubernetes manifests and Terraform modules
+///
+/// Exit codes: 0 no error, 1 the developer can mend the worst finding, 2 a cluster administrator must, 3 a
+/// tenant administrator must, 64 wrong arguments. Warnings alone exit with 0.
+///
+/// A comment silences a rule on its line and the next: # entra-workload: ignore EW601 because REASON
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Arguments {
+    /// Files, folders, or - for standard input
+    #[arg(required_unless_present_any = ["list_rules", "explain"])]
+    paths: Vec<PathBuf>,
+    /// How findings are printed
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Mend what is certain, in the files
+    #[arg(long)]
+    fix: bool,
+    /// Treat warnings as errors
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Print all rules
+    #[arg(long)]
+    list_rules: bool,
+    /// Explain a rule
+    #[arg(long, value_name = "CODE")]
+    explain: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Sarif,
+    Github,
+}
+
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let mut stdout = anstream::stdout().lock();
+    if arguments.list_rules {
+        stdout.write_all(output::rules(matches!(arguments.format, Format::Json)).as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(code) = &arguments.explain {
+        let rule = RULES.iter().find(|rule| rule.code.eq_ignore_ascii_case(code));
+        let rule = rule.ok_or_else(|| format!("there is no rule {code}; see --list-rules"))?;
+        stdout.write_all(output::explanation(rule).as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (mut sources, mut notes) = source::read(&arguments.paths)?;
+    let mut findings = check(&sources, &mut notes);
+    if arguments.fix && mend(&sources, &findings)? > 0 {
+        (sources, notes) = source::read(&arguments.paths)?;
+        findings = check(&sources, &mut notes);
+    }
+    for note in &notes {
+        writeln!(io::stderr(), "note: {note}")?;
+    }
+    let text = match arguments.format {
+        Format::Text => output::text(&sources, &findings),
+        Format::Json => output::json(&sources, &findings)?,
+        Format::Sarif => output::sarif(&sources, &findings)?,
+        Format::Github => output::github(&sources, &findings),
+    };
+    stdout.write_all(text.as_bytes())?;
+    let counts = |finding: &&Finding| finding.rule.severity == Severity::Error || arguments.deny_warnings;
+    let worst = findings
+        .iter()
+        .filter(counts)
+        .max_by_key(|finding| finding.rule.severity);
+    Ok(worst.map_or(ExitCode::SUCCESS, |finding| of_owner(finding.rule.owner)))
+}
+
+/// A rule, and where it is broken.
+struct Finding {
+    rule: &'static Rule,
+    problem: Problem,
+}
+
+/// Applies all rules, and leaves out what a comment silences.
+fn check(sources: &[Source], notes: &mut Vec<String>) -> Vec<Finding> {
+    let picture = Picture::of(sources);
+    let mut findings = Vec::new();
+    for rule in RULES {
+        let problems = (rule.check)(&picture).into_iter();
+        findings.extend(problems.map(|problem| Finding { rule, problem }));
+    }
+    findings.retain(|finding| !suppression::is_silenced(sources, finding, notes));
+    findings.sort_by_key(|finding| (finding.problem.source, finding.problem.span.start));
+    findings
+}
+
+/// Writes the certain mends, the last of a file first, and returns how many there were.
+fn mend(sources: &[Source], findings: &[Finding]) -> Result<usize, Failure> {
+    let mut count = 0;
+    for (index, source) in sources
+        .iter()
+        .enumerate()
+        .filter(|(_, source)| source.path != "<stdin>")
+    {
+        let mut text = source.text.clone();
+        let mut end = text.len();
+        for Finding { problem, .. } in findings
+            .iter()
+            .rev()
+            .filter(|finding| finding.problem.source == index)
+        {
+            let Some(replacement) = problem.replacement.as_deref().filter(|_| problem.span.end <= end) else {
+                continue;
+            };
+            text.replace_range(problem.span.clone(), replacement);
+            end = problem.span.start;
+            count += 1;
+        }
+        if text != source.text {
+            fs::write(&source.path, text).map_err(|error| format!("{}: {error}", source.path))?;
+        }
+    }
+    Ok(count)
+}
+
+const EXAMPLES: &str = "Examples:
+  entra-workload lint deploy/ terraform/
+  helm template chart | entra-workload lint -
+  entra-workload lint --format sarif . > lint.sarif";

@@ -1,0 +1,222 @@
+use std::fmt::Write as _;
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use entra_workload::diagnose::Severity;
+use serde_json::{Value, json};
+
+use super::Finding;
+use super::rule::Rule;
+use super::rules::RULES;
+use super::source::Source;
+
+/// Findings with the lines of the file, as rustc shows them.
+pub(super) fn text(sources: &[Source], findings: &[Finding]) -> String {
+    let renderer = Renderer::styled();
+    let mut text = String::new();
+    for Finding { rule, problem } in findings {
+        let Some(source) = sources.get(problem.source) else {
+            continue;
+        };
+        let level = match rule.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+            _ => Level::INFO,
+        };
+        let snippet = Snippet::source(masked(&source.text))
+            .path(source.path.as_str())
+            .annotation(
+                AnnotationKind::Primary
+                    .span(first_line(source, problem))
+                    .label(problem.message.as_str()),
+            );
+        let help = format!("{} (who: {}; without it: {})", rule.fix, rule.owner, rule.symptom);
+        let group = level
+            .primary_title(rule.summary)
+            .id(rule.code)
+            .element(snippet)
+            .element(Level::HELP.message(help));
+        let _ = writeln!(text, "{}\n", renderer.render(&[group]));
+    }
+    let errors = findings
+        .iter()
+        .filter(|finding| finding.rule.severity == Severity::Error)
+        .count();
+    let _ = match findings.len() {
+        0 => writeln!(text, "no mistakes in {} files", sources.len()),
+        count => writeln!(
+            text,
+            "findings: {count}, errors: {errors}, files: {}",
+            sources.len()
+        ),
+    };
+    text
+}
+
+pub(super) fn json(sources: &[Source], findings: &[Finding]) -> Result<String, serde_json::Error> {
+    let findings: Vec<Value> = findings
+        .iter()
+        .map(|finding| {
+            let Finding { rule, problem } = finding;
+            let (path, line, column) = place(sources, finding);
+            json!({
+                "code": rule.code,
+                "severity": rule.severity.to_string(),
+                "owner": rule.owner.to_string(),
+                "symptom": rule.symptom.to_string(),
+                "title": rule.summary,
+                "message": problem.message,
+                "fix": rule.fix,
+                "path": path,
+                "line": line,
+                "column": column,
+                "fixable": problem.replacement.is_some(),
+            })
+        })
+        .collect();
+    Ok(serde_json::to_string_pretty(&json!({ "findings": findings }))? + "\n")
+}
+
+/// Source: SARIF 2.1.0, OASIS.
+pub(super) fn sarif(sources: &[Source], findings: &[Finding]) -> Result<String, serde_json::Error> {
+    let rules: Vec<Value> = RULES
+        .iter()
+        .map(|rule| {
+            json!({
+                "id": rule.code,
+                "shortDescription": { "text": rule.summary },
+                "fullDescription": { "text": rule.cause },
+                "help": { "text": rule.fix },
+            })
+        })
+        .collect();
+    let results: Vec<Value> = findings
+        .iter()
+        .map(|finding| {
+            let (path, line, column) = place(sources, finding);
+            json!({
+                "ruleId": finding.rule.code,
+                "level": level(finding.rule.severity),
+                "message": { "text": finding.problem.message },
+                "locations": [{ "physicalLocation": {
+                    "artifactLocation": { "uri": path },
+                    "region": { "startLine": line, "startColumn": column },
+                } }],
+            })
+        })
+        .collect();
+    let driver = json!({ "name": "entra-workload", "version": env!("CARGO_PKG_VERSION"), "rules": rules });
+    let log = json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{ "tool": { "driver": driver }, "results": results }],
+    });
+    Ok(serde_json::to_string_pretty(&log)? + "\n")
+}
+
+/// Source: GitHub, "Workflow commands for GitHub Actions".
+pub(super) fn github(sources: &[Source], findings: &[Finding]) -> String {
+    let property = |text: &str| escape(text).replace(':', "%3A").replace(',', "%2C");
+    let mut text = String::new();
+    for finding in findings {
+        let (path, line, column) = place(sources, finding);
+        let command = match level(finding.rule.severity) {
+            "note" => "notice",
+            level => level,
+        };
+        let _ = writeln!(
+            text,
+            "::{command} file={},line={line},col={column},title={}::{}",
+            property(path),
+            property(&format!("{} {}", finding.rule.code, finding.rule.summary)),
+            escape(&format!("{}. {}", finding.problem.message, finding.rule.fix))
+        );
+    }
+    text
+}
+
+pub(super) fn rules(as_json: bool) -> String {
+    let mut text = String::new();
+    for rule in RULES {
+        let _ = if as_json {
+            let Rule {
+                code,
+                summary,
+                cause,
+                fix,
+                ..
+            } = rule;
+            let (symptom, owner) = (rule.symptom.to_string(), rule.owner.to_string());
+            let line = json!({ "code": code, "title": summary, "symptom": symptom, "owner": owner, "cause": cause, "fix": fix });
+            writeln!(text, "{line}")
+        } else {
+            writeln!(
+                text,
+                "{}  {:7}  {}",
+                rule.code,
+                rule.severity.to_string(),
+                rule.summary
+            )
+        };
+    }
+    text
+}
+
+pub(super) fn explanation(rule: &Rule) -> String {
+    format!(
+        "{}: {}\n\nCause: {}\n\nFix: {}\n\nWho: {}. In the cluster: {}.\n",
+        rule.code, rule.summary, rule.cause, rule.fix, rule.owner, rule.symptom
+    )
+}
+
+fn escape(text: &str) -> String {
+    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn level(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Error => "error",
+        Severity::Warning => "warning",
+        _ => "note",
+    }
+}
+
+/// File, line and column, counted from 1.
+fn place<'a>(sources: &'a [Source], finding: &Finding) -> (&'a str, usize, usize) {
+    let Some(source) = sources.get(finding.problem.source) else {
+        return ("", 1, 1);
+    };
+    let before = source.text.get(..finding.problem.span.start).unwrap_or_default();
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
+    (&source.path, before.matches('\n').count() + 1, column + 1)
+}
+
+/// The text with stars in place of a value that shares a line with the name of a secret; places stay as they are.
+fn masked(text: &str) -> String {
+    let mut masked = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let name = line.to_ascii_uppercase();
+        let is_secret = ["SECRET", "PASSWORD"].iter().any(|word| name.contains(word));
+        match line.split_once("value:").filter(|_| is_secret) {
+            Some((before, value)) => {
+                masked.push_str(before);
+                masked.push_str("value:");
+                masked.extend(value.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }));
+            }
+            None => masked.push_str(line),
+        }
+    }
+    masked
+}
+
+/// The part of a span in its first line.
+fn first_line(source: &Source, problem: &super::Problem) -> std::ops::Range<usize> {
+    let (start, end) = (problem.span.start, problem.span.end);
+    let line = source
+        .text
+        .get(start..end)
+        .unwrap_or_default()
+        .lines()
+        .next()
+        .unwrap_or_default();
+    start..start + line.trim_end().len()
+}

@@ -1,0 +1,217 @@
+use super::source::Source;
+use super::terraform::Resource;
+use super::value::Value;
+
+/// What the files say together: service account, pod template, identity, federated credential, role.
+///
+/// A namespace that is not given matches every one: it is given when the files are applied.
+pub(super) struct Picture<'a> {
+    pub(super) objects: Vec<Object<'a>>,
+    pub(super) pods: Vec<Pod<'a>>,
+    pub(super) accounts: Vec<Account<'a>>,
+    pub(super) resources: Vec<(usize, &'a Resource)>,
+}
+
+/// An object of Kubernetes.
+#[derive(Clone, Copy)]
+pub(super) struct Object<'a> {
+    /// The index of its file.
+    pub(super) source: usize,
+    pub(super) kind: &'a str,
+    pub(super) value: &'a Value,
+}
+
+/// A pod, or the pod template of a workload.
+#[derive(Clone, Copy)]
+pub(super) struct Pod<'a> {
+    pub(super) object: Object<'a>,
+    pub(super) template: &'a Value,
+    pub(super) spec: &'a Value,
+}
+
+/// A service account of a manifest or of Terraform.
+#[derive(Clone, Copy)]
+pub(super) struct Account<'a> {
+    pub(super) source: usize,
+    pub(super) metadata: &'a Value,
+    /// The name, or where one would be.
+    pub(super) place: &'a Value,
+}
+
+impl<'a> Picture<'a> {
+    pub(super) fn of(sources: &'a [Source]) -> Self {
+        let mut picture = Self {
+            objects: Vec::new(),
+            pods: Vec::new(),
+            accounts: Vec::new(),
+            resources: Vec::new(),
+        };
+        for (index, source) in sources.iter().enumerate() {
+            for document in &source.documents {
+                picture.add(index, document, 0);
+            }
+            for resource in &source.resources {
+                picture.resources.push((index, resource));
+                let metadata = resource.body.get("metadata");
+                if let Some(metadata) =
+                    metadata.filter(|_| resource.kind.starts_with("kubernetes_service_account"))
+                {
+                    let place = metadata.get("name").unwrap_or(metadata);
+                    picture.accounts.push(Account {
+                        source: index,
+                        metadata,
+                        place,
+                    });
+                }
+            }
+        }
+        picture
+    }
+
+    fn add(&mut self, source: usize, value: &'a Value, depth: usize) {
+        let kind = value.get("kind").and_then(Value::text).unwrap_or_default();
+        let items = value.get("items").map(Value::items).unwrap_or_default();
+        if kind.ends_with("List") && depth == 0 {
+            for item in items {
+                self.add(source, item, 1);
+            }
+            return;
+        }
+        if value.get("apiVersion").is_none() || kind.is_empty() {
+            return;
+        }
+        let object = Object { source, kind, value };
+        self.objects.push(object);
+        if let Some(metadata) = value.get("metadata").filter(|_| kind == "ServiceAccount") {
+            let place = metadata.get("name").unwrap_or(metadata);
+            self.accounts.push(Account {
+                source,
+                metadata,
+                place,
+            });
+        }
+        let template = match kind {
+            "Pod" => Some(value),
+            "CronJob" => value.at(&["spec", "jobTemplate", "spec", "template"]),
+            _ => value.at(&["spec", "template"]),
+        };
+        if let Some((template, spec)) = template.and_then(|template| Some((template, template.get("spec")?)))
+            && spec.get("containers").is_some()
+        {
+            self.pods.push(Pod {
+                object,
+                template,
+                spec,
+            });
+        }
+    }
+
+    /// The service account of a pod, if it is in the files.
+    pub(super) fn account_of(&self, pod: &Pod<'_>) -> Option<&Account<'a>> {
+        let name = pod.service_account()?.text()?;
+        self.accounts
+            .iter()
+            .find(|account| account.name() == Some(name) && same(account.namespace(), pod.object.namespace()))
+    }
+
+    /// Whether a pod with workload identity uses the service account.
+    pub(super) fn is_used(&self, account: &Account<'_>) -> bool {
+        let name = account.name();
+        self.pods.iter().any(|pod| {
+            let used = pod.service_account().and_then(Value::text);
+            pod.is_labelled() && used == name && same(account.namespace(), pod.object.namespace())
+        })
+    }
+
+    /// The resources of Terraform of a kind.
+    pub(super) fn of_kind(&self, kind: &str) -> impl Iterator<Item = (usize, &'a Resource)> {
+        let resources = self.resources.iter().copied();
+        resources.filter(move |(_, resource)| resource.kind == kind)
+    }
+}
+
+impl<'a> Object<'a> {
+    pub(super) fn namespace(&self) -> Option<&'a str> {
+        self.value.at(&["metadata", "namespace"])?.text()
+    }
+
+    pub(super) fn metadata(&self, map: &str, key: &str) -> Option<&'a (Value, Value)> {
+        self.value.at(&["metadata", map])?.entry(key)
+    }
+
+    /// The name, or the object where one would be.
+    pub(super) fn place(&self) -> &'a Value {
+        self.value
+            .at(&["metadata", "name"])
+            .or_else(|| self.value.get("kind"))
+            .unwrap_or(self.value)
+    }
+}
+
+impl<'a> Pod<'a> {
+    /// A label of the pod template: its key and its value.
+    pub(super) fn label(&self, key: &str) -> Option<&'a (Value, Value)> {
+        self.template.at(&["metadata", "labels"])?.entry(key)
+    }
+
+    pub(super) fn annotation(&self, key: &str) -> Option<&'a (Value, Value)> {
+        self.template.at(&["metadata", "annotations"])?.entry(key)
+    }
+
+    pub(super) fn is_labelled(&self) -> bool {
+        self.label(LABEL)
+            .is_some_and(|(_, value)| value.text() == Some("true"))
+    }
+
+    pub(super) fn service_account(&self) -> Option<&'a Value> {
+        let name = self.spec.get("serviceAccountName");
+        name.or_else(|| self.spec.get("serviceAccount"))
+    }
+
+    /// Containers and init containers.
+    pub(super) fn containers(&self) -> impl Iterator<Item = &'a Value> {
+        let of = |list: &str| self.spec.get(list).map(Value::items).unwrap_or_default().iter();
+        of("containers").chain(of("initContainers"))
+    }
+
+    /// The variables of all containers with this name.
+    pub(super) fn variables(&self, name: &str) -> impl Iterator<Item = &'a Value> {
+        let variables = self.containers().filter_map(|container| container.get("env"));
+        variables
+            .flat_map(Value::items)
+            .filter(move |variable| variable.get("name").and_then(Value::text) == Some(name))
+    }
+}
+
+impl<'a> Account<'a> {
+    pub(super) fn name(&self) -> Option<&'a str> {
+        self.metadata.get("name")?.text()
+    }
+
+    pub(super) fn namespace(&self) -> Option<&'a str> {
+        self.metadata.get("namespace")?.text()
+    }
+
+    pub(super) fn annotation(&self, key: &str) -> Option<&'a (Value, Value)> {
+        self.metadata.get("annotations")?.entry(key)
+    }
+
+    pub(super) fn annotations(&self) -> &'a [(Value, Value)] {
+        self.metadata
+            .get("annotations")
+            .map(Value::entries)
+            .unwrap_or_default()
+    }
+}
+
+pub(super) fn same(one: Option<&str>, other: Option<&str>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| one == other)
+}
+
+pub(super) fn is_guid(text: &str) -> bool {
+    let parts = text.split('-').map(str::len);
+    parts.eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+pub(super) const LABEL: &str = "azure.workload.identity/use";
+pub(super) const CLIENT_ID: &str = "azure.workload.identity/client-id";

@@ -1,0 +1,75 @@
+use std::fmt;
+use std::ops::Range;
+
+use entra_workload::diagnose::{Owner, Severity};
+
+use super::picture::Picture;
+use super::value::Value;
+
+/// A mistake that can be seen in the files.
+pub(super) struct Rule {
+    pub(super) code: &'static str,
+    /// In one line.
+    pub(super) summary: &'static str,
+    /// What happens in the cluster.
+    pub(super) symptom: Symptom,
+    pub(super) owner: Owner,
+    pub(super) severity: Severity,
+    /// Why it is a mistake.
+    pub(super) cause: &'static str,
+    pub(super) fix: &'static str,
+    pub(super) check: fn(&Picture<'_>) -> Vec<Problem>,
+}
+
+/// What a mistake leads to, if nobody finds it before.
+#[derive(Clone, Copy)]
+pub(super) enum Symptom {
+    /// Entra refuses with this code.
+    Aadsts(u32),
+    /// Nothing is reported; another identity answers, or none.
+    Silence,
+    /// The API server, the webhook or Azure refuses the object.
+    Refused,
+    /// A token, and 403 from the service.
+    Forbidden,
+    /// No response.
+    Timeout,
+}
+
+impl fmt::Display for Symptom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Aadsts(code) => write!(f, "AADSTS{code}"),
+            Self::Silence => f.write_str("silence"),
+            Self::Refused => f.write_str("refused on creation"),
+            Self::Forbidden => f.write_str("403 from the service"),
+            Self::Timeout => f.write_str("no response"),
+        }
+    }
+}
+
+/// A place where a rule is broken.
+pub(super) struct Problem {
+    /// The index of the file.
+    pub(super) source: usize,
+    pub(super) span: Range<usize>,
+    pub(super) message: String,
+    /// The text that mends it for certain, in place of the span.
+    pub(super) replacement: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(source: usize, place: &Value, message: impl Into<String>) -> Self {
+        Self {
+            source,
+            span: place.span.clone(),
+            message: message.into(),
+            replacement: None,
+        }
+    }
+
+    pub(super) fn replaced_by(mut self, text: impl Into<String>) -> Self {
+        self.replacement = Some(text.into());
+        self
+    }
+}

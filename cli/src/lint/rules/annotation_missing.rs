@@ -1,0 +1,37 @@
+use entra_workload::diagnose::{Owner, Severity};
+
+use crate::lint::picture::{CLIENT_ID, Picture};
+use crate::lint::rule::{Problem, Rule, Symptom};
+use crate::lint::value::Value;
+
+pub(super) const RULE: Rule = Rule {
+    code: "EW606",
+    summary: "service account has no client ID",
+    symptom: Symptom::Silence,
+    owner: Owner::Developer,
+    severity: Severity::Warning,
+    cause: "Without the annotation, the webhook sets no `AZURE_CLIENT_ID`, and the program must name the client itself.",
+    fix: "Annotate the service account with `azure.workload.identity/client-id`.",
+    check,
+};
+
+fn check(picture: &Picture<'_>) -> Vec<Problem> {
+    let accounts = picture.accounts.iter().filter(|account| picture.is_used(account));
+    let accounts = accounts.filter(|account| account.annotation(CLIENT_ID).is_none());
+    let accounts = accounts.filter(|account| {
+        let mut pods = picture.pods.iter();
+        !pods.any(|pod| {
+            pod.service_account().and_then(Value::text) == account.name()
+                && pod.variables("AZURE_CLIENT_ID").next().is_some()
+        })
+    });
+    accounts
+        .map(|account| {
+            Problem::new(
+                account.source,
+                account.place,
+                "no annotation azure.workload.identity/client-id",
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,33 @@
+use entra_workload::diagnose::{Owner, Severity};
+
+use crate::lint::picture::{CLIENT_ID, Picture, is_guid};
+use crate::lint::rule::{Problem, Rule, Symptom};
+
+pub(super) const RULE: Rule = Rule {
+    code: "EW608",
+    summary: "client ID of the annotation is no GUID",
+    symptom: Symptom::Aadsts(700_016),
+    owner: Owner::Developer,
+    severity: Severity::Error,
+    cause: "The annotation needs the client ID of the identity: not its name, not its resource ID.",
+    fix: "Use the output of `az identity show --query clientId`.",
+    check,
+};
+
+fn check(picture: &Picture<'_>) -> Vec<Problem> {
+    let annotations = picture
+        .accounts
+        .iter()
+        .filter_map(|account| Some((account.source, &account.annotation(CLIENT_ID)?.1)));
+    let wrong = annotations.filter(|(_, value)| {
+        let text = value.text().unwrap_or("00000000-0000-0000-0000-000000000000");
+        // Filled in by a script, Kustomize, Flux or Terraform.
+        let is_placeholder = text.starts_with('$')
+            || text.contains("${")
+            || text.contains('_') && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        !is_guid(text) && !is_placeholder
+    });
+    wrong
+        .map(|(source, value)| Problem::new(source, value, "not a GUID"))
+        .collect()
+}

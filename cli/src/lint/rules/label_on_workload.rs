@@ -1,0 +1,26 @@
+use entra_workload::diagnose::{Owner, Severity};
+
+use crate::lint::picture::{LABEL, Picture};
+use crate::lint::rule::{Problem, Rule, Symptom};
+
+pub(super) const RULE: Rule = Rule {
+    code: "EW601",
+    summary: "label on the workload, not on its pod template",
+    symptom: Symptom::Silence,
+    owner: Owner::Developer,
+    severity: Severity::Error,
+    cause: "The webhook sees pods only. A label of the workload is not copied to its pods.",
+    fix: "Move the label to `spec.template.metadata.labels`.",
+    check,
+};
+
+fn check(picture: &Picture<'_>) -> Vec<Problem> {
+    let workloads = picture
+        .pods
+        .iter()
+        .filter(|pod| pod.object.kind != "Pod" && pod.label(LABEL).is_none());
+    let labels = workloads.filter_map(|pod| Some((pod.object.source, pod.object.metadata("labels", LABEL)?)));
+    labels
+        .map(|(source, (key, _))| Problem::new(source, key, "here the label does nothing"))
+        .collect()
+}

@@ -1,0 +1,39 @@
+use entra_workload::diagnose::{Owner, Severity};
+
+use crate::lint::picture::{LABEL, Picture};
+use crate::lint::rule::{Problem, Rule, Symptom};
+
+pub(super) const RULE: Rule = Rule {
+    code: "EW603",
+    summary: "value of the label is not the string \"true\"",
+    symptom: Symptom::Silence,
+    owner: Owner::Developer,
+    severity: Severity::Error,
+    cause: "The webhook compares with the string `true`. The API server refuses a boolean, and any other text is ignored.",
+    fix: "Write `\"true\"`, with quotes and in lower case.",
+    check,
+};
+
+fn check(picture: &Picture<'_>) -> Vec<Problem> {
+    let labels = picture
+        .pods
+        .iter()
+        .filter_map(|pod| Some((pod.object.source, &pod.label(LABEL)?.1)));
+    // In a patch, `null` removes the label.
+    let wrong = labels.filter(|(_, value)| {
+        !matches!(value.text(), Some("true" | "false")) && value.reference() != Some("null")
+    });
+    wrong
+        .map(|(source, value)| {
+            let problem = Problem::new(source, value, "not the string \"true\"");
+            let is_meant = value
+                .scalar()
+                .is_some_and(|text| text.eq_ignore_ascii_case("true"));
+            if is_meant {
+                problem.replaced_by("\"true\"")
+            } else {
+                problem
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,35 @@
+use entra_workload::diagnose::{Owner, Severity};
+
+use crate::lint::picture::{CLIENT_ID, Picture};
+use crate::lint::rule::{Problem, Rule, Symptom};
+
+pub(super) const RULE: Rule = Rule {
+    code: "EW605",
+    summary: "service account is in another namespace",
+    symptom: Symptom::Refused,
+    owner: Owner::Developer,
+    severity: Severity::Error,
+    cause: "A pod uses service accounts of its own namespace only.",
+    fix: "Give service account and workload the same namespace, and use it in the subject of the federated credential.",
+    check,
+};
+
+fn check(picture: &Picture<'_>) -> Vec<Problem> {
+    let pods = picture
+        .pods
+        .iter()
+        .filter(|pod| picture.account_of(pod).is_none());
+    pods.filter_map(|pod| {
+        let name = pod.service_account()?;
+        let mut accounts = picture.accounts.iter();
+        let other = accounts
+            .find(|account| account.name() == name.text() && account.annotation(CLIENT_ID).is_some())?;
+        let namespace = other.namespace().unwrap_or_default();
+        Some(Problem::new(
+            pod.object.source,
+            name,
+            format!("this service account is in namespace {namespace}"),
+        ))
+    })
+    .collect()
+}

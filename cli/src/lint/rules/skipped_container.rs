@@ -1,0 +1,30 @@
+use entra_workload::diagnose::{Owner, Severity};
+
+use crate::lint::picture::Picture;
+use crate::lint::rule::{Problem, Rule, Symptom};
+
+pub(super) const RULE: Rule = Rule {
+    code: "EW613",
+    summary: "skip-containers leaves no container with a token",
+    symptom: Symptom::Silence,
+    owner: Owner::Developer,
+    severity: Severity::Error,
+    cause: "The webhook changes no container in this list.",
+    fix: "Remove the container that needs tokens from the annotation.",
+    check,
+};
+
+fn check(picture: &Picture<'_>) -> Vec<Problem> {
+    let pods = picture.pods.iter().filter(|pod| pod.is_labelled());
+    pods.filter_map(|pod| {
+        let (_, value) = pod.annotation("azure.workload.identity/skip-containers")?;
+        let skipped: Vec<&str> = value.text()?.split(';').map(str::trim).collect();
+        let mut names = pod
+            .containers()
+            .filter_map(|container| container.get("name")?.text());
+        names
+            .all(|name| skipped.contains(&name))
+            .then(|| Problem::new(pod.object.source, value, "all containers are skipped"))
+    })
+    .collect()
+}

@@ -1,0 +1,27 @@
+use entra_workload::diagnose::{Owner, Severity};
+
+use crate::lint::picture::Picture;
+use crate::lint::rule::{Problem, Rule, Symptom};
+
+pub(super) const RULE: Rule = Rule {
+    code: "EW622",
+    summary: "variable of the token file is hard-coded",
+    symptom: Symptom::Silence,
+    owner: Owner::Developer,
+    severity: Severity::Error,
+    cause: "`AZURE_FEDERATED_TOKEN_FILE` with the token of the API server, or with another path, keeps the webhook from setting the right one.",
+    fix: "Remove the variable: the webhook sets it.",
+    check,
+};
+
+fn check(picture: &Picture<'_>) -> Vec<Problem> {
+    let pods = picture.pods.iter().filter(|pod| pod.is_labelled());
+    pods.flat_map(|pod| {
+        pod.variables("AZURE_FEDERATED_TOKEN_FILE")
+            .map(|variable| (pod.object.source, variable))
+    })
+    .filter_map(|(source, variable)| Some((source, variable.get("value")?)))
+    .filter(|(_, value)| value.text() != Some("/var/run/secrets/azure/tokens/azure-identity-token"))
+    .map(|(source, value)| Problem::new(source, value, "not the file of the webhook"))
+    .collect()
+}

@@ -1,0 +1,286 @@
+//! The rules: each finds its mistake and nothing in what is right; good manifests give no finding.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+#[test]
+fn each_rule_finds_its_bad_fixture_and_nothing_in_its_good_one() {
+    let mut seen = BTreeSet::new();
+    for rule in rules() {
+        let code = rule["code"].as_str().unwrap();
+        let folder = fixtures().join(code);
+        for entry in fs::read_dir(&folder).unwrap_or_else(|_| panic!("no fixtures of {code}")) {
+            let file = entry.unwrap().path();
+            let codes = codes(&[&file]);
+            if file.file_stem().unwrap() == "bad" {
+                assert_eq!(codes, BTreeSet::from([code.to_owned()]), "{}", file.display());
+            } else {
+                assert!(codes.is_empty(), "{}: {codes:?}", file.display());
+            }
+            seen.insert((code.to_owned(), file.file_stem().unwrap().to_owned()));
+        }
+    }
+    assert_eq!(seen.len(), 2 * rules().len());
+}
+
+#[test]
+fn good_manifests_and_modules_give_no_finding() {
+    let files: Vec<PathBuf> = fs::read_dir(fixtures().join("good-manifests"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(files.len() >= 30, "{}", files.len());
+    for file in files {
+        let output = lint(&["--deny-warnings", file.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", text(&output));
+        assert!(output.stderr.is_empty(), "{}", text(&output));
+    }
+}
+
+#[test]
+fn the_files_in_examples_kubernetes_pass() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes");
+    let output = lint(&["--deny-warnings", folder.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output));
+}
+
+/// A Secret in place of the service account, the annotation directly under `metadata`, the label on the Deployment.
+#[test]
+fn each_mistake_of_the_well_known_article_is_named() {
+    let expected = ["EW601", "EW620", "EW621"].map(str::to_owned);
+    assert_eq!(codes(&[&fixtures().join("article")]), BTreeSet::from(expected));
+}
+
+#[test]
+fn fix_mends_what_is_certain_and_keeps_the_rest() {
+    for (code, name) in [("EW603", "bad.yaml"), ("EW703", "bad.tf"), ("EW706", "bad.tf")] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(name);
+        let before = fs::read_to_string(fixtures().join(code).join(name)).unwrap();
+        fs::write(&file, &before).unwrap();
+        let output = lint(&["--fix", file.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", text(&output));
+        let after = fs::read_to_string(&file).unwrap();
+        let changed = before
+            .lines()
+            .zip(after.lines())
+            .filter(|(one, other)| one != other);
+        assert_eq!(changed.count(), 1, "{after}");
+        assert_eq!(before.lines().count(), after.lines().count());
+    }
+}
+
+#[test]
+fn comment_with_a_reason_silences_a_rule_and_one_without_does_not() {
+    let bad = fs::read_to_string(fixtures().join("EW604/bad.yaml")).unwrap();
+    let comment = |comment: &str| {
+        let label = "azure.workload.identity/use: \"true\"";
+        bad.replace(label, &format!("{label} # entra-workload: ignore EW604{comment}"))
+    };
+    let silent = with_input(&comment(" because an admission policy sets it"));
+    assert!(silent.status.success(), "{}", text(&silent));
+    let loud = with_input(&comment(""));
+    assert_eq!(loud.status.code(), Some(1));
+    assert!(
+        text(&loud).contains("it needs `because` and a reason"),
+        "{}",
+        text(&loud)
+    );
+    let other = with_input(&comment(" because of EW1").replace("EW604", "EW601"));
+    assert_eq!(other.status.code(), Some(1));
+}
+
+#[test]
+fn exit_code_tells_who_can_mend_the_worst_finding() {
+    for (code, name, exit) in [
+        ("EW601", "bad.yaml", 1),
+        ("EW619", "bad.yaml", 2),
+        ("EW707", "bad.tf", 3),
+    ] {
+        let file = fixtures().join(code).join(name);
+        assert_eq!(
+            lint(&[file.to_str().unwrap()]).status.code(),
+            Some(exit),
+            "{code}"
+        );
+    }
+    let warning = fixtures().join("EW614/bad.yaml");
+    assert_eq!(lint(&[warning.to_str().unwrap()]).status.code(), Some(0));
+    assert_eq!(
+        lint(&["--deny-warnings", warning.to_str().unwrap()])
+            .status
+            .code(),
+        Some(1)
+    );
+    assert_eq!(lint(&[]).status.code(), Some(64));
+    assert_eq!(lint(&["no-such-file.yaml"]).status.code(), Some(64));
+}
+
+#[test]
+fn every_format_names_file_line_and_code() {
+    let file = fixtures().join("EW601/bad.yaml");
+    let file = file.to_str().unwrap();
+    let shown = text(&lint(&[file]));
+    assert!(
+        shown.contains("error[EW601]") && shown.contains("bad.yaml:15:5"),
+        "{shown}"
+    );
+    let annotation = text(&lint(&["--format", "github", file]));
+    assert!(
+        annotation.starts_with("::error file=") && annotation.contains(",line=15,col=5,title=EW601 "),
+        "{annotation}"
+    );
+    let log: Value = serde_json::from_slice(&lint(&["--format", "sarif", file]).stdout).unwrap();
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "EW601");
+    assert_eq!(
+        result["locations"][0]["physicalLocation"]["region"]["startLine"],
+        15
+    );
+}
+
+#[test]
+fn value_of_a_secret_on_the_shown_line_is_masked() {
+    let bad = fs::read_to_string(fixtures().join("EW614/bad.yaml")).unwrap();
+    let on_one_line = bad.replace(
+        "- name: AZURE_CLIENT_SECRET\n              value: planted",
+        "- {name: AZURE_CLIENT_SECRET, value: \"planted\"}",
+    );
+    let shown = text(&with_input(&on_one_line));
+    assert!(shown.contains("{name: AZURE_CLIENT_SECRET, value:"), "{shown}");
+    assert!(!shown.contains("planted"), "{shown}");
+}
+
+#[test]
+fn unreadable_files_are_noted_and_the_others_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("broken.yaml"), "a: [").unwrap();
+    fs::write(folder.path().join("chart.yaml"), "name: {{ .Values.name }}").unwrap();
+    fs::write(folder.path().join("broken.tf"), "resource {").unwrap();
+    fs::copy(fixtures().join("EW604/bad.yaml"), folder.path().join("z.yaml")).unwrap();
+    let output = lint(&[folder.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    let notes = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(notes.matches("not read").count(), 3, "{notes}");
+}
+
+#[test]
+fn mutated_files_cause_no_panic_and_secrets_are_not_printed() {
+    let mut sources: Vec<Vec<u8>> = Vec::new();
+    for rule in rules() {
+        let folder = fixtures().join(rule["code"].as_str().unwrap());
+        for entry in fs::read_dir(folder).unwrap() {
+            sources.push(fs::read(entry.unwrap().path()).unwrap());
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % u64::try_from(below.max(1)).unwrap()).unwrap()
+    };
+    for index in 0..10_000 {
+        let mut bytes = sources[random(sources.len())].clone();
+        for _ in 0..=random(4) {
+            let at = random(bytes.len());
+            match random(4) {
+                0 => bytes.truncate(at),
+                1 => bytes.insert(at, b"\"'{}[]:#-\n\t&*!|>%@`\xc3\xa9"[random(21)]),
+                2 => {
+                    let end = (at + random(40)).min(bytes.len());
+                    bytes.drain(at..end);
+                }
+                _ => {
+                    let end = (at + random(80)).min(bytes.len());
+                    let part = bytes[at..end].to_vec();
+                    bytes.splice(at..at, part);
+                }
+            }
+        }
+        let ending = if index % 3 == 0 { "tf" } else { "yaml" };
+        fs::write(folder.path().join(format!("{index}.{ending}")), bytes).unwrap();
+    }
+    let shown = lint(&[folder.path().to_str().unwrap()]);
+    assert!(matches!(shown.status.code(), Some(0..=3)), "{}", text(&shown));
+    assert!(
+        !text(&shown).contains("planted"),
+        "a value of a secret is printed"
+    );
+    let output = lint(&["--format", "json", folder.path().to_str().unwrap()]);
+    assert!(
+        matches!(output.status.code(), Some(0..=3)),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(found["findings"].as_array().unwrap().len() > 100);
+    assert!(
+        !text(&output).contains("planted"),
+        "a value of a secret is printed"
+    );
+}
+
+fn rules() -> Vec<Value> {
+    let output = lint(&["--list-rules", "--format", "json"]);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn codes(paths: &[&Path]) -> BTreeSet<String> {
+    let paths = paths.iter().map(|path| path.to_str().unwrap());
+    let output = lint(&["--format", "json"].into_iter().chain(paths).collect::<Vec<_>>());
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = found["findings"].as_array().unwrap();
+    findings
+        .iter()
+        .map(|finding| finding["code"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn lint(arguments: &[&str]) -> Output {
+    command().args(arguments).output().unwrap()
+}
+
+fn with_input(input: &str) -> Output {
+    let mut child = command()
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_entra-workload"));
+    command.arg("lint");
+    command
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[output.stdout.as_slice(), &output.stderr].concat()).into_owned()
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint")
+}

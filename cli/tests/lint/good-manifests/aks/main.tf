@@ -1,0 +1,31 @@
+resource "azurerm_kubernetes_cluster" "main" {
+  name                = "main"
+  oidc_issuer_enabled = true
+  workload_identity_enabled = true
+}
+
+resource "azurerm_federated_identity_credential" "orders" {
+  name                = "orders"
+  resource_group_name = "shop"
+  parent_id           = azurerm_user_assigned_identity.orders.id
+  issuer              = azurerm_kubernetes_cluster.main.oidc_issuer_url
+  subject             = "system:serviceaccount:shop:orders"
+  audience            = ["api://AzureADTokenExchange"]
+}
+
+resource "kubernetes_service_account" "orders" {
+  metadata {
+    name      = "orders"
+    namespace = "shop"
+    annotations = {
+      "azure.workload.identity/client-id" = azurerm_user_assigned_identity.orders.client_id
+    }
+  }
+}
+
+resource "azurerm_role_assignment" "orders" {
+  scope                = azurerm_storage_account.shop.id
+  role_definition_name = "Storage Blob Data Contributor"
+  principal_id         = azurerm_user_assigned_identity.orders.principal_id
+}
+
