@@ -64,6 +64,35 @@ fn each_mistake_of_the_well_known_article_is_named() {
     assert_eq!(codes(&[&fixtures().join("article")]), BTreeSet::from(expected));
 }
 
+/// `UPDATE=1 cargo test -p entra-workload-cli --test lint` writes them.
+#[test]
+fn troubleshooting_has_a_section_for_each_rule() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/troubleshooting.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let start = "<!-- rules: written by cli/tests/lint.rs -->\n\n";
+    let (before, rest) = page.split_once(start).unwrap();
+    let (_, after) = rest.split_once("<!-- end of rules -->").unwrap();
+    let sections = rules().iter().map(section).collect::<String>();
+    let expected = format!("{before}{start}{sections}<!-- end of rules -->{after}");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, &expected).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), expected);
+}
+
+fn section(rule: &Value) -> String {
+    let text = |name: &str| rule[name].as_str().unwrap().to_owned();
+    format!(
+        "### {}\n\n**{}** · who: {} · without lint: {}\n\nCause: {}\n\nFix: {}\n\n",
+        text("code"),
+        text("title"),
+        text("owner"),
+        text("symptom"),
+        text("cause"),
+        text("fix")
+    )
+}
+
 #[test]
 fn fix_mends_what_is_certain_and_keeps_the_rest() {
     for (code, name) in [("EW603", "bad.yaml"), ("EW703", "bad.tf"), ("EW706", "bad.tf")] {

@@ -90,6 +90,29 @@ async fn doctor_and_entra_agree_on_the_code() {
     assert!(compared >= 20, "only {compared} are compared");
 }
 
+/// Where a case also has the manifests or modules that lead to it. That Entra answers with the code is tested above.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lint_predicts_from_the_files_what_doctor_predicts_in_the_pod() {
+    let mut compared = 0;
+    for case in cases() {
+        let Some(files) = case.files() else { continue };
+        let code = case.doctor().aadsts.unwrap();
+        let lint = setups::world::lint(&files);
+        let findings = lint["findings"].as_array().unwrap();
+        assert_eq!(findings.len(), 1, "{}: {findings:?}", case.name);
+        assert_eq!(findings[0]["symptom"], format!("AADSTS{code}"), "{}", case.name);
+        let report = World::of(&case).await.doctor(&case.doctor().arguments);
+        let predicted = &finding(&report, &case.doctor().cause)["aadsts"];
+        assert!(
+            predicted.as_array().unwrap().contains(&code.into()),
+            "{}: {predicted}",
+            case.name
+        );
+        compared += 1;
+    }
+    assert!(compared >= 10, "only {compared} are compared");
+}
+
 #[test]
 fn there_are_sixty_broken_set_ups_and_each_cites_its_report() {
     let cases = cases();

@@ -34,7 +34,8 @@ pub(super) fn text(sources: &[Source], findings: &[Finding]) -> String {
             .primary_title(rule.summary)
             .id(rule.code)
             .element(snippet)
-            .element(Level::HELP.message(help));
+            .element(Level::HELP.message(help))
+            .element(Level::NOTE.message(link(rule)));
         let _ = writeln!(text, "{}\n", renderer.render(&[group]));
     }
     let errors = findings
@@ -66,6 +67,7 @@ pub(super) fn json(sources: &[Source], findings: &[Finding]) -> Result<String, s
                 "title": rule.summary,
                 "message": problem.message,
                 "fix": rule.fix,
+                "link": link(rule),
                 "path": path,
                 "line": line,
                 "column": column,
@@ -86,6 +88,7 @@ pub(super) fn sarif(sources: &[Source], findings: &[Finding]) -> Result<String, 
                 "shortDescription": { "text": rule.summary },
                 "fullDescription": { "text": rule.cause },
                 "help": { "text": rule.fix },
+                "helpUri": link(rule),
             })
         })
         .collect();
@@ -168,6 +171,11 @@ pub(super) fn explanation(rule: &Rule) -> String {
     )
 }
 
+/// The section of a rule in "Troubleshooting".
+fn link(rule: &Rule) -> String {
+    format!("{PAGE}#{}", rule.code.to_ascii_lowercase())
+}
+
 fn escape(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
@@ -220,3 +228,6 @@ fn first_line(source: &Source, problem: &super::Problem) -> std::ops::Range<usiz
         .unwrap_or_default();
     start..start + line.trim_end().len()
 }
+
+const PAGE: &str =
+    "https://docs.rs/entra-workload/latest/entra_workload/_documentation/troubleshooting/index.html";

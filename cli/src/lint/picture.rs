@@ -174,6 +174,21 @@ impl<'a> Pod<'a> {
         of("containers").chain(of("initContainers"))
     }
 
+    /// The service-account tokens of projected volumes, with the name of the volume.
+    pub(super) fn token_sources(&self) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        let volumes = self.spec.get("volumes").map(Value::items).unwrap_or_default();
+        volumes.iter().flat_map(|volume| {
+            let name = volume.get("name").and_then(Value::text).unwrap_or_default();
+            let sources = volume
+                .at(&["projected", "sources"])
+                .map(Value::items)
+                .unwrap_or_default();
+            sources
+                .iter()
+                .filter_map(move |source| Some((name, source.get("serviceAccountToken")?)))
+        })
+    }
+
     /// The variables of all containers with this name.
     pub(super) fn variables(&self, name: &str) -> impl Iterator<Item = &'a Value> {
         let variables = self.containers().filter_map(|container| container.get("env"));

@@ -33,6 +33,7 @@ mod token_secret;
 mod too_many;
 mod variable_differs;
 mod volume_audience;
+mod volume_lifetime;
 
 use super::rule::Rule;
 
@@ -59,6 +60,7 @@ pub(super) const RULES: &[Rule] = &[
     token_secret::RULE,
     annotation_outside::RULE,
     token_file::RULE,
+    volume_lifetime::RULE,
     oidc_issuer::RULE,
     subject::RULE,
     issuer::RULE,

@@ -26,6 +26,13 @@ pub(crate) struct Case {
 }
 
 impl Case {
+    /// Manifests and modules that lead to this set-up, if there are any.
+    pub(crate) fn files(&self) -> Option<PathBuf> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/setups");
+        let files = folder.join(&self.name).join("files");
+        files.is_dir().then_some(files)
+    }
+
     pub(crate) fn doctor(&self) -> &Doctor {
         self.doctor.as_ref().unwrap()
     }

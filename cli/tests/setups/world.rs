@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
 
@@ -284,6 +285,16 @@ impl World {
         .iter()
         .fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
     }
+}
+
+/// What `lint` finds in a folder.
+pub(crate) fn lint(folder: &Path) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_entra-workload"))
+        .args(["lint", "--format", "json"])
+        .arg(folder)
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 impl case::Token {

@@ -18,21 +18,8 @@ pub(super) const RULE: Rule = Rule {
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for pod in &picture.pods {
-        let volumes = pod.spec.get("volumes").map(Value::items).unwrap_or_default();
-        let names: Vec<&str> = volumes
-            .iter()
-            .filter(|volume| {
-                let sources = volume
-                    .at(&["projected", "sources"])
-                    .map(Value::items)
-                    .unwrap_or_default();
-                sources
-                    .iter()
-                    .any(|source| source.get("serviceAccountToken").is_some())
-            })
-            .filter_map(|volume| volume.get("name")?.text())
-            .chain(["azure-identity-token"])
-            .collect();
+        let volumes = pod.token_sources().map(|(volume, _)| volume);
+        let names: Vec<&str> = volumes.chain(["azure-identity-token"]).collect();
         let mounts = pod
             .containers()
             .filter_map(|container| container.get("volumeMounts"))

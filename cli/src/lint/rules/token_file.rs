@@ -6,7 +6,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 pub(super) const RULE: Rule = Rule {
     code: "EW622",
     summary: "variable of the token file is hard-coded",
-    symptom: Symptom::Silence,
+    symptom: Symptom::Aadsts(700_212),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "`AZURE_FEDERATED_TOKEN_FILE` with the token of the API server, or with another path, keeps the webhook from setting the right one.",

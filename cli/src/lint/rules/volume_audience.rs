@@ -2,7 +2,6 @@ use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
-use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW610",
@@ -18,15 +17,13 @@ pub(super) const RULE: Rule = Rule {
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for pod in &picture.pods {
-        let volumes = pod.spec.get("volumes").map(Value::items).unwrap_or_default();
-        let sources = volumes
-            .iter()
-            .filter_map(|volume| volume.at(&["projected", "sources"]))
-            .flat_map(Value::items);
-        let tokens = sources.filter_map(|source| source.get("serviceAccountToken"));
-        for audience in tokens.filter_map(|token| token.get("audience")) {
+        for (volume, token) in pod.token_sources() {
+            let Some(audience) = token.get("audience") else {
+                continue;
+            };
             let text = audience.text().unwrap_or_default();
-            let is_meant = text.to_ascii_lowercase().contains("azureadtokenexchange");
+            let is_meant =
+                volume.contains("azure") || text.to_ascii_lowercase().contains("azureadtokenexchange");
             if is_meant && !KNOWN.contains(&text) {
                 problems.push(Problem::new(
                     pod.object.source,
@@ -40,8 +37,9 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
 }
 
 /// Source: Microsoft, "Workload identity federation", audiences of the clouds.
-const KNOWN: [&str; 3] = [
+const KNOWN: [&str; 4] = [
     "api://AzureADTokenExchange",
     "api://AzureADTokenExchangeUSGov",
     "api://AzureADTokenExchangeChina",
+    "api://AKSIdentityBinding",
 ];
