@@ -1,5 +1,6 @@
 //! `entra-workload doctor`: what is wrong with this pod, who can mend it, and how.
 
+mod cluster;
 mod process;
 mod text;
 
@@ -14,6 +15,7 @@ use entra_workload::diagnose::{DiagnoseOptions, Owner, Report, Step, diagnose};
 use tokio::time::Instant;
 
 use crate::Failure;
+use crate::lint;
 use crate::roots::AnyRoots;
 
 /// Checks the workload identity of this pod, and prints what is wrong, who can mend it, and how
@@ -36,6 +38,15 @@ pub(crate) struct Arguments {
     /// Check the pod of this process, from an ephemeral container that shares its process namespace
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
+    /// Check a service account of the cluster of the kubeconfig: what will its pods get?
+    #[arg(long, value_name = "NAMESPACE/NAME", group = "target", conflicts_with = "pid")]
+    service_account: Option<cluster::Name>,
+    /// The same for the service account of a Deployment
+    #[arg(long, value_name = "NAMESPACE/NAME", group = "target", conflicts_with = "pid")]
+    deployment: Option<cluster::Name>,
+    /// The same for the service account of a pod
+    #[arg(long, value_name = "NAMESPACE/NAME", group = "target", conflicts_with = "pid")]
+    pod: Option<cluster::Name>,
     /// The time limit of each check, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
@@ -47,28 +58,56 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    fn target(&self) -> Option<cluster::Target> {
+        let Self {
+            service_account,
+            deployment,
+            pod,
+            ..
+        } = self;
+        let service_account = service_account.clone().map(cluster::Target::ServiceAccount);
+        let deployment = deployment.clone().map(cluster::Target::Deployment);
+        service_account
+            .or(deployment)
+            .or(pod.clone().map(cluster::Target::Pod))
+    }
+}
+
 pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut shown = None;
     loop {
-        let report = report(arguments).await?;
+        let live = match arguments.target() {
+            Some(target) => Some(cluster::read(&target, std::env::vars_os()).await?),
+            None => None,
+        };
+        let lint = live
+            .as_ref()
+            .map(|live| lint::of_objects(&live.objects))
+            .transpose()?;
+        let report = report(arguments, live.as_ref()).await?;
         let text = if arguments.json {
-            serde_json::to_string_pretty(&document(&report))? + "\n"
+            serde_json::to_string_pretty(&document(&report, live.as_ref(), lint.as_ref()))? + "\n"
         } else {
-            text::report(&report)
+            let notes = live.iter().flat_map(|live| &live.notes);
+            let notes = notes.flat_map(|note| ["note: ", note, "\n"]).collect::<String>();
+            lint.as_ref().map(|lint| lint.text.clone()).unwrap_or_default() + &notes + &text::report(&report)
         };
         // While it watches, only changes are news.
         if shown.as_ref() != Some(&text) {
             anstream::stdout().lock().write_all(text.as_bytes())?;
             shown = Some(text);
         }
-        if !arguments.watch || report.is_healthy() {
-            return Ok(exit_code(&report));
+        let of_lint = lint.as_ref().and_then(|lint| lint.owner);
+        if !arguments.watch || report.is_healthy() && of_lint.is_none() {
+            // What is wrong with the objects comes before what follows from it.
+            return Ok(of_lint.map_or_else(|| exit_code(&report), of_owner));
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn report(arguments: &Arguments) -> Result<Report, Failure> {
+async fn report(arguments: &Arguments, live: Option<&cluster::Live>) -> Result<Report, Failure> {
     let step = Arc::new(Mutex::new(None));
     let current = Arc::clone(&step);
     let mut options = DiagnoseOptions::new()
@@ -86,12 +125,13 @@ async fn report(arguments: &Arguments) -> Result<Report, Failure> {
     if let Some(url) = &arguments.vault {
         options = options.vault(url);
     }
-    let environment = match arguments.pid {
-        Some(pid) => {
+    let environment = match (arguments.pid, live) {
+        (Some(pid), _) => {
             options = options.api_token_file(process::api_token_file(pid));
             process::environment(pid)?
         }
-        None => Environment::from_process(),
+        (None, Some(live)) => live.environment.clone(),
+        (None, None) => Environment::from_process(),
     };
     let mut diagnosis = std::pin::pin!(diagnose(&environment, &options));
     loop {
@@ -118,8 +158,14 @@ fn show_progress(step: Option<(Step, Instant)>) {
 }
 
 /// The report, and its cause by code.
-fn document(report: &Report) -> serde_json::Value {
+fn document(
+    report: &Report,
+    live: Option<&cluster::Live>,
+    lint: Option<&lint::OfObjects>,
+) -> serde_json::Value {
     serde_json::json!({
+        "lint": lint.map(|lint| &lint.findings),
+        "notes": live.map(|live| &live.notes),
         "healthy": report.is_healthy(),
         "cause": report.cause().map(|finding| finding.code.to_string()),
         "checks": report.checks,
@@ -148,4 +194,5 @@ const PAUSE: Duration = Duration::from_secs(5);
 
 const EXAMPLES: &str = "Examples:
   entra-workload doctor --vault https://myvault.vault.azure.net
+  entra-workload doctor --deployment shop/orders
   kubectl debug -it POD --image IMAGE --target CONTAINER --profile sysadmin -- entra-workload doctor --pid 1";

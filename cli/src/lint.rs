@@ -20,7 +20,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use entra_workload::diagnose::Severity;
+use entra_workload::diagnose::{Owner, Severity};
 
 use self::picture::Picture;
 use self::rule::{Problem, Rule};
@@ -100,6 +100,35 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         .filter(counts)
         .max_by_key(|finding| finding.rule.severity);
     Ok(worst.map_or(ExitCode::SUCCESS, |finding| of_owner(finding.rule.owner)))
+}
+
+/// What the rules find in objects of a cluster.
+pub(crate) struct OfObjects {
+    pub(crate) text: String,
+    pub(crate) findings: serde_json::Value,
+    /// Who can mend the first error.
+    pub(crate) owner: Option<Owner>,
+}
+
+/// Applies the rules to live objects, each with a name for the output.
+pub(crate) fn of_objects(objects: &[(String, serde_json::Value)]) -> Result<OfObjects, Failure> {
+    let sources = objects
+        .iter()
+        .map(|(name, object)| source::of_object(name, object));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let findings = check(&sources, &mut Vec::new());
+    let mut errors = findings
+        .iter()
+        .filter(|finding| finding.rule.severity == Severity::Error);
+    Ok(OfObjects {
+        owner: errors.next().map(|finding| finding.rule.owner),
+        text: if findings.is_empty() {
+            String::new()
+        } else {
+            output::text(&sources, &findings)
+        },
+        findings: serde_json::from_str(&output::json(&sources, &findings)?)?,
+    })
 }
 
 /// A rule, and where it is broken.

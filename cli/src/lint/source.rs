@@ -40,6 +40,18 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), Fail
     Ok((sources, notes))
 }
 
+/// An object of a cluster. JSON is YAML, too.
+pub(super) fn of_object(name: &str, object: &serde_json::Value) -> Result<Source, Failure> {
+    let text = serde_json::to_string_pretty(object)?;
+    let documents = yaml::read(&text)?;
+    Ok(Source {
+        path: name.to_owned(),
+        text,
+        documents,
+        resources: Vec::new(),
+    })
+}
+
 /// A file that was named is read whatever its ending.
 fn walk(path: &Path, is_named: bool, files: &mut Vec<PathBuf>) -> io::Result<()> {
     if !path.is_dir() {

@@ -1,0 +1,369 @@
+//! A real API server: the doctor finds what is wrong with live objects, and its remedies mend them.
+//!
+//! Ignored by default, because the server must be built and started first:
+//!
+//! ```text
+//! KUBECONFIG=DIR/kubeconfig CLUSTER_CA=DIR/certs/apiserver.crt \
+//!     cargo test -p entra-workload-cli --test cluster -- --ignored
+//! ```
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+use std::env;
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use entra_workload_emulator::{Emulator, FederatedCredential};
+use serde_json::Value;
+use tempfile::NamedTempFile;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes API server, see the head of this file"]
+async fn remedies_mend_ten_live_set_ups() {
+    let cluster = Cluster::start().await;
+    let mut mended = 0;
+    for set_up in SET_UPS {
+        let SetUp {
+            name,
+            break_it,
+            cause,
+            ..
+        } = set_up;
+        cluster.create(set_up);
+        break_it(&cluster, name);
+        let report = cluster.doctor(set_up.target, name);
+        assert_eq!(cause_of(&report), *cause, "{name}: {report:#}");
+        cluster.mend(name, &report);
+        let report = cluster.doctor(set_up.target, name);
+        assert_eq!(cause_of(&report), "", "{name}: {report:#}");
+        assert_eq!(report["healthy"], true, "{name}: {report:#}");
+        mended += 1;
+    }
+    assert!(mended >= 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes API server, see the head of this file"]
+async fn missing_objects_and_permissions_are_named() {
+    let cluster = Cluster::start().await;
+    let missing = cluster.command("--service-account", "nobody").output().unwrap();
+    assert_eq!(missing.status.code(), Some(64));
+    let error = String::from_utf8(missing.stderr).unwrap();
+    assert!(
+        error.contains("ServiceAccount saman/nobody cannot be read"),
+        "{error}"
+    );
+
+    kubectl(
+        &[
+            "create",
+            "serviceaccount",
+            "reader",
+            "--dry-run=client",
+            "-o",
+            "yaml",
+        ],
+        "",
+    );
+    let config = fs::read_to_string(env::var("KUBECONFIG").unwrap()).unwrap();
+    let mut anonymous = NamedTempFile::new().unwrap();
+    write!(
+        anonymous,
+        "{}",
+        config.replace("token: admintoken", "username: nobody")
+    )
+    .unwrap();
+    let denied = cluster
+        .command("--service-account", "saman-identity-poc")
+        .env("KUBECONFIG", anonymous.path())
+        .output()
+        .unwrap();
+    assert_eq!(denied.status.code(), Some(64));
+    let error = String::from_utf8(denied.stderr).unwrap();
+    assert!(error.contains("cannot be read"), "{error}");
+}
+
+struct SetUp {
+    name: &'static str,
+    /// The option of the doctor.
+    target: &'static str,
+    break_it: fn(&Cluster, &str),
+    /// The code of the first rule of lint, or else of the report.
+    cause: &'static str,
+}
+
+const fn account(name: &'static str, break_it: fn(&Cluster, &str), cause: &'static str) -> SetUp {
+    SetUp {
+        name,
+        target: "--service-account",
+        break_it,
+        cause,
+    }
+}
+
+const fn deployment(name: &'static str, break_it: fn(&Cluster, &str), cause: &'static str) -> SetUp {
+    SetUp {
+        name,
+        target: "--deployment",
+        break_it,
+        cause,
+    }
+}
+
+const SET_UPS: &[SetUp] = &[
+    account("no-credential", |_, _| {}, "EW401"),
+    account(
+        "wrong-subject",
+        |cluster, name| cluster.federate(name, |it| it.subject.push('s')),
+        "EW404",
+    ),
+    account(
+        "wrong-issuer",
+        |cluster, name| cluster.federate(name, |it| it.issuer.push('/')),
+        "EW402",
+    ),
+    account(
+        "wrong-audience",
+        |cluster, name| cluster.federate(name, |it| it.audience.push('s')),
+        "EW403",
+    ),
+    account(
+        "no-annotation",
+        |cluster, name| {
+            cluster.federate(name, |_| {});
+            kubectl(
+                &[
+                    "annotate",
+                    "serviceaccount",
+                    name,
+                    "azure.workload.identity/client-id-",
+                ],
+                "",
+            );
+        },
+        "EW103",
+    ),
+    account(
+        "unknown-client",
+        |cluster, name| {
+            cluster.federate(name, |_| {});
+            Cluster::annotate(name, "client-id", "0b7e1c0e-0000-4000-8000-00000000000b");
+        },
+        "EW410",
+    ),
+    account(
+        "invalid-client",
+        |cluster, name| {
+            cluster.federate(name, |_| {});
+            Cluster::annotate(name, "client-id", "the identity");
+        },
+        "EW608",
+    ),
+    account(
+        "unknown-tenant",
+        |cluster, name| {
+            cluster.federate(name, |_| {});
+            Cluster::annotate(name, "tenant-id", "0b7e1c0e-0000-4000-8000-00000000000c");
+        },
+        "EW411",
+    ),
+    account(
+        "disabled",
+        |cluster, name| {
+            cluster.federate(name, |_| {});
+            cluster.emulator.entra().disable_application(&client_id(name));
+        },
+        "EW416",
+    ),
+    deployment(
+        "label-missing",
+        |cluster, name| {
+            cluster.federate(name, |_| {});
+            Cluster::deploy(name, "", "");
+        },
+        "EW602",
+    ),
+    deployment(
+        "label-on-workload",
+        |cluster, name| {
+            cluster.federate(name, |_| {});
+            Cluster::deploy(name, LABEL, "");
+        },
+        "EW601",
+    ),
+];
+
+struct Cluster {
+    emulator: Emulator,
+    issuer: String,
+    /// The roots of the emulator and of the API server.
+    roots: NamedTempFile,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let ca = fs::read(env::var("CLUSTER_CA").expect("CLUSTER_CA is not set")).unwrap();
+        let emulator = Emulator::builder().trust_issuer_ca(&ca).start().await.unwrap();
+        let mut roots = NamedTempFile::new().unwrap();
+        roots.write_all(emulator.ca_certificate_pem().as_bytes()).unwrap();
+        roots.write_all(&ca).unwrap();
+        let discovery = kubectl(&["get", "--raw", "/.well-known/openid-configuration"], "");
+        let discovery: Value = serde_json::from_str(&discovery).unwrap();
+        Self {
+            emulator,
+            issuer: discovery["issuer"].as_str().unwrap().to_owned(),
+            roots,
+        }
+    }
+
+    /// A service account with the annotation, and an application without a federated credential.
+    fn create(&self, set_up: &SetUp) {
+        let name = set_up.name;
+        self.emulator.entra().register_application(&client_id(name));
+        self.emulator
+            .entra()
+            .remove_federated_credentials(&client_id(name));
+        kubectl(
+            &["delete", "serviceaccount,deployment", name, "--ignore-not-found"],
+            "",
+        );
+        kubectl(&["create", "serviceaccount", name], "");
+        Self::annotate(name, "client-id", &client_id(name));
+    }
+
+    fn annotate(name: &str, annotation: &str, value: &str) {
+        let annotation = format!("azure.workload.identity/{annotation}={value}");
+        kubectl(
+            &["annotate", "serviceaccount", name, "--overwrite", &annotation],
+            "",
+        );
+    }
+
+    fn deploy(name: &str, workload_label: &str, pod_label: &str) {
+        let manifest = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: {name}\n  labels: {{{workload_label}}}\nspec:\n  \
+             selector: {{matchLabels: {{app: {name}}}}}\n  template:\n    metadata:\n      labels: {{app: {name}{pod_label}}}\n    \
+             spec:\n      serviceAccountName: {name}\n      containers: [{{name: main, image: registry.example.com/main:1}}]\n"
+        );
+        kubectl(&["apply", "-f", "-"], &manifest);
+    }
+
+    fn federate(&self, name: &str, change: fn(&mut FederatedCredential)) {
+        let mut credential = FederatedCredential {
+            issuer: self.issuer.clone(),
+            subject: format!("system:serviceaccount:{NAMESPACE}:{name}"),
+            audience: "api://AzureADTokenExchange".to_owned(),
+        };
+        change(&mut credential);
+        self.emulator
+            .entra()
+            .register_federated_credential(&client_id(name), credential);
+    }
+
+    fn command(&self, target: &str, name: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_entra-workload"));
+        command
+            .args([
+                "doctor",
+                "--scope",
+                "https://vault.azure.net/.default",
+                "--json",
+                target,
+            ])
+            .arg(format!("{NAMESPACE}/{name}"))
+            .env("AZURE_AUTHORITY_HOST", self.emulator.authority_host())
+            .env("AZURE_TENANT_ID", self.emulator.entra().tenant_id())
+            .env("SSL_CERT_FILE", self.roots.path());
+        command
+    }
+
+    fn doctor(&self, target: &str, name: &str) -> Value {
+        let output = self.command(target, name).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(!text.contains("eyJ"), "a token is printed");
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Does what the remedy of the cause says: `kubectl` for real, `az` in the emulator.
+    fn mend(&self, name: &str, report: &Value) {
+        let code = cause_of(report);
+        match code.as_str() {
+            // The rules of lint say it in a sentence.
+            "EW601" | "EW602" => return Self::deploy(name, "", &format!(", {LABEL}")),
+            "EW608" => return Self::annotate(name, "client-id", &client_id(name)),
+            _ => {}
+        }
+        let findings = report["findings"].as_array().unwrap();
+        let finding = findings.iter().find(|finding| finding["code"] == code).unwrap();
+        let remedy = finding["remedies"][0]["text"].as_str().unwrap();
+        let remedy = remedy
+            .replace("CLIENT_ID_OF_THE_IDENTITY", &client_id(name))
+            .replace("TENANT_ID_OF_THE_IDENTITY", self.emulator.entra().tenant_id())
+            .replace("\\\n", " ");
+        let words = shlex::split(&remedy).unwrap();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let option = |name: &str| words[words.iter().position(|word| *word == name).unwrap() + 1].to_owned();
+        match words[..] {
+            ["az", "identity", "federated-credential", "create", ..] => {
+                self.emulator.entra().register_federated_credential(
+                    &client_id(name),
+                    FederatedCredential {
+                        issuer: option("--issuer"),
+                        subject: option("--subject"),
+                        audience: option("--audiences"),
+                    },
+                );
+            }
+            ["az", "ad", "sp", "update", "--id", id, ..] => self.emulator.entra().register_application(id),
+            ["kubectl", "--namespace", NAMESPACE, ref arguments @ ..] => {
+                kubectl(arguments, "");
+            }
+            _ => panic!("{remedy}"),
+        }
+    }
+}
+
+fn kubectl(arguments: &[&str], input: &str) -> String {
+    let mut child = Command::new("kubectl")
+        .args(["--namespace", NAMESPACE])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The code of the first error of lint, or else of the report; empty without one.
+fn cause_of(report: &Value) -> String {
+    let lint = report["lint"]["findings"].as_array().unwrap();
+    let lint = lint.iter().find(|finding| finding["severity"] == "error");
+    let code = lint.map_or(&report["cause"], |finding| &finding["code"]);
+    code.as_str().unwrap_or_default().to_owned()
+}
+
+/// A client ID of its own for each set-up.
+fn client_id(name: &str) -> String {
+    let sum: u64 = name
+        .bytes()
+        .fold(7, |sum, byte| sum * 31 % 0xffff_ffff_ffff + u64::from(byte));
+    format!("7a5ff21b-4f5b-4f5b-9e3e-{:012x}", sum % 0xffff_ffff_ffff)
+}
+
+const NAMESPACE: &str = "saman";
+const LABEL: &str = "azure.workload.identity/use: \"true\"";
