@@ -81,16 +81,16 @@ impl Authority {
         Ok(format!("{root}/.well-known/openid-configuration"))
     }
 
+    /// Whether the login host is on this machine, as an emulator is.
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn is_loopback(&self) -> bool {
+        is_loopback(&self.0)
+    }
+
     /// Returns `host[:port]`, for messages.
     pub(crate) fn host(&self) -> &str {
         self.0.authority()
     }
-}
-
-/// Whether the login host is on this machine, as an emulator is.
-#[cfg(feature = "diagnose")]
-pub(crate) fn is_loopback_authority(authority: &Authority) -> bool {
-    is_loopback(&authority.0)
 }
 
 /// Whether a URL leads to this machine, so that plain `http` is safe.

@@ -246,9 +246,9 @@ pub const CATALOG: &[Entry] = &[
         Code::WRONG_AUDIENCE,
         "the token has another audience",
         Owner::Developer,
-        "A hand-written volume asks for another audience, or for that of another cloud.",
-        "Use `api://AzureADTokenExchange` (`…USGov`, `…China`), or the audience of your federated credential.",
-        &[],
+        "A hand-written volume asks for another audience, or for that of another cloud. Or the pod has the variables of an identity binding and not its annotation.",
+        "Use `api://AzureADTokenExchange` (`…USGov`, `…China`), or the audience of your federated credential. With an identity binding, add the annotation `azure.workload.identity/use-identity-binding` and create the pod again.",
+        &["the token's audience is"],
         &[700_212],
     ),
     entry(
@@ -440,10 +440,7 @@ pub const CATALOG: &[Entry] = &[
         Owner::TenantAdmin,
         "The audience of the federated credential and that of the token differ.",
         "Use `api://AzureADTokenExchange` (`…USGov`, `…China`) in both.",
-        &[
-            "no federated credential of this client has the token's audience",
-            "the token's audience is",
-        ],
+        &["no federated credential of this client has the token's audience"],
         &[700_212],
     ),
     entry(

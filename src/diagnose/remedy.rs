@@ -150,7 +150,11 @@ pub(super) fn remedies(finding: &Finding, pod: &Pod) -> Vec<Remedy> {
             vec![remedy(Tool::Yaml, egress(&pod.namespace))]
         }
         Code::EXPIRED_TOKEN | Code::ASSERTION_OUTSIDE_VALIDITY => vec![remedy(Tool::Yaml, VOLUME_MOUNT)],
-        Code::WRONG_AUDIENCE => vec![remedy(Tool::Yaml, volume(finding))],
+        Code::WRONG_AUDIENCE => finding
+            .evidence
+            .first()
+            .map(|audience| vec![remedy(Tool::Yaml, volume(&audience.wanted))])
+            .unwrap_or_default(),
         code => of_workload(code, pod),
     }
 }
@@ -238,12 +242,10 @@ fn cluster_role(pod: &Pod) -> Vec<Remedy> {
     ]
 }
 
-fn volume(finding: &Finding) -> String {
-    let wanted = finding.evidence.first().map(|evidence| evidence.wanted.as_str());
+fn volume(audience: &str) -> String {
     format!(
         "volumes:\n  - name: azure-identity-token\n    projected:\n      sources:\n        - serviceAccountToken:\n            \
-         audience: {}\n            expirationSeconds: 3600\n            path: azure-identity-token",
-        wanted.unwrap_or_default()
+         audience: {audience}\n            expirationSeconds: 3600\n            path: azure-identity-token"
     )
 }
 

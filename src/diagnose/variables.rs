@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use super::Diagnosis;
 use super::finding::{Finding, Severity};
 use super::report::{Outcome, Step};
-use crate::authority::{Authority, Cloud, TenantId, is_loopback_authority};
+use crate::authority::{Authority, Cloud, TenantId};
 use crate::code::Code;
 use crate::credential::WorkloadIdentityCredential;
 use crate::env::{AZURE_CLIENT_SECRET, AZURE_TOKEN_CREDENTIALS};
@@ -43,7 +43,7 @@ pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
     let tenant_id = tenant_id.and_then(|tenant_id| TenantId::parse(tenant_id).ok());
     let settings = Settings {
         cloud: authority.as_ref().map(Authority::cloud).unwrap_or_default(),
-        is_emulated: authority.as_ref().is_some_and(is_loopback_authority),
+        is_emulated: authority.as_ref().is_some_and(Authority::is_loopback),
         has_token_proxy,
         client_id: variables
             .as_ref()

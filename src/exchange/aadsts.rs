@@ -171,7 +171,7 @@ pub(super) fn cluster_hint(status: StatusCode, message: &str, presented: &Presen
             "the token's audience is {audience:?} and must be \"{IDENTITY_BINDING_AUDIENCE}\"; add the pod annotation \
              azure.workload.identity/use-identity-binding: \"true\" and recreate the pod"
         );
-        return (Code::AUDIENCE_MISMATCH, hint);
+        return (Code::WRONG_AUDIENCE, hint);
     }
     let hint = format!(
         "that is the answer of the API server; check {AZURE_KUBERNETES_SNI_NAME}, and that the identity has a binding \
