@@ -45,6 +45,23 @@ async fn assertion_is_accepted_within_five_minutes_of_clock_skew() {
 }
 
 #[tokio::test]
+async fn aadsts70023_assertion_that_lives_longer_than_a_day_and_an_hour_is_refused() {
+    let emulator = emulator_at(&SettableClock::at(now())).await;
+    let pod = emulator.pod("shop", "orders").unwrap();
+    for (lifetime, status) in [(90_000, 200), (90_001, 401)] {
+        let token = valid_token().lifetime(seconds(lifetime));
+        let response = TokenRequest::new(&pod)
+            .assertion(&emulator, &token)
+            .send(&emulator)
+            .await;
+        assert_eq!(response.status, status, "{lifetime}: {}", response.body);
+        if status != 200 {
+            assert_eq!(response.body["error_codes"], json!([70_023]));
+        }
+    }
+}
+
+#[tokio::test]
 async fn token_of_a_real_cluster_is_accepted_until_it_expires() {
     let token = include_str!("fixtures/kubernetes-1.20/token.jwt").trim();
     let (_, claims) = parts(token);
