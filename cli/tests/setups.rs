@@ -113,6 +113,45 @@ async fn lint_predicts_from_the_files_what_doctor_predicts_in_the_pod() {
     assert!(compared >= 10, "only {compared} are compared");
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn doctor_of_another_process_finds_the_same_cause() {
+    for name in ["subject-with-a-typo", "service-account-default"] {
+        let cases = cases();
+        let case = cases.iter().find(|case| case.name == name).unwrap();
+        let report = World::of(case).await.doctor_of_process();
+        assert_eq!(report["cause"], case.doctor().cause, "{report:#}");
+    }
+}
+
+/// A tired person reads the end first: there are the remedies and the link.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn text_begins_with_the_checklist_and_ends_with_the_remedies() {
+    let cases = cases();
+    let case = cases
+        .iter()
+        .find(|case| case.name == "subject-with-a-typo")
+        .unwrap();
+    let text = World::of(case).await.doctor_text(&[]);
+    let parts = [
+        "  ok  variables",
+        "FAIL  token request",
+        "error[EW404]",
+        "presented",
+        "Who can mend it: tenant administrator",
+        "az identity federated-credential create",
+        "or, in Terraform:",
+        "or, in Bicep:",
+        "#ew404",
+    ];
+    let places: Vec<usize> = parts.iter().map(|part| text.find(part).expect(part)).collect();
+    assert!(places.is_sorted(), "{text}");
+    assert!(
+        text.starts_with(parts[0]) && text.trim_end().ends_with(parts[8]),
+        "{text}"
+    );
+}
+
 #[test]
 fn there_are_sixty_broken_set_ups_and_each_cites_its_report() {
     let cases = cases();

@@ -176,11 +176,42 @@ impl World {
         self.write_token();
     }
 
-    /// Runs the doctor in the pod.
+    /// Runs the doctor in the pod. Its exit code must be that of whoever can mend the cause.
     pub(crate) fn doctor(&self, arguments: &[String]) -> Value {
         let output = self.run(arguments, &["--json"]);
-        serde_json::from_slice(&output.stdout)
-            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        let findings = report["findings"].as_array().unwrap();
+        let cause = findings.iter().find(|finding| finding["code"] == report["cause"]);
+        let owner = cause.and_then(|cause| cause["owner"].as_str());
+        let code = match owner.filter(|_| report["healthy"] == false) {
+            None => 0,
+            Some("developer") => 1,
+            Some("cluster administrator") => 2,
+            Some("tenant administrator") => 3,
+            Some(owner) => panic!("{owner}"),
+        };
+        assert_eq!(output.status.code(), Some(code), "{report:#}");
+        report
+    }
+
+    /// Runs the doctor outside the pod, for a process in it.
+    pub(crate) fn doctor_of_process(&self) -> Value {
+        let mut process = Command::new("sleep")
+            .arg("60")
+            .env_clear()
+            .envs(self.variables())
+            .spawn()
+            .unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_entra-workload"))
+            .args(["doctor", "--json", "--scope", SCOPE, "--pid"])
+            .arg(process.id().to_string())
+            .env_clear()
+            .env("SSL_CERT_FILE", self.emulator.ca_certificate_file())
+            .output();
+        process.kill().unwrap();
+        process.wait().unwrap();
+        serde_json::from_slice(&output.unwrap().stdout).unwrap()
     }
 
     pub(crate) fn doctor_text(&self, arguments: &[String]) -> String {
