@@ -32,7 +32,8 @@ use crate::doctor::of_owner;
 /// Finds the mistakes of workload identity in Kubernetes manifests and Terraform modules
 ///
 /// Exit codes: 0 no error, 1 the developer can mend the worst finding, 2 a cluster administrator must, 3 a
-/// tenant administrator must, 64 wrong arguments. Warnings alone exit with 0.
+/// tenant administrator must, 64 wrong arguments or a named file that cannot be read. Warnings alone exit
+/// with 0.
 ///
 /// A comment silences a rule on its line and the next: # entra-workload: ignore EW601 because REASON
 #[derive(Args)]

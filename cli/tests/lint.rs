@@ -207,6 +207,35 @@ fn unreadable_files_are_noted_and_the_others_are_checked() {
 }
 
 #[test]
+fn named_file_that_cannot_be_read_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [
+        ("a.yaml", "a: ["),
+        ("b.yaml", "a: {{ .b }}"),
+        ("c.tf", "resource {"),
+    ] {
+        let file = folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        let output = lint(&[file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(64), "{name}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(name));
+    }
+    let output = with_input("a: [");
+    assert_eq!(output.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("<stdin>: not read: line"));
+}
+
+#[test]
+fn braces_in_a_string_do_not_make_a_manifest_a_template() {
+    let rule = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nspec:\n  summary: \"{{ $labels.pod }}\"\n---\n";
+    let bad = fs::read_to_string(fixtures().join("EW604/bad.yaml")).unwrap();
+    let output = with_input(&(rule.to_owned() + &bad));
+    assert!(text(&output).contains("EW604"), "{}", text(&output));
+    let template = bad.replace("name: orders", "name: {{ .Values.name }}");
+    assert!(text(&with_input(&template)).contains("it is a template"));
+}
+
+#[test]
 fn mutated_files_cause_no_panic_and_secrets_are_not_printed() {
     let mut sources: Vec<Vec<u8>> = Vec::new();
     for rule in rules() {

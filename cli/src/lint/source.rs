@@ -16,25 +16,31 @@ pub(super) struct Source {
 
 /// Reads files, folders (those with a known ending) and `-`, standard input.
 ///
-/// Files that cannot be parsed are left out; the second list says why.
+/// A file of a folder that cannot be parsed is left out, and the second list says why. One that was named must be
+/// readable: its mistakes would go unseen.
 pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), Failure> {
     let (mut sources, mut notes) = (Vec::new(), Vec::new());
-    let mut files = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text)?;
-            parse("<stdin>".to_owned(), text, false, &mut sources, &mut notes);
-        } else {
-            walk(path, true, &mut files).map_err(|error| format!("{}: {error}", path.display()))?;
+            let mut bytes = Vec::new();
+            io::stdin().read_to_end(&mut bytes)?;
+            sources.push(parse("<stdin>".to_owned(), bytes)?);
+            continue;
         }
-    }
-    for file in files {
-        let bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-        let path = file.display().to_string();
-        match String::from_utf8(bytes) {
-            Ok(text) => parse(path, text, ends_with(&file, &["tf"]), &mut sources, &mut notes),
-            Err(_) => notes.push(format!("{path}: not read, it is not UTF-8")),
+        let failed = |error: io::Error| format!("{}: {error}", path.display());
+        if !path.is_dir() {
+            let bytes = fs::read(path).map_err(failed)?;
+            sources.push(parse(path.display().to_string(), bytes)?);
+            continue;
+        }
+        let mut files = Vec::new();
+        walk(path, &mut files).map_err(failed)?;
+        for file in files {
+            let bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+            match parse(file.display().to_string(), bytes) {
+                Ok(source) => sources.push(source),
+                Err(reason) => notes.push(reason),
+            }
         }
     }
     Ok((sources, notes))
@@ -52,52 +58,59 @@ pub(super) fn of_object(name: &str, object: &serde_json::Value) -> Result<Source
     })
 }
 
-/// A file that was named is read whatever its ending.
-fn walk(path: &Path, is_named: bool, files: &mut Vec<PathBuf>) -> io::Result<()> {
-    if !path.is_dir() {
-        if is_named || ends_with(path, &["yaml", "yml", "tf"]) {
-            files.push(path.to_owned());
-        }
-        return Ok(());
-    }
-    let entries: io::Result<Vec<_>> = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect();
+/// Finds the files with a known ending; not in hidden folders, and not through links.
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let entries: io::Result<Vec<_>> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect();
     let mut entries = entries?;
     entries.sort();
     for entry in entries {
-        let is_hidden = entry
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !is_hidden && !entry.is_symlink() {
-            walk(&entry, false, files)?;
+        let name = entry.file_name().unwrap_or_default().to_string_lossy();
+        if name.starts_with('.') || entry.is_symlink() {
+            continue;
+        }
+        if entry.is_dir() {
+            walk(&entry, files)?;
+        } else if ["yaml", "yml", "tf"]
+            .iter()
+            .any(|ending| has_ending(&entry, ending))
+        {
+            files.push(entry);
         }
     }
     Ok(())
 }
 
-fn parse(path: String, text: String, is_terraform: bool, sources: &mut Vec<Source>, notes: &mut Vec<String>) {
-    if !is_terraform && text.contains("{{") {
-        notes.push(format!(
-            "{path}: not read, it is a template; pipe the output of `helm template` here"
-        ));
-        return;
-    }
-    let parsed = if is_terraform {
-        terraform::read(&text).map(|resources| (Vec::new(), resources))
+/// Parses a file; the error names it and the reason.
+fn parse(path: String, bytes: Vec<u8>) -> Result<Source, String> {
+    let text = String::from_utf8(bytes).map_err(|_| format!("{path}: not read: it is not UTF-8"))?;
+    let unreadable = |reason| format!("{path}: not read: {reason}");
+    let (mut documents, mut resources) = (Vec::new(), Vec::new());
+    if has_ending(Path::new(&path), "tf") {
+        resources = terraform::read(&text).map_err(unreadable)?;
     } else {
-        yaml::read(&text).map(|documents| (documents, Vec::new()))
-    };
-    match parsed {
-        Ok((documents, resources)) => sources.push(Source {
-            path,
-            text,
-            documents,
-            resources,
-        }),
-        Err(error) => notes.push(format!("{path}: not read: {error}")),
+        documents = match yaml::read(&text) {
+            Ok(documents) if !documents.iter().any(is_template) => documents,
+            Err(reason) if !text.contains("{{") => return Err(unreadable(reason)),
+            _ => return Err(unreadable(TEMPLATE.to_owned())),
+        };
     }
+    Ok(Source {
+        path,
+        text,
+        documents,
+        resources,
+    })
 }
 
-fn ends_with(path: &Path, endings: &[&str]) -> bool {
-    path.extension()
-        .is_some_and(|found| endings.iter().any(|ending| found == *ending))
+fn has_ending(path: &Path, ending: &str) -> bool {
+    path.extension().is_some_and(|found| found == ending)
 }
+
+/// Whether there is an unquoted `{{ … }}`: to a parser, a map whose key is a map.
+fn is_template(value: &Value) -> bool {
+    let is_map = |key: &Value| !key.entries().is_empty();
+    let mut entries = value.entries().iter();
+    entries.any(|(key, item)| is_map(key) || is_template(item)) || value.items().iter().any(is_template)
+}
+
+const TEMPLATE: &str = "it is a template; pipe the output of `helm template` here";
