@@ -1,9 +1,10 @@
 //! `entra-workload lint`: the mistakes of workload identity in manifests and modules, before they are deployed.
 //!
 //! ```text
-//! source (yaml, terraform) ─► picture ─► rules ─► suppression ─► output
+//! source (yaml, terraform, bicep) ─► picture ─► rules ─► suppression ─► output
 //! ```
 
+mod bicep;
 mod output;
 mod picture;
 mod rule;
@@ -29,7 +30,7 @@ use self::source::Source;
 use crate::Failure;
 use crate::doctor::of_owner;
 
-/// Finds the mistakes of workload identity in Kubernetes manifests and Terraform modules
+/// Finds the mistakes of workload identity in Kubernetes manifests, Terraform modules and Bicep
 ///
 /// Exit codes: 0 no error, 1 the developer can mend the worst finding, 2 a cluster administrator must, 3 a
 /// tenant administrator must, 64 wrong arguments or a named file that cannot be read. Warnings alone exit
@@ -166,11 +167,11 @@ fn mend(sources: &[Source], findings: &[Finding]) -> Result<usize, Failure> {
             .rev()
             .filter(|finding| finding.problem.source == index)
         {
-            let Some(replacement) = problem.replacement.as_deref().filter(|_| problem.span.end <= end) else {
+            let Some((span, mended)) = problem.mend.as_ref().filter(|(span, _)| span.end <= end) else {
                 continue;
             };
-            text.replace_range(problem.span.clone(), replacement);
-            end = problem.span.start;
+            text.replace_range(span.clone(), mended);
+            end = span.start;
             count += 1;
         }
         if text != source.text {

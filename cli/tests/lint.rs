@@ -51,6 +51,37 @@ fn good_manifests_and_modules_give_no_finding() {
 }
 
 #[test]
+fn each_rule_has_a_file_of_at_most_80_lines() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lint/rules");
+    let files: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(files.len(), rules().len());
+    for file in files {
+        let lines = fs::read_to_string(&file).unwrap().lines().count();
+        assert!(lines <= 80, "{}: {lines}", file.display());
+    }
+}
+
+/// The same names in two folders of Terraform, or in two files of Bicep, are other resources.
+#[test]
+fn names_of_two_modules_are_not_mixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (terraform, bicep) = ("aks/main.tf", "bicep/main.bicep");
+    for (module, fixture) in [("a", terraform), ("b", terraform), ("c", bicep), ("d", bicep)] {
+        let name = format!("{module}/{}", fixture.rsplit('/').next().unwrap());
+        fs::create_dir(folder.path().join(module)).unwrap();
+        fs::copy(
+            fixtures().join("good-manifests").join(fixture),
+            folder.path().join(name),
+        )
+        .unwrap();
+    }
+    assert_eq!(codes(&[folder.path()]), BTreeSet::new());
+}
+
+#[test]
 fn the_files_in_examples_kubernetes_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/kubernetes");
     let output = lint(&["--deny-warnings", folder.to_str().unwrap()]);
@@ -95,7 +126,12 @@ fn section(rule: &Value) -> String {
 
 #[test]
 fn fix_mends_what_is_certain_and_keeps_the_rest() {
-    for (code, name) in [("EW603", "bad.yaml"), ("EW703", "bad.tf"), ("EW706", "bad.tf")] {
+    for (code, name) in [
+        ("EW603", "bad.yaml"),
+        ("EW703", "bad.tf"),
+        ("EW703", "bad.bicep"),
+        ("EW706", "bad.tf"),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(name);
         let before = fs::read_to_string(fixtures().join(code).join(name)).unwrap();
@@ -199,11 +235,12 @@ fn unreadable_files_are_noted_and_the_others_are_checked() {
     fs::write(folder.path().join("broken.yaml"), "a: [").unwrap();
     fs::write(folder.path().join("chart.yaml"), "name: {{ .Values.name }}").unwrap();
     fs::write(folder.path().join("broken.tf"), "resource {").unwrap();
+    fs::write(folder.path().join("broken.bicep"), "resource {").unwrap();
     fs::copy(fixtures().join("EW604/bad.yaml"), folder.path().join("z.yaml")).unwrap();
     let output = lint(&[folder.path().to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     let notes = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(notes.matches("not read").count(), 3, "{notes}");
+    assert_eq!(notes.matches("not read").count(), 4, "{notes}");
 }
 
 #[test]
@@ -213,6 +250,7 @@ fn named_file_that_cannot_be_read_is_an_error() {
         ("a.yaml", "a: ["),
         ("b.yaml", "a: {{ .b }}"),
         ("c.tf", "resource {"),
+        ("d.bicep", "resource {"),
     ] {
         let file = folder.path().join(name);
         fs::write(&file, text).unwrap();
@@ -270,7 +308,7 @@ fn mutated_files_cause_no_panic_and_secrets_are_not_printed() {
                 }
             }
         }
-        let ending = if index % 3 == 0 { "tf" } else { "yaml" };
+        let ending = ["tf", "bicep", "yaml", "yaml"][index % 4];
         fs::write(folder.path().join(format!("{index}.{ending}")), bytes).unwrap();
     }
     let shown = lint(&[folder.path().to_str().unwrap()]);

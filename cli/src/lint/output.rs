@@ -71,7 +71,7 @@ pub(super) fn json(sources: &[Source], findings: &[Finding]) -> Result<String, s
                 "path": path,
                 "line": line,
                 "column": column,
-                "fixable": problem.replacement.is_some(),
+                "fixable": problem.mend.is_some(),
             })
         })
         .collect();

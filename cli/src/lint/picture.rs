@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::source::Source;
 use super::terraform::Resource;
 use super::value::Value;
@@ -10,6 +12,7 @@ pub(super) struct Picture<'a> {
     pub(super) pods: Vec<Pod<'a>>,
     pub(super) accounts: Vec<Account<'a>>,
     pub(super) resources: Vec<(usize, &'a Resource)>,
+    sources: &'a [Source],
 }
 
 /// An object of Kubernetes.
@@ -45,6 +48,7 @@ impl<'a> Picture<'a> {
             pods: Vec::new(),
             accounts: Vec::new(),
             resources: Vec::new(),
+            sources,
         };
         for (index, source) in sources.iter().enumerate() {
             for document in &source.documents {
@@ -123,7 +127,12 @@ impl<'a> Picture<'a> {
         })
     }
 
-    /// The resources of Terraform of a kind.
+    /// Where the names of a file's resources are known.
+    pub(super) fn module(&self, source: usize) -> Option<&'a Path> {
+        self.sources.get(source).map(|source| source.module.as_path())
+    }
+
+    /// The resources of Terraform or Bicep of a kind.
     pub(super) fn of_kind(&self, kind: &str) -> impl Iterator<Item = (usize, &'a Resource)> {
         let resources = self.resources.iter().copied();
         resources.filter(move |(_, resource)| resource.kind == kind)

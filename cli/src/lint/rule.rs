@@ -54,8 +54,8 @@ pub(super) struct Problem {
     pub(super) source: usize,
     pub(super) span: Range<usize>,
     pub(super) message: String,
-    /// The text that mends it for certain, in place of the span.
-    pub(super) replacement: Option<String>,
+    /// What mends it for certain: a text, and where it belongs.
+    pub(super) mend: Option<(Range<usize>, String)>,
 }
 
 impl Problem {
@@ -64,12 +64,19 @@ impl Problem {
             source,
             span: place.span.clone(),
             message: message.into(),
-            replacement: None,
+            mend: None,
         }
     }
 
     pub(super) fn replaced_by(mut self, text: impl Into<String>) -> Self {
-        self.replacement = Some(text.into());
+        self.mend = Some((self.span.clone(), text.into()));
+        self
+    }
+
+    /// Mended by a text before the closing quote.
+    pub(super) fn completed_by(mut self, text: impl Into<String>) -> Self {
+        let end = self.span.end.saturating_sub(1);
+        self.mend = Some((end..end, text.into()));
         self
     }
 }

@@ -8,6 +8,7 @@ mod binding_without_role;
 mod chained;
 mod client_id_not_guid;
 mod client_secret;
+mod cloud;
 mod duplicate;
 mod expiration;
 mod issuer;
@@ -25,6 +26,7 @@ mod parallel;
 mod pod_identity;
 mod principal_id;
 mod proxy;
+mod proxy_sidecar;
 mod skipped_container;
 mod sub_path;
 mod subject;
@@ -34,6 +36,7 @@ mod too_many;
 mod variable_differs;
 mod volume_audience;
 mod volume_lifetime;
+mod volume_path;
 
 use super::rule::Rule;
 
@@ -61,6 +64,8 @@ pub(super) const RULES: &[Rule] = &[
     annotation_outside::RULE,
     token_file::RULE,
     volume_lifetime::RULE,
+    volume_path::RULE,
+    proxy_sidecar::RULE,
     oidc_issuer::RULE,
     subject::RULE,
     issuer::RULE,
@@ -72,4 +77,5 @@ pub(super) const RULES: &[Rule] = &[
     too_many::RULE,
     chained::RULE,
     other_identity::RULE,
+    cloud::RULE,
 ];

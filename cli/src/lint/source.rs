@@ -3,7 +3,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::value::Value;
-use super::{terraform, yaml};
+use super::{bicep, terraform, yaml};
 use crate::Failure;
 
 /// A file that was read, or standard input.
@@ -12,6 +12,8 @@ pub(super) struct Source {
     pub(super) text: String,
     pub(super) documents: Vec<Value>,
     pub(super) resources: Vec<terraform::Resource>,
+    /// Where the names of its resources are known: in Terraform the folder, in Bicep the file.
+    pub(super) module: PathBuf,
 }
 
 /// Reads files, folders (those with a known ending) and `-`, standard input.
@@ -55,6 +57,7 @@ pub(super) fn of_object(name: &str, object: &serde_json::Value) -> Result<Source
         text,
         documents,
         resources: Vec::new(),
+        module: PathBuf::new(),
     })
 }
 
@@ -70,7 +73,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         }
         if entry.is_dir() {
             walk(&entry, files)?;
-        } else if ["yaml", "yml", "tf"]
+        } else if ["yaml", "yml", "tf", "bicep"]
             .iter()
             .any(|ending| has_ending(&entry, ending))
         {
@@ -85,8 +88,12 @@ fn parse(path: String, bytes: Vec<u8>) -> Result<Source, String> {
     let text = String::from_utf8(bytes).map_err(|_| format!("{path}: not read: it is not UTF-8"))?;
     let unreadable = |reason| format!("{path}: not read: {reason}");
     let (mut documents, mut resources) = (Vec::new(), Vec::new());
+    let mut module = PathBuf::from(&path);
     if has_ending(Path::new(&path), "tf") {
         resources = terraform::read(&text).map_err(unreadable)?;
+        module.pop();
+    } else if has_ending(Path::new(&path), "bicep") {
+        resources = bicep::read(&text).map_err(unreadable)?;
     } else {
         documents = match yaml::read(&text) {
             Ok(documents) if !documents.iter().any(is_template) => documents,
@@ -99,6 +106,7 @@ fn parse(path: String, bytes: Vec<u8>) -> Result<Source, String> {
         text,
         documents,
         resources,
+        module,
     })
 }
 

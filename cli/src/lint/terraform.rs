@@ -6,7 +6,7 @@ use hcl_edit::structure::{Body, Structure};
 
 use super::value::{Kind, Value};
 
-/// A `resource` block.
+/// A `resource` block, or that of the `provider`, with its type.
 pub(super) struct Resource {
     pub(super) kind: String,
     pub(super) body: Value,
@@ -19,7 +19,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Resource>, String> {
         format!("line {}: {}", location.line(), error.message())
     })?;
     let blocks = body.iter().filter_map(Structure::as_block);
-    let resources = blocks.filter(|block| block.ident.as_str() == "resource");
+    let resources = blocks.filter(|block| matches!(block.ident.as_str(), "resource" | "provider"));
     Ok(resources
         .filter_map(|block| {
             Some(Resource {

@@ -10,7 +10,7 @@ pub(super) const RULE: Rule = Rule {
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "The webhook asks for tokens with the audience `api://AzureADTokenExchange`.",
-    fix: "Use `[\"api://AzureADTokenExchange\"]`, or that of the cloud.",
+    fix: "Use `api://AzureADTokenExchange`, or that of the cloud.",
     check,
 };
 

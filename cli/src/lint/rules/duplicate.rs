@@ -27,7 +27,10 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         else {
             continue;
         };
-        let parts = [part("parent_id"), part("issuer"), part("subject")];
+        let parts = (
+            picture.module(source),
+            [part("parent_id"), part("issuer"), part("subject")],
+        );
         if seen.contains(&parts) {
             problems.push(Problem::new(
                 source,

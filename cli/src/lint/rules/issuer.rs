@@ -10,7 +10,7 @@ pub(super) const RULE: Rule = Rule {
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "Entra compares the issuer exactly, and that of AKS ends with a slash.",
-    fix: "Use `azurerm_kubernetes_cluster.NAME.oidc_issuer_url`, or add the slash.",
+    fix: "Use `azurerm_kubernetes_cluster.NAME.oidc_issuer_url` (Bicep: `NAME.properties.oidcIssuerProfile.issuerURL`), or add the slash.",
     check,
 };
 
@@ -20,9 +20,8 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .filter_map(|(source, credential)| {
             let issuer = credential.body.get("issuer")?;
             let text = issuer.text()?;
-            (text.contains(".oic.prod-aks.azure.com") && !text.ends_with('/')).then(|| {
-                Problem::new(source, issuer, "no slash at the end").replaced_by(format!("\"{text}/\""))
-            })
+            (text.contains(".oic.prod-aks.azure.com") && !text.ends_with('/'))
+                .then(|| Problem::new(source, issuer, "no slash at the end").completed_by("/"))
         })
         .collect()
 }

@@ -36,12 +36,15 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         return Vec::new();
     }
     roles()
-        .filter(|(_, identity, role)| {
+        .filter(|(source, identity, role)| {
             let is_identity = identity
                 .reference()
                 .is_some_and(|text| text.contains("azurerm_user_assigned_identity."));
-            let has_data_role =
-                roles().any(|(_, other, role)| other.scalar() == identity.scalar() && !is_management(role));
+            let has_data_role = roles().any(|(other_source, other, role)| {
+                picture.module(other_source) == picture.module(*source)
+                    && other.scalar() == identity.scalar()
+                    && !is_management(role)
+            });
             is_identity && is_management(role) && !has_data_role
         })
         .map(|(source, _, role)| Problem::new(source, role, "does not allow to read data"))

@@ -10,7 +10,7 @@ pub(super) const RULE: Rule = Rule {
     owner: Owner::ClusterAdmin,
     severity: Severity::Error,
     cause: "A federated credential needs the issuer of the cluster, and the webhook comes with workload identity.",
-    fix: "Set `oidc_issuer_enabled = true` and `workload_identity_enabled = true`.",
+    fix: "Set `oidc_issuer_enabled = true` and `workload_identity_enabled = true` (Bicep: `oidcIssuerProfile.enabled` and `securityProfile.workloadIdentity.enabled`).",
     check,
 };
 
@@ -24,14 +24,13 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     }
     let mut problems = Vec::new();
     for (source, cluster) in picture.of_kind("azurerm_kubernetes_cluster") {
-        for name in ["oidc_issuer_enabled", "workload_identity_enabled"] {
+        for (name, what) in [
+            ("oidc_issuer_enabled", "the OIDC issuer is not enabled"),
+            ("workload_identity_enabled", "workload identity is not enabled"),
+        ] {
             let value = cluster.body.get(name);
             if value.is_none_or(|value| value.reference() == Some("false")) {
-                problems.push(Problem::new(
-                    source,
-                    value.unwrap_or(&cluster.body),
-                    format!("{name} is not true"),
-                ));
+                problems.push(Problem::new(source, value.unwrap_or(&cluster.body), what));
             }
         }
     }

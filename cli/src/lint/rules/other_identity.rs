@@ -30,6 +30,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         let subject = format!("system:serviceaccount:{namespace}:{name}");
         let parents: Vec<&str> = picture
             .of_kind("azurerm_federated_identity_credential")
+            .filter(|(source, _)| picture.module(*source) == picture.module(account.source))
             .filter(|(_, credential)| credential.body.get("subject").and_then(Value::text) == Some(&subject))
             .filter_map(|(_, credential)| credential.body.get("parent_id")?.reference())
             .collect();

@@ -10,7 +10,7 @@ pub(super) const RULE: Rule = Rule {
     owner: Owner::Developer,
     severity: Severity::Warning,
     cause: "Azure refuses concurrent writes of federated credentials to one identity with the status 409.",
-    fix: "Chain them with `depends_on`.",
+    fix: "Chain them with `depends_on` (Bicep: `dependsOn`).",
     check,
 };
 
@@ -25,14 +25,15 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         let Some(parent) = parent.filter(|parent| parent.scalar().is_some()) else {
             continue;
         };
-        if seen.contains(&parent.scalar()) && credential.body.get("depends_on").is_none() {
+        let key = (picture.module(source), parent.scalar());
+        if seen.contains(&key) && credential.body.get("depends_on").is_none() {
             problems.push(Problem::new(
                 source,
                 parent,
-                "another credential of this identity, without depends_on",
+                "another credential of this identity, and nothing that orders them",
             ));
         }
-        seen.push(parent.scalar());
+        seen.push(key);
     }
     problems
 }

@@ -25,6 +25,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         };
         let before = credentials.iter().take(index);
         let before = before
+            .filter(|(other, _)| picture.module(*other) == picture.module(*source))
             .filter(|(_, other)| parent(&other.body) == parent(&credential.body))
             .count();
         if before == MOST {
