@@ -7,11 +7,11 @@ use entra_workload::Environment;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{Endpoints, Event, Pod, ServiceAccount};
 use kube::api::{ListParams, PostParams};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::Failure;
@@ -28,6 +28,12 @@ pub(super) enum Target {
 pub(super) struct Name {
     pub(super) namespace: String,
     pub(super) name: String,
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 impl std::str::FromStr for Name {
@@ -76,7 +82,7 @@ pub(super) async fn read(
     let client = Client::try_default().await.map_err(|error| {
         format!("there is no usable kubeconfig: {error}; set KUBECONFIG or run `kubectl config use-context`")
     })?;
-    let mut objects = Vec::new();
+    let (mut objects, mut notes) = (Vec::new(), Vec::new());
     let account = match target {
         Target::ServiceAccount(name) => name.clone(),
         Target::Deployment(name) => {
@@ -86,7 +92,11 @@ pub(super) async fn read(
                 .as_ref()
                 .and_then(|spec| spec.template.spec.as_ref());
             let account = spec.and_then(|spec| spec.service_account_name.clone());
-            add(&mut objects, "Deployment", name, "apps/v1", &deployment)?;
+            objects.push((
+                format!("Deployment {name}"),
+                manifest("Deployment", "apps/v1", &deployment)?,
+            ));
+            notes.extend(newest_pod(&client, name, &deployment, &mut objects).await.err());
             of_workload(name, account)
         }
         Target::Pod(name) => {
@@ -95,14 +105,17 @@ pub(super) async fn read(
                 .spec
                 .as_ref()
                 .and_then(|spec| spec.service_account_name.clone());
-            add(&mut objects, "Pod", name, "v1", &pod)?;
+            objects.push((format!("Pod {name}"), manifest("Pod", "v1", &pod)?));
             of_workload(name, account)
         }
     };
     let object: ServiceAccount = get(&client, &account, "ServiceAccount").await?;
-    add(&mut objects, "ServiceAccount", &account, "v1", &object)?;
-    let mut notes = Vec::new();
-    notes.extend(webhook(&client).await);
+    objects.push((
+        format!("ServiceAccount {account}"),
+        manifest("ServiceAccount", "v1", &object)?,
+    ));
+    notes.extend(webhook(&client, &mut objects).await.err());
+    notes.extend(events(&client, &account.namespace, &mut objects).await.err());
 
     let token = mint(&client, &account).await?;
     let mut file = NamedTempFile::new()?;
@@ -132,7 +145,7 @@ pub(super) async fn read(
     Ok(Live {
         objects,
         environment: variables.into_iter().collect(),
-        notes,
+        notes: notes.iter().map(ToString::to_string).collect(),
         _token_file: file,
     })
 }
@@ -155,10 +168,8 @@ where
         + serde::de::DeserializeOwned,
 {
     let api: Api<T> = Api::namespaced(client.clone(), &name.namespace);
-    let Name { namespace, name } = name;
-    api.get(name)
-        .await
-        .map_err(|error| failure(&error, &format!("the {kind} {namespace}/{name} cannot be read")))
+    let object = api.get(&name.name).await;
+    object.map_err(|error| failure(&error, &format!("the {kind} {name} cannot be read")))
 }
 
 /// With the missing permission, if that is the reason: the API server names it.
@@ -172,13 +183,8 @@ fn failure(error: &kube::Error, what: &str) -> Failure {
     }
 }
 
-fn add(
-    objects: &mut Vec<(String, Value)>,
-    kind: &str,
-    name: &Name,
-    version: &str,
-    object: &impl Serialize,
-) -> Result<(), Failure> {
+/// The object as a file would hold it: the API leaves out kind and version.
+fn manifest(kind: &str, version: &str, object: &impl Serialize) -> Result<Value, serde_json::Error> {
     let mut object = serde_json::to_value(object)?;
     if let Some(object) = object.as_object_mut() {
         object.insert("apiVersion".to_owned(), version.into());
@@ -191,8 +197,7 @@ fn add(
             annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
         }
     }
-    objects.push((format!("{kind} {}/{}", name.namespace, name.name), object));
-    Ok(())
+    Ok(object)
 }
 
 async fn mint(client: &Client, account: &Name) -> Result<String, Failure> {
@@ -205,7 +210,7 @@ async fn mint(client: &Client, account: &Name) -> Result<String, Failure> {
         },
         ..TokenRequest::default()
     };
-    let what = format!("there is no token of {}/{}", account.namespace, account.name);
+    let what = format!("there is no token of {account}");
     let response = api
         .create_token_request(&account.name, &PostParams::default(), &request)
         .await
@@ -214,35 +219,90 @@ async fn mint(client: &Client, account: &Name) -> Result<String, Failure> {
     token.ok_or_else(|| what.into())
 }
 
-/// Says what is wrong with the webhook.
-async fn webhook(client: &Client) -> Vec<String> {
+/// Reads the webhook of workload identity, and whether something answers for it.
+async fn webhook(client: &Client, objects: &mut Vec<(String, Value)>) -> Result<(), Failure> {
     let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    let list = match api.list(&ListParams::default()).await {
-        Ok(list) => list,
-        Err(error) => return vec![failure(&error, "webhooks are not checked").to_string()],
-    };
-    let found: Vec<_> = list
+    let list = api.list(&ListParams::default()).await;
+    let list = list.map_err(|error| failure(&error, "webhooks are not checked"))?;
+    let mut items = Vec::new();
+    for configuration in list.items {
+        let webhooks = configuration.webhooks.iter().flatten();
+        let ours: Vec<_> = webhooks
+            .filter(|webhook| webhook.name.contains("azure-workload-identity"))
+            .collect();
+        for service in ours
+            .iter()
+            .filter_map(|webhook| webhook.client_config.service.as_ref())
+        {
+            // Every version of Kubernetes has them; `EndpointSlice` is newer.
+            let api: Api<Endpoints> = Api::namespaced(client.clone(), &service.namespace);
+            let endpoints = api.get_opt(&service.name).await;
+            let mut endpoints = endpoints
+                .map_err(|error| failure(&error, "endpoints of the webhook are not checked"))?
+                .unwrap_or_default();
+            endpoints.metadata.name = Some(service.name.clone());
+            endpoints.metadata.namespace = Some(service.namespace.clone());
+            let label = format!("Endpoints {}/{}", service.namespace, service.name);
+            objects.push((label, manifest("Endpoints", "v1", &endpoints)?));
+        }
+        if !ours.is_empty() {
+            items.push(manifest(
+                "MutatingWebhookConfiguration",
+                ADMISSION,
+                &configuration,
+            )?);
+        }
+    }
+    let list = manifest(
+        "MutatingWebhookConfigurationList",
+        ADMISSION,
+        &json!({ "items": items }),
+    )?;
+    objects.push(("MutatingWebhookConfigurations".to_owned(), list));
+    Ok(())
+}
+
+/// Reads the warnings of the namespace.
+async fn events(client: &Client, namespace: &str, objects: &mut Vec<(String, Value)>) -> Result<(), Failure> {
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let warnings = ListParams::default().fields("type=Warning").limit(MOST_EVENTS);
+    let list = api.list(&warnings).await;
+    for event in list.map_err(|error| failure(&error, "events are not checked"))? {
+        let about = event.involved_object.name.as_deref().unwrap_or_default();
+        let label = format!("Event about {namespace}/{about}");
+        objects.push((label, manifest("Event", "v1", &event)?));
+    }
+    Ok(())
+}
+
+/// Reads the newest pod of a deployment; the older ones can be about to end.
+async fn newest_pod(
+    client: &Client,
+    name: &Name,
+    deployment: &Deployment,
+    objects: &mut Vec<(String, Value)>,
+) -> Result<(), Failure> {
+    let selector = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.match_labels.as_ref());
+    let labels: Vec<String> = selector
+        .into_iter()
+        .flatten()
+        .map(|(label, value)| format!("{label}={value}"))
+        .collect();
+    let api: Api<Pod> = Api::namespaced(client.clone(), &name.namespace);
+    let list = api.list(&ListParams::default().labels(&labels.join(","))).await;
+    let list = list.map_err(|error| failure(&error, "pods are not checked"))?;
+    let newest = list
         .items
         .iter()
-        .flat_map(|configuration| configuration.webhooks.iter().flatten())
-        .filter(|webhook| webhook.name.contains("azure-workload-identity"))
-        .collect();
-    let mut notes = Vec::new();
-    match found.len() {
-        0 => notes.push(
-            "the webhook of workload identity is not installed: `az aks update --enable-workload-identity`, or install its chart; without it, pods get no variables"
-                .to_owned(),
-        ),
-        1 => {}
-        count => notes.push(format!("the webhook of workload identity is installed {count} times: remove the chart where AKS brings its own")),
+        .max_by_key(|pod| pod.metadata.creation_timestamp.clone());
+    if let Some(pod) = newest {
+        let label = format!("Pod {}/{}", name.namespace, pod.name_any());
+        objects.push((label, manifest("Pod", "v1", pod)?));
     }
-    let ignores = found
-        .iter()
-        .any(|webhook| webhook.failure_policy.as_deref() == Some("Ignore"));
-    if ignores {
-        notes.push("the webhook has the failure policy Ignore: while it is down, pods start without workload identity".to_owned());
-    }
-    notes
+    Ok(())
 }
 
 /// Settings of the webhook and of this machine.
@@ -253,6 +313,11 @@ const PASSED: [&str; 5] = [
     "HTTPS_PROXY",
     "NO_PROXY",
 ];
+
+const ADMISSION: &str = "admissionregistration.k8s.io/v1";
+
+/// The latest hour of a busy namespace; Kubernetes keeps no more.
+const MOST_EVENTS: u32 = 500;
 
 /// What the webhook asks for. Source: azure-workload-identity, "Service Account Token Volume Projection".
 const AUDIENCE: &str = "api://AzureADTokenExchange";

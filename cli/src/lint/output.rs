@@ -5,7 +5,7 @@ use entra_workload::diagnose::Severity;
 use serde_json::{Value, json};
 
 use super::Finding;
-use super::rule::Rule;
+use super::rule::{Problem, Rule};
 use super::rules::RULES;
 use super::source::Source;
 
@@ -35,7 +35,8 @@ pub(super) fn text(sources: &[Source], findings: &[Finding]) -> String {
             .id(rule.code)
             .element(snippet)
             .element(Level::HELP.message(help))
-            .element(Level::NOTE.message(link(rule)));
+            .element(Level::NOTE.message(link(rule)))
+            .elements(command(source, problem).map(|command| Level::HELP.with_name("run").message(command)));
         let _ = writeln!(text, "{}\n", renderer.render(&[group]));
     }
     let errors = findings
@@ -72,10 +73,16 @@ pub(super) fn json(sources: &[Source], findings: &[Finding]) -> Result<String, s
                 "line": line,
                 "column": column,
                 "fixable": problem.mend.is_some(),
+                "command": sources.get(problem.source).and_then(|source| command(source, problem)),
             })
         })
         .collect();
     Ok(serde_json::to_string_pretty(&json!({ "findings": findings }))? + "\n")
+}
+
+/// A file is mended where it is; for an object of a cluster there is a command.
+fn command<'a>(source: &Source, problem: &'a Problem) -> Option<&'a str> {
+    problem.command.as_deref().filter(|_| source.is_live)
 }
 
 /// Source: SARIF 2.1.0, OASIS.

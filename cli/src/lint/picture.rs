@@ -76,6 +76,7 @@ impl<'a> Picture<'a> {
         let kind = value.get("kind").and_then(Value::text).unwrap_or_default();
         let items = value.get("items").map(Value::items).unwrap_or_default();
         if kind.ends_with("List") && depth == 0 {
+            self.objects.push(Object { source, kind, value });
             for item in items {
                 self.add(source, item, 1);
             }
@@ -132,6 +133,24 @@ impl<'a> Picture<'a> {
         self.sources.get(source).map(|source| source.module.as_path())
     }
 
+    /// The webhooks of workload identity, each with its configuration.
+    pub(super) fn webhooks(&self) -> impl Iterator<Item = (&Object<'a>, &'a Value)> {
+        let objects = self.objects.iter();
+        objects
+            .filter(|object| object.kind == "MutatingWebhookConfiguration")
+            .flat_map(|object| {
+                let webhooks = object.value.get("webhooks").map(Value::items);
+                webhooks
+                    .unwrap_or_default()
+                    .iter()
+                    .map(move |webhook| (object, webhook))
+            })
+            .filter(|(_, webhook)| {
+                let name = webhook.get("name").and_then(Value::text);
+                name.is_some_and(|name| name.contains("azure-workload-identity"))
+            })
+    }
+
     /// The resources of Terraform or Bicep of a kind.
     pub(super) fn of_kind(&self, kind: &str) -> impl Iterator<Item = (usize, &'a Resource)> {
         let resources = self.resources.iter().copied();
@@ -158,6 +177,21 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> Pod<'a> {
+    /// The command that sets the label on the pods of a workload. A pod cannot be changed any more.
+    pub(super) fn set_label(&self) -> Option<String> {
+        let labels = format!(r#"{{"metadata":{{"labels":{{"{LABEL}":"true"}}}}}}"#);
+        let template = match self.object.kind {
+            "Pod" => return None,
+            "CronJob" => format!(r#"{{"jobTemplate":{{"spec":{{"template":{labels}}}}}}}"#),
+            _ => format!(r#"{{"template":{labels}}}"#),
+        };
+        let (namespace, name) = (self.object.namespace()?, self.object.place().text()?);
+        let kind = self.object.kind.to_ascii_lowercase();
+        Some(format!(
+            "kubectl --namespace {namespace} patch {kind} {name} --type merge --patch '{{\"spec\":{template}}}'"
+        ))
+    }
+
     /// A label of the pod template: its key and its value.
     pub(super) fn label(&self, key: &str) -> Option<&'a (Value, Value)> {
         self.template.at(&["metadata", "labels"])?.entry(key)
@@ -208,6 +242,14 @@ impl<'a> Pod<'a> {
 }
 
 impl<'a> Account<'a> {
+    /// The command that sets the annotation.
+    pub(super) fn set_client_id(&self) -> Option<String> {
+        let (namespace, name) = (self.namespace()?, self.name()?);
+        Some(format!(
+            "kubectl --namespace {namespace} annotate serviceaccount {name} --overwrite {CLIENT_ID}=CLIENT_ID_OF_THE_IDENTITY"
+        ))
+    }
+
     pub(super) fn name(&self) -> Option<&'a str> {
         self.metadata.get("name")?.text()
     }

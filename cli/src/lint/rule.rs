@@ -56,6 +56,8 @@ pub(super) struct Problem {
     pub(super) message: String,
     /// What mends it for certain: a text, and where it belongs.
     pub(super) mend: Option<(Range<usize>, String)>,
+    /// What mends it in a cluster.
+    pub(super) command: Option<String>,
 }
 
 impl Problem {
@@ -65,11 +67,17 @@ impl Problem {
             span: place.span.clone(),
             message: message.into(),
             mend: None,
+            command: None,
         }
     }
 
     pub(super) fn replaced_by(mut self, text: impl Into<String>) -> Self {
         self.mend = Some((self.span.clone(), text.into()));
+        self
+    }
+
+    pub(super) fn mended_by(mut self, command: Option<String>) -> Self {
+        self.command = command;
         self
     }
 

@@ -10,6 +10,7 @@ mod client_id_not_guid;
 mod client_secret;
 mod cloud;
 mod duplicate;
+mod event;
 mod expiration;
 mod issuer;
 mod kube_system;
@@ -24,6 +25,7 @@ mod other_identity;
 mod other_namespace;
 mod parallel;
 mod pod_identity;
+mod pod_not_changed;
 mod principal_id;
 mod proxy;
 mod proxy_sidecar;
@@ -37,6 +39,10 @@ mod variable_differs;
 mod volume_audience;
 mod volume_lifetime;
 mod volume_path;
+mod webhook_down;
+mod webhook_ignored;
+mod webhook_missing;
+mod webhook_twice;
 
 use super::rule::Rule;
 
@@ -78,4 +84,10 @@ pub(super) const RULES: &[Rule] = &[
     chained::RULE,
     other_identity::RULE,
     cloud::RULE,
+    webhook_missing::RULE,
+    webhook_twice::RULE,
+    webhook_ignored::RULE,
+    webhook_down::RULE,
+    pod_not_changed::RULE,
+    event::RULE,
 ];

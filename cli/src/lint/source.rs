@@ -14,6 +14,8 @@ pub(super) struct Source {
     pub(super) resources: Vec<terraform::Resource>,
     /// Where the names of its resources are known: in Terraform the folder, in Bicep the file.
     pub(super) module: PathBuf,
+    /// Whether it is an object of a cluster, which a command can change.
+    pub(super) is_live: bool,
 }
 
 /// Reads files, folders (those with a known ending) and `-`, standard input.
@@ -58,6 +60,7 @@ pub(super) fn of_object(name: &str, object: &serde_json::Value) -> Result<Source
         documents,
         resources: Vec::new(),
         module: PathBuf::new(),
+        is_live: true,
     })
 }
 
@@ -107,6 +110,7 @@ fn parse(path: String, bytes: Vec<u8>) -> Result<Source, String> {
         documents,
         resources,
         module,
+        is_live: false,
     })
 }
 

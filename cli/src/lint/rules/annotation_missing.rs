@@ -32,6 +32,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 account.place,
                 "no annotation azure.workload.identity/client-id",
             )
+            .mended_by(account.set_client_id())
         })
         .collect()
 }

@@ -18,7 +18,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let annotations = picture
         .accounts
         .iter()
-        .filter_map(|account| Some((account.source, &account.annotation(CLIENT_ID)?.1)));
+        .filter_map(|account| Some((account, &account.annotation(CLIENT_ID)?.1)));
     let wrong = annotations.filter(|(_, value)| {
         let text = value.text().unwrap_or("00000000-0000-0000-0000-000000000000");
         // Filled in by a script, Kustomize, Flux or Terraform.
@@ -28,6 +28,8 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         !is_guid(text) && !is_placeholder
     });
     wrong
-        .map(|(source, value)| Problem::new(source, value, "not a GUID"))
+        .map(|(account, value)| {
+            Problem::new(account.source, value, "not a GUID").mended_by(account.set_client_id())
+        })
         .collect()
 }

@@ -24,7 +24,8 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     })
     .filter_map(|pod| {
         let place = pod.service_account()?;
-        Some(Problem::new(pod.object.source, place, "its pods lack the label"))
+        let problem = Problem::new(pod.object.source, place, "its pods lack the label");
+        Some(problem.mended_by(pod.set_label()))
     })
     .collect()
 }

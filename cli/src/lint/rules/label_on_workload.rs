@@ -19,8 +19,11 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .pods
         .iter()
         .filter(|pod| pod.object.kind != "Pod" && pod.label(LABEL).is_none());
-    let labels = workloads.filter_map(|pod| Some((pod.object.source, pod.object.metadata("labels", LABEL)?)));
-    labels
-        .map(|(source, (key, _))| Problem::new(source, key, "here the label does nothing"))
+    workloads
+        .filter_map(|pod| {
+            let (key, _) = pod.object.metadata("labels", LABEL)?;
+            let problem = Problem::new(pod.object.source, key, "here the label does nothing");
+            Some(problem.mended_by(pod.set_label()))
+        })
         .collect()
 }

@@ -18,14 +18,15 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let labels = picture
         .pods
         .iter()
-        .filter_map(|pod| Some((pod.object.source, &pod.label(LABEL)?.1)));
+        .filter_map(|pod| Some((pod, &pod.label(LABEL)?.1)));
     // In a patch, `null` removes the label.
     let wrong = labels.filter(|(_, value)| {
         !matches!(value.text(), Some("true" | "false")) && value.reference() != Some("null")
     });
     wrong
-        .map(|(source, value)| {
-            let problem = Problem::new(source, value, "not the string \"true\"");
+        .map(|(pod, value)| {
+            let problem = Problem::new(pod.object.source, value, "not the string \"true\"");
+            let problem = problem.mended_by(pod.set_label());
             let is_meant = value
                 .scalar()
                 .is_some_and(|text| text.eq_ignore_ascii_case("true"));
