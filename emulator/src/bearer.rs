@@ -2,13 +2,14 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::clock::Clock;
 use super::jwt::{Jwt, PublicKey};
+use super::public_host::login_url;
 use super::revocations::Revocations;
 use super::time::unix_seconds;
 
@@ -21,7 +22,8 @@ pub(super) struct BearerVerifier(Arc<Expected>);
 struct Expected {
     key: PublicKey,
     issuer: String,
-    authorization_uri: String,
+    authority: String,
+    tenant_id: String,
     revocations: Revocations,
     clock: Clock,
 }
@@ -52,18 +54,20 @@ pub(super) enum BearerError {
 impl BearerVerifier {
     /// * `key`: the key that signs access tokens.
     /// * `issuer`: the expected `iss`.
-    /// * `authorization_uri`: see [`authorization_uri`](Self::authorization_uri).
+    /// * `authority`: the URL of Entra, with a slash at its end.
     pub(super) fn new(
         key: PublicKey,
         issuer: String,
-        authorization_uri: String,
+        authority: String,
+        tenant_id: String,
         revocations: Revocations,
         clock: Clock,
     ) -> Self {
         Self(Arc::new(Expected {
             key,
             issuer,
-            authorization_uri,
+            authority,
+            tenant_id,
             revocations,
             clock,
         }))
@@ -72,9 +76,9 @@ impl BearerVerifier {
     /// Verifies the token in `headers`.
     ///
     /// * `audiences`: the accepted values of `aud`; a trailing slash is ignored.
-    pub(super) fn verify(&self, headers: &HeaderMap, audiences: &[&str]) -> Result<(), BearerError> {
+    pub(super) fn verify(&self, headers: &HeaderMap, audiences: &[&str]) -> Result<Claims, BearerError> {
         let token = bearer(headers).ok_or(BearerError::Missing)?;
-        self.verify_token(token, audiences).map(drop)
+        self.verify_token(token, audiences)
     }
 
     /// Verifies `token` and returns its claims.
@@ -116,26 +120,30 @@ impl BearerVerifier {
 
     /// Returns the challenge for a revoked token: it demands one that was issued from now on.
     ///
+    /// * `request`: as for [`authorization_uri`](Self::authorization_uri).
+    ///
     /// Source: "How to use Continuous Access Evaluation enabled APIs in your applications".
-    pub(super) fn claims_challenge(&self) -> String {
+    pub(super) fn claims_challenge<T>(&self, request: &Request<T>) -> String {
         let nbf = unix_seconds(self.0.clock.now()).to_string();
         let claims = json!({ "access_token": { "nbf": { "essential": true, "value": nbf } } });
         format!(
             r#"Bearer realm="", authorization_uri="{}/oauth2/authorize", error="insufficient_claims", claims="{}""#,
-            self.authorization_uri(),
+            self.authorization_uri(request),
             STANDARD.encode(claims.to_string())
         )
     }
 
     /// Returns `{authority}/{tenant}`, for the challenge in `WWW-Authenticate`.
-    pub(super) fn authorization_uri(&self) -> String {
-        self.0.authorization_uri.clone()
+    ///
+    /// * `request`: of a client that knows either the real names or the ports.
+    pub(super) fn authorization_uri<T>(&self, request: &Request<T>) -> String {
+        format!("{}{}", login_url(request, &self.0.authority), self.0.tenant_id)
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(super) struct Claims {
-    iss: String,
+    pub(super) iss: String,
     aud: String,
     nbf: u64,
     pub(super) exp: u64,
@@ -143,6 +151,8 @@ pub(super) struct Claims {
     pub(super) appid: String,
     #[serde(default)]
     pub(super) oid: String,
+    #[serde(default)]
+    pub(super) tid: String,
     #[serde(default)]
     aio: String,
     #[serde(default)]
@@ -175,7 +185,8 @@ mod tests {
         let verifier = BearerVerifier::new(
             entra.public().clone(),
             ISSUER.to_owned(),
-            "https://127.0.0.1/tenant".to_owned(),
+            "https://127.0.0.1/".to_owned(),
+            "tenant".to_owned(),
             Revocations::default(),
             Clock::new(|| SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)),
         );
@@ -249,7 +260,7 @@ mod tests {
             let value = value.map(|value| (AUTHORIZATION, HeaderValue::try_from(value).unwrap()));
             let headers = value.into_iter().collect();
             assert_eq!(
-                verifier.verify(&headers, &["https://vault.azure.net"]),
+                verifier.verify(&headers, &["https://vault.azure.net"]).map(drop),
                 expected,
                 "{name}"
             );

@@ -1,6 +1,8 @@
+mod account;
 mod block_blob;
 mod block_list;
 mod container;
+mod copy;
 mod error_response;
 mod header;
 mod list;
@@ -9,6 +11,7 @@ mod response;
 mod state;
 mod xml;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
@@ -21,71 +24,124 @@ use self::error_response::ErrorResponse;
 use self::header::set;
 use self::request::BlobRequest;
 use self::state::State;
-use super::bearer::{BearerError, BearerVerifier};
+use super::bearer::{BearerError, BearerVerifier, Claims};
 use super::clock::Clock;
 use super::guid::Guid;
+use super::permissions::{Permissions, RoleScope};
+use super::public_host::PublicHost;
 use super::server::Service;
 
 /// The Blob service of a storage account, in memory, at `/{account}` (path style, like Azurite).
 ///
 /// It supports what the official client needs to upload, download, list and delete: Put Blob, block
 /// lists, ranges, `ETag` and date conditions, MD5 checks and paged lists. Everything else (leases,
-/// snapshots, tags, customer-provided keys, page and append blobs) returns 501. Permissions are not
-/// emulated: every valid token may do everything. Metadata names are returned in lower case.
+/// snapshots, tags, customer-provided keys, page and append blobs) returns 501. Every account exists, and
+/// is empty at first; behind its host name it has no segment in the path. Metadata names are returned in lower
+/// case.
 ///
 /// Source: Blob service REST reference, versions 2017-11-09 (the first with bearer tokens) to
 /// 2026-04-06.
 pub(super) struct BlobAccount {
     verifier: BearerVerifier,
+    permissions: Permissions,
     clock: Clock,
+    /// The account of clients that know the port.
     name: String,
-    state: Mutex<State>,
+    accounts: Mutex<BTreeMap<String, State>>,
 }
 
 impl BlobAccount {
     /// Creates an empty account that accepts the tokens accepted by `verifier`.
-    pub(super) fn new(verifier: BearerVerifier, clock: Clock, account: &str) -> Self {
+    pub(super) fn new(
+        verifier: BearerVerifier,
+        permissions: Permissions,
+        clock: Clock,
+        account: &str,
+    ) -> Self {
         Self {
             verifier,
+            permissions,
             clock,
             name: account.to_owned(),
-            state: Mutex::default(),
+            accounts: Mutex::default(),
         }
+    }
+
+    /// Removes all containers.
+    pub(super) fn clear(&self) {
+        self.accounts
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
+    /// Creates a container if needed, and a blob in it.
+    pub(super) fn put(&self, account: Option<&str>, container: &str, blob: Option<(&str, Bytes)>) {
+        let account = account.unwrap_or(&self.name).to_owned();
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = accounts.entry(account).or_default();
+        state.put(container, blob, self.clock.now());
     }
 
     /// Handles a request; like the real service, it verifies the token first.
     fn route(&self, raw: &Request<Bytes>) -> Result<Response<Bytes>, ErrorResponse> {
-        self.authenticate(raw.headers())?;
+        let account = self.account_of(raw);
         let request = BlobRequest::parse(raw);
+        request.reject_other_credentials()?;
+        let caller = self.authenticate(raw, &account)?;
+        request.check_version()?;
         request.reject_unsupported()?;
-        let mut path = raw.uri().path().trim_start_matches('/').splitn(3, '/');
-        if path.next() != Some(&self.name) {
-            return Err(ErrorResponse::resource_not_found());
+        let mut path = raw.uri().path().trim_start_matches('/');
+        if PublicHost::of(raw).is_none() {
+            // Behind the port, the first segment is the account.
+            let (first, rest) = path.split_once('/').unwrap_or((path, ""));
+            if first != self.name {
+                return Err(ErrorResponse::resource_not_found());
+            }
+            path = rest;
         }
+        let path = path.splitn(2, '/');
         let mut names = path.map(|part| percent_decode_str(part).decode_utf8_lossy().into_owned());
         let container = names.next().filter(|name| !name.is_empty());
         let blob = names.next().filter(|name| !name.is_empty());
 
         let now = self.clock.now();
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scopes = vec![RoleScope::Account(account.clone())];
+        scopes.extend(container.clone().map(RoleScope::Container));
+        if !self
+            .permissions
+            .allow(&caller.appid, request.action(), &scopes, now)
+        {
+            return Err(ErrorResponse::permission_mismatch());
+        }
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = accounts.entry(account.clone()).or_default();
         let on_container = request.parameter("restype") == Some("container");
         match (container, blob) {
-            (None, _) => state.handle_account(&request, &self.name),
+            (None, _) => state.handle_account(&request, &account, &caller, now),
             (Some(container), _) if !is_container_name(&container) => Err(ErrorResponse::bad_request(
                 "InvalidResourceName",
                 "The specified resource name contains invalid characters.",
             )),
             (Some(container), None) if on_container => {
-                state.handle_container(container, &request, now, &self.name)
+                state.handle_container(container, &request, now, &account)
             }
-            (Some(container), Some(blob)) => state.handle_blob(&container, blob, &request, now),
+            (Some(container), Some(blob)) => state.handle_blob(&container, blob, &request, now, &account),
             _ => Err(ErrorResponse::not_implemented()),
+        }
+    }
+
+    fn account_of(&self, request: &Request<Bytes>) -> String {
+        match PublicHost::of(request) {
+            Some(PublicHost::BlobAccount(name)) => name,
+            _ => self.name.clone(),
         }
     }
 
     /// Verifies the token. Storage accepts bearer tokens only from a service version that supports
     /// them.
-    fn authenticate(&self, headers: &HeaderMap) -> Result<(), ErrorResponse> {
+    fn authenticate(&self, request: &Request<Bytes>, account: &str) -> Result<Claims, ErrorResponse> {
+        let headers = request.headers();
         let version = headers
             .get(header::VERSION)
             .map_or(&[][..], HeaderValue::as_bytes);
@@ -100,16 +156,17 @@ impl BlobAccount {
                 )
             });
         }
-        self.verify(headers).map_err(|error| self.challenge(error))
+        self.verify(headers, account)
+            .map_err(|error| self.challenge(error, request))
     }
 
-    fn verify(&self, headers: &HeaderMap) -> Result<(), BearerError> {
-        let own_audience = format!("https://{}.blob.core.windows.net", self.name);
+    fn verify(&self, headers: &HeaderMap, account: &str) -> Result<Claims, BearerError> {
+        let own_audience = format!("https://{account}.blob.core.windows.net");
         self.verifier.verify(headers, &[RESOURCE, &own_audience])
     }
 
     /// Returns the 401 response with the authorization URI and the resource.
-    fn challenge(&self, error: BearerError) -> ErrorResponse {
+    fn challenge(&self, error: BearerError, request: &Request<Bytes>) -> ErrorResponse {
         let detail = match error {
             BearerError::Missing => None,
             BearerError::Malformed => Some("The token is not well formed."),
@@ -124,9 +181,9 @@ impl BlobAccount {
             BearerError::Missing => "NoAuthenticationInformation",
             _ => "InvalidAuthenticationInfo",
         };
-        let uri = self.verifier.authorization_uri();
+        let uri = self.verifier.authorization_uri(request);
         let challenge = match error {
-            BearerError::ClaimsRequired => self.verifier.claims_challenge(),
+            BearerError::ClaimsRequired => self.verifier.claims_challenge(request),
             _ => format!("Bearer authorization_uri={uri}/oauth2/authorize resource_id={RESOURCE}"),
         };
         ErrorResponse {
@@ -173,14 +230,14 @@ impl Service for BlobAccount {
     }
 
     fn is_authenticated(&self, request: &Request<Bytes>) -> bool {
-        self.authenticate(request.headers()).is_ok()
+        self.authenticate(request, &self.account_of(request)).is_ok()
     }
 
     fn failure(&self, status: StatusCode, request: &Request<Bytes>) -> Response<Bytes> {
         let error = if status == StatusCode::UNAUTHORIZED {
-            let verified = self.verify(request.headers());
+            let verified = self.verify(request.headers(), &self.account_of(request));
             // An injected 401 rejects a valid token as an expired one.
-            self.challenge(verified.err().unwrap_or(BearerError::Expired))
+            self.challenge(verified.err().unwrap_or(BearerError::Expired), request)
         } else {
             ErrorResponse::from_status(status, request)
         };

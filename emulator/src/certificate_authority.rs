@@ -13,6 +13,8 @@ use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::server::ResolvesServerCert;
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 
+use super::public_host::certificate_names;
+
 /// A certificate authority for the lifetime of the emulator.
 ///
 /// A server certificate is a separate leaf: rustls rejects a CA certificate as a server
@@ -49,7 +51,10 @@ impl CertificateAuthority {
 
     /// The configuration of a server on loopback.
     pub(super) fn server_config(&self) -> io::Result<Arc<ServerConfig>> {
-        let certificate = self.issue(&["127.0.0.1", "::1", "localhost"])?;
+        let public = certificate_names();
+        let mut names = vec!["127.0.0.1", "::1", "localhost"];
+        names.extend(public.iter().map(String::as_str));
+        let certificate = self.issue(&names)?;
         server_config_with(Arc::new(SingleCertAndKey::from(certificate)))
     }
 }

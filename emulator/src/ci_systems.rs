@@ -36,7 +36,7 @@ impl CiSystems {
         tls: &Arc<ServerConfig>,
         traffic: &Arc<Traffic>,
     ) -> io::Result<Self> {
-        let (github_port, pipelines_port) = (Port::bind().await?, Port::bind().await?);
+        let (github_port, pipelines_port) = (Port::bind(0).await?, Port::bind(0).await?);
         let github = System {
             url: github_port.url(),
             jobs: Arc::new(Jobs::new(GITHUB_ISSUER, clock.clone())),

@@ -3,10 +3,14 @@ mod builder;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
+use crate::blob::BlobAccount;
 use crate::ci_job::CiJob;
 use crate::ci_systems::CiSystems;
 use crate::clock::Clock;
@@ -16,7 +20,9 @@ use crate::fault::Fault;
 use crate::guid::Guid;
 use crate::identity_host::{IdentityHost, IdentityHosts};
 use crate::issuer::ClusterIssuer;
+use crate::key_vault::{KeyVault, OWN_VAULT};
 use crate::managed_identity::{ManagedIdentities, ManagedIdentity};
+use crate::permissions::{Permissions, Role, RoleScope};
 use crate::pod::{self, Pod};
 use crate::request_log::RecordedRequest;
 use crate::server::{Server, Traffic};
@@ -48,6 +54,10 @@ pub use builder::EmulatorBuilder;
 pub struct Emulator {
     issuer: Arc<ClusterIssuer>,
     entra: Arc<Entra>,
+    key_vault: Arc<KeyVault>,
+    blobs: Arc<BlobAccount>,
+    permissions: Permissions,
+    clock: Clock,
     authority_host: String,
     key_vault_url: String,
     blob_account_url: String,
@@ -61,8 +71,18 @@ pub struct Emulator {
     ca_certificate_pem: String,
     ca_certificate_file: PathBuf,
     traffic: Arc<Traffic>,
+    proxy_url: String,
+    _proxy: JoinSet<()>,
     _servers: Vec<Server>,
+    pods: Arc<Mutex<Vec<Pod>>>,
+    _rotation: JoinSet<()>,
     directory: TempDir,
+}
+
+/// Replaces the tokens that are due.
+fn rotate_due(pods: &Mutex<Vec<Pod>>) -> io::Result<()> {
+    let pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
+    pods.iter().try_for_each(Pod::rotate_if_due)
 }
 
 impl Emulator {
@@ -88,6 +108,11 @@ impl Emulator {
             refresh_in: None,
             trusted_issuers: Vec::new(),
             issuer_ca: Vec::new(),
+            tenant_id: None,
+            port_base: None,
+            allow_external_hosts: false,
+            known_keys: false,
+            rotate_tokens: false,
         }
     }
 
@@ -98,7 +123,30 @@ impl Emulator {
     ///
     /// Returns an error if the token file cannot be written.
     pub fn pod(&self, namespace: &str, service_account: &str) -> io::Result<Pod> {
-        let client_id = Guid::random().to_string();
+        self.pod_with(namespace, service_account, None)
+    }
+
+    /// Returns the pod that there is for the service account and the client ID, or creates it.
+    pub(crate) fn pod_with(
+        &self,
+        namespace: &str,
+        service_account: &str,
+        client_id: Option<&str>,
+    ) -> io::Result<Pod> {
+        if let Some(client_id) = client_id {
+            let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = pods.iter().find(|pod| {
+                (
+                    pod.namespace.as_str(),
+                    pod.service_account.as_str(),
+                    pod.client_id.as_str(),
+                ) == (namespace, service_account, client_id)
+            });
+            if let Some(pod) = known {
+                return Ok(pod.clone());
+            }
+        }
+        let client_id = client_id.map_or_else(|| Guid::random().to_string(), str::to_lowercase);
         let credential = FederatedCredential {
             issuer: self.issuer.url().to_owned(),
             subject: format!("system:serviceaccount:{namespace}:{service_account}"),
@@ -167,10 +215,68 @@ impl Emulator {
             authority_host: self.authority_host.clone(),
             token_file: pod::token_file(&volume),
             volume,
+            projected_on: Arc::default(),
             token_proxy,
         };
         pod.rotate()?;
+        let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        pods.push(pod.clone());
         Ok(pod)
+    }
+
+    /// Replaces the tokens that are older than 80 % of their life, as the kubelet does. With
+    /// [`EmulatorBuilder::rotate_tokens`] this happens by itself.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a token file cannot be written.
+    pub fn rotate_due_tokens(&self) -> io::Result<()> {
+        rotate_due(&self.pods)
+    }
+
+    /// Replaces the tokens of all pods.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a token file cannot be written.
+    pub fn rotate_tokens(&self) -> io::Result<()> {
+        let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        pods.iter().try_for_each(Pod::rotate)
+    }
+
+    /// Moves the clock of the issuer, Entra and the services forward, in whole seconds, and replaces the
+    /// tokens of pods that are due then. TLS certificates and the caller keep the system time.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a token file cannot be written.
+    pub fn advance(&self, by: Duration) -> io::Result<()> {
+        self.clock.advance(by);
+        self.rotate_due_tokens()
+    }
+
+    /// The time of the issuer, Entra and the services.
+    pub fn now(&self) -> SystemTime {
+        self.clock.now()
+    }
+
+    /// Removes faults, recorded requests, roles, secrets, containers and states such as an outage, and sets
+    /// the clock back. Applications, managed identities and pods stay, because programs know them, and are
+    /// enabled.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a token file cannot be written.
+    pub fn reset(&self) -> io::Result<()> {
+        self.traffic.faults.clear_all();
+        self.traffic.log.clear();
+        self.permissions.clear();
+        self.key_vault.clear();
+        self.blobs.clear();
+        self.entra.reset();
+        self.issuer.start();
+        self.clock.reset();
+        self.rotate_tokens()
     }
 
     /// Assigns a user-assigned managed identity to the virtual machine and to the app.
@@ -215,6 +321,14 @@ impl Emulator {
     /// `/var/opt/azcmagent/tokens`.
     pub fn arc_key_folder(&self) -> &Path {
         self.identity_hosts.key_folder()
+    }
+
+    /// The URL of a proxy, `http://127.0.0.1:PORT`, for `HTTPS_PROXY`. Through it, programs reach the emulator
+    /// by the host names of the public cloud: `login.microsoftonline.com` and its aliases,
+    /// `VAULT.vault.azure.net` for any vault, and `ACCOUNT.blob.core.windows.net` for any account. It refuses
+    /// every other host with 403. Its connections are not recorded; the requests in them are.
+    pub fn proxy_url(&self) -> &str {
+        &self.proxy_url
     }
 
     /// The URL of Entra, `https://127.0.0.1:PORT/`, for `AZURE_AUTHORITY_HOST`.
@@ -264,6 +378,48 @@ impl Emulator {
         &self.entra
     }
 
+    /// Assigns a role to an application or a managed identity.
+    ///
+    /// Every identity has all roles until the first decision about it: from then on, it has the ones that
+    /// were assigned.
+    pub fn assign_role(&self, client_id: &str, role: Role, scope: RoleScope) {
+        self.assign_role_after(client_id, role, scope, Duration::ZERO);
+    }
+
+    /// Assigns a role that works after a delay on the clock of the emulator. In Azure, the delay is up to ten
+    /// minutes.
+    pub fn assign_role_after(&self, client_id: &str, role: Role, scope: RoleScope, delay: Duration) {
+        let works_from = self.clock.now() + delay;
+        self.permissions.assign(client_id, role, scope, works_from);
+    }
+
+    /// Removes all roles of an application or a managed identity.
+    pub fn remove_roles(&self, client_id: &str) {
+        self.permissions.remove_all(client_id);
+    }
+
+    /// Sets a secret in a vault: behind the proxy, `VAULT.vault.azure.net`.
+    ///
+    /// * `vault`: `None` for that of [`key_vault_url`](Self::key_vault_url).
+    pub fn set_secret(&self, vault: Option<&str>, name: &str, value: &str) {
+        self.key_vault.set_secret(vault.unwrap_or(OWN_VAULT), name, value);
+    }
+
+    /// Creates a container if needed, and a blob in it.
+    ///
+    /// * `account`: `None` for that of [`blob_account_url`](Self::blob_account_url).
+    pub fn put_blob(&self, account: Option<&str>, container: &str, name: &str, content: impl Into<Vec<u8>>) {
+        let content = Bytes::from(content.into());
+        self.blobs.put(account, container, Some((name, content)));
+    }
+
+    /// Creates an empty container, if needed.
+    ///
+    /// * `account`: as in [`put_blob`](Self::put_blob).
+    pub fn create_container(&self, account: Option<&str>, name: &str) {
+        self.blobs.put(account, name, None);
+    }
+
     /// Returns a verifier of the access tokens that Entra issues, for servers of your own tests.
     pub fn token_verifier(&self) -> TokenVerifier {
         TokenVerifier::new(self.entra.verifier())
@@ -287,6 +443,11 @@ impl Emulator {
     /// The requests to all endpoints, oldest first. Only the last 65,536 requests are kept.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.traffic.log.all()
+    }
+
+    /// Forgets the requests so far.
+    pub fn clear_requests(&self) {
+        self.traffic.log.clear();
     }
 
     /// The requests to one endpoint, oldest first.

@@ -1,4 +1,7 @@
-/// A server of the emulator.
+use std::fmt;
+use std::str::FromStr;
+
+/// A server of the emulator. As text, it is in kebab case: `key-vault`.
 ///
 /// # Examples
 ///
@@ -33,4 +36,38 @@ pub enum Endpoint {
     GitHubActions,
     /// The token service of Azure Pipelines.
     AzurePipelines,
+}
+
+impl Endpoint {
+    const ALL: [(Self, &'static str); 10] = [
+        (Self::Entra, "entra"),
+        (Self::Issuer, "issuer"),
+        (Self::KeyVault, "key-vault"),
+        (Self::Blob, "blob"),
+        (Self::Imds, "imds"),
+        (Self::IdentityHost, "identity-host"),
+        (Self::TokenProxy, "token-proxy"),
+        (Self::AppService, "app-service"),
+        (Self::GitHubActions, "github-actions"),
+        (Self::AzurePipelines, "azure-pipelines"),
+    ];
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = Self::ALL.iter().find(|(endpoint, _)| endpoint == self);
+        f.write_str(name.map_or("unknown", |(_, name)| name))
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|(_, name)| *name == text);
+        found.map(|(endpoint, _)| *endpoint).ok_or_else(|| {
+            let names = Self::ALL.map(|(_, name)| name).join(", ");
+            format!("the endpoint {text:?} is none of {names}")
+        })
+    }
 }

@@ -1,9 +1,11 @@
 mod access_token;
 mod claims_request;
 mod directory;
+mod discovery;
 mod error_response;
 mod federated_credential;
 mod issuer_keys;
+mod resources;
 mod token_request;
 
 use std::fmt;
@@ -20,16 +22,16 @@ use serde_json::{Value, json};
 pub(super) use self::access_token::IssuedToken;
 use self::access_token::{Principal, exchange_issuer, token_issuer};
 use self::claims_request::ClaimsRequest;
-use self::directory::{Application, Directory};
+use self::directory::{Application, Directory, Limit};
 use self::error_response::{ErrorResponse, RequestIds};
 pub use self::federated_credential::FederatedCredential;
 pub(super) use self::issuer_keys::IssuerKeys;
 use self::token_request::{Assertion, Form, resource_from_scope};
 use super::bearer::BearerVerifier;
 use super::clock::Clock;
-use super::guid::Guid;
-use super::jwt::{PublicKey, RS256, SigningKey, key_set};
+use super::jwt::{PublicKey, SigningKey, key_set};
 use super::managed_identity::ManagedIdentity;
+use super::public_host::login_url;
 use super::revocations::Revocations;
 use super::server::{Service, json};
 use super::time::unix_seconds;
@@ -57,6 +59,9 @@ use super::time::unix_seconds;
 /// 7. Its validity (700024), with a clock skew of five minutes.
 /// 8. Scope (900144, 1002012, 28000, 70011) and resource (500011).
 /// 9. Claims, if present: a claims request in JSON, whose `nbf` is not in the future (90023).
+///
+/// Before all of these come an outage (90033) and a limit of requests (90055), and after the authentication a
+/// policy of conditional access (53003), if a test has ordered them.
 ///
 /// Source: Microsoft identity platform, error codes and client credentials flow. Undocumented
 /// responses follow public bug reports.
@@ -86,9 +91,15 @@ pub struct Entra {
 }
 
 impl Entra {
-    pub(super) fn new(authority: String, key: SigningKey, issuer_keys: IssuerKeys, clock: Clock) -> Self {
+    pub(super) fn new(
+        tenant_id: String,
+        authority: String,
+        key: SigningKey,
+        issuer_keys: IssuerKeys,
+        clock: Clock,
+    ) -> Self {
         Self {
-            tenant_id: Guid::random().to_string(),
+            tenant_id,
             authority,
             key,
             issuer_keys,
@@ -168,6 +179,36 @@ impl Entra {
         self.directory().application(client_id).disabled = true;
     }
 
+    /// Blocks an application by a policy of conditional access: token requests get AADSTS53003, with the claims
+    /// that the policy asks for.
+    ///
+    /// * `blocked`: `false` ends it.
+    pub fn block_by_policy(&self, client_id: &str, blocked: bool) {
+        self.directory().application(client_id).blocked = blocked;
+    }
+
+    /// Lets the token endpoint answer AADSTS90033 (503) until it is available again.
+    pub fn set_available(&self, available: bool) {
+        self.directory().unavailable = !available;
+    }
+
+    /// Limits the token requests of each minute: the others get AADSTS90055 (429) and, in `Retry-After`, the
+    /// seconds until the minute is over. `None` ends it.
+    pub fn limit_token_requests(&self, per_minute: impl Into<Option<u32>>) {
+        self.directory().limit = per_minute.into().map(Limit::new);
+    }
+
+    pub(super) fn reset(&self) {
+        self.revocations.clear();
+        let mut directory = self.directory();
+        directory.unavailable = false;
+        directory.limit = None;
+        for application in directory.applications.values_mut() {
+            application.disabled = false;
+            application.blocked = false;
+        }
+    }
+
     /// Revokes the access tokens that an application or a managed identity has so far: Key Vault and Blob
     /// answer 401. If they were requested with the client capability `cp1` (continuous access evaluation),
     /// the response has a claims challenge. New tokens are accepted.
@@ -201,7 +242,8 @@ impl Entra {
         BearerVerifier::new(
             self.key.public().clone(),
             token_issuer(&self.tenant_id),
-            format!("{}{}", self.authority, self.tenant_id),
+            self.authority.clone(),
+            self.tenant_id.clone(),
             self.revocations.clone(),
             self.clock.clone(),
         )
@@ -211,15 +253,21 @@ impl Entra {
         self.directory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn token(&self, tenant: &str, request: &Request<Bytes>) -> Result<Value, ErrorResponse> {
+    async fn token(
+        &self,
+        tenant: &str,
+        request: &Request<Bytes>,
+        version: Version,
+    ) -> Result<Value, ErrorResponse> {
         if request.method() != Method::POST {
             return Err(ErrorResponse::new(
                 900_561,
                 "The endpoint only accepts POST requests.",
             ));
         }
+        self.directory().admit(unix_seconds(self.clock.now()))?;
         self.check_tenant(tenant)?;
-        let form = Form::parse(request.body());
+        let form = Form::parse(request.body()).with_basic(request.headers());
         if form.required("grant_type")? != "client_credentials" {
             return Err(ErrorResponse::new(
                 70_003,
@@ -235,14 +283,20 @@ impl Entra {
             application.check_secret(secret)?;
             "1"
         } else {
-            let token_endpoint = format!("{}{tenant}/oauth2/v2.0/token", self.authority);
+            let login_url = login_url(request, &self.authority);
+            let own = [login_url.as_str(), &self.authority, PUBLIC_LOGIN_URL];
+            let own = own.map(|login_url| format!("{login_url}{tenant}/{}/token", version.path()));
             let assertion = Assertion::parse(&form)?;
             is_federated = !assertion.claims().iss.eq_ignore_ascii_case(&client_id);
-            self.check_assertion(assertion, &client_id, &application, &token_endpoint)
+            self.check_assertion(assertion, &client_id, &application, &own)
                 .await?;
             "2"
         };
-        let resource = resource_from_scope(form.required("scope")?)?;
+        application.check_policy(&client_id)?;
+        let resource = match version {
+            Version::One => form.required("resource")?.to_owned(),
+            Version::Two => resource_from_scope(form.required("scope")?)?,
+        };
         self.directory().check_resource(&resource, &self.tenant_id)?;
         let claims = ClaimsRequest::parse(form.field("claims"), unix_seconds(self.clock.now()))?;
         let principal = Principal {
@@ -253,7 +307,11 @@ impl Entra {
             is_federated,
             handles_claims_challenges: claims.handles_claims_challenges(),
         };
-        Ok(self.token_response(&self.issue(&principal, &resource)))
+        let issued = self.issue(&principal, &resource);
+        Ok(match version {
+            Version::One => issued.to_version_1(&resource),
+            Version::Two => self.token_response(&issued),
+        })
     }
 
     async fn check_assertion(
@@ -261,17 +319,18 @@ impl Entra {
         assertion: Assertion,
         client_id: &str,
         application: &Application,
-        token_endpoint: &str,
+        token_endpoints: &[String],
     ) -> Result<(), ErrorResponse> {
         let now = self.clock.now();
         if assertion.claims().iss.eq_ignore_ascii_case(client_id) {
-            assertion.check_certificate(&application.certificates, client_id, token_endpoint)?;
+            assertion.check_certificate(&application.certificates, client_id, token_endpoints)?;
             return assertion.check_times(now);
         }
         if application.federated_credentials.is_empty() {
             return Err(ErrorResponse::no_federated_credentials(client_id));
         }
-        if [token_issuer(&self.tenant_id), self.discovery_issuer()].contains(&assertion.claims().iss) {
+        let version_2 = format!("{}{}/v2.0", self.authority, self.tenant_id);
+        if [token_issuer(&self.tenant_id), version_2].contains(&assertion.claims().iss) {
             let text = "Tokens issued by Entra itself may not be used for federated identity flows.";
             return Err(ErrorResponse::new(700_222, text));
         }
@@ -353,43 +412,59 @@ impl Entra {
         response
     }
 
-    fn discovery_issuer(&self) -> String {
-        format!("{}{}/v2.0", self.authority, self.tenant_id)
-    }
-
-    fn discovery(&self) -> Value {
-        let Self {
-            authority, tenant_id, ..
-        } = self;
-        json!({
-            "issuer": self.discovery_issuer(),
-            "token_endpoint": format!("{authority}{tenant_id}/oauth2/v2.0/token"),
-            "authorization_endpoint": format!("{authority}{tenant_id}/oauth2/v2.0/authorize"),
-            "jwks_uri": format!("{authority}{tenant_id}/discovery/v2.0/keys"),
-            "token_endpoint_auth_methods_supported": ["client_secret_post", "private_key_jwt", "client_secret_basic"],
-            "response_types_supported": ["code", "id_token", "code id_token", "id_token token"],
-            "subject_types_supported": ["pairwise"],
-            "id_token_signing_alg_values_supported": [RS256],
-        })
-    }
-
-    /// Returns the status and the body of the response.
-    async fn route(&self, request: &Request<Bytes>, ids: &RequestIds) -> (StatusCode, Value) {
+    /// Returns the status, the body and the seconds in `Retry-After` of the response.
+    async fn route(&self, request: &Request<Bytes>, ids: &RequestIds) -> (StatusCode, Value, Option<u64>) {
         let (tenant, endpoint) = split_path(request.uri().path());
+        let login_url = login_url(request, &self.authority);
         let result = match (request.method(), endpoint) {
-            (_, "oauth2/v2.0/token") => self.token(tenant, request).await,
-            (&Method::GET, "v2.0/.well-known/openid-configuration") => {
-                self.check_tenant(tenant).map(|()| self.discovery())
+            (_, "oauth2/v2.0/token") => self.token(tenant, request, Version::Two).await,
+            (_, "oauth2/token") => self.token(tenant, request, Version::One).await,
+            (&Method::GET, "v2.0/.well-known/openid-configuration") => self
+                .check_public(tenant)
+                .map(|()| discovery::version_2(&login_url, tenant)),
+            (&Method::GET, ".well-known/openid-configuration") => self
+                .check_public(tenant)
+                .map(|()| discovery::version_1(&login_url, tenant)),
+            (&Method::GET, "discovery/v2.0/keys" | "discovery/keys") => {
+                self.check_public(tenant).map(|()| key_set([self.key.public()]))
             }
-            (&Method::GET, "discovery/v2.0/keys") => {
-                self.check_tenant(tenant).map(|()| key_set([self.key.public()]))
+            (&Method::GET, "discovery/instance") => self.instance(request, &login_url),
+            (method, _) => {
+                let text = format!(
+                    "The emulator has no {method} {}. It has {ENDPOINTS}.",
+                    request.uri().path()
+                );
+                let body = json!({ "error": "not_found", "error_description": text });
+                return (StatusCode::NOT_FOUND, body, None);
             }
-            _ => return (StatusCode::NOT_FOUND, Value::Null),
         };
         match result {
-            Ok(body) => (StatusCode::OK, body),
-            Err(error) => (error.status(), self.error_body(&error, ids)),
+            Ok(body) => (StatusCode::OK, body, None),
+            Err(error) => (error.status(), self.error_body(&error, ids), error.retry_after),
         }
+    }
+
+    /// Checks the tenant of a document that is the same for everybody.
+    fn check_public(&self, tenant: &str) -> Result<(), ErrorResponse> {
+        if discovery::is_several(tenant) {
+            return Ok(());
+        }
+        self.check_tenant(tenant)
+            .map_err(|error| error.named("invalid_tenant"))
+    }
+
+    fn instance(&self, request: &Request<Bytes>, login_url: &str) -> Result<Value, ErrorResponse> {
+        let query = request.uri().query().unwrap_or_default();
+        let query = Form::parse(query.as_bytes());
+        let authority = query.required("authorization_endpoint")?;
+        let own_host = self
+            .authority
+            .trim_start_matches("https://")
+            .trim_end_matches('/');
+        discovery::instance(login_url, own_host, authority).ok_or_else(|| {
+            let text = format!("Unknown or invalid instance: {authority}.");
+            ErrorResponse::new(50_049, text).named("invalid_instance")
+        })
     }
 
     fn error_body(&self, error: &ErrorResponse, ids: &RequestIds) -> Value {
@@ -401,8 +476,12 @@ impl Entra {
 impl Service for Entra {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         let ids = RequestIds::from_request(&request);
-        let (status, body) = self.route(&request, &ids).await;
+        let (status, body, retry_after) = self.route(&request, &ids).await;
         let mut response = respond(status, &body, &ids);
+        let seconds = retry_after.map(HeaderValue::from);
+        response
+            .headers_mut()
+            .extend(seconds.map(|seconds| (RETRY_AFTER, seconds)));
         // Programs compare their clock with this one.
         if let Ok(date) = HeaderValue::from_str(&httpdate::fmt_http_date(self.clock.now())) {
             response.headers_mut().insert(DATE, date);
@@ -448,10 +527,34 @@ fn respond(status: StatusCode, body: &Value, ids: &RequestIds) -> Response<Bytes
     response
 }
 
+/// The version of the token endpoint.
+#[derive(Clone, Copy)]
+enum Version {
+    /// Takes a `resource`, and returns numbers as text.
+    One,
+    /// Takes a `scope`.
+    Two,
+}
+
+impl Version {
+    fn path(self) -> &'static str {
+        match self {
+            Self::One => "oauth2",
+            Self::Two => "oauth2/v2.0",
+        }
+    }
+}
+
 /// Splits a path into its first segment and the rest.
 fn split_path(path: &str) -> (&str, &str) {
     path.trim_start_matches('/').split_once('/').unwrap_or_default()
 }
+
+const PUBLIC_LOGIN_URL: &str = "https://login.microsoftonline.com/";
+
+const ENDPOINTS: &str = "/TENANT/oauth2/v2.0/token, /TENANT/oauth2/token, \
+                         /TENANT/v2.0/.well-known/openid-configuration, /TENANT/.well-known/openid-configuration, \
+                         /TENANT/discovery/v2.0/keys, /TENANT/discovery/keys and /common/discovery/instance";
 
 /// Source: AzureAD/microsoft-authentication-library-for-dotnet, issue 2855.
 const RETRY_AFTER_SECONDS: &str = "60";

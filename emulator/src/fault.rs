@@ -201,6 +201,10 @@ impl Faults {
         self.lock().remove(&endpoint);
     }
 
+    pub(super) fn clear_all(&self) {
+        self.lock().clear();
+    }
+
     /// Takes the fault that applies to the current request.
     ///
     /// * `is_authenticated`: whether the endpoint accepts the credentials of the request.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -65,6 +66,10 @@ impl ClusterIssuer {
             clock,
             service_accounts: ServiceAccounts::default(),
         }
+    }
+
+    pub(super) fn now(&self) -> SystemTime {
+        self.clock.now()
     }
 
     /// The `iss` of its tokens. It ends with a slash, as on AKS.

@@ -1,13 +1,15 @@
 use std::io;
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use jsonwebtoken::jwk::ThumbprintHash;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha1::{Digest as _, Sha1};
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use x509_parser::parse_x509_certificate;
@@ -24,21 +26,40 @@ pub(super) struct SigningKey {
 impl SigningKey {
     /// Generates a 2048-bit key. This takes up to a second; do not call it on an async thread.
     pub(super) fn generate() -> io::Result<Self> {
-        let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).map_err(io::Error::other)?;
+        Self::new(&generate_pair()?)
+    }
+
+    pub(super) fn new(pair: &KeyPair) -> io::Result<Self> {
         let key = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).map_err(io::Error::other)?;
         let (n, e) = (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_private_key)(key.as_bytes())
             .map_err(io::Error::other)?;
-        let mut kid = [0; 20];
-        fastrand::fill(&mut kid);
         let public = PublicKey {
             kty: "RSA".to_owned(),
             key_use: Some("sig".to_owned()),
             alg: Some(RS256.to_owned()),
-            kid: URL_SAFE_NO_PAD.encode(kid),
+            kid: URL_SAFE_NO_PAD.encode(Sha1::digest(&n)),
+            x5t: None,
+            x5c: Vec::new(),
             n: URL_SAFE_NO_PAD.encode(n),
             e: URL_SAFE_NO_PAD.encode(e),
         };
         Ok(Self { key, public })
+    }
+
+    /// Creates a key with a certificate, named by its thumbprint, as Entra does.
+    pub(super) fn with_certificate(pair: &KeyPair) -> io::Result<Self> {
+        let mut params = CertificateParams::default();
+        params.serial_number = Some(vec![1].into());
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "accounts.accesscontrol.windows.net");
+        let certificate = params.self_signed(pair).map_err(io::Error::other)?;
+        let thumbprint = URL_SAFE_NO_PAD.encode(Sha1::digest(certificate.der()));
+        let mut key = Self::new(pair)?;
+        key.public.kid.clone_from(&thumbprint);
+        key.public.x5t = Some(thumbprint);
+        key.public.x5c = vec![STANDARD.encode(certificate.der())];
+        Ok(key)
     }
 
     pub(super) fn public(&self) -> &PublicKey {
@@ -61,6 +82,18 @@ impl SigningKey {
     }
 }
 
+/// Generates a 2048-bit RSA key. This takes up to a second; do not call it on an async thread.
+pub(super) fn generate_pair() -> io::Result<KeyPair> {
+    KeyPair::generate_for(&PKCS_RSA_SHA256).map_err(io::Error::other)
+}
+
+/// Reads an RSA key.
+///
+/// * `der`: PKCS #8.
+pub(super) fn read_pair(der: &[u8]) -> io::Result<KeyPair> {
+    KeyPair::from_pkcs8_der_and_sign_algo(&der.into(), &PKCS_RSA_SHA256).map_err(io::Error::other)
+}
+
 /// One RSA key of a JWK set.
 #[derive(Clone, Deserialize, Serialize)]
 pub(super) struct PublicKey {
@@ -70,6 +103,12 @@ pub(super) struct PublicKey {
     #[serde(skip_serializing_if = "Option::is_none")]
     alg: Option<String>,
     pub(super) kid: String,
+    /// The SHA-1 thumbprint of the certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    x5t: Option<String>,
+    /// The certificate, in base64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    x5c: Vec<String>,
     n: String,
     e: String,
 }
@@ -90,6 +129,8 @@ impl PublicKey {
             key_use: Some("sig".to_owned()),
             alg: None,
             kid: URL_SAFE_NO_PAD.encode(thumbprint),
+            x5t: None,
+            x5c: Vec::new(),
             n: URL_SAFE_NO_PAD.encode(n),
             e: URL_SAFE_NO_PAD.encode(e),
         })

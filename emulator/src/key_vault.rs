@@ -7,51 +7,79 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use self::error_response::ErrorResponse;
 use self::request::VaultRequest;
 use self::secret::Secret;
-use super::bearer::{BearerError, BearerVerifier};
+use super::bearer::{BearerError, BearerVerifier, Claims};
 use super::clock::Clock;
 use super::guid::Guid;
+use super::permissions::{Action, Permissions, RoleScope};
+use super::public_host::PublicHost;
 use super::server::Service;
 use super::time::unix_seconds;
 
 /// The secrets of a vault, in memory: set, get, list, update, delete, recover and purge.
 ///
 /// It returns the responses of the real service, including the challenge to a request without a
-/// token. Soft delete is enabled, as in every vault since 2025. Permissions are not emulated: every
-/// valid token may do everything.
+/// token. Soft delete is enabled, as in every vault since 2025. Every name of a vault exists, and is empty
+/// at first.
 ///
 /// Source: Key Vault REST reference (secrets, 7.4 to 2025-07-01) and "Authentication, requests and
 /// responses".
 pub(super) struct KeyVault {
     verifier: BearerVerifier,
+    permissions: Permissions,
     clock: Clock,
-    secrets: Mutex<BTreeMap<String, Secret>>,
+    /// The secrets of each vault, by name; names are case-insensitive, so these are in lower case.
+    vaults: Mutex<BTreeMap<String, BTreeMap<String, Secret>>>,
 }
 
 impl KeyVault {
     /// Creates an empty vault that accepts the tokens accepted by `verifier`.
-    pub(super) fn new(verifier: BearerVerifier, clock: Clock) -> Self {
+    pub(super) fn new(verifier: BearerVerifier, permissions: Permissions, clock: Clock) -> Self {
         Self {
             verifier,
+            permissions,
             clock,
-            secrets: Mutex::default(),
+            vaults: Mutex::default(),
         }
+    }
+
+    /// Removes all secrets.
+    pub(super) fn clear(&self) {
+        self.vaults.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Sets the value of a secret.
+    pub(super) fn set_secret(&self, vault: &str, name: &str, value: &str) {
+        let now = unix_seconds(self.clock.now());
+        let mut vaults = self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
+        let secrets = vaults.entry(vault.to_ascii_lowercase()).or_default();
+        let secret = secrets
+            .entry(name.to_ascii_lowercase())
+            .or_insert_with(|| Secret::new(name));
+        secret.add_version(value.to_owned(), now);
     }
 
     /// Handles a request. Like the real service, it checks the token, `api-version` and name in
     /// this order.
     fn route(&self, raw: &Request<Bytes>) -> Result<Response<Bytes>, ErrorResponse> {
-        self.authenticate(raw.headers())
-            .map_err(|error| self.challenge(error))?;
+        let caller = self
+            .authenticate(raw.headers())
+            .map_err(|error| self.challenge(error, raw))?;
         let request = VaultRequest::parse(raw);
-        if request.parameter("api-version").is_none_or(str::is_empty) {
+        let version = request.parameter("api-version").unwrap_or_default();
+        if version.is_empty() {
             return Err(ErrorResponse::bad_parameter(
                 "api-version must be specified".to_owned(),
             ));
+        }
+        if !is_version(version) {
+            return Err(ErrorResponse::bad_parameter(format!(
+                "The specified version ({version}) is not recognized. Consider using the latest supported version (2025-07-01)."
+            )));
         }
         let segments: Vec<&str> = raw
             .uri()
@@ -65,11 +93,36 @@ impl KeyVault {
             )));
         }
 
-        let now = unix_seconds(self.clock.now());
-        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let vault = match PublicHost::of(raw) {
+            Some(PublicHost::Vault(name)) => name,
+            _ => OWN_VAULT.to_owned(),
+        };
+        let now = self.clock.now();
+        let (action, name) = rbac_action(raw.method(), &segments);
+        let scope = [RoleScope::Vault(vault.clone())];
+        if !self.permissions.allow(&caller.appid, action, &scope, now) {
+            return Err(ErrorResponse::not_authorized(
+                &caller,
+                name,
+                &vault,
+                segments.get(1).copied(),
+            ));
+        }
+        let now = unix_seconds(now);
+        let mut vaults = self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
+        let secrets = vaults.entry(vault).or_default();
         match segments.as_slice() {
-            ["secrets", rest @ ..] => request.handle_secrets(&mut secrets, rest, now),
-            ["deletedsecrets", rest @ ..] => request.handle_deleted_secrets(&mut secrets, rest),
+            ["secrets", rest @ ..] => request.handle_secrets(secrets, rest, now),
+            ["deletedsecrets", rest @ ..] => request.handle_deleted_secrets(secrets, rest),
+            [
+                "keys" | "certificates" | "deletedkeys" | "deletedcertificates",
+                ..,
+            ] => Err(ErrorResponse::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "NotImplemented",
+                "This emulator has secrets, no keys and no certificates. Use Lowkey Vault for these."
+                    .to_owned(),
+            )),
             _ => Err(ErrorResponse::new(
                 StatusCode::NOT_FOUND,
                 "NotFound",
@@ -78,14 +131,14 @@ impl KeyVault {
         }
     }
 
-    fn authenticate(&self, headers: &HeaderMap) -> Result<(), BearerError> {
+    fn authenticate(&self, headers: &HeaderMap) -> Result<Claims, BearerError> {
         self.verifier.verify(headers, &[RESOURCE])
     }
 
     /// Returns the 401 response with the authorization URI and the resource.
     ///
     /// Messages with an `AKV` number are from Key Vault, the others from its token library.
-    fn challenge(&self, error: BearerError) -> ErrorResponse {
+    fn challenge(&self, error: BearerError, request: &Request<Bytes>) -> ErrorResponse {
         let message = match error {
             BearerError::Missing => "AKV10000: Request is missing a Bearer or PoP token.",
             BearerError::Malformed => "Error validating token: IDX12741: JWT must have three segments (JWS).",
@@ -104,13 +157,13 @@ impl KeyVault {
         };
         if error == BearerError::ClaimsRequired {
             return ErrorResponse {
-                challenge: HeaderValue::try_from(self.verifier.claims_challenge()).ok(),
+                challenge: HeaderValue::try_from(self.verifier.claims_challenge(request)).ok(),
                 ..ErrorResponse::new(StatusCode::UNAUTHORIZED, "Unauthorized", message.to_owned())
             };
         }
         let mut challenge = format!(
             r#"Bearer authorization="{}", resource="{RESOURCE}""#,
-            self.verifier.authorization_uri()
+            self.verifier.authorization_uri(request)
         );
         if error != BearerError::Missing {
             challenge.push_str(r#", error="invalid_token", error_description=""#);
@@ -138,7 +191,7 @@ impl Service for KeyVault {
         let error = if status == StatusCode::UNAUTHORIZED {
             let verified = self.authenticate(request.headers());
             // An injected 401 rejects a valid token as an expired one.
-            self.challenge(verified.err().unwrap_or(BearerError::Expired))
+            self.challenge(verified.err().unwrap_or(BearerError::Expired), request)
         } else {
             ErrorResponse::from_status(status, request)
         };
@@ -160,12 +213,47 @@ fn finish(request: &Request<Bytes>, result: Result<Response<Bytes>, ErrorRespons
     response
 }
 
+/// Returns what a request does, and the name of the action in Azure.
+///
+/// Source: Azure built-in roles, Key Vault Secrets User and Key Vault Secrets Officer.
+fn rbac_action(method: &Method, path: &[&str]) -> (Action, &'static str) {
+    match (method, path) {
+        (&Method::GET, ["secrets", _]) => (Action::ReadSecret, "secrets/getSecret/action"),
+        (&Method::GET, ["secrets", _, version]) if *version != "versions" => {
+            (Action::ReadSecret, "secrets/getSecret/action")
+        }
+        (&Method::GET, ["secrets", ..]) => (Action::ReadSecret, "secrets/readMetadata/action"),
+        (&Method::PUT, _) => (Action::WriteSecret, "secrets/setSecret/action"),
+        (&Method::PATCH, _) => (Action::WriteSecret, "secrets/update/action"),
+        (&Method::DELETE, ["deletedsecrets", ..]) => (Action::WriteSecret, "secrets/purge/action"),
+        (&Method::DELETE, _) => (Action::WriteSecret, "secrets/delete"),
+        (&Method::POST, _) => (Action::WriteSecret, "secrets/recover/action"),
+        _ => (Action::WriteSecret, "deletedSecrets/read"),
+    }
+}
+
+/// Whether `text` is a version of the API: 7.0 to 7.6, or the date of an older or newer one.
+fn is_version(text: &str) -> bool {
+    let stable = text.split_once("-preview").map_or(text, |(stable, _)| stable);
+    let is_date = || {
+        let parts: Vec<&str> = stable.split('-').collect();
+        parts.iter().map(|part| part.len()).eq([4, 2, 2])
+            && parts
+                .iter()
+                .all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
+    };
+    matches!(stable, "7.0" | "7.1" | "7.2" | "7.3" | "7.4" | "7.5" | "7.6") || is_date()
+}
+
 fn is_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// The audience of Key Vault tokens, and the resource of the challenge.
 const RESOURCE: &str = "https://vault.azure.net";
+
+/// The name of the vault for clients that know its port.
+pub(super) const OWN_VAULT: &str = "emulator";
 
 /// Source: Set Secret, "The name must be a 1-127 character string, starting with a letter and
 /// containing only 0-9, a-z, A-Z, and -". The service also accepts a leading digit:

@@ -3,9 +3,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::issuer::ClusterIssuer;
-use super::service_account_token::{IDENTITY_BINDING_AUDIENCE, ServiceAccountToken};
+use super::service_account_token::{DEFAULT_LIFETIME, IDENTITY_BINDING_AUDIENCE, ServiceAccountToken};
+use super::time::unix_seconds;
 use super::token_proxy::TokenProxy;
 
 /// A pod as configured by the workload identity webhook: environment variables and a projected
@@ -26,7 +28,7 @@ use super::token_proxy::TokenProxy;
 /// program.envs(pod.variables()).env("SSL_CERT_FILE", emulator.ca_certificate_file());
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pod {
     pub(super) issuer: Arc<ClusterIssuer>,
     pub(super) namespace: String,
@@ -37,6 +39,8 @@ pub struct Pod {
     /// The directory of the projected volume.
     pub(super) volume: PathBuf,
     pub(super) token_file: PathBuf,
+    /// When the current token was written, in seconds since the Unix epoch.
+    pub(super) projected_on: Arc<AtomicU64>,
     /// In a pod with an identity binding.
     pub(super) token_proxy: Option<Arc<TokenProxy>>,
 }
@@ -101,7 +105,21 @@ impl Pod {
     ///
     /// Returns an error if the file cannot be written.
     pub fn project(&self, token: &ServiceAccountToken) -> io::Result<()> {
-        write(&self.volume, self.issuer.sign(token))
+        write(&self.volume, self.issuer.sign(token))?;
+        self.projected_on
+            .store(unix_seconds(self.issuer.now()), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Replaces the token if it is older than 80 % of its life.
+    ///
+    /// Source: Kubernetes, `pkg/kubelet/token/token_manager.go`.
+    pub(super) fn rotate_if_due(&self) -> io::Result<()> {
+        let age = unix_seconds(self.issuer.now()).saturating_sub(self.projected_on.load(Ordering::Relaxed));
+        if age.saturating_mul(5) < DEFAULT_LIFETIME.as_secs() * 4 {
+            return Ok(());
+        }
+        self.rotate()
     }
 }
 

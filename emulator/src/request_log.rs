@@ -7,6 +7,8 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Method, StatusCode, Uri};
 
 use super::endpoint::Endpoint;
+use super::jwt::Jwt;
+use super::refusal;
 use super::server::ServerName;
 
 /// A request received by the emulator.
@@ -39,6 +41,7 @@ pub struct RecordedRequest {
     /// The body of a form request. Other bodies can be large and are not kept.
     form: Bytes,
     status: Arc<OnceLock<StatusCode>>,
+    refusal: Arc<OnceLock<String>>,
 }
 
 impl RecordedRequest {
@@ -86,9 +89,38 @@ impl RecordedRequest {
         self.status.get().map(StatusCode::as_u16)
     }
 
-    pub(super) fn set_status(&self, status: StatusCode) {
+    /// Why the request was refused: the first line of the error response, such as
+    /// `AADSTS700213: No matching federated identity record found …`. `None` if it was not refused.
+    pub fn refusal(&self) -> Option<&str> {
+        self.refusal.get().map(String::as_str)
+    }
+
+    /// The AADSTS code of a refusal.
+    pub fn aadsts(&self) -> Option<u32> {
+        let (code, _) = self.refusal()?.strip_prefix("AADSTS")?.split_once(':')?;
+        code.parse().ok()
+    }
+
+    /// The client ID of the request: that of the form, or of the bearer token, which was not necessarily
+    /// accepted.
+    pub fn client_id(&self) -> Option<String> {
+        #[derive(serde::Deserialize)]
+        struct Claims {
+            appid: String,
+        }
+        let of_token = || {
+            let (_, token) = self.header("authorization")?.split_once(' ')?;
+            Some(Jwt::<Claims>::parse(token)?.claims.appid)
+        };
+        self.form("client_id").or_else(of_token)
+    }
+
+    pub(super) fn set_response(&self, response: &http::Response<Bytes>) {
         // Each request has one response.
-        let _ = self.status.set(status);
+        let _ = self.status.set(response.status());
+        if let Some(reason) = refusal::reason(response) {
+            let _ = self.refusal.set(reason);
+        }
     }
 }
 
@@ -125,6 +157,7 @@ impl fmt::Debug for RecordedRequest {
             .field("headers", &headers.collect::<Vec<_>>())
             .field("form", &form.collect::<Vec<_>>())
             .field("status", &self.status())
+            .field("refusal", &self.refusal())
             .finish()
     }
 }
@@ -155,6 +188,7 @@ impl RequestLog {
                 Bytes::new()
             },
             status: Arc::default(),
+            refusal: Arc::default(),
         };
         let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if requests.len() == MAX_RECORDED_REQUESTS {
@@ -162,6 +196,10 @@ impl RequestLog {
         }
         requests.push_back(recorded.clone());
         recorded
+    }
+
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     pub(super) fn all(&self) -> Vec<RecordedRequest> {

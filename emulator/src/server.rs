@@ -55,11 +55,21 @@ pub(super) struct Port {
 }
 
 impl Port {
-    /// Binds a free port of 127.0.0.1.
-    pub(super) async fn bind() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    /// Binds a port of 127.0.0.1; 0 stands for a free one.
+    pub(super) async fn bind(port: u16) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let listener = listener.map_err(|error| {
+            io::Error::new(
+                error.kind(),
+                format!("port {port} of 127.0.0.1 cannot be used: {error}"),
+            )
+        })?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// `https://127.0.0.1:PORT`.
@@ -99,19 +109,25 @@ impl Server {
             service,
             traffic,
         });
+        let tls = tls.map(TlsAcceptor::from);
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(port.listener, tls.map(TlsAcceptor::from), handler));
+        tasks.spawn(accept(port, move |stream| {
+            serve(stream, tls.clone(), Arc::clone(&handler))
+        }));
         Self { _tasks: tasks }
     }
 }
 
 /// Accepts connections. Their tasks are aborted with this one.
-async fn accept(listener: TcpListener, tls: Option<TlsAcceptor>, handler: Arc<Handler>) {
+pub(super) async fn accept<F>(port: Port, serve: impl Fn(TcpStream) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut connections = JoinSet::new();
     loop {
         // A failed accept (no file descriptor, connection aborted) does not stop the server.
-        if let Ok((stream, _)) = listener.accept().await {
-            connections.spawn(serve(stream, tls.clone(), Arc::clone(&handler)));
+        if let Ok((stream, _)) = port.listener.accept().await {
+            connections.spawn(serve(stream));
         } else {
             tokio::time::sleep(PAUSE_AFTER_FAILED_ACCEPT).await;
         }
@@ -189,7 +205,7 @@ impl Handler {
             Some(FaultKind::Hang) => std::future::pending().await,
             Some(FaultKind::Reset) => return Err(ConnectionClosed),
         };
-        recorded.set_status(response.status());
+        recorded.set_response(&response);
         Ok(if truncate {
             truncated(response)
         } else {

@@ -163,4 +163,4 @@ pub(super) const API_SERVER_AUDIENCE: &str = "https://kubernetes.default.svc.clu
 pub(super) const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
 
 /// The default of the webhook (`azure.workload.identity/service-account-token-expiration`).
-const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);
+pub(super) const DEFAULT_LIFETIME: Duration = Duration::from_secs(3600);

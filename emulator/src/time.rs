@@ -5,6 +5,19 @@ pub(super) fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
+/// Returns `2026-11-25T21:34:06Z`.
+pub(super) fn rfc3339(time: SystemTime) -> String {
+    let Utc {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+    } = time.into();
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
 /// A date and time in UTC.
 pub(super) struct Utc {
     pub(super) year: u64,

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use entra_workload_emulator::{
-    CiJob, ClusterIssuer, Emulator, EmulatorBuilder, Endpoint, Entra, Fault, FederatedCredential,
-    IdentityHost, ManagedIdentity, Pod, RecordedRequest, ServiceAccountToken, TokenCaller, TokenProxy,
-    TokenRejection, TokenVerifier,
+    Admin, ApplicationSeed, BlobSeed, CiJob, ClusterIssuer, ContainerSeed, Emulator, EmulatorBuilder,
+    Endpoint, Entra, Fault, FederatedCredential, FederatedCredentialSeed, IdentityHost, ManagedIdentity,
+    ManagedIdentitySeed, Pod, PodSeed, RecordedRequest, Role, RoleScope, RoleSeed, SecretSeed, SecretText,
+    Seed, ServiceAccountToken, TokenCaller, TokenProxy, TokenRejection, TokenVerifier,
 };
 
 /// Compiles only if all types are `Debug + Send + Sync + 'static`. Returns their names.
@@ -22,7 +23,20 @@ macro_rules! types {
 #[test]
 fn public_types_are_debug_send_sync_and_static() {
     let checked = BTreeSet::from(types![
+        Admin,
+        ApplicationSeed,
+        BlobSeed,
         CiJob,
+        ContainerSeed,
+        FederatedCredentialSeed,
+        ManagedIdentitySeed,
+        PodSeed,
+        Role,
+        RoleScope,
+        RoleSeed,
+        SecretSeed,
+        SecretText,
+        Seed,
         ClusterIssuer,
         Emulator,
         EmulatorBuilder,

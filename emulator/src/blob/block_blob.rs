@@ -4,9 +4,10 @@ use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::error_response::ErrorResponse;
 use super::header::{self, set};
-use super::request::{BlobRequest, md5_base64};
+use super::request::{BlobRequest, CONTENT_SETTINGS, md5_base64};
 use super::response::respond;
 
+#[derive(Clone)]
 pub(super) struct Blob {
     pub(super) content: Bytes,
     /// The committed blocks and their IDs, in order. Empty after Put Blob.
@@ -29,11 +30,39 @@ impl Blob {
         set(&mut headers, header::LEASE_STATUS, "unlocked");
         set(&mut headers, header::LEASE_STATE, "available");
         set(&mut headers, header::SERVER_ENCRYPTED, "true");
-        Self {
+        let mut blob = Self {
             content,
             blocks,
             md5,
             headers,
+        };
+        blob.set_tier(None);
+        blob
+    }
+
+    pub(super) fn replace(&mut self, prefix: &str, headers: HeaderMap) {
+        header::replace(&mut self.headers, prefix, headers);
+    }
+
+    /// Sets all content settings; those that the request does not have are removed.
+    pub(super) fn set_content_settings(&mut self, request: &BlobRequest<'_>) {
+        for (_, plain) in CONTENT_SETTINGS {
+            self.headers.remove(*plain);
+        }
+        let mut headers = request.blob_headers(false);
+        header::replace(&mut headers, header::METADATA_PREFIX, HeaderMap::new());
+        self.headers.extend(headers);
+        if let Some(md5) = request.header(header::BLOB_CONTENT_MD5) {
+            md5.clone_into(&mut self.md5);
+        }
+    }
+
+    /// * `tier`: `None` for that of the account.
+    pub(super) fn set_tier(&mut self, tier: Option<&str>) {
+        set(&mut self.headers, header::ACCESS_TIER, tier.unwrap_or("Hot"));
+        match tier {
+            None => set(&mut self.headers, header::ACCESS_TIER_INFERRED, "true"),
+            Some(_) => drop(self.headers.remove(header::ACCESS_TIER_INFERRED)),
         }
     }
 

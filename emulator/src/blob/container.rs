@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use http::header::{ETAG, LAST_MODIFIED};
 use http::{HeaderMap, Response, StatusCode};
 
 use super::block_blob::Blob;
@@ -24,6 +25,48 @@ pub(super) struct Container {
 impl Container {
     pub(super) fn blob(&self, name: &str) -> Result<&Blob, ErrorResponse> {
         self.blobs.get(name).ok_or_else(ErrorResponse::blob_not_found)
+    }
+
+    pub(super) fn blob_mut(&mut self, name: &str) -> Result<&mut Blob, ErrorResponse> {
+        self.blobs.get_mut(name).ok_or_else(ErrorResponse::blob_not_found)
+    }
+
+    /// Returns the blocks of a blob; by default the committed ones.
+    pub(super) fn block_list(
+        &self,
+        name: &str,
+        request: &BlobRequest<'_>,
+    ) -> Result<Response<Bytes>, ErrorResponse> {
+        let (blob, staged) = (self.blobs.get(name), self.uncommitted.get(name));
+        if blob.is_none() && staged.is_none() {
+            return Err(ErrorResponse::blob_not_found());
+        }
+        let of = |(id, content): (&String, &Bytes)| {
+            let size = element("Size", &content.len().to_string());
+            format!("<Block>{}{size}</Block>", element("Name", id))
+        };
+        let committed = blob.map(|blob| blob.blocks.iter().map(|(id, content)| of((id, content))));
+        let committed: String = committed.into_iter().flatten().collect();
+        let uncommitted: String = staged.into_iter().flatten().map(of).collect();
+        let body = match request.parameter("blocklisttype") {
+            None | Some("committed") => format!("<CommittedBlocks>{committed}</CommittedBlocks>"),
+            Some("uncommitted") => format!("<UncommittedBlocks>{uncommitted}</UncommittedBlocks>"),
+            Some(_) => format!(
+                "<CommittedBlocks>{committed}</CommittedBlocks><UncommittedBlocks>{uncommitted}</UncommittedBlocks>"
+            ),
+        };
+        let mut headers = HeaderMap::new();
+        for name in [ETAG, LAST_MODIFIED] {
+            let value = blob.and_then(|blob| blob.headers.get(&name)).cloned();
+            headers.extend(value.map(|value| (name, value)));
+        }
+        let length = blob.map_or(0, |blob| blob.content.len());
+        set(&mut headers, "x-ms-blob-content-length", length);
+        Ok(super::xml::respond(
+            StatusCode::OK,
+            headers,
+            &format!("<BlockList>{body}</BlockList>"),
+        ))
     }
 
     pub(super) fn put_block(
@@ -68,20 +111,27 @@ impl Container {
                     format!("<BlobPrefix>{}</BlobPrefix>", list::blob_name(prefix))
                 }
                 Item::Entry(name, blob) => format!(
-                    "<Blob>{}<Properties>{}{}{}<BlobType>BlockBlob</BlobType><AccessTier>Hot</AccessTier>\
-                     <AccessTierInferred>true</AccessTierInferred><LeaseStatus>unlocked</LeaseStatus>\
+                    "<Blob>{}<Properties>{}{}{}<BlobType>BlockBlob</BlobType>{}<LeaseStatus>unlocked</LeaseStatus>\
                      <LeaseState>available</LeaseState><ServerEncrypted>true</ServerEncrypted></Properties>\
                      {}</Blob>",
                     list::blob_name(name),
                     list::properties(&blob.headers, LISTED_PROPERTIES),
                     element("Content-Length", &blob.content.len().to_string()),
                     element("Content-MD5", &blob.md5),
+                    tier(&blob.headers),
                     list::metadata(request, &blob.headers),
                 ),
             })
             .collect();
         Ok(page.to_response(request, account, Some(name), "Blobs", &blobs))
     }
+}
+
+fn tier(headers: &HeaderMap) -> String {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let tier = element("AccessTier", text(header::ACCESS_TIER).unwrap_or_default());
+    let inferred = text(header::ACCESS_TIER_INFERRED).map(|value| element("AccessTierInferred", value));
+    tier + &inferred.unwrap_or_default()
 }
 
 /// In decoded bytes. Source: Put Block, `blockid`.

@@ -33,11 +33,7 @@ impl ErrorResponse {
         let (on_container, on_blob) = (is_named(), is_named());
         match status {
             StatusCode::NOT_MODIFIED => Self::not_modified(),
-            StatusCode::FORBIDDEN => Self::new(
-                status,
-                "AuthorizationPermissionMismatch",
-                "This request is not authorized to perform this operation using this permission.",
-            ),
+            StatusCode::FORBIDDEN => Self::permission_mismatch(),
             StatusCode::NOT_FOUND if on_blob && !is_put => Self::blob_not_found(),
             StatusCode::NOT_FOUND if on_container => Self::container_not_found(),
             StatusCode::NOT_FOUND => Self::resource_not_found(),
@@ -155,7 +151,32 @@ impl ErrorResponse {
         Self::new(
             StatusCode::NOT_IMPLEMENTED,
             "NotImplemented",
-            "The requested operation is not implemented by this emulator.",
+            "This emulator does not have this operation. Use Azurite for what goes beyond tokens and plain blobs.",
+        )
+    }
+
+    /// Shared keys and SAS.
+    pub(super) fn other_credentials() -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "NotImplemented",
+            "This emulator accepts tokens of Microsoft Entra, no shared key and no SAS. Use Azurite for these.",
+        )
+    }
+
+    pub(super) fn other_account() -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "NotImplemented",
+            "This emulator copies within an account only. Use Azurite for other sources.",
+        )
+    }
+
+    pub(super) fn permission_mismatch() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "AuthorizationPermissionMismatch",
+            "This request is not authorized to perform this operation using this permission.",
         )
     }
 

@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use http::header::{
-    AsHeaderName, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_UNMODIFIED_SINCE,
-    LAST_MODIFIED, RANGE,
+    AUTHORIZATION, AsHeaderName, CONTENT_TYPE, ETAG, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    IF_UNMODIFIED_SINCE, LAST_MODIFIED, RANGE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 use md5::{Digest, Md5};
@@ -13,6 +13,7 @@ use url::form_urlencoded;
 
 use super::error_response::ErrorResponse;
 use super::header::{self, METADATA_PREFIX};
+use crate::permissions::Action;
 
 /// A parsed request.
 pub(super) struct BlobRequest<'a> {
@@ -47,6 +48,56 @@ impl<'a> BlobRequest<'a> {
     pub(super) fn includes(&self, what: &str) -> bool {
         self.parameter("include")
             .is_some_and(|include| include.split(',').any(|it| it == what))
+    }
+
+    /// Rejects credentials that the real service takes and this one does not.
+    pub(super) fn reject_other_credentials(&self) -> Result<(), ErrorResponse> {
+        let scheme = self
+            .header(AUTHORIZATION)
+            .and_then(|value| value.split(' ').next());
+        if self.parameter("sig").is_some() || scheme.is_some_and(|scheme| scheme.starts_with("SharedKey")) {
+            return Err(ErrorResponse::other_credentials());
+        }
+        Ok(())
+    }
+
+    /// Checks that the version of the service is a date.
+    pub(super) fn check_version(&self) -> Result<(), ErrorResponse> {
+        let version = self.header(header::VERSION).unwrap_or_default();
+        let is_date = version.len() == 10
+            && version.bytes().enumerate().all(|(index, byte)| match index {
+                4 | 7 => byte == b'-',
+                _ => byte.is_ascii_digit(),
+            });
+        is_date.then_some(()).ok_or_else(|| {
+            ErrorResponse::bad_request(
+                "InvalidHeaderValue",
+                "The value for one of the HTTP headers is not in the correct format.",
+            )
+        })
+    }
+
+    /// What the request does, for the roles of its caller.
+    pub(super) fn action(&self) -> Action {
+        let reads = matches!(*self.method, Method::GET | Method::HEAD);
+        // All three roles may ask for a key, which carries no permission of its own.
+        if reads || self.parameter("comp") == Some("userdelegationkey") {
+            Action::ReadBlob
+        } else {
+            Action::WriteBlob
+        }
+    }
+
+    /// Returns the access tier of a write.
+    pub(super) fn tier(&self) -> Result<Option<&'a str>, ErrorResponse> {
+        let tier = self.header(header::ACCESS_TIER);
+        if tier.is_some_and(|tier| !["Hot", "Cool", "Cold", "Archive"].contains(&tier)) {
+            return Err(ErrorResponse::bad_request(
+                "InvalidHeaderValue",
+                "The value for one of the HTTP headers is not in the correct format.",
+            ));
+        }
+        Ok(tier)
     }
 
     /// Rejects headers and parameters that change the meaning of a request and are not supported.
@@ -193,7 +244,6 @@ pub(super) fn md5_base64(content: &[u8]) -> String {
 const UNSUPPORTED_HEADERS: &[&str] = &[
     "x-ms-blob-public-access",
     "x-ms-content-crc64",
-    "x-ms-copy-source",
     "x-ms-encryption-algorithm",
     "x-ms-encryption-key",
     "x-ms-encryption-scope",
@@ -208,7 +258,7 @@ const UNSUPPORTED_HEADERS: &[&str] = &[
 const UNSUPPORTED_PARAMETERS: &[&str] = &["snapshot", "startFrom", "versionid"];
 
 /// The content settings of a write, and the standard headers that return them in a read.
-const CONTENT_SETTINGS: &[(&str, &str)] = &[
+pub(super) const CONTENT_SETTINGS: &[(&str, &str)] = &[
     ("x-ms-blob-content-type", "content-type"),
     ("x-ms-blob-content-encoding", "content-encoding"),
     ("x-ms-blob-content-language", "content-language"),

@@ -2,14 +2,14 @@ use std::collections::BTreeMap;
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{ETAG, LAST_MODIFIED};
+use http::header::{CONTENT_TYPE, ETAG, LAST_MODIFIED};
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::block_blob::Blob;
 use super::block_list::{BlockSource, block_list};
 use super::container::Container;
 use super::error_response::ErrorResponse;
-use super::header::{self, set};
+use super::header::{self, METADATA_PREFIX, set};
 use super::list::{self, Item, LISTED_CONTAINER_PROPERTIES, Page};
 use super::request::{BlobRequest, md5_base64};
 use super::response::respond;
@@ -23,14 +23,22 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn handle_account(
-        &self,
-        request: &BlobRequest<'_>,
-        account: &str,
-    ) -> Result<Response<Bytes>, ErrorResponse> {
-        match (request.method, request.parameter("comp")) {
-            (&Method::GET, Some("list")) => self.list(request, account),
-            _ => Err(ErrorResponse::not_implemented()),
+    /// Creates a container if needed, and a blob in it.
+    pub(super) fn put(&mut self, container: &str, blob: Option<(&str, Bytes)>, now: SystemTime) {
+        if !self.containers.contains_key(container) {
+            self.insert_container(container.to_owned(), HeaderMap::new(), now);
+        }
+        if let Some((name, content)) = blob {
+            let md5 = md5_base64(&content);
+            let mut headers = HeaderMap::new();
+            set(&mut headers, CONTENT_TYPE, "application/octet-stream");
+            // The container is there.
+            let _ = self.store(
+                container,
+                name.to_owned(),
+                Blob::new(content, Vec::new(), md5, headers),
+                now,
+            );
         }
     }
 
@@ -53,6 +61,13 @@ impl State {
                 Ok(respond(StatusCode::OK, headers, Bytes::new()))
             }
             (&Method::GET, Some("list")) => self.container(&name)?.list(request, account, &name),
+            (&Method::PUT, Some("metadata")) => {
+                let stamp = self.stamp(now);
+                let headers = &mut self.container(&name)?.headers;
+                header::replace(headers, METADATA_PREFIX, request.metadata());
+                headers.extend(stamp.clone());
+                Ok(respond(StatusCode::OK, stamp, Bytes::new()))
+            }
             _ => Err(ErrorResponse::not_implemented()),
         }
     }
@@ -63,11 +78,35 @@ impl State {
         name: String,
         request: &BlobRequest<'_>,
         now: SystemTime,
+        account: &str,
     ) -> Result<Response<Bytes>, ErrorResponse> {
         match (request.method, request.parameter("comp")) {
+            (&Method::PUT, None) if request.header(header::COPY_SOURCE).is_some() => {
+                self.copy_blob(container, name, request, account, now)
+            }
+            (_, Some("block")) if request.header(header::COPY_SOURCE).is_some() => {
+                Err(ErrorResponse::not_implemented())
+            }
             (&Method::PUT, None) => self.put_blob(container, name, request, now),
             (&Method::PUT, Some("block")) => self.container(container)?.put_block(name, request),
             (&Method::PUT, Some("blocklist")) => self.put_block_list(container, name, request, now),
+            (&Method::GET, Some("blocklist")) => self.container(container)?.block_list(&name, request),
+            (&Method::PUT, Some("metadata")) => self.change(container, &name, request, now, |blob| {
+                blob.replace(METADATA_PREFIX, request.metadata());
+            }),
+            (&Method::PUT, Some("properties")) => self.change(container, &name, request, now, |blob| {
+                blob.set_content_settings(request);
+            }),
+            (&Method::PUT, Some("tier")) => {
+                let tier = request.tier()?.ok_or_else(|| {
+                    ErrorResponse::bad_request(
+                        "MissingRequiredHeader",
+                        "An HTTP header that's mandatory for this request is not specified.",
+                    )
+                })?;
+                self.container(container)?.blob_mut(&name)?.set_tier(Some(tier));
+                Ok(respond(StatusCode::OK, HeaderMap::new(), Bytes::new()))
+            }
             (&Method::GET | &Method::HEAD, None) => {
                 let blob = self.container(container)?.blob(&name)?;
                 request.check_conditions(Some(&blob.headers))?;
@@ -86,7 +125,24 @@ impl State {
         }
     }
 
-    fn container(&mut self, name: &str) -> Result<&mut Container, ErrorResponse> {
+    /// Changes the headers of a blob. The response has its new times.
+    fn change(
+        &mut self,
+        container: &str,
+        name: &str,
+        request: &BlobRequest<'_>,
+        now: SystemTime,
+        change: impl FnOnce(&mut Blob),
+    ) -> Result<Response<Bytes>, ErrorResponse> {
+        let stamp = self.stamp(now);
+        let blob = self.container(container)?.blob_mut(name)?;
+        request.check_conditions(Some(&blob.headers))?;
+        change(blob);
+        blob.headers.extend(stamp.clone());
+        Ok(respond(StatusCode::OK, stamp, Bytes::new()))
+    }
+
+    pub(super) fn container(&mut self, name: &str) -> Result<&mut Container, ErrorResponse> {
         self.containers
             .get_mut(name)
             .ok_or_else(ErrorResponse::container_not_found)
@@ -101,8 +157,13 @@ impl State {
         if self.containers.contains_key(&name) {
             return Err(ErrorResponse::container_already_exists());
         }
+        let stamp = self.insert_container(name, request.metadata(), now);
+        Ok(respond(StatusCode::CREATED, stamp, Bytes::new()))
+    }
+
+    /// Returns its times.
+    fn insert_container(&mut self, name: String, mut headers: HeaderMap, now: SystemTime) -> HeaderMap {
         let stamp = self.stamp(now);
-        let mut headers = request.metadata();
         headers.extend(stamp.clone());
         set(&mut headers, header::LEASE_STATUS, "unlocked");
         set(&mut headers, header::LEASE_STATE, "available");
@@ -112,10 +173,14 @@ impl State {
             uncommitted: BTreeMap::new(),
         };
         self.containers.insert(name, container);
-        Ok(respond(StatusCode::CREATED, stamp, Bytes::new()))
+        stamp
     }
 
-    fn list(&self, request: &BlobRequest<'_>, account: &str) -> Result<Response<Bytes>, ErrorResponse> {
+    pub(super) fn list(
+        &self,
+        request: &BlobRequest<'_>,
+        account: &str,
+    ) -> Result<Response<Bytes>, ErrorResponse> {
         let page = Page::select(request, &self.containers)?;
         let containers: String = page
             .items
@@ -154,7 +219,8 @@ impl State {
         request.check_conditions(old.map(|blob| &blob.headers))?;
         let md5 = request.checked_md5(header::CONTENT_MD5)?;
         request.checked_md5(header::BLOB_CONTENT_MD5)?;
-        let blob = Blob::new(request.body.clone(), Vec::new(), md5, request.blob_headers(true));
+        let mut blob = Blob::new(request.body.clone(), Vec::new(), md5, request.blob_headers(true));
+        blob.set_tier(request.tier()?);
         let mut headers = self.store(container, name, blob, now)?;
         // Put Block List omits it: the MD5 of the list could be mistaken for the MD5 of the blob.
         set(&mut headers, header::CONTENT_MD5, md5_base64(request.body));
@@ -197,13 +263,14 @@ impl State {
             .header(header::BLOB_CONTENT_MD5)
             .unwrap_or_default()
             .to_owned();
-        let blob = Blob::new(content.freeze(), blocks, md5, request.blob_headers(false));
+        let mut blob = Blob::new(content.freeze(), blocks, md5, request.blob_headers(false));
+        blob.set_tier(request.tier()?);
         let headers = self.store(container, name, blob, now)?;
         Ok(respond(StatusCode::CREATED, headers, Bytes::new()))
     }
 
     /// Stores a blob. Replaces the previous blob and its uncommitted blocks.
-    fn store(
+    pub(super) fn store(
         &mut self,
         container: &str,
         name: String,

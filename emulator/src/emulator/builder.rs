@@ -1,11 +1,11 @@
-use super::Emulator;
+use super::{Emulator, rotate_due};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio_rustls::rustls::sign::SingleCertAndKey;
 
 use crate::app_service::AppService;
@@ -13,14 +13,18 @@ use crate::blob::BlobAccount;
 use crate::certificate_authority::{CertificateAuthority, server_config_with, thumbprint};
 use crate::ci_systems::CiSystems;
 use crate::clock::Clock;
+use crate::connect_proxy::ConnectProxy;
 use crate::endpoint::Endpoint;
 use crate::entra::{Entra, IssuerKeys};
+use crate::guid::Guid;
 use crate::identity_host::IdentityHosts;
 use crate::imds::Imds;
 use crate::issuer::ClusterIssuer;
-use crate::jwt::{PublicKey, SigningKey, parse_key_set};
+use crate::jwt::{PublicKey, SigningKey, generate_pair, parse_key_set, read_pair};
 use crate::key_vault::KeyVault;
 use crate::managed_identity::ManagedIdentities;
+use crate::permissions::Permissions;
+use crate::pod::Pod;
 use crate::server::{Port, Server, Traffic};
 use crate::token_proxy::TokenProxy;
 
@@ -51,6 +55,11 @@ pub struct EmulatorBuilder {
     /// Issuer and JWK set.
     pub(super) trusted_issuers: Vec<(String, Vec<u8>)>,
     pub(super) issuer_ca: Vec<u8>,
+    pub(super) tenant_id: Option<String>,
+    pub(super) port_base: Option<u16>,
+    pub(super) allow_external_hosts: bool,
+    pub(super) known_keys: bool,
+    pub(super) rotate_tokens: bool,
 }
 
 impl EmulatorBuilder {
@@ -93,6 +102,40 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Sets the tenant ID, a GUID. The default is a random one.
+    pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
+        self.tenant_id = Some(tenant_id.into().to_lowercase());
+        self
+    }
+
+    /// Uses fixed ports: `base` for the proxy, then Entra, the cluster issuer, Key Vault, Blob, IMDS, App
+    /// Service, the token proxy, the other identity hosts and Service Fabric. The default is free ports.
+    pub fn port_base(mut self, base: u16) -> Self {
+        self.port_base = Some(base);
+        self
+    }
+
+    /// Lets the [proxy](Emulator::proxy_url) connect to hosts that are not emulated. By default, it refuses.
+    pub fn allow_external_hosts(mut self) -> Self {
+        self.allow_external_hosts = true;
+        self
+    }
+
+    /// Signs tokens with keys that are part of this crate, so that the start takes a few milliseconds: two
+    /// RSA keys are most of it otherwise. Everybody has these keys, and tokens of one emulator with them
+    /// have valid signatures in another one. The key of the CA is always new.
+    pub fn known_keys(mut self) -> Self {
+        self.known_keys = true;
+        self
+    }
+
+    /// Replaces the token of each pod at 80 % of its life, as the kubelet does. By default, tokens change
+    /// only when a test says so.
+    pub fn rotate_tokens(mut self) -> Self {
+        self.rotate_tokens = true;
+        self
+    }
+
     /// Starts the servers in the current Tokio runtime.
     ///
     /// # Errors
@@ -106,20 +149,34 @@ impl EmulatorBuilder {
     #[expect(clippy::too_many_lines, reason = "a step for each server")]
     pub async fn start(self) -> io::Result<Emulator> {
         let given_keys = parse_key_sets(self.trusted_issuers)?;
-        let (issuer_key, entra_key) = (
-            spawn_blocking(SigningKey::generate),
-            spawn_blocking(SigningKey::generate),
-        );
+        let pair = move |known: &'static [u8]| {
+            spawn_blocking(move || {
+                if self.known_keys {
+                    read_pair(known)
+                } else {
+                    generate_pair()
+                }
+            })
+        };
+        let (issuer_key, entra_key) = (pair(ISSUER_KEY), pair(ENTRA_KEY));
         let authority = CertificateAuthority::generate()?;
         let directory = tempfile::Builder::new().prefix("entra-workload-").tempdir()?;
         let ca_certificate_file = directory.path().join("ca.pem");
         fs::write(&ca_certificate_file, authority.pem())?;
 
-        let (issuer_port, entra_port) = (Port::bind().await?, Port::bind().await?);
-        let (key_vault_port, blob_port) = (Port::bind().await?, Port::bind().await?);
-        let (imds_port, app_service_port) = (Port::bind().await?, Port::bind().await?);
-        let (token_proxy_port, identity_hosts_port) = (Port::bind().await?, Port::bind().await?);
-        let service_fabric_port = Port::bind().await?;
+        let bind = |offset| Port::bind(self.port_base.map_or(0, |base| base.saturating_add(offset)));
+        let (proxy_port, entra_port, issuer_port) = (bind(0).await?, bind(1).await?, bind(2).await?);
+        let (key_vault_port, blob_port) = (bind(3).await?, bind(4).await?);
+        let (imds_port, app_service_port) = (bind(5).await?, bind(6).await?);
+        let (token_proxy_port, identity_hosts_port) = (bind(7).await?, bind(8).await?);
+        let service_fabric_port = bind(9).await?;
+        let proxy_url = proxy_port.plain_url();
+        let proxy = ConnectProxy {
+            login: entra_port.address(),
+            key_vault: key_vault_port.address(),
+            blob: blob_port.address(),
+            allow_external: self.allow_external_hosts,
+        };
         let service_fabric_certificate = authority.issue(&["service-fabric"])?;
         let imds_url = imds_port.plain_url();
         let app_service_url = format!("{}{}", app_service_port.plain_url(), AppService::PATH);
@@ -130,11 +187,16 @@ impl EmulatorBuilder {
         let issuer_roots = [authority.pem().as_bytes(), &self.issuer_ca].concat();
         let issuer_keys = spawn_blocking(move || IssuerKeys::new(&issuer_roots, given_keys));
 
-        let issuer = ClusterIssuer::new(issuer_url, issuer_key.await??, self.clock.clone());
+        let issuer = ClusterIssuer::new(
+            issuer_url,
+            SigningKey::new(&issuer_key.await??)?,
+            self.clock.clone(),
+        );
         let issuer = Arc::new(issuer);
         let entra = Entra::new(
+            self.tenant_id.unwrap_or_else(|| Guid::random().to_string()),
             authority_host.clone(),
-            entra_key.await??,
+            SigningKey::with_certificate(&entra_key.await??)?,
             issuer_keys.await??,
             self.clock.clone(),
         );
@@ -152,9 +214,15 @@ impl EmulatorBuilder {
             self.clock.clone(),
         )?);
 
-        let key_vault = Arc::new(KeyVault::new(entra.verifier(), self.clock.clone()));
+        let permissions = Permissions::default();
+        let key_vault = Arc::new(KeyVault::new(
+            entra.verifier(),
+            permissions.clone(),
+            self.clock.clone(),
+        ));
         let blobs = Arc::new(BlobAccount::new(
             entra.verifier(),
+            permissions.clone(),
             self.clock.clone(),
             BLOB_ACCOUNT,
         ));
@@ -192,8 +260,8 @@ impl EmulatorBuilder {
             ),
             serve(issuer_port, Endpoint::Issuer, Arc::clone(&issuer) as _),
             serve(entra_port, Endpoint::Entra, Arc::clone(&entra) as _),
-            serve(key_vault_port, Endpoint::KeyVault, key_vault),
-            serve(blob_port, Endpoint::Blob, blobs),
+            serve(key_vault_port, Endpoint::KeyVault, Arc::clone(&key_vault) as _),
+            serve(blob_port, Endpoint::Blob, Arc::clone(&blobs) as _),
             serve_plain(imds_port, Endpoint::Imds, Arc::new(imds) as _),
             start(
                 service_fabric_port,
@@ -210,9 +278,27 @@ impl EmulatorBuilder {
             ),
             serve_plain(app_service_port, Endpoint::AppService, Arc::new(app_service)),
         ];
+        let pods = Arc::<Mutex<Vec<Pod>>>::default();
+        let mut rotation = JoinSet::new();
+        if self.rotate_tokens {
+            let pods = Arc::clone(&pods);
+            rotation.spawn(async move {
+                loop {
+                    tokio::time::sleep(ROTATION_CHECK).await;
+                    // The next check tries again.
+                    let _ = rotate_due(&pods);
+                }
+            });
+        }
         Ok(Emulator {
+            pods,
+            _rotation: rotation,
             issuer,
             entra,
+            key_vault,
+            blobs,
+            permissions,
+            clock: self.clock,
             authority_host,
             key_vault_url,
             blob_account_url,
@@ -225,6 +311,8 @@ impl EmulatorBuilder {
             ci_systems,
             ca_certificate_pem: authority.pem().to_owned(),
             ca_certificate_file,
+            proxy_url,
+            _proxy: proxy.start(proxy_port),
             _servers: servers,
             traffic,
             directory,
@@ -243,6 +331,13 @@ fn parse_key_sets(trusted_issuers: Vec<(String, Vec<u8>)>) -> io::Result<HashMap
     };
     parsed.collect::<Option<_>>().ok_or_else(invalid)
 }
+
+/// Tokens live an hour and more.
+const ROTATION_CHECK: Duration = Duration::from_secs(1);
+
+/// PKCS #8. Everybody has them, see [`EmulatorBuilder::known_keys`].
+const ISSUER_KEY: &[u8] = include_bytes!("../keys/issuer.der");
+const ENTRA_KEY: &[u8] = include_bytes!("../keys/entra.der");
 
 /// As in Azurite, the first segment of the path is the account.
 const BLOB_ACCOUNT: &str = "devaccount";

@@ -17,6 +17,21 @@ pub(crate) struct IssuedToken {
     pub(crate) expires_on: u64,
 }
 
+impl IssuedToken {
+    /// Returns the response of the version 1.0 token endpoint.
+    pub(super) fn to_version_1(&self, resource: &str) -> Value {
+        json!({
+            "token_type": "Bearer",
+            "expires_in": self.lifetime.to_string(),
+            "ext_expires_in": self.lifetime.to_string(),
+            "expires_on": self.expires_on.to_string(),
+            "not_before": self.not_before.to_string(),
+            "resource": resource,
+            "access_token": self.token,
+        })
+    }
+}
+
 /// The client of a token, and how it authenticated.
 pub(super) struct Principal<'a> {
     pub(super) client_id: &'a str,

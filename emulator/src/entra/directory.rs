@@ -3,14 +3,17 @@ use std::time::Duration;
 
 use super::error_response::ErrorResponse;
 use super::federated_credential::FederatedCredential;
+use super::resources::is_known;
 use crate::guid::Guid;
 use crate::jwt::PublicKey;
-use crate::service_account_token::EXCHANGE_AUDIENCE;
 
 /// The applications and resources of the tenant, and the lifetime of its tokens.
 pub(super) struct Directory {
-    applications: HashMap<String, Application>,
-    /// The identifiers, without a trailing slash.
+    pub(super) applications: HashMap<String, Application>,
+    /// Whether the token endpoint answers that it cannot.
+    pub(super) unavailable: bool,
+    pub(super) limit: Option<Limit>,
+    /// The identifiers of those that are not [known](is_known), without a trailing slash.
     resources: HashSet<String>,
     pub(super) access_token_lifetime: Duration,
     pub(super) refresh_in: Option<Duration>,
@@ -20,7 +23,9 @@ impl Directory {
     pub(super) fn new() -> Self {
         Self {
             applications: HashMap::new(),
-            resources: RESOURCES.map(str::to_owned).into(),
+            unavailable: false,
+            limit: None,
+            resources: HashSet::new(),
             access_token_lifetime: ACCESS_TOKEN_LIFETIME,
             refresh_in: None,
         }
@@ -33,6 +38,7 @@ impl Directory {
             .or_insert_with(|| Application {
                 object_id: Guid::random().to_string(),
                 disabled: false,
+                blocked: false,
                 federated_credentials: Vec::new(),
                 client_secret: None,
                 certificates: Vec::new(),
@@ -58,12 +64,27 @@ impl Directory {
         Ok(application)
     }
 
+    /// Counts a token request, and refuses it in an outage or above the limit.
+    ///
+    /// * `now`: in seconds since the Unix epoch.
+    pub(super) fn admit(&mut self, now: u64) -> Result<(), ErrorResponse> {
+        if self.unavailable {
+            return Err(ErrorResponse::unavailable());
+        }
+        self.limit.as_mut().map_or(Ok(()), |limit| limit.admit(now))
+    }
+
     pub(super) fn register_resource(&mut self, identifier: &str) {
         self.resources.insert(trim_slash(identifier).to_owned());
     }
 
     pub(super) fn check_resource(&self, resource: &str, tenant: &str) -> Result<(), ErrorResponse> {
-        if self.resources.contains(trim_slash(resource)) {
+        let resource = trim_slash(resource);
+        let application = resource.strip_prefix("api://").unwrap_or(resource).to_lowercase();
+        if is_known(resource)
+            || self.resources.contains(resource)
+            || self.applications.contains_key(&application)
+        {
             return Ok(());
         }
         let text =
@@ -72,11 +93,42 @@ impl Directory {
     }
 }
 
+/// The token requests that are allowed in a minute, and those of the current one.
+pub(super) struct Limit {
+    per_minute: u32,
+    minute: u64,
+    count: u32,
+}
+
+impl Limit {
+    pub(super) fn new(per_minute: u32) -> Self {
+        Self {
+            per_minute,
+            minute: 0,
+            count: 0,
+        }
+    }
+
+    fn admit(&mut self, now: u64) -> Result<(), ErrorResponse> {
+        let minute = now / 60;
+        if minute != self.minute {
+            (self.minute, self.count) = (minute, 0);
+        }
+        if self.count >= self.per_minute {
+            return Err(ErrorResponse::throttled().after(60 - now % 60));
+        }
+        self.count += 1;
+        Ok(())
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct Application {
     /// The object ID of the service principal: the `oid` and `sub` of its tokens.
     pub(super) object_id: String,
     pub(super) disabled: bool,
+    /// By a policy of conditional access.
+    pub(super) blocked: bool,
     pub(super) federated_credentials: Vec<FederatedCredential>,
     client_secret: Option<ClientSecret>,
     /// The keys of the certificates. Their key ID is the SHA-256 thumbprint.
@@ -104,6 +156,19 @@ impl Application {
         }
     }
 
+    /// Refuses an application that a policy blocks. The claims name the policy, as an authentication context.
+    pub(super) fn check_policy(&self, client_id: &str) -> Result<(), ErrorResponse> {
+        if !self.blocked {
+            return Ok(());
+        }
+        let text = format!(
+            "Access has been blocked by Conditional Access policies. The access policy does not allow token issuance \
+             for the application '{client_id}'."
+        );
+        let claims = r#"{"access_token":{"capolids":{"essential":true,"values":["00000000-0000-4000-8000-0000000000ca"]}}}"#;
+        Err(ErrorResponse::new(53_003, text).with_claims(claims.to_owned()))
+    }
+
     pub(super) fn check_secret(&self, presented: &str) -> Result<(), ErrorResponse> {
         match &self.client_secret {
             Some(secret) if secret.value == presented => {
@@ -121,16 +186,6 @@ impl Application {
 fn trim_slash(identifier: &str) -> &str {
     identifier.strip_suffix('/').unwrap_or(identifier)
 }
-
-/// The resources that exist in every tenant and that workloads use most.
-const RESOURCES: [&str; 6] = [
-    EXCHANGE_AUDIENCE,
-    "https://vault.azure.net",
-    "https://storage.azure.com",
-    "https://management.azure.com",
-    "https://ossrdbms-aad.database.windows.net",
-    "https://redis.azure.com",
-];
 
 /// The most common value. The default of Entra is random, 60 to 90 minutes.
 const ACCESS_TOKEN_LIFETIME: Duration = Duration::from_secs(3599);

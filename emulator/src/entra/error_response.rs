@@ -13,6 +13,12 @@ use crate::time::Utc;
 pub(super) struct ErrorResponse {
     code: u32,
     text: Cow<'static, str>,
+    /// The OAuth error, if it is not that of the code.
+    name: Option<&'static str>,
+    /// A claims challenge, in JSON.
+    claims: Option<String>,
+    /// In seconds.
+    pub(super) retry_after: Option<u64>,
 }
 
 impl ErrorResponse {
@@ -20,7 +26,34 @@ impl ErrorResponse {
         Self {
             code,
             text: text.into(),
+            name: None,
+            claims: None,
+            retry_after: None,
         }
+    }
+
+    pub(super) fn with_claims(mut self, claims: String) -> Self {
+        self.claims = Some(claims);
+        self
+    }
+
+    pub(super) fn after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    pub(super) fn unavailable() -> Self {
+        Self::new(90_033, "A transient error has occurred. Please try again.")
+    }
+
+    pub(super) fn throttled() -> Self {
+        Self::new(90_055, "Tenant is throttled, too many requests. Try again later.")
+    }
+
+    /// Replaces the OAuth error.
+    pub(super) fn named(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
     }
 
     /// Returns the error response for an injected status.
@@ -30,15 +63,11 @@ impl ErrorResponse {
             StatusCode::UNAUTHORIZED => {
                 Self::no_federated_credentials(form.field("client_id").unwrap_or_default())
             }
-            StatusCode::TOO_MANY_REQUESTS => {
-                Self::new(90_055, "Tenant is throttled, too many requests. Try again later.")
-            }
+            StatusCode::TOO_MANY_REQUESTS => Self::throttled(),
             StatusCode::INTERNAL_SERVER_ERROR => {
                 Self::new(90_036, "Directory Proxy Client encountered an internal error.")
             }
-            _ if status.is_server_error() => {
-                Self::new(90_033, "A transient error has occurred. Please try again.")
-            }
+            _ if status.is_server_error() => Self::unavailable(),
             _ => Self::new(90_023, "The authentication service request is not valid."),
         }
     }
@@ -59,7 +88,13 @@ impl ErrorResponse {
     }
 
     pub(super) fn to_json(&self, authority: &str, ids: &RequestIds, now: SystemTime) -> Value {
-        let Self { code, text } = self;
+        let Self {
+            code,
+            text,
+            name,
+            claims,
+            ..
+        } = self;
         let RequestIds { trace, correlation } = ids;
         let Utc {
             year,
@@ -70,8 +105,8 @@ impl ErrorResponse {
             second,
         } = now.into();
         let timestamp = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z");
-        json!({
-            "error": self.kind().1,
+        let mut body = json!({
+            "error": name.unwrap_or(self.kind().1),
             "error_description": format!(
                 "AADSTS{code}: {text} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {timestamp}"
             ),
@@ -80,7 +115,12 @@ impl ErrorResponse {
             "trace_id": trace,
             "correlation_id": correlation,
             "error_uri": format!("{authority}error?code={code}"),
-        })
+        });
+        if let (Some(claims), Some(body)) = (claims, body.as_object_mut()) {
+            body.insert("suberror".to_owned(), "message_only".into());
+            body.insert("claims".to_owned(), claims.as_str().into());
+        }
+        body
     }
 
     /// Returns the status and the OAuth error of the code.
@@ -90,6 +130,7 @@ impl ErrorResponse {
             700_016 | 7_000_112 => (StatusCode::BAD_REQUEST, "unauthorized_client"),
             28_000 | 70_011 | 1_002_012 => (StatusCode::BAD_REQUEST, "invalid_scope"),
             500_011 => (StatusCode::BAD_REQUEST, "invalid_resource"),
+            53_003 => (StatusCode::BAD_REQUEST, "invalid_grant"),
             70_023
             | 70_025
             | 700_021

@@ -1,6 +1,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer};
 
 use super::access_token::{EXCHANGE_APPLICATION, ORIGIN_FEDERATED_CREDENTIAL, ORIGIN_MANAGED_IDENTITY};
@@ -17,6 +22,27 @@ pub(super) struct Form(HashMap<String, String>);
 impl Form {
     pub(super) fn parse(body: &[u8]) -> Self {
         Self(url::form_urlencoded::parse(body).into_owned().collect())
+    }
+
+    /// Adds the client of an `Authorization: Basic` header, whose parts are form-encoded.
+    ///
+    /// Source: RFC 6749, 2.3.1.
+    pub(super) fn with_basic(mut self, headers: &HeaderMap) -> Self {
+        let value = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let basic = value.and_then(|value| {
+            let (scheme, encoded) = value.split_once(' ')?;
+            let decoded = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+            scheme.eq_ignore_ascii_case("basic").then_some(decoded)
+        });
+        if let Some((id, secret)) = basic.as_deref().and_then(|basic| basic.split_once(':')) {
+            for (name, value) in [("client_id", id), ("client_secret", secret)] {
+                let value = percent_decode_str(&value.replace('+', " "))
+                    .decode_utf8_lossy()
+                    .into_owned();
+                self.0.entry(name.to_owned()).or_insert(value);
+            }
+        }
+        self
     }
 
     /// Returns a required field, or an error if it is missing or empty.
@@ -147,7 +173,7 @@ impl Assertion {
         &self,
         certificates: &[PublicKey],
         client_id: &str,
-        token_endpoint: &str,
+        token_endpoints: &[String],
     ) -> Result<(), ErrorResponse> {
         let algorithm = &self.0.header.alg;
         if ![RS256, PS256].contains(&algorithm.as_str()) {
@@ -173,7 +199,7 @@ impl Assertion {
             let text = "Client assertion application identifier doesn't match 'client_id' parameter.";
             return Err(ErrorResponse::new(700_021, text));
         }
-        if *aud != [token_endpoint] {
+        if !matches!(aud.as_slice(), [aud] if token_endpoints.contains(aud)) {
             let text = "Client assertion audience claim does not match Realm issuer.";
             return Err(ErrorResponse::new(700_023, text));
         }

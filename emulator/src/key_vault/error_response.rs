@@ -5,6 +5,8 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::OWN_VAULT;
+use crate::bearer::Claims;
 use crate::server;
 
 /// An error response of Key Vault: `{"error":{"code","message","innererror":{"code"}}}`.
@@ -32,7 +34,9 @@ impl ErrorResponse {
         let mut path = request.uri().path().split('/').filter(|part| !part.is_empty());
         match (status, path.next(), path.next()) {
             (StatusCode::BAD_REQUEST, ..) => Self::bad_parameter("Property has invalid value".to_owned()),
-            (StatusCode::FORBIDDEN, ..) => Self::not_authorized(),
+            (StatusCode::FORBIDDEN, _, name) => {
+                Self::not_authorized(&Claims::default(), "secrets/getSecret/action", OWN_VAULT, name)
+            }
             (StatusCode::NOT_FOUND, Some("secrets"), Some(name)) => Self::not_found(name),
             (StatusCode::NOT_FOUND, Some("deletedsecrets"), Some(name)) => Self::deleted_not_found(name),
             (StatusCode::METHOD_NOT_ALLOWED, ..) => Self::method_not_allowed(request.method()),
@@ -74,18 +78,22 @@ impl ErrorResponse {
         )
     }
 
-    /// The real message also has the caller, the action and the resource between these lines.
-    fn not_authorized() -> Self {
+    /// Source: "Azure role-based access control (RBAC) for Key Vault", troubleshooting.
+    ///
+    /// * `action`: without `Microsoft.KeyVault/vaults/`.
+    pub(super) fn not_authorized(caller: &Claims, action: &str, vault: &str, secret: Option<&str>) -> Self {
+        let secret = secret.map(|name| format!("/secrets/{name}")).unwrap_or_default();
+        let message = format!(
+            "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or role \
+             definitions were changed recently, please observe propagation time.\r\nCaller: appid={};oid={};iss={}\r\n\
+             Action: 'Microsoft.KeyVault/vaults/{action}'\r\nResource: '/subscriptions/{SUBSCRIPTION}/resourcegroups/\
+             emulator/providers/microsoft.keyvault/vaults/{vault}{secret}'\r\nAssignment: (not found)\r\n\
+             DenyAssignmentId: null\r\nDecisionReason: null \r\nVault: {vault};location=emulator\r\n",
+            caller.appid, caller.oid, caller.iss,
+        );
         Self {
             inner_code: Some("ForbiddenByRbac"),
-            ..Self::new(
-                StatusCode::FORBIDDEN,
-                "Forbidden",
-                "Caller is not authorized to perform action on resource.\r\nIf role assignments, deny assignments or \
-                 role definitions were changed recently, please observe propagation time.\r\nAssignment: (not \
-                 found)\r\nVault: emulator;location=emulator\r\n"
-                    .to_owned(),
-            )
+            ..Self::new(StatusCode::FORBIDDEN, "Forbidden", message)
         }
     }
 
@@ -135,3 +143,5 @@ impl ErrorResponse {
         response
     }
 }
+
+const SUBSCRIPTION: &str = "00000000-0000-0000-0000-000000000000";

@@ -46,11 +46,13 @@ impl<'a> VaultRequest<'a> {
         path: &[&str],
         now: u64,
     ) -> Result<Response<Bytes>, ErrorResponse> {
-        match (self.method, path) {
+        let stored = stored_name(secrets, path);
+        match (self.method, with_name(path, stored.as_deref()).as_slice()) {
             (&Method::GET, []) => {
                 let active = secrets.iter().filter(|(_, secret)| secret.deleted_on.is_none());
-                self.page(active.filter_map(|(name, secret)| {
-                    Some((name.as_str(), secret.latest()?.properties(&self.id(name, None))))
+                self.page(active.filter_map(|(key, secret)| {
+                    let id = self.id(&secret.name, None);
+                    Some((key.as_str(), secret.latest()?.properties(&id)))
                 }))
             }
             (&Method::GET, [name, "versions"]) => {
@@ -82,7 +84,9 @@ impl<'a> VaultRequest<'a> {
                         "The secret value size exceeds 25k bytes.".to_owned(),
                     ));
                 }
-                let secret = secrets.entry((*name).to_owned()).or_default();
+                let secret = secrets
+                    .entry(name.to_ascii_lowercase())
+                    .or_insert_with(|| Secret::new(name));
                 if secret.deleted_on.is_some() {
                     return Err(ErrorResponse::deleted_but_recoverable(name));
                 }
@@ -123,9 +127,13 @@ impl<'a> VaultRequest<'a> {
         secrets: &mut BTreeMap<String, Secret>,
         path: &[&str],
     ) -> Result<Response<Bytes>, ErrorResponse> {
-        match (self.method, path) {
-            (&Method::GET, []) => self.page(secrets.iter().filter_map(|(name, secret)| {
-                Some((name.as_str(), self.deleted(name, secret, secret.deleted_on?)))
+        let stored = stored_name(secrets, path);
+        match (self.method, with_name(path, stored.as_deref()).as_slice()) {
+            (&Method::GET, []) => self.page(secrets.iter().filter_map(|(key, secret)| {
+                Some((
+                    key.as_str(),
+                    self.deleted(&secret.name, secret, secret.deleted_on?),
+                ))
             })),
             (&Method::GET, [name]) => {
                 let (secret, on) = deleted(secrets, name)?;
@@ -133,7 +141,7 @@ impl<'a> VaultRequest<'a> {
             }
             (&Method::DELETE, [name]) => {
                 deleted(secrets, name)?;
-                secrets.remove(*name);
+                secrets.remove(&name.to_ascii_lowercase());
                 Ok(empty(StatusCode::NO_CONTENT))
             }
             (&Method::POST, [name, "recover"]) => {
@@ -219,12 +227,25 @@ impl<'a> VaultRequest<'a> {
     }
 }
 
+/// Returns the name of a secret as it was written first, if there is one.
+fn stored_name(secrets: &BTreeMap<String, Secret>, path: &[&str]) -> Option<String> {
+    let name = path.first()?;
+    let secret = secrets.get(&name.to_ascii_lowercase());
+    Some(secret.map_or_else(|| (*name).to_owned(), |secret| secret.name.clone()))
+}
+
+/// Replaces the first segment.
+fn with_name<'a>(path: &[&'a str], name: Option<&'a str>) -> Vec<&'a str> {
+    let rest = path.iter().skip(1).copied();
+    name.into_iter().chain(rest).collect()
+}
+
 fn active<'a>(
     secrets: &'a mut BTreeMap<String, Secret>,
     name: &str,
 ) -> Result<&'a mut Secret, ErrorResponse> {
     secrets
-        .get_mut(name)
+        .get_mut(&name.to_ascii_lowercase())
         .filter(|secret| secret.deleted_on.is_none())
         .ok_or_else(|| ErrorResponse::not_found(name))
 }
@@ -234,7 +255,7 @@ fn deleted<'a>(
     name: &str,
 ) -> Result<(&'a mut Secret, u64), ErrorResponse> {
     secrets
-        .get_mut(name)
+        .get_mut(&name.to_ascii_lowercase())
         .and_then(|secret| secret.deleted_on.map(|on| (secret, on)))
         .ok_or_else(|| ErrorResponse::deleted_not_found(name))
 }

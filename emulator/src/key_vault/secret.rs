@@ -6,14 +6,36 @@ use serde_json::{Value, json};
 use super::error_response::ErrorResponse;
 
 /// A secret with all its versions, the latest last. It always has a version once it is stored.
-#[derive(Default)]
 pub(super) struct Secret {
+    /// As it was written first.
+    pub(super) name: String,
     pub(super) versions: Vec<Version>,
     /// In seconds since the Unix epoch. A deleted secret is only visible below `/deletedsecrets`.
     pub(super) deleted_on: Option<u64>,
 }
 
 impl Secret {
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            versions: Vec::new(),
+            deleted_on: None,
+        }
+    }
+
+    /// Adds a version without properties.
+    ///
+    /// * `now`: in seconds since the Unix epoch.
+    pub(super) fn add_version(&mut self, value: String, now: u64) {
+        self.versions.push(Version {
+            id: format!("{:032x}", fastrand::u128(..)),
+            value,
+            content_type: None,
+            tags: None,
+            attributes: Attributes::new(now),
+        });
+    }
+
     pub(super) fn latest(&self) -> Option<&Version> {
         self.versions.last()
     }

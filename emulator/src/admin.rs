@@ -1,0 +1,325 @@
+mod request;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{HOST, ORIGIN};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use self::request::{Advance, FaultOrder, Filter};
+use crate::emulator::Emulator;
+use crate::endpoint::Endpoint;
+use crate::request_log::RecordedRequest;
+use crate::seed::{RoleSeed, Seed};
+use crate::server::{self, Port, accept};
+use crate::time::rfc3339;
+
+/// An HTTP API on a port of loopback, with which a test in any language steers an emulator. It is described
+/// by `GET /openapi.json`.
+///
+/// Everybody on this machine can use it, but no web page: it refuses requests with another `Host` or
+/// `Origin` than its own. Dropping it closes the port.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+/// use entra_workload_emulator::{Admin, Emulator, Seed};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> std::io::Result<()> {
+/// let emulator = Arc::new(Emulator::start().await?);
+/// let admin = Admin::start(Arc::clone(&emulator), None, Seed::default()).await?;
+/// assert!(admin.url().starts_with("http://127.0.0.1:"));
+/// # Ok(()) }
+/// ```
+pub struct Admin {
+    url: String,
+    _tasks: JoinSet<()>,
+}
+
+impl Admin {
+    /// Starts the API.
+    ///
+    /// * `port`: `None` for a free one.
+    /// * `seed`: what a reset leads back to. It must have been applied before.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the port cannot be bound.
+    ///
+    /// # Panics
+    ///
+    /// Panics outside a Tokio runtime with I/O enabled.
+    pub async fn start(emulator: Arc<Emulator>, port: Option<u16>, seed: Seed) -> io::Result<Self> {
+        let port = Port::bind(port.unwrap_or_default()).await?;
+        let url = port.plain_url();
+        let api = Arc::new(Api {
+            host: port.address().to_string(),
+            emulator,
+            seed,
+        });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(accept(port, move |stream| {
+            let api = Arc::clone(&api);
+            async move {
+                let service = service_fn(|request| api.handle(request));
+                // An error is visible to the client.
+                let _ = http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+            }
+        }));
+        Ok(Self { url, _tasks: tasks })
+    }
+
+    /// The URL, `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+struct Api {
+    /// `127.0.0.1:PORT`.
+    host: String,
+    emulator: Arc<Emulator>,
+    seed: Seed,
+}
+
+impl Api {
+    async fn handle(&self, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
+        let (parts, body) = request.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await;
+        let answer = match body {
+            Ok(body) => self.route(&Request::from_parts(parts, body.to_bytes())),
+            Err(_) => Err(Refusal(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "the body is too large".to_owned(),
+            )),
+        };
+        let response = match answer {
+            Ok(Some(body)) => server::json(StatusCode::OK, &body),
+            Ok(None) => {
+                let mut response = Response::new(Bytes::new());
+                *response.status_mut() = StatusCode::NO_CONTENT;
+                response
+            }
+            Err(Refusal(status, text)) => server::json(status, &json!({ "error": text })),
+        };
+        Ok(response.map(Full::new))
+    }
+
+    /// Returns the body of the response; without one, the status is 204.
+    fn route(&self, request: &Request<Bytes>) -> Result<Option<Value>, Refusal> {
+        self.check_caller(request)?;
+        let emulator = &self.emulator;
+        let entra = emulator.entra();
+        let path: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
+        match (request.method(), path.as_slice()) {
+            (&Method::GET, ["healthz"]) => Ok(Some(json!({ "status": "ok" }))),
+            (&Method::GET, ["openapi.json"]) => Ok(Some(serde_json::from_str(OPENAPI)?)),
+            (&Method::GET, ["state"]) => Ok(Some(self.state())),
+            (&Method::POST, ["seed"]) => {
+                let pods = emulator.seed(&parse(request.body())?)?;
+                let pods = pods.iter().map(|pod| {
+                    json!({ "clientId": pod.client_id(), "tokenFile": pod.token_file(), "variables": variables(pod.variables()) })
+                });
+                Ok(Some(json!({ "pods": pods.collect::<Vec<_>>() })))
+            }
+            (&Method::GET, ["requests"]) => {
+                let filter = Filter::parse(request.uri().query().unwrap_or_default())?;
+                let mut requests = emulator.requests();
+                requests.retain(|request| filter.includes(request));
+                let shown: Vec<Value> = requests.iter().map(shown).collect();
+                Ok(Some(json!({ "count": shown.len(), "requests": shown })))
+            }
+            (&Method::DELETE, ["requests"]) => {
+                emulator.clear_requests();
+                Ok(None)
+            }
+            (&Method::POST, ["faults"]) => {
+                let (endpoint, fault) = parse::<FaultOrder>(request.body())?.into_fault()?;
+                emulator.inject(endpoint, fault);
+                Ok(None)
+            }
+            (&Method::DELETE, ["faults", endpoint]) => {
+                emulator.clear_faults(endpoint.parse::<Endpoint>().map_err(Refusal::invalid)?);
+                Ok(None)
+            }
+            (&Method::POST, ["tokens", "rotate"]) => {
+                emulator.rotate_tokens()?;
+                Ok(None)
+            }
+            (&Method::POST, ["issuer", action]) => {
+                match *action {
+                    "rotate-keys" => emulator.issuer().rotate_keys()?,
+                    "stop" => emulator.issuer().stop(),
+                    "start" => emulator.issuer().start(),
+                    _ => return Err(self.unknown(request)),
+                }
+                Ok(None)
+            }
+            (&Method::POST, ["entra", "stop"]) => {
+                entra.set_available(false);
+                Ok(None)
+            }
+            (&Method::POST, ["entra", "start"]) => {
+                entra.set_available(true);
+                Ok(None)
+            }
+            (&Method::POST, ["entra", "limit"]) => {
+                let limit: BTreeMap<String, Option<u32>> = parse(request.body())?;
+                entra.limit_token_requests(limit.get("perMinute").copied().flatten());
+                Ok(None)
+            }
+            (&Method::POST, ["identities", client_id, "roles"]) => {
+                let role: RoleSeed = parse(request.body())?;
+                emulator.assign_role(client_id, role.role, role.scope());
+                Ok(None)
+            }
+            (&Method::DELETE, ["identities", client_id, "roles"]) => {
+                emulator.remove_roles(client_id);
+                Ok(None)
+            }
+            (&Method::POST, ["identities", client_id, action]) => {
+                match *action {
+                    "revoke" => entra.revoke_tokens(client_id),
+                    "disable" => entra.disable_application(client_id),
+                    "enable" => entra.register_application(client_id),
+                    "block" => entra.block_by_policy(client_id, true),
+                    "unblock" => entra.block_by_policy(client_id, false),
+                    _ => return Err(self.unknown(request)),
+                }
+                Ok(None)
+            }
+            (&Method::GET, ["clock"]) => Ok(Some(json!({ "now": rfc3339(emulator.now()) }))),
+            (&Method::POST, ["clock", "advance"]) => {
+                let by: Duration = parse::<Advance>(request.body())?
+                    .duration()
+                    .map_err(Refusal::invalid)?;
+                emulator.advance(by)?;
+                Ok(Some(json!({ "now": rfc3339(emulator.now()) })))
+            }
+            (&Method::POST, ["reset"]) => {
+                emulator.reset()?;
+                emulator.seed(&self.seed)?;
+                Ok(None)
+            }
+            _ => Err(self.unknown(request)),
+        }
+    }
+
+    /// A page of the web in a browser on this machine has another origin, and after a trick with DNS another
+    /// host.
+    fn check_caller(&self, request: &Request<Bytes>) -> Result<(), Refusal> {
+        let header = |name| {
+            let value = request.headers().get(name)?;
+            Some(value.to_str().unwrap_or_default().to_owned())
+        };
+        let port = self.host.rsplit(':').next().unwrap_or_default();
+        let own = [self.host.clone(), format!("localhost:{port}")];
+        let host = header(HOST).unwrap_or_default();
+        if !own.contains(&host) {
+            let text = format!("the Host is not {}: {host}", self.host);
+            return Err(Refusal(StatusCode::FORBIDDEN, text));
+        }
+        match header(ORIGIN) {
+            Some(origin) if !own.iter().any(|own| origin == format!("http://{own}")) => {
+                let text = format!("requests of other origins are refused: {origin}");
+                Err(Refusal(StatusCode::FORBIDDEN, text))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn state(&self) -> Value {
+        let emulator = &self.emulator;
+        json!({
+            "tenantId": emulator.entra().tenant_id(),
+            "authorityHost": emulator.authority_host(),
+            "issuerUrl": emulator.issuer_url(),
+            "keyVaultUrl": emulator.key_vault_url(),
+            "blobAccountUrl": emulator.blob_account_url(),
+            "imdsUrl": emulator.imds_url(),
+            "proxyUrl": emulator.proxy_url(),
+            "caFile": emulator.ca_certificate_file(),
+            "now": rfc3339(emulator.now()),
+        })
+    }
+
+    fn unknown(&self, request: &Request<Bytes>) -> Refusal {
+        let text = format!(
+            "there is no {} {}; see http://{}/openapi.json",
+            request.method(),
+            request.uri().path(),
+            self.host
+        );
+        Refusal(StatusCode::NOT_FOUND, text)
+    }
+}
+
+/// A status and what to say.
+struct Refusal(StatusCode, String);
+
+impl Refusal {
+    fn invalid(text: impl fmt::Display) -> Self {
+        Self(StatusCode::BAD_REQUEST, text.to_string())
+    }
+}
+
+impl From<serde_json::Error> for Refusal {
+    fn from(error: serde_json::Error) -> Self {
+        Self::invalid(error)
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
+    Ok(serde_json::from_slice(body)?)
+}
+
+/// Without bodies and credentials.
+fn shown(request: &RecordedRequest) -> Value {
+    json!({
+        "endpoint": request.endpoint().to_string(),
+        "method": request.method(),
+        "path": request.path(),
+        "clientId": request.client_id(),
+        "status": request.status(),
+        "aadsts": request.aadsts(),
+        "refusal": request.refusal(),
+    })
+}
+
+fn variables(variables: Vec<(&'static str, String)>) -> BTreeMap<&'static str, String> {
+    variables.into_iter().collect()
+}
+
+const OPENAPI: &str = include_str!("admin/openapi.json");
+
+/// Seeds have small blobs.
+const MAX_BODY: usize = 16 * 1024 * 1024;

@@ -1,0 +1,156 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+/// A role for data, of those that Azure has built in.
+///
+/// Its text is the name in Azure, such as `Storage Blob Data Reader`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Role {
+    /// Reads blobs and lists.
+    StorageBlobDataReader,
+    /// Reads and writes blobs and containers.
+    StorageBlobDataContributor,
+    /// The same here as the contributor: there are no POSIX permissions.
+    StorageBlobDataOwner,
+    /// Reads secrets.
+    KeyVaultSecretsUser,
+    /// Reads, writes and deletes secrets.
+    KeyVaultSecretsOfficer,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 5] = [
+        Self::StorageBlobDataReader,
+        Self::StorageBlobDataContributor,
+        Self::StorageBlobDataOwner,
+        Self::KeyVaultSecretsUser,
+        Self::KeyVaultSecretsOfficer,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::StorageBlobDataReader => "Storage Blob Data Reader",
+            Self::StorageBlobDataContributor => "Storage Blob Data Contributor",
+            Self::StorageBlobDataOwner => "Storage Blob Data Owner",
+            Self::KeyVaultSecretsUser => "Key Vault Secrets User",
+            Self::KeyVaultSecretsOfficer => "Key Vault Secrets Officer",
+        }
+    }
+
+    fn allows(self, action: Action) -> bool {
+        match action {
+            Action::ReadBlob => matches!(
+                self,
+                Self::StorageBlobDataReader | Self::StorageBlobDataContributor | Self::StorageBlobDataOwner
+            ),
+            Action::WriteBlob => {
+                matches!(
+                    self,
+                    Self::StorageBlobDataContributor | Self::StorageBlobDataOwner
+                )
+            }
+            Action::ReadSecret => matches!(self, Self::KeyVaultSecretsUser | Self::KeyVaultSecretsOfficer),
+            Action::WriteSecret => self == Self::KeyVaultSecretsOfficer,
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let role = Self::ALL.into_iter().find(|role| role.name() == name);
+        role.ok_or_else(|| {
+            let known = Self::ALL.map(Self::name).join(", ");
+            format!("the role {name:?} is not one of: {known}")
+        })
+    }
+}
+
+/// Where a role applies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RoleScope {
+    /// All accounts and vaults.
+    Everything,
+    /// A storage account.
+    Account(String),
+    /// A container, in any account.
+    Container(String),
+    /// A vault.
+    Vault(String),
+}
+
+/// What a request does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Action {
+    ReadBlob,
+    WriteBlob,
+    ReadSecret,
+    WriteSecret,
+}
+
+/// The role assignments of each client. A client without a decision has all roles.
+#[derive(Clone, Default)]
+pub(super) struct Permissions(Arc<Mutex<HashMap<String, Vec<Assignment>>>>);
+
+struct Assignment {
+    role: Role,
+    scope: RoleScope,
+    works_from: SystemTime,
+}
+
+impl Permissions {
+    pub(super) fn assign(&self, client_id: &str, role: Role, scope: RoleScope, works_from: SystemTime) {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        clients
+            .entry(client_id.to_lowercase())
+            .or_default()
+            .push(Assignment {
+                role,
+                scope,
+                works_from,
+            });
+    }
+
+    /// Forgets all decisions.
+    pub(super) fn clear(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// From here on, the client has the roles that are assigned to it.
+    pub(super) fn remove_all(&self, client_id: &str) {
+        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        clients.insert(client_id.to_lowercase(), Vec::new());
+    }
+
+    /// Whether a client may do something at one of these scopes.
+    pub(super) fn allow(
+        &self,
+        client_id: &str,
+        action: Action,
+        scopes: &[RoleScope],
+        now: SystemTime,
+    ) -> bool {
+        let clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(assignments) = clients.get(&client_id.to_lowercase()) else {
+            return true;
+        };
+        assignments.iter().any(|assignment| {
+            assignment.works_from <= now
+                && assignment.role.allows(action)
+                && (assignment.scope == RoleScope::Everything || scopes.contains(&assignment.scope))
+        })
+    }
+}

@@ -1,0 +1,44 @@
+use bytes::Bytes;
+use http::Response;
+use serde_json::Value;
+
+/// Returns what an error response says, in one line: the code and the text.
+pub(super) fn reason(response: &Response<Bytes>) -> Option<String> {
+    if !response.status().is_client_error() && !response.status().is_server_error() {
+        return None;
+    }
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    if let Ok(body) = serde_json::from_slice::<Value>(response.body()) {
+        let inner = body.get("error").filter(|error| error.is_object());
+        let reason = match inner {
+            Some(error) => join(text(error, "code"), text(error, "message")),
+            None => text(&body, "error_description")
+                .or_else(|| text(&body, "message"))
+                .or_else(|| text(&body, "error")),
+        };
+        return reason.map(|reason| first_line(&reason));
+    }
+    let body = std::str::from_utf8(response.body()).ok()?;
+    let element = |name: &str| {
+        let (_, rest) = body.split_once(&format!("<{name}>"))?;
+        Some(rest.split_once("</")?.0.to_owned())
+    };
+    join(element("Code"), element("Message")).map(|reason| first_line(&reason))
+}
+
+fn join(code: Option<String>, message: Option<String>) -> Option<String> {
+    match (code, message) {
+        (Some(code), Some(message)) => Some(format!("{code}: {message}")),
+        (code, message) => code.or(message),
+    }
+}
+
+/// Without the IDs of the request, which are in no other place.
+fn first_line(text: &str) -> String {
+    let text = text.lines().next().unwrap_or_default();
+    text.split(" Trace ID:")
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
