@@ -1,6 +1,8 @@
-//! `entra-workload`: finds out why a pod gets no Azure token, before and after it is deployed.
+//! `entra-workload`: finds out why a pod gets no Azure token, before and after it is deployed, and emulates Azure.
 
 mod doctor;
+#[cfg(feature = "emulator")]
+mod emulator;
 mod lint;
 mod roots;
 mod token;
@@ -37,6 +39,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Doctor(arguments) => runtime()?.block_on(doctor::run(&arguments)),
+        #[cfg(feature = "emulator")]
+        Command::Emulator(arguments) => runtime()?.block_on(emulator::run(&arguments)),
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Token(arguments) => runtime()?.block_on(token::run(&arguments)),
         Command::Completions { shell } => {
@@ -60,7 +64,8 @@ fn is_broken_pipe(error: &Failure) -> bool {
 /// Why the command itself failed: wrong arguments, unreadable files, no output.
 type Failure = Box<dyn std::error::Error>;
 
-/// Tools for AKS workload identity: find out why a pod gets no Azure token, before and after it is deployed.
+/// Tools for AKS workload identity: find out why a pod gets no Azure token, before and after it is deployed, and test
+/// without a cloud.
 #[derive(Parser)]
 #[command(name = "entra-workload", version, max_term_width = 100)]
 struct Cli {
@@ -71,6 +76,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Doctor(doctor::Arguments),
+    #[cfg(feature = "emulator")]
+    Emulator(emulator::Arguments),
     Lint(lint::Arguments),
     Token(token::Arguments),
     /// Prints a completion script for a shell.

@@ -17,17 +17,9 @@ pub(crate) struct AnyRoots {
 
 impl AnyRoots {
     pub(crate) fn new() -> Result<Self, Error> {
-        let mut pem = String::new();
-        for certificate in TLS_SERVER_ROOT_CERTS {
-            let base64 = STANDARD.encode(certificate);
-            let _ = writeln!(
-                pem,
-                "-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----"
-            );
-        }
         Ok(Self {
             system: HttpTransport::new(),
-            mozilla: HttpTransport::with_root_certificates(pem.as_bytes())?,
+            mozilla: HttpTransport::with_root_certificates(mozilla_pem().as_bytes())?,
         })
     }
 }
@@ -42,6 +34,20 @@ impl Transport for AnyRoots {
             sent => sent,
         }
     }
+}
+
+/// The root certificates of Mozilla, in lines of 64 characters.
+pub(crate) fn mozilla_pem() -> String {
+    let mut pem = String::new();
+    for certificate in TLS_SERVER_ROOT_CERTS {
+        pem.push_str("-----BEGIN CERTIFICATE-----\n");
+        let base64 = STANDARD.encode(certificate);
+        for line in base64.as_bytes().chunks(64) {
+            let _ = writeln!(pem, "{}", String::from_utf8_lossy(line));
+        }
+        pem.push_str("-----END CERTIFICATE-----\n");
+    }
+    pem
 }
 
 /// The section "the image has no root certificates".

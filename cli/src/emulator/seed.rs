@@ -1,0 +1,72 @@
+use std::fs;
+use std::path::PathBuf;
+
+use entra_workload_emulator::{PodSeed, Seed};
+use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
+use serde_json::{Map, Value};
+
+use crate::Failure;
+
+/// Reads seeds and Kubernetes manifests, and joins them.
+pub(super) fn read(paths: &[PathBuf]) -> Result<Seed, Failure> {
+    let mut all = Seed::default();
+    for path in paths {
+        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+        let documents = Yaml::load_from_str(&text).map_err(|error| failed(&error))?;
+        for document in &documents {
+            let document = json(document);
+            if document.get("kind").is_some() {
+                all.pods.extend(of_manifest(&document));
+                continue;
+            }
+            let seed: Seed = serde_json::from_value(document).map_err(|error| failed(&error))?;
+            all.pods.extend(seed.pods);
+            all.applications.extend(seed.applications);
+            all.managed_identities.extend(seed.managed_identities);
+            all.secrets.extend(seed.secrets);
+            all.containers.extend(seed.containers);
+            all.resources.extend(seed.resources);
+        }
+    }
+    Ok(all)
+}
+
+/// A service account with a client ID is a pod. Everything else in a manifest does not matter here.
+fn of_manifest(object: &Value) -> Option<PodSeed> {
+    let metadata = object
+        .get("metadata")
+        .filter(|_| object["kind"] == "ServiceAccount")?;
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let client_id = metadata.pointer("/annotations/azure.workload.identity~1client-id")?;
+    let namespace = metadata.get("namespace").and_then(text);
+    let mut pod = PodSeed::new(
+        namespace.unwrap_or_else(|| "default".to_owned()),
+        text(metadata.get("name")?)?,
+    );
+    pod.client_id = Some(text(client_id)?);
+    Some(pod)
+}
+
+fn json(value: &Yaml<'_>) -> Value {
+    match value {
+        Yaml::Value(Scalar::Null) | Yaml::BadValue | Yaml::Alias(_) => Value::Null,
+        Yaml::Value(Scalar::Boolean(value)) => (*value).into(),
+        Yaml::Value(Scalar::Integer(value)) => (*value).into(),
+        Yaml::Value(Scalar::FloatingPoint(value)) => value.into_inner().into(),
+        Yaml::Value(Scalar::String(text)) | Yaml::Representation(text, ..) => text.as_ref().into(),
+        Yaml::Sequence(items) => items.iter().map(json).collect(),
+        Yaml::Mapping(entries) => {
+            let entries = entries.iter();
+            let fields = entries.map(|(key, value)| {
+                let key = json(key);
+                (
+                    key.as_str().map_or_else(|| key.to_string(), str::to_owned),
+                    json(value),
+                )
+            });
+            Value::Object(fields.collect::<Map<_, _>>())
+        }
+        Yaml::Tagged(_, value) => json(value),
+    }
+}

@@ -1,0 +1,92 @@
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Options, Running};
+use crate::Failure;
+
+/// Runs the emulator until SIGTERM or Ctrl-C
+///
+/// When all servers accept connections, it prints one line. The admin API answers at ADMIN/healthz and describes itself
+/// at ADMIN/openapi.json.
+#[derive(Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    options: Options,
+    /// Use the ports from here on, instead of free ones
+    #[arg(long, value_name = "PORT")]
+    port_base: Option<u16>,
+    /// Print the line as JSON, with all URLs and variables
+    #[arg(long)]
+    json: bool,
+    /// Write the variables to a file, as NAME=VALUE
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+}
+
+pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let running = Running::start(&arguments.options, arguments.port_base).await?;
+    if let Some(path) = &arguments.env_file {
+        fs::write(path, running.variables.to_env_file())
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let Running {
+        emulator,
+        admin,
+        variables,
+    } = &running;
+    let mut stdout = io::stdout().lock();
+    if arguments.json {
+        let line = json!({
+            "ready": true,
+            "adminUrl": admin.url(),
+            "proxyUrl": emulator.proxy_url(),
+            "tenantId": emulator.entra().tenant_id(),
+            "authorityHost": emulator.authority_host(),
+            "issuerUrl": emulator.issuer_url(),
+            "keyVaultUrl": emulator.key_vault_url(),
+            "blobAccountUrl": emulator.blob_account_url(),
+            "imdsUrl": emulator.imds_url(),
+            "caFile": emulator.ca_certificate_file(),
+            "variables": variables.to_json(),
+        });
+        writeln!(stdout, "{line}")?;
+    } else {
+        writeln!(
+            stdout,
+            "ready: admin {}, proxy {}, Entra {}, Key Vault {}, Blob {}",
+            admin.url(),
+            emulator.proxy_url(),
+            emulator.authority_host(),
+            emulator.key_vault_url(),
+            emulator.blob_account_url()
+        )?;
+    }
+    stdout.flush()?;
+    drop(stdout);
+    stopped().await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns after SIGTERM or Ctrl-C.
+#[cfg(unix)]
+async fn stopped() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn stopped() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}

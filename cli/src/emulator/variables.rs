@@ -1,0 +1,112 @@
+use std::fmt::Write as _;
+
+use entra_workload_emulator::{Admin, Emulator, Pod};
+use serde_json::{Map, Value};
+use tokio::process::Command;
+
+use super::ca_bundle;
+use crate::Failure;
+
+/// The variables with which a program finds the emulator instead of Azure.
+pub(super) struct Variables(Vec<(&'static str, String)>);
+
+impl Variables {
+    /// Proxy, certificates and services; no identity yet.
+    pub(super) fn common(emulator: &Emulator, admin: &Admin) -> Result<Self, Failure> {
+        let ca = emulator.ca_certificate_file();
+        let bundle = ca_bundle::write(ca, emulator.ca_certificate_pem())?;
+        let (proxy, bundle) = (emulator.proxy_url().to_owned(), bundle.display().to_string());
+        let own = "127.0.0.1,localhost".to_owned();
+        Ok(Self(vec![
+            ("HTTPS_PROXY", proxy.clone()),
+            ("https_proxy", proxy),
+            ("NO_PROXY", own.clone()),
+            ("no_proxy", own),
+            ("SSL_CERT_FILE", bundle.clone()),
+            ("REQUESTS_CA_BUNDLE", bundle.clone()),
+            ("CURL_CA_BUNDLE", bundle),
+            ("NODE_EXTRA_CA_CERTS", ca.display().to_string()),
+            (
+                "AZURE_STORAGE_ACCOUNT_URL",
+                "https://devaccount.blob.core.windows.net/".to_owned(),
+            ),
+            (
+                "AZURE_KEYVAULT_URL",
+                "https://emulator.vault.azure.net/".to_owned(),
+            ),
+            ("ENTRA_WORKLOAD_ADMIN_URL", admin.url().to_owned()),
+        ]))
+    }
+
+    /// What the webhook sets, with the name of the real login host.
+    pub(super) fn add_workload_identity(&mut self, pod: &Pod) {
+        let variables = pod.variables().into_iter();
+        self.0.extend(variables.map(|(name, value)| match name {
+            "AZURE_AUTHORITY_HOST" => (name, "https://login.microsoftonline.com/".to_owned()),
+            _ => (name, value),
+        }));
+    }
+
+    pub(super) fn add_imds(&mut self, emulator: &Emulator) {
+        self.0.push((
+            "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+            emulator.imds_url().to_owned(),
+        ));
+    }
+
+    pub(super) fn add_app_service(&mut self, emulator: &Emulator) {
+        self.0.extend([
+            ("IDENTITY_ENDPOINT", emulator.app_service_url().to_owned()),
+            ("IDENTITY_HEADER", emulator.app_service_header().to_owned()),
+        ]);
+    }
+
+    /// Sets them, and removes what would lead to another identity or past the proxy.
+    pub(super) fn apply(&self, command: &mut Command) {
+        for name in REMOVED {
+            command.env_remove(name);
+        }
+        command.envs(self.0.iter().map(|(name, value)| (name, value)));
+    }
+
+    pub(super) fn to_env_file(&self) -> String {
+        let mut text = String::new();
+        for (name, value) in &self.0 {
+            let _ = writeln!(text, "{name}={value}");
+        }
+        text
+    }
+
+    pub(super) fn to_json(&self) -> Value {
+        let fields = self.0.iter();
+        let fields = fields.map(|(name, value)| ((*name).to_owned(), value.as_str().into()));
+        Value::Object(fields.collect::<Map<_, _>>())
+    }
+}
+
+/// The identities of Azure's SDKs that come before workload identity or a managed identity, and proxies.
+const REMOVED: [&str; 23] = [
+    "ALL_PROXY",
+    "all_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "AZURE_AUTHORITY_HOST",
+    "AZURE_CLIENT_CERTIFICATE_PASSWORD",
+    "AZURE_CLIENT_CERTIFICATE_PATH",
+    "AZURE_CLIENT_ID",
+    "AZURE_CLIENT_SECRET",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_KUBERNETES_CA_DATA",
+    "AZURE_KUBERNETES_CA_FILE",
+    "AZURE_KUBERNETES_SNI_NAME",
+    "AZURE_KUBERNETES_TOKEN_PROXY",
+    "AZURE_PASSWORD",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+    "AZURE_TENANT_ID",
+    "AZURE_TOKEN_CREDENTIALS",
+    "AZURE_USERNAME",
+    "IDENTITY_ENDPOINT",
+    "IDENTITY_HEADER",
+    "MSI_ENDPOINT",
+    "MSI_SECRET",
+];
