@@ -41,7 +41,13 @@ impl Imds {
         if headers.contains_key("x-forwarded-for") {
             return Err(invalid("Requests with the header X-Forwarded-For are not served"));
         }
-        if !request.uri().path().eq_ignore_ascii_case(PATH) {
+        // MSAL for Node sends a slash at the end.
+        if !request
+            .uri()
+            .path()
+            .trim_end_matches('/')
+            .eq_ignore_ascii_case(PATH)
+        {
             return Err(ErrorResponse::not_found());
         }
         if request.method() != Method::GET {

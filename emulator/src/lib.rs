@@ -10,6 +10,7 @@ mod ci_job;
 mod ci_systems;
 mod clock;
 mod connect_proxy;
+mod directory;
 mod emulator;
 mod endpoint;
 mod entra;

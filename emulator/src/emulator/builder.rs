@@ -14,6 +14,7 @@ use crate::certificate_authority::{CertificateAuthority, server_config_with, thu
 use crate::ci_systems::CiSystems;
 use crate::clock::Clock;
 use crate::connect_proxy::ConnectProxy;
+use crate::directory;
 use crate::endpoint::Endpoint;
 use crate::entra::{Entra, IssuerKeys};
 use crate::guid::Guid;
@@ -160,7 +161,7 @@ impl EmulatorBuilder {
         };
         let (issuer_key, entra_key) = (pair(ISSUER_KEY), pair(ENTRA_KEY));
         let authority = CertificateAuthority::generate()?;
-        let directory = tempfile::Builder::new().prefix("entra-workload-").tempdir()?;
+        let directory = directory::create()?;
         let ca_certificate_file = directory.path().join("ca.pem");
         fs::write(&ca_certificate_file, authority.pem())?;
 

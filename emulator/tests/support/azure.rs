@@ -22,6 +22,7 @@ pub const STORAGE: &str = "https://storage.azure.com/.default";
 pub struct Cloud {
     pub emulator: Emulator,
     credential: Arc<WorkloadIdentityCredential>,
+    pub client_id: String,
     pub clock: SettableClock,
 }
 
@@ -38,6 +39,7 @@ impl Cloud {
                 .transport(transport)
                 .build()
                 .unwrap(),
+            client_id: pod.client_id().to_owned(),
             emulator,
             clock,
         }

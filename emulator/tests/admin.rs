@@ -1,0 +1,329 @@
+//! The admin API: it is what its OpenAPI document says, and steers the emulator.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use entra_workload_emulator::{Admin, Emulator, Pod, Seed};
+use serde_json::{Value, json};
+
+use support::token_request::TokenRequest;
+use support::{projected_token, seconds};
+
+/// Each path and method of the document, with a body that it takes and the status that it promises; and nothing else
+/// is served.
+#[tokio::test]
+async fn server_does_what_its_openapi_document_says() {
+    let steered = Steered::start().await;
+    let (status, document) = steered.call("GET", "/openapi.json", None).await;
+    assert_eq!(status, 200);
+    let mut called = BTreeSet::new();
+    for (path, method, body) in calls() {
+        let template = document["paths"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .find(|template| matches(template, path))
+            .unwrap_or_else(|| panic!("{path} is not in the document"));
+        let operation = &document["paths"][template][method.to_lowercase()];
+        let (status, answer) = steered.call(method, path, body.clone()).await;
+        let promised = operation["responses"][status.to_string()].is_object();
+        assert!(promised && status < 300, "{method} {path}: {status} {answer}");
+        assert_eq!(
+            operation["requestBody"].is_object(),
+            body.is_some(),
+            "{method} {path}"
+        );
+        called.insert((template.clone(), method.to_lowercase()));
+    }
+    let mut described = BTreeSet::new();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for method in operations.as_object().unwrap().keys() {
+            described.insert((path.clone(), method.clone()));
+        }
+    }
+    assert_eq!(called, described);
+    let (status, answer) = steered.call("GET", "/nothing", None).await;
+    assert_eq!(status, 404);
+    assert!(
+        answer["error"].as_str().unwrap().contains("/openapi.json"),
+        "{answer}"
+    );
+}
+
+fn matches(template: &str, path: &str) -> bool {
+    let (template, path): (Vec<_>, Vec<_>) = (template.split('/').collect(), path.split('/').collect());
+    let same = |(part, given): (&&str, &&str)| part == given || part.starts_with('{');
+    template.len() == path.len() && template.iter().zip(&path).all(same)
+}
+
+fn calls() -> Vec<(&'static str, &'static str, Option<Value>)> {
+    let role = json!({ "role": "Storage Blob Data Reader", "container": "box" });
+    vec![
+        ("/healthz", "GET", None),
+        ("/openapi.json", "GET", None),
+        ("/state", "GET", None),
+        (
+            "/seed",
+            "POST",
+            Some(json!({ "pods": [{ "namespace": "shop", "serviceAccount": "billing" }] })),
+        ),
+        ("/requests", "GET", None),
+        ("/requests", "DELETE", None),
+        (
+            "/faults",
+            "POST",
+            Some(json!({ "endpoint": "blob", "status": 503, "times": 2 })),
+        ),
+        ("/faults/blob", "DELETE", None),
+        ("/tokens/rotate", "POST", None),
+        ("/issuer/rotate-keys", "POST", None),
+        ("/issuer/stop", "POST", None),
+        ("/issuer/start", "POST", None),
+        ("/entra/stop", "POST", None),
+        ("/entra/start", "POST", None),
+        ("/entra/limit", "POST", Some(json!({ "perMinute": 60 }))),
+        ("/identities/a/roles", "POST", Some(role)),
+        ("/identities/a/roles", "DELETE", None),
+        ("/identities/a/revoke", "POST", None),
+        ("/identities/a/disable", "POST", None),
+        ("/identities/a/enable", "POST", None),
+        ("/identities/a/block", "POST", None),
+        ("/identities/a/unblock", "POST", None),
+        ("/clock", "GET", None),
+        ("/clock/advance", "POST", Some(json!({ "by": "61m" }))),
+        ("/reset", "POST", None),
+    ]
+}
+
+#[tokio::test]
+async fn invalid_orders_are_refused_with_what_is_wrong() {
+    let steered = Steered::start().await;
+    for (path, body, part) in [
+        (
+            "/faults",
+            json!({ "endpoint": "mars", "status": 500 }),
+            "none of entra, issuer",
+        ),
+        (
+            "/faults",
+            json!({ "endpoint": "blob" }),
+            "one of status, retryAfterSeconds",
+        ),
+        (
+            "/faults",
+            json!({ "endpoint": "blob", "status": 200 }),
+            "no failure",
+        ),
+        ("/clock/advance", json!({ "by": "soon" }), "no time such as"),
+        ("/clock/advance", json!({ "by": "é" }), "no time such as"),
+        ("/seed", json!({ "pod": [] }), "unknown field `pod`"),
+        (
+            "/identities/a/roles",
+            json!({ "role": "Reader" }),
+            "Storage Blob Data Reader",
+        ),
+    ] {
+        let (status, answer) = steered.call("POST", path, Some(body)).await;
+        assert_eq!(status, 400, "{answer}");
+        assert!(answer["error"].as_str().unwrap().contains(part), "{answer}");
+    }
+    let (status, _) = steered.call("GET", "/requests?page=2", None).await;
+    assert_eq!(status, 400);
+}
+
+#[tokio::test]
+async fn web_pages_of_other_origins_are_refused() {
+    let steered = Steered::start().await;
+    let url = format!("{}/reset", steered.admin.url());
+    let port = steered.admin.url().rsplit(':').next().unwrap();
+    for (name, value, status) in [
+        ("origin", "https://example.com".to_owned(), 403),
+        ("origin", "null".to_owned(), 403),
+        ("origin", "http://127.0.0.1:1".to_owned(), 403),
+        ("origin", steered.admin.url().to_owned(), 204),
+        ("host", "evil.example.com".to_owned(), 403),
+        ("host", format!("evil.example.com:{port}"), 403),
+        ("host", format!("localhost:{port}"), 204),
+    ] {
+        let request = steered.client.post(&url).header(name, &value);
+        assert_eq!(
+            request.send().await.unwrap().status().as_u16(),
+            status,
+            "{name}: {value}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn requests_are_listed_and_counted_by_identity_and_code() {
+    let steered = Steered::start().await;
+    steered.request().send(&steered.emulator).await;
+    let wrong = steered.request().with("scope", "https://example.com/.default");
+    wrong.send(&steered.emulator).await;
+    let client_id = steered.pod.client_id();
+    for (query, count) in [
+        // Two of the issuer, for its keys.
+        (String::new(), 4),
+        ("?endpoint=entra".to_owned(), 2),
+        ("?endpoint=blob".to_owned(), 0),
+        ("?aadsts=500011".to_owned(), 1),
+        (format!("?clientId={client_id}&status=200"), 1),
+        ("?clientId=nobody".to_owned(), 0),
+    ] {
+        let (_, answer) = steered.call("GET", &format!("/requests{query}"), None).await;
+        assert_eq!(answer["count"], count, "{query}");
+        assert!(!answer.to_string().contains("eyJ"), "a token is shown");
+    }
+    let (_, answer) = steered.call("GET", "/requests?aadsts=500011", None).await;
+    let refusal = answer["requests"][0]["refusal"].as_str().unwrap();
+    assert!(
+        refusal.starts_with("AADSTS500011: The resource principal"),
+        "{refusal}"
+    );
+    steered.call("DELETE", "/requests", None).await;
+    assert_eq!(steered.call("GET", "/requests", None).await.1["count"], 0);
+}
+
+/// Each hour the client asks with the token of its volume, as a program would; nobody rotates by hand.
+#[tokio::test]
+async fn thirty_days_of_a_tokens_life_pass_by_the_clock() {
+    let steered = Steered::start().await;
+    let mut tokens = BTreeSet::new();
+    for hour in 0..30 * 24 {
+        let response = steered.request().send(&steered.emulator).await;
+        assert_eq!(response.status, 200, "hour {hour}: {}", response.body);
+        tokens.insert(projected_token(&steered.pod));
+        let (status, _) = steered
+            .call("POST", "/clock/advance", Some(json!({ "by": "1h" })))
+            .await;
+        assert_eq!(status, 200);
+    }
+    assert_eq!(tokens.len(), 30 * 24);
+}
+
+#[tokio::test]
+async fn token_rotates_at_80_percent_of_its_life() {
+    let steered = Steered::start().await;
+    let first = projected_token(&steered.pod);
+    steered.emulator.advance(seconds(2879)).unwrap();
+    assert_eq!(projected_token(&steered.pod), first);
+    // The wall clock can have moved a second, too.
+    steered.emulator.advance(seconds(1)).unwrap();
+    assert_ne!(projected_token(&steered.pod), first);
+}
+
+#[tokio::test]
+async fn reset_leads_back_to_the_seed_and_keeps_identities() {
+    let seed: Seed = serde_json::from_value(json!({
+        "pods": [{
+            "namespace": "shop",
+            "serviceAccount": "orders",
+            "clientId": CLIENT_ID,
+            "roles": [{ "role": "Key Vault Secrets User" }]
+        }],
+        "secrets": [{ "name": "password", "value": "planted" }],
+    }))
+    .unwrap();
+    let steered = Steered::with(seed).await;
+    let get = async || {
+        let response = steered.request().send(&steered.emulator).await;
+        if response.status != 200 {
+            return response.status;
+        }
+        let url = format!(
+            "{}/secrets/password?api-version=7.6",
+            steered.emulator.key_vault_url()
+        );
+        let request = steered.client.get(url).bearer_auth(response.text("access_token"));
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(get().await, 200);
+    let order = async |path: &str| steered.call("POST", path, None).await;
+    order("/entra/stop").await;
+    assert_eq!(get().await, 503);
+    order("/reset").await;
+    assert_eq!(get().await, 200);
+    steered
+        .call("DELETE", &format!("/identities/{CLIENT_ID}/roles"), None)
+        .await;
+    assert_eq!(get().await, 403);
+    order("/reset").await;
+    assert_eq!(get().await, 200);
+    order(&format!("/identities/{CLIENT_ID}/disable")).await;
+    assert_eq!(get().await, 400);
+    steered
+        .call("POST", "/clock/advance", Some(json!({ "by": "90d" })))
+        .await;
+    order("/reset").await;
+    assert_eq!(get().await, 200);
+    assert_eq!(
+        steered
+            .emulator
+            .requests_to(entra_workload_emulator::Endpoint::Entra)
+            .len(),
+        1
+    );
+}
+
+/// An emulator with a pod, and its admin API.
+struct Steered {
+    emulator: Arc<Emulator>,
+    admin: Admin,
+    pod: Pod,
+    client: reqwest::Client,
+}
+
+impl Steered {
+    async fn start() -> Self {
+        Self::with(
+            serde_json::from_value(json!({ "pods": [{ "namespace": "shop", "serviceAccount": "orders" }] }))
+                .unwrap(),
+        )
+        .await
+    }
+
+    async fn with(seed: Seed) -> Self {
+        let emulator = Arc::new(Emulator::builder().known_keys().start().await.unwrap());
+        let pod = emulator.seed(&seed).unwrap().remove(0);
+        let admin = Admin::start(Arc::clone(&emulator), None, seed).await.unwrap();
+        let client = support::client(&emulator);
+        Self {
+            emulator,
+            admin,
+            pod,
+            client,
+        }
+    }
+
+    fn request(&self) -> TokenRequest {
+        TokenRequest::new(&self.pod)
+    }
+
+    /// Returns the status and the JSON of the response.
+    async fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let url = format!("{}{path}", self.admin.url());
+        let mut request = self
+            .client
+            .request(method.parse().unwrap(), url)
+            .timeout(Duration::from_secs(10));
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let response = request.send().await.unwrap();
+        let status = response.status().as_u16();
+        let body = response.bytes().await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+}
+
+const CLIENT_ID: &str = "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10";

@@ -1,0 +1,256 @@
+//! The operations on blobs beyond put, get, list and delete, and what is refused.
+#![cfg(feature = "azure-core")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod support;
+
+use bytes::Bytes;
+
+use support::azure::{Cloud, STORAGE, header, text};
+
+#[tokio::test]
+async fn metadata_and_content_settings_are_replaced() {
+    let account = Account::start().await;
+    account
+        .put(
+            "box/blob",
+            &[("x-ms-meta-a", "1"), ("content-type", "text/plain")],
+        )
+        .await;
+    let response = account
+        .call("PUT", "box/blob?comp=metadata", &[("x-ms-meta-b", "2")])
+        .await;
+    assert_eq!(response.status(), 200);
+    let response = account
+        .call(
+            "PUT",
+            "box/blob?comp=properties",
+            &[("x-ms-blob-cache-control", "no-store")],
+        )
+        .await;
+    assert_eq!(response.status(), 200);
+    let blob = account.call("HEAD", "box/blob", &[]).await;
+    assert_eq!(header(&blob, "x-ms-meta-a"), "");
+    assert_eq!(header(&blob, "x-ms-meta-b"), "2");
+    assert_eq!(header(&blob, "cache-control"), "no-store");
+    assert_eq!(header(&blob, "etag"), header(&response, "etag"));
+
+    let response = account
+        .call(
+            "PUT",
+            "box?restype=container&comp=metadata",
+            &[("x-ms-meta-c", "3")],
+        )
+        .await;
+    assert_eq!(response.status(), 200);
+    let container = account.call("GET", "box?restype=container", &[]).await;
+    assert_eq!(header(&container, "x-ms-meta-c"), "3");
+}
+
+#[tokio::test]
+async fn access_tier_is_kept_and_returned() {
+    let account = Account::start().await;
+    account.put("box/blob", &[]).await;
+    let blob = account.call("HEAD", "box/blob", &[]).await;
+    assert_eq!(header(&blob, "x-ms-access-tier"), "Hot");
+    assert_eq!(header(&blob, "x-ms-access-tier-inferred"), "true");
+    account.put("box/cold", &[("x-ms-access-tier", "Cold")]).await;
+    let blob = account.call("HEAD", "box/cold", &[]).await;
+    assert_eq!(header(&blob, "x-ms-access-tier"), "Cold");
+    assert_eq!(header(&blob, "x-ms-access-tier-inferred"), "");
+    let tier = [("x-ms-access-tier", "Cool")];
+    assert_eq!(
+        account.call("PUT", "box/blob?comp=tier", &tier).await.status(),
+        200
+    );
+    let list = account.call("GET", "box?restype=container&comp=list", &[]).await;
+    assert!(
+        text(&list).contains("<AccessTier>Cool</AccessTier>"),
+        "{}",
+        text(&list)
+    );
+    let tier = [("x-ms-access-tier", "Lukewarm")];
+    assert_eq!(
+        account.call("PUT", "box/blob?comp=tier", &tier).await.status(),
+        400
+    );
+}
+
+#[tokio::test]
+async fn blob_is_copied_within_the_account_with_its_metadata() {
+    let account = Account::start().await;
+    account.put("box/a b", &[("x-ms-meta-a", "1")]).await;
+    let source = format!("{}/box/a%20b", account.cloud.emulator.blob_account_url());
+    let copied = account
+        .call("PUT", "box/copy", &[("x-ms-copy-source", &source)])
+        .await;
+    assert_eq!(copied.status(), 202);
+    assert_eq!(header(&copied, "x-ms-copy-status"), "success");
+    let blob = account.call("GET", "box/copy", &[]).await;
+    assert_eq!((text(&blob), header(&blob, "x-ms-meta-a")), ("content", "1"));
+    assert_eq!(header(&blob, "x-ms-copy-id"), header(&copied, "x-ms-copy-id"));
+
+    let public = [(
+        "x-ms-copy-source",
+        "https://devaccount.blob.core.windows.net/box/copy",
+    )];
+    assert_eq!(account.call("PUT", "box/again", &public).await.status(), 202);
+    let missing = [(
+        "x-ms-copy-source",
+        "https://devaccount.blob.core.windows.net/box/none",
+    )];
+    assert_eq!(account.call("PUT", "box/again", &missing).await.status(), 404);
+    for other in [
+        "https://other.blob.core.windows.net/box/copy",
+        "https://example.com/a",
+        "a",
+    ] {
+        let response = account
+            .call("PUT", "box/again", &[("x-ms-copy-source", other)])
+            .await;
+        assert_eq!(response.status(), 501, "{other}");
+        assert!(text(&response).contains("Use Azurite"), "{}", text(&response));
+    }
+}
+
+#[tokio::test]
+async fn block_list_has_committed_and_uncommitted_blocks() {
+    let account = Account::start().await;
+    account.cloud.emulator.create_container(None, "box");
+    account
+        .call("PUT", "box/blob?comp=block&blockid=QQ%3D%3D", &[])
+        .await;
+    let uncommitted = account
+        .call("GET", "box/blob?comp=blocklist&blocklisttype=all", &[])
+        .await;
+    assert_eq!(
+        text(&uncommitted).split_once("<BlockList>").unwrap().1,
+        "<CommittedBlocks></CommittedBlocks><UncommittedBlocks><Block><Name>QQ==</Name><Size>7</Size></Block>\
+         </UncommittedBlocks></BlockList>"
+    );
+    let missing = account.call("GET", "box/none?comp=blocklist", &[]).await;
+    assert_eq!(missing.status(), 404);
+}
+
+#[tokio::test]
+async fn user_delegation_key_names_its_owner() {
+    let account = Account::start().await;
+    let authorization = account.authorization().await;
+    let url = format!(
+        "{}/?restype=service&comp=userdelegationkey",
+        account.cloud.emulator.blob_account_url()
+    );
+    let body = "<KeyInfo><Start>2026-11-25T00:00:00Z</Start><Expiry>2026-11-26T00:00:00Z</Expiry></KeyInfo>";
+    let headers = [("x-ms-version", "2026-04-06"), ("authorization", &authorization)];
+    let key = account.cloud.send_with_body("POST", &url, &headers, body).await;
+    assert_eq!(key.status(), 200);
+    let tenant = account.cloud.emulator.entra().tenant_id();
+    for part in [
+        format!("<SignedTid>{tenant}</SignedTid>"),
+        "<SignedExpiry>2026-11-26T00:00:00Z</SignedExpiry>".to_owned(),
+        "<SignedService>b</SignedService>".to_owned(),
+    ] {
+        assert!(text(&key).contains(&part), "{}", text(&key));
+    }
+    let invalid = account
+        .cloud
+        .send_with_body("POST", &url, &headers, "<KeyInfo/>")
+        .await;
+    assert_eq!(invalid.status(), 400);
+}
+
+#[tokio::test]
+async fn shared_key_and_sas_are_refused_by_name() {
+    let account = Account::start().await;
+    let base = account.cloud.emulator.blob_account_url().to_owned();
+    let headers = [
+        ("x-ms-version", "2026-04-06"),
+        ("authorization", "SharedKey devaccount:c2ln"),
+    ];
+    let shared_key = account
+        .cloud
+        .send("GET", &format!("{base}/box/blob"), &headers)
+        .await;
+    let sas = format!("{base}/box/blob?sv=2026-04-06&sr=b&sig=c2ln");
+    let sas = account
+        .cloud
+        .send("GET", &sas, &[("x-ms-version", "2026-04-06")])
+        .await;
+    for response in [shared_key, sas] {
+        assert_eq!(response.status(), 501);
+        assert!(
+            text(&response).contains("no shared key and no SAS"),
+            "{}",
+            text(&response)
+        );
+    }
+}
+
+#[tokio::test]
+async fn version_that_is_no_date_is_an_invalid_header() {
+    let account = Account::start().await;
+    let authorization = account.authorization().await;
+    let url = format!("{}/box/blob", account.cloud.emulator.blob_account_url());
+    for version in ["2999", "latest!!!!", "zzzz-zz-zz"] {
+        let headers = [("x-ms-version", version), ("authorization", &authorization)];
+        let response = account.cloud.send("GET", &url, &headers).await;
+        assert_eq!(
+            header(&response, "x-ms-error-code"),
+            "InvalidHeaderValue",
+            "{version}"
+        );
+    }
+    let vault = format!(
+        "{}/secrets/a?api-version=8.0",
+        account.cloud.emulator.key_vault_url()
+    );
+    let authorization = format!("Bearer {}", account.cloud.token(support::azure::VAULT).await);
+    let response = account
+        .cloud
+        .send("GET", &vault, &[("authorization", &authorization)])
+        .await;
+    assert_eq!(response.status(), 400);
+    assert!(
+        text(&response).contains("(8.0) is not recognized"),
+        "{}",
+        text(&response)
+    );
+}
+
+struct Account {
+    cloud: Cloud,
+}
+
+impl Account {
+    async fn start() -> Self {
+        Self {
+            cloud: Cloud::start().await,
+        }
+    }
+
+    async fn authorization(&self) -> String {
+        format!("Bearer {}", self.cloud.token(STORAGE).await)
+    }
+
+    async fn put(&self, path: &str, headers: &[(&str, &str)]) {
+        self.cloud.emulator.create_container(None, "box");
+        let mut all = vec![("x-ms-blob-type", "BlockBlob")];
+        all.extend(headers);
+        let path = path.replace(' ', "%20");
+        assert_eq!(self.call("PUT", &path, &all).await.status(), 201);
+    }
+
+    async fn call(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> http::Response<Bytes> {
+        let authorization = self.authorization().await;
+        let mut all = vec![("x-ms-version", "2026-04-06"), ("authorization", &authorization)];
+        all.extend(headers);
+        let url = format!("{}/{path}", self.cloud.emulator.blob_account_url());
+        self.cloud.send_with_body(method, &url, &all, "content").await
+    }
+}
