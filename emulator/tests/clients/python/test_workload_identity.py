@@ -1,0 +1,125 @@
+"""Programs that know nothing of an emulator: real host names, every check of the clients on."""
+
+import os
+
+import msal
+import pytest
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from azure.identity import ClientSecretCredential, DefaultAzureCredential, WorkloadIdentityCredential
+from azure.keyvault.secrets import SecretClient
+from azure.storage.blob import BlobServiceClient
+
+VAULT = "https://shop.vault.azure.net"
+ACCOUNT = "https://devaccount.blob.core.windows.net"
+READER = "22222222-2222-4222-8222-0000000000aa"
+WRONG_SUBJECT = "44444444-4444-4444-8444-4444444444ff"
+WITH_SECRET = "44444444-4444-4444-8444-444444444444"
+
+
+def blob(credential, name="1.txt"):
+    account = BlobServiceClient(ACCOUNT, credential, retry_total=0)
+    return account.get_blob_client("invoices", name)
+
+
+def test_default_chain_reads_a_seeded_secret_and_blob(admin):
+    credential = DefaultAzureCredential()
+    assert SecretClient(VAULT, credential).get_secret("DB-Password").value == "correct horse"
+    assert blob(credential).download_blob().readall() == b"42"
+
+
+def test_secrets_round_trip(admin):
+    client = SecretClient(VAULT, WorkloadIdentityCredential())
+    version = client.set_secret("api-key", "one", tags={"a": "b"}).properties.version
+    client.set_secret("api-key", "two")
+    assert client.get_secret("api-key", version).value == "one"
+    assert {"api-key", "db-password"} <= {secret.name for secret in client.list_properties_of_secrets()}
+    client.begin_delete_secret("api-key").wait()
+    assert client.get_deleted_secret("api-key").name == "api-key"
+    client.purge_deleted_secret("api-key")
+
+
+def test_blobs_round_trip(admin):
+    account = BlobServiceClient(ACCOUNT, WorkloadIdentityCredential())
+    container = account.create_container("reports")
+    container.upload_blob("a/1.txt", b"x" * 5_000_000, metadata={"kind": "test"}, max_concurrency=2)
+    client = container.get_blob_client("a/1.txt")
+    assert client.get_blob_properties().metadata == {"kind": "test"}
+    client.set_standard_blob_tier("Cool")
+    client.set_blob_metadata({"kind": "other"})
+    assert client.get_blob_properties().blob_tier == "Cool"
+    copy = container.get_blob_client("copy.txt")
+    copy.start_copy_from_url(client.url)
+    assert len(copy.download_blob().readall()) == 5_000_000
+    assert [item.name for item in container.list_blobs()] == ["a/1.txt", "copy.txt"]
+    container.delete_container()
+
+
+def test_client_secret_with_instance_discovery(admin):
+    secret = "a secret of the tests"
+    credential = ClientSecretCredential(os.environ["AZURE_TENANT_ID"], WITH_SECRET, secret)
+    assert SecretClient(VAULT, credential).get_secret("db-password").value == "correct horse"
+    wrong = ClientSecretCredential(os.environ["AZURE_TENANT_ID"], WITH_SECRET, "another")
+    with pytest.raises(ClientAuthenticationError, match="AADSTS7000215"):
+        wrong.get_token("https://vault.azure.net/.default")
+
+
+def test_msal_with_client_secret_and_with_assertion(admin):
+    authority = f"https://login.microsoftonline.com/{os.environ['AZURE_TENANT_ID']}"
+    app = msal.ConfidentialClientApplication(WITH_SECRET, "a secret of the tests", authority)
+    assert "access_token" in app.acquire_token_for_client(["https://graph.microsoft.com/.default"])
+    def assertion():
+        with open(os.environ["AZURE_FEDERATED_TOKEN_FILE"], encoding="ascii") as file:
+            return file.read()
+
+    app = msal.ConfidentialClientApplication(os.environ["AZURE_CLIENT_ID"], {"client_assertion": assertion}, authority)
+    assert "access_token" in app.acquire_token_for_client(["https://management.azure.com/.default"])
+
+
+def test_wrong_subject_is_named(admin):
+    with pytest.raises(ClientAuthenticationError, match="AADSTS700213.*system:serviceaccount:shop:orders"):
+        WorkloadIdentityCredential(client_id=WRONG_SUBJECT).get_token("https://vault.azure.net/.default")
+    assert admin.call("GET", "/requests?aadsts=700213")["count"] >= 1
+
+
+def test_missing_role_is_403(admin):
+    admin.call("DELETE", f"/identities/{os.environ['AZURE_CLIENT_ID']}/roles")
+    credential = WorkloadIdentityCredential()
+    with pytest.raises(HttpResponseError) as error:
+        blob(credential).download_blob()
+    assert error.value.error_code == "AuthorizationPermissionMismatch"
+    with pytest.raises(HttpResponseError, match="Caller is not authorized"):
+        SecretClient(VAULT, credential).get_secret("db-password")
+    admin.post(
+        f"/identities/{os.environ['AZURE_CLIENT_ID']}/roles",
+        {"role": "Storage Blob Data Reader", "container": "invoices"},
+    )
+    assert blob(credential).download_blob().readall() == b"42"
+
+
+def test_outage_ends(admin):
+    credential = WorkloadIdentityCredential(retry_total=0)
+    admin.post("/entra/stop")
+    with pytest.raises(ClientAuthenticationError, match="AADSTS90033"):
+        credential.get_token("https://vault.azure.net/.default")
+    admin.post("/entra/start")
+    assert credential.get_token("https://vault.azure.net/.default").token
+
+
+def test_revoked_token_is_replaced_after_the_claims_challenge(admin):
+    client = SecretClient(VAULT, WorkloadIdentityCredential())
+    client.get_secret("db-password")
+    admin.call("DELETE", "/requests")
+    admin.post(f"/identities/{os.environ['AZURE_CLIENT_ID']}/revoke")
+    assert client.get_secret("db-password").value == "correct horse"
+    refused = admin.call("GET", "/requests?endpoint=key-vault&status=401")
+    assert refused["count"] == 1
+
+
+def test_expired_token_is_refused(admin):
+    credential = WorkloadIdentityCredential()
+    client = blob(credential)
+    assert client.download_blob().readall() == b"42"
+    admin.post("/clock/advance", {"by": "2h"})
+    with pytest.raises(ClientAuthenticationError) as error:
+        client.download_blob()
+    assert error.value.status_code == 401
