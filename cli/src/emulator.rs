@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
-use entra_workload_emulator::{Admin, Emulator, ManagedIdentity, Pod, PodSeed, Seed};
+use entra_workload_emulator::{Admin, Emulator, Pod, PodSeed, Seed};
 
 use self::variables::Variables;
 use crate::Failure;
@@ -137,9 +137,7 @@ fn variables_for(
         None => variables.add_workload_identity(pod),
         Some(host) => {
             if !has_identities {
-                let mut identity = ManagedIdentity::named("app");
-                MANAGED_IDENTITY_CLIENT_ID.clone_into(&mut identity.client_id);
-                emulator.assign_identity(identity);
+                emulator.assign_system_identity();
             }
             match host {
                 Host::Imds => variables.add_imds(emulator),
@@ -151,7 +149,6 @@ fn variables_for(
 }
 
 const TENANT_ID: &str = "11111111-1111-4111-8111-111111111111";
-const MANAGED_IDENTITY_CLIENT_ID: &str = "33333333-3333-4333-8333-333333333333";
 
 /// After the ports of the emulator.
 const ADMIN_PORT: u16 = 10;

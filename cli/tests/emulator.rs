@@ -1,0 +1,303 @@
+//! `entra-workload emulator`: what a program that it runs sees, and how the server starts and stops.
+#![cfg(all(unix, feature = "emulator"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+#[test]
+fn exit_code_of_the_program_is_passed_on() {
+    for (script, code) in [("exit 0", 0), ("exit 7", 7), ("kill -TERM $$", 128 + 15)] {
+        assert_eq!(run(&[], script).status.code(), Some(code), "{script}");
+    }
+    let missing = command(&["run", "--", "/no/such/program"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(64));
+    assert!(text(&missing.stderr).contains("/no/such/program cannot be started"));
+}
+
+#[test]
+fn program_gets_the_variables_and_no_inherited_identity() {
+    let output = command(&["run", "--", "env"])
+        .env("AZURE_CLIENT_SECRET", "planted")
+        .env("AZURE_CLIENT_ID", "inherited")
+        .env("IDENTITY_ENDPOINT", "inherited")
+        .env("HTTP_PROXY", "http://inherited")
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    assert!(
+        !shown.contains("planted") && !shown.contains("=inherited") && !shown.contains("//inherited"),
+        "{shown}"
+    );
+    let variables = variables(&shown);
+    for (name, value) in [
+        ("AZURE_AUTHORITY_HOST", "https://login.microsoftonline.com/"),
+        ("AZURE_TENANT_ID", "11111111-1111-4111-8111-111111111111"),
+        ("AZURE_CLIENT_ID", "22222222-2222-4222-8222-000000000001"),
+        ("NO_PROXY", "127.0.0.1,localhost"),
+        (
+            "AZURE_STORAGE_ACCOUNT_URL",
+            "https://devaccount.blob.core.windows.net/",
+        ),
+        ("AZURE_KEYVAULT_URL", "https://emulator.vault.azure.net/"),
+    ] {
+        assert_eq!(variables[name], value);
+    }
+    assert!(variables["HTTPS_PROXY"].starts_with("http://127.0.0.1:"));
+    assert_eq!(variables["HTTPS_PROXY"], variables["https_proxy"]);
+}
+
+#[test]
+fn managed_identity_has_its_own_variables_and_no_token_file() {
+    for (host, present) in [
+        ("imds", "AZURE_POD_IDENTITY_AUTHORITY_HOST"),
+        ("app-service", "IDENTITY_HEADER"),
+    ] {
+        let output = command(&["run", "--managed-identity", host, "--", "env"])
+            .output()
+            .unwrap();
+        let variables = variables(&text(&output.stdout));
+        assert!(variables.contains_key(present), "{host}");
+        assert!(!variables.contains_key("AZURE_FEDERATED_TOKEN_FILE"), "{host}");
+        assert!(!variables.contains_key("AZURE_CLIENT_ID"), "{host}");
+    }
+}
+
+#[test]
+fn token_file_and_bundle_can_be_read_and_are_gone_afterwards() {
+    let script =
+        "wc -l <$SSL_CERT_FILE; cut -c1-3 $AZURE_FEDERATED_TOKEN_FILE; echo $AZURE_FEDERATED_TOKEN_FILE";
+    let output = run(&[], script);
+    let shown = text(&output.stdout);
+    let mut lines = shown.lines();
+    // The public roots are there, too.
+    assert!(
+        lines.next().unwrap().trim().parse::<usize>().unwrap() > 1000,
+        "{shown}"
+    );
+    assert_eq!(lines.next(), Some("eyJ"));
+    assert!(!Path::new(lines.next().unwrap()).exists());
+}
+
+#[test]
+fn refused_requests_are_listed_at_the_end_and_the_challenge_of_key_vault_is_not() {
+    let script = "entra() { curl -s -o /dev/null \"$@\" https://login.microsoftonline.com/$AZURE_TENANT_ID/oauth2/v2.0/token; }; \
+                  entra -d grant_type=client_credentials -d client_id=nobody; \
+                  entra -d grant_type=client_credentials -d client_id=nobody; \
+                  curl -s -o /dev/null https://shop.vault.azure.net/secrets/a?api-version=7.6";
+    let shown = text(&run(&[], script).stderr);
+    let tenant = "11111111-1111-4111-8111-111111111111";
+    let expected = format!(
+        "entra-workload: refused (2 times): entra POST /{tenant}/oauth2/v2.0/token: 400 AADSTS700016: Application with \
+         identifier 'nobody' was not found"
+    );
+    assert!(shown.contains(&expected), "{shown}");
+    assert!(!shown.contains("key-vault"), "{shown}");
+    assert_eq!(text(&run(&["--quiet"], script).stderr), "");
+}
+
+#[test]
+fn hosts_that_are_not_emulated_are_refused_by_name() {
+    let output = run(
+        &[],
+        "curl -sS https://example.com/ 2>&1; echo; curl -sx $HTTPS_PROXY http://example.com/",
+    );
+    let shown = text(&output.stdout);
+    assert!(shown.contains("403"), "{shown}");
+    assert!(
+        shown.contains("This proxy knows the method CONNECT only"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn service_accounts_of_manifests_are_pods() {
+    let manifest =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lint/good-manifests/aks-quickstart-pod.yaml");
+    let client_id = "azure.workload.identity/client-id: ";
+    let known = fs::read_to_string(&manifest).unwrap();
+    let known = known
+        .split_once(client_id)
+        .unwrap()
+        .1
+        .lines()
+        .next()
+        .unwrap()
+        .trim_matches('"')
+        .to_owned();
+    let output = run(
+        &["--seed", manifest.to_str().unwrap()],
+        "echo $AZURE_CLIENT_ID; cat $AZURE_FEDERATED_TOKEN_FILE",
+    );
+    assert!(
+        text(&output.stdout).starts_with(&known),
+        "{} {}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn service_account_of_the_variables_can_be_chosen() {
+    let seed = seed_file();
+    let seed = seed.to_str().unwrap();
+    let output = run(
+        &["--seed", seed, "--service-account", "shop/reader"],
+        "echo $AZURE_CLIENT_ID",
+    );
+    assert_eq!(
+        text(&output.stdout).trim(),
+        "22222222-2222-4222-8222-0000000000aa"
+    );
+}
+
+#[test]
+fn invalid_seed_is_an_error_with_its_file_and_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seed.yaml");
+    for (seed, reason) in [
+        ("pod: []", "unknown field `pod`"),
+        ("pods: [{namespace: shop}]", "missing field `serviceAccount`"),
+        (
+            "applications: [{clientId: a, roles: [{role: Reader}]}]",
+            "the role \"Reader\" is not one of",
+        ),
+        ("a: [", "while parsing"),
+    ] {
+        fs::write(&file, seed).unwrap();
+        let output = run(&["--seed", file.to_str().unwrap()], "true");
+        assert_eq!(output.status.code(), Some(64), "{seed}");
+        let shown = text(&output.stderr);
+        assert!(shown.contains("seed.yaml: ") && shown.contains(reason), "{shown}");
+    }
+}
+
+#[test]
+fn server_says_when_it_is_ready_and_stops_on_sigterm_and_sigint() {
+    for signal in ["-TERM", "-INT"] {
+        let mut server = Server::start(&["--json"]);
+        let ready: Value = serde_json::from_str(&server.line).unwrap();
+        assert_eq!(ready["ready"], true);
+        let health = format!("{}/healthz", ready["adminUrl"].as_str().unwrap());
+        let health = Command::new("curl").args(["-s", &health]).output().unwrap();
+        assert_eq!(text(&health.stdout), r#"{"status":"ok"}"#);
+        assert_eq!(ready["variables"]["AZURE_TENANT_ID"], ready["tenantId"]);
+        let ca = PathBuf::from(ready["caFile"].as_str().unwrap());
+        assert!(ca.exists());
+        server.signal(signal);
+        assert_eq!(server.child.wait().unwrap().code(), Some(0), "{signal}");
+        assert!(!ca.exists(), "the files are removed");
+    }
+}
+
+#[test]
+fn server_has_fixed_ports_and_writes_an_env_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("azure.env");
+    let mut server = Server::start(&["--port-base", "28170", "--env-file", file.to_str().unwrap()]);
+    assert!(
+        server
+            .line
+            .contains("admin http://127.0.0.1:28180, proxy http://127.0.0.1:28170"),
+        "{}",
+        server.line
+    );
+    let written = variables(&fs::read_to_string(&file).unwrap());
+    assert_eq!(written["HTTPS_PROXY"], "http://127.0.0.1:28170");
+    let second = command(&["serve", "--port-base", "28170"]).output().unwrap();
+    assert_eq!(second.status.code(), Some(64));
+    assert!(
+        text(&second.stderr).contains("port 28170 of 127.0.0.1 cannot be used"),
+        "{}",
+        text(&second.stderr)
+    );
+    server.signal("-TERM");
+    server.child.wait().unwrap();
+}
+
+#[test]
+fn files_of_a_killed_server_are_removed_by_the_next_start() {
+    let mut server = Server::start(&["--json"]);
+    let ready: Value = serde_json::from_str(&server.line).unwrap();
+    let ca = PathBuf::from(ready["caFile"].as_str().unwrap());
+    server.signal("-KILL");
+    server.child.wait().unwrap();
+    assert!(ca.exists());
+    run(&[], "true");
+    assert!(!ca.exists());
+}
+
+/// A server, its readiness line, and an end with the test.
+struct Server {
+    child: Child,
+    line: String,
+}
+
+impl Server {
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = command(&[&["serve"], arguments].concat())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        Self { child, line }
+    }
+
+    fn signal(&self, signal: &str) {
+        let id = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &id])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+    }
+}
+
+fn run(options: &[&str], script: &str) -> Output {
+    let arguments = [&["run"], options, &["--", "sh", "-c", script]].concat();
+    command(&arguments).output().unwrap()
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_entra-workload"));
+    command.arg("emulator").args(arguments);
+    command
+}
+
+fn variables(text: &str) -> BTreeMap<String, String> {
+    let lines = text.lines().filter_map(|line| line.split_once('='));
+    lines
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
+fn seed_file() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../emulator/tests/clients/seed.yaml")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
