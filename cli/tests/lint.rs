@@ -36,6 +36,82 @@ fn each_rule_finds_its_bad_fixture_and_nothing_in_its_good_one() {
     assert_eq!(seen.len(), 2 * rules().len());
 }
 
+/// `more/CODE-NAME`: further mistakes of a rule.
+#[test]
+fn further_mistakes_are_found_by_their_rule_alone() {
+    for entry in fs::read_dir(fixtures().join("more")).unwrap() {
+        let file = entry.unwrap().path();
+        let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+        let code = name.split('-').next().unwrap().to_owned();
+        assert_eq!(codes(&[&file]), BTreeSet::from([code]), "{name}");
+    }
+}
+
+#[test]
+fn deep_nesting_is_noted_and_does_not_end_the_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: String| fs::write(folder.path().join(name), text).unwrap();
+    write("a.yaml", format!("a:\n{}x", "- ".repeat(5000)));
+    write(
+        "b.yaml",
+        (0..2500)
+            .map(|depth| format!("{}a:\n", " ".repeat(depth)))
+            .collect(),
+    );
+    let nested = "resource a 'Microsoft.Storage/storageAccounts@2023-05-01' = {\n".repeat(5000);
+    write("c.bicep", nested + &"}\n".repeat(5000));
+    write(
+        "d.yaml",
+        fs::read_to_string(fixtures().join("EW604/bad.yaml")).unwrap(),
+    );
+    let output = lint(&[folder.path().to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr)
+            .matches("nested too deep")
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn value_of_a_secret_is_masked_in_every_notation() {
+    let bad = fs::read_to_string(fixtures().join("EW614/bad.yaml")).unwrap();
+    let lines = "- name: AZURE_CLIENT_SECRET\n              value: planted";
+    for notation in [
+        r#"- {"name": "AZURE_CLIENT_SECRET", "value": "planted"}"#,
+        r#"- {"name":"AZURE_CLIENT_SECRET","value":"planted"}"#,
+        r#"- {value: planted, name: AZURE_CLIENT_SECRET}"#,
+    ] {
+        let shown = text(&with_input(&bad.replace(lines, notation)));
+        assert!(shown.contains("EW614") && !shown.contains("planted"), "{shown}");
+    }
+}
+
+#[test]
+fn fix_keeps_comments_and_leaves_anchors_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    let bad = fs::read_to_string(fixtures().join("EW603/bad.yaml")).unwrap();
+    let (before, rest) = bad.split_once("azure.workload.identity/use: ").unwrap();
+    let (_, after) = rest.split_once('\n').unwrap();
+    for (value, expected) in [
+        ("'True'   # keep", "\"true\"   # keep"),
+        ("&label \"True\"", "&label \"True\""),
+    ] {
+        let with = |value: &str| format!("{before}azure.workload.identity/use: {value}\n{after}");
+        fs::write(&file, with(value)).unwrap();
+        lint(&["--fix", file.to_str().unwrap()]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), with(expected));
+    }
+}
+
+#[test]
+fn file_that_is_named_twice_is_read_once() {
+    let folder = fixtures().join("good-manifests/two-identities");
+    assert_eq!(codes(&[&folder, &folder.join("main.tf")]), BTreeSet::new());
+}
+
 #[test]
 fn good_manifests_and_modules_give_no_finding() {
     let files: Vec<PathBuf> = fs::read_dir(fixtures().join("good-manifests"))
@@ -278,7 +354,7 @@ fn mutated_files_cause_no_panic_and_secrets_are_not_printed() {
     let mut sources: Vec<Vec<u8>> = Vec::new();
     for rule in rules() {
         let folder = fixtures().join(rule["code"].as_str().unwrap());
-        for entry in fs::read_dir(folder).unwrap() {
+        for entry in fs::read_dir(folder).expect("each rule has fixtures") {
             sources.push(fs::read(entry.unwrap().path()).unwrap());
         }
     }

@@ -1,4 +1,4 @@
-//! The admin API: it is what its OpenAPI document says, and steers the emulator.
+//! The admin API: it is what its `OpenAPI` document says, and steers the emulator.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -15,9 +15,46 @@ pub(super) fn read(text: &str) -> Result<Vec<Resource>, String> {
         let line = node.start_position().row + 1;
         return Err(format!("line {line}: not Bicep, or newer than this reader"));
     }
-    let mut resources = Vec::new();
-    collect(tree.root_node(), None, text, &mut resources);
-    Ok(resources)
+    let mut found = Found::default();
+    collect(tree.root_node(), &[], text, &mut found);
+    for resource in &mut found.resources {
+        for symbol in &found.symbols {
+            symbol.resolve_scope(&mut resource.body);
+        }
+    }
+    Ok(found.resources)
+}
+
+/// What a file has.
+#[derive(Default)]
+struct Found {
+    resources: Vec<Resource>,
+    symbols: Vec<Symbol>,
+}
+
+struct Symbol {
+    name: String,
+    /// In lower case.
+    kind: String,
+}
+
+impl Symbol {
+    /// Writes the scope of a role assignment as Terraform would.
+    fn resolve_scope(&self, body: &mut Value) {
+        let kind = match self.kind.as_str() {
+            "microsoft.storage/storageaccounts" => "azurerm_storage_account",
+            "microsoft.keyvault/vaults" => "azurerm_key_vault",
+            _ => return,
+        };
+        let Kind::Map(entries) = &mut body.kind else {
+            return;
+        };
+        for (key, value) in entries {
+            if key.text() == Some("scope") && value.reference() == Some(&self.name) {
+                value.kind = Kind::Other(format!("{kind}.{}.id", self.name));
+            }
+        }
+    }
 }
 
 fn first_error(node: Node<'_>) -> Option<Node<'_>> {
@@ -32,40 +69,60 @@ fn first_error(node: Node<'_>) -> Option<Node<'_>> {
 }
 
 /// Collects the resources that are children of a node: a file, or the object of another resource.
-fn collect(node: Node<'_>, parent: Option<(&str, &str)>, text: &str, resources: &mut Vec<Resource>) {
+///
+/// * `parents`: their types and symbols, the outermost first.
+fn collect(node: Node<'_>, parents: &[(&str, &str)], text: &str, found: &mut Found) {
     for child in children(node) {
         match child.kind() {
-            "resource_declaration" => declaration(child, parent, text, resources),
-            "object_property" => collect(child, parent, text, resources),
+            "resource_declaration" if parents.len() < DEEPEST => declaration(child, parents, text, found),
+            "object_property" => collect(child, parents, text, found),
             _ => {}
         }
     }
 }
 
-fn declaration(node: Node<'_>, parent: Option<(&str, &str)>, text: &str, resources: &mut Vec<Resource>) {
+fn declaration(node: Node<'_>, parents: &[(&str, &str)], text: &str, found: &mut Found) {
     let children = children(node);
-    let [symbol, kind, .., body] = children.as_slice() else {
+    let [symbol, kind, .., body_node] = children.as_slice() else {
         return;
     };
-    let Some(object) = object_of(*body) else {
+    let Some(object) = object_of(*body_node) else {
         return;
     };
     let symbol = source(*symbol, text);
     let own = source(*kind, text).trim_matches('\'');
     let own = own.split_once('@').map_or(own, |(kind, _)| kind);
+    let parent = parents.last();
     let kind = match parent {
         // The type of a child is relative to that of its parent.
         Some((kind, _)) if !own.contains('.') => format!("{kind}/{own}"),
         _ => own.to_owned(),
     };
+    found.symbols.push(Symbol {
+        name: symbol.to_owned(),
+        kind: kind.to_ascii_lowercase(),
+    });
     let mut walk = node.walk();
     let is_existing = node.children(&mut walk).any(|child| child.kind() == "existing");
     if !is_existing {
         let body = of_node(object, text, 0);
-        let parent = parent.map(|(_, symbol)| symbol);
-        resources.extend(translate(&kind, &body, parent));
+        let parent = parent.map(|(_, symbol)| *symbol);
+        let mut resource = translate(&kind, &body, parent);
+        if let Some(resource) = &mut resource {
+            resource.is_repeated = body_node.kind() == "for_statement" && !is_serial(node, text);
+        }
+        found.resources.extend(resource);
     }
-    collect(object, Some((&kind, symbol)), text, resources);
+    let parents = [parents, &[(kind.as_str(), symbol)]].concat();
+    collect(object, &parents, text, found);
+}
+
+/// Whether `@batchSize(1)` is before a resource.
+fn is_serial(node: Node<'_>, text: &str) -> bool {
+    let before = node
+        .prev_named_sibling()
+        .filter(|before| before.kind() == "decorators");
+    before.is_some_and(|before| source(before, text).replace(' ', "").contains("@batchSize(1)"))
 }
 
 /// The object of a resource, which can be conditional or in a loop.
@@ -130,7 +187,11 @@ fn translate(kind: &str, body: &Value, parent: Option<&str>) -> Option<Resource>
             });
             (
                 "azurerm_role_assignment",
-                vec![("principal_id", principal), ("role_definition_name", role)],
+                vec![
+                    ("principal_id", principal),
+                    ("role_definition_name", role),
+                    ("scope", body.get("scope").cloned()),
+                ],
             )
         }
         _ => return None,
@@ -145,6 +206,7 @@ fn translate(kind: &str, body: &Value, parent: Option<&str>) -> Option<Resource>
     });
     Some(Resource {
         kind: kind.to_owned(),
+        is_repeated: false,
         body: Value {
             span: body.span.start..body.span.start + 1,
             kind: Kind::Map(entries.collect()),

@@ -108,7 +108,7 @@ pub(super) fn sarif(sources: &[Source], findings: &[Finding]) -> Result<String, 
                 "level": level(finding.rule.severity),
                 "message": { "text": finding.problem.message },
                 "locations": [{ "physicalLocation": {
-                    "artifactLocation": { "uri": path },
+                    "artifactLocation": { "uri": uri(path) },
                     "region": { "startLine": line, "startColumn": column },
                 } }],
             })
@@ -121,6 +121,22 @@ pub(super) fn sarif(sources: &[Source], findings: &[Finding]) -> Result<String, 
         "runs": [{ "tool": { "driver": driver }, "results": results }],
     });
     Ok(serde_json::to_string_pretty(&log)? + "\n")
+}
+
+/// A path as a URI. Standard input has none, and stands for the folder.
+fn uri(path: &str) -> String {
+    if path == "<stdin>" {
+        return "stdin".to_owned();
+    }
+    let mut uri = String::new();
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
+            uri.push(char::from(byte));
+        } else {
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
 }
 
 /// Source: GitHub, "Workflow commands for GitHub Actions".
@@ -205,23 +221,33 @@ fn place<'a>(sources: &'a [Source], finding: &Finding) -> (&'a str, usize, usize
     (&source.path, before.matches('\n').count() + 1, column + 1)
 }
 
-/// The text with stars in place of a value that shares a line with the name of a secret; places stay as they are.
+/// The text with stars in place of what follows the name of a secret variable in its line: its value, in any notation. A
+/// line with a value after such a line is covered, too. Places stay as they are.
 fn masked(text: &str) -> String {
     let mut masked = String::with_capacity(text.len());
+    let mut follows = false;
     for line in text.split_inclusive('\n') {
-        let name = line.to_ascii_uppercase();
-        let is_secret = ["SECRET", "PASSWORD"].iter().any(|word| name.contains(word));
-        match line.split_once("value:").filter(|_| is_secret) {
-            Some((before, value)) => {
-                masked.push_str(before);
-                masked.push_str("value:");
-                masked.extend(value.bytes().map(|byte| if byte == b'\n' { '\n' } else { '*' }));
-            }
-            None => masked.push_str(line),
-        }
+        let upper = line.to_ascii_uppercase();
+        let secret = SECRETS.iter().filter_map(|name| upper.find(name)).min();
+        let value = line.find("value").filter(|_| secret.is_some() || follows);
+        follows = secret.is_some() && value.is_none();
+        let Some(start) = value else {
+            masked.push_str(line);
+            continue;
+        };
+        let start = start + "value".len();
+        masked.push_str(line.get(..start).unwrap_or_default());
+        let hidden = line.get(start..).unwrap_or_default();
+        masked.extend(hidden.bytes().map(|byte| match byte {
+            b'\n' | b'\r' | b':' | b' ' | b'"' | b'\'' => char::from(byte),
+            _ => '*',
+        }));
     }
     masked
 }
+
+/// Parts of the names of variables.
+const SECRETS: [&str; 3] = ["_SECRET", "PASSWORD", "CONNECTION_STRING"];
 
 /// The part of a span in its first line.
 fn first_line(source: &Source, problem: &super::Problem) -> std::ops::Range<usize> {

@@ -128,6 +128,22 @@ impl<'a> Picture<'a> {
         })
     }
 
+    /// A value as it is written.
+    pub(super) fn text(&self, source: usize, value: &Value) -> &'a str {
+        let text = self
+            .sources
+            .get(source)
+            .and_then(|source| source.text.get(value.span.clone()));
+        text.unwrap_or_default()
+    }
+
+    /// Whether a file has objects of Kubernetes.
+    pub(super) fn is_manifest(&self, source: usize) -> bool {
+        self.sources
+            .get(source)
+            .is_some_and(|source| !source.documents.is_empty())
+    }
+
     /// Where the names of a file's resources are known.
     pub(super) fn module(&self, source: usize) -> Option<&'a Path> {
         self.sources.get(source).map(|source| source.module.as_path())
@@ -206,6 +222,33 @@ impl<'a> Pod<'a> {
             .is_some_and(|(_, value)| value.text() == Some("true"))
     }
 
+    /// Whether it can be created as it is. A patch of Kustomize has containers without an image, or none.
+    pub(super) fn is_whole(&self) -> bool {
+        self.containers()
+            .all(|container| container.get("image").is_some())
+    }
+
+    /// Whether the CSI driver for secrets requests the token, and the webhook is not needed.
+    pub(super) fn has_secrets_store(&self) -> bool {
+        let volumes = self.spec.get("volumes").map(Value::items).unwrap_or_default();
+        volumes.iter().any(|volume| {
+            let driver = volume.at(&["csi", "driver"]).and_then(Value::text);
+            driver == Some("secrets-store.csi.k8s.io")
+        })
+    }
+
+    /// Whether it is a pod of a cluster, not a manifest.
+    pub(super) fn is_running(&self) -> bool {
+        self.object.kind == "Pod" && self.object.value.get("status").is_some()
+    }
+
+    /// The command that creates a running pod anew. Without a controller nobody would.
+    pub(super) fn create_anew(&self) -> Option<String> {
+        self.object.value.at(&["metadata", "ownerReferences"])?;
+        let (namespace, name) = (self.object.namespace()?, self.object.place().text()?);
+        Some(format!("kubectl --namespace {namespace} delete pod {name}"))
+    }
+
     pub(super) fn service_account(&self) -> Option<&'a Value> {
         let name = self.spec.get("serviceAccountName");
         name.or_else(|| self.spec.get("serviceAccount"))
@@ -272,6 +315,22 @@ impl<'a> Account<'a> {
 
 pub(super) fn same(one: Option<&str>, other: Option<&str>) -> bool {
     one.zip(other).is_none_or(|(one, other)| one == other)
+}
+
+/// Whether a name is another one with at most two letters changed, added or left out, in any case.
+pub(super) fn is_near(one: &str, other: &str) -> bool {
+    let (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (line, a) in one.bytes().enumerate() {
+        let mut next = vec![line + 1];
+        for ((b, diagonal), above) in other.bytes().zip(&row).zip(row.iter().skip(1)) {
+            let left = next.last().copied().unwrap_or_default();
+            next.push((diagonal + usize::from(a != b)).min(above + 1).min(left + 1));
+        }
+        row = next;
+    }
+    let distance = row.last().copied().unwrap_or_default();
+    distance <= 2 && distance < one.len().max(other.len()) / 2
 }
 
 pub(super) fn is_guid(text: &str) -> bool {

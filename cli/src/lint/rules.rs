@@ -26,6 +26,7 @@ mod other_namespace;
 mod parallel;
 mod pod_identity;
 mod pod_not_changed;
+mod pod_out_of_date;
 mod principal_id;
 mod proxy;
 mod proxy_sidecar;
@@ -90,4 +91,5 @@ pub(super) const RULES: &[Rule] = &[
     webhook_down::RULE,
     pod_not_changed::RULE,
     event::RULE,
+    pod_out_of_date::RULE,
 ];

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -24,6 +25,8 @@ pub(super) struct Source {
 /// readable: its mistakes would go unseen.
 pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), Failure> {
     let (mut sources, mut notes) = (Vec::new(), Vec::new());
+    let mut seen = HashSet::new();
+    let mut is_new = |path: &Path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
     for path in paths {
         if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
@@ -32,6 +35,9 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), Fail
             continue;
         }
         let failed = |error: io::Error| format!("{}: {error}", path.display());
+        if !path.is_dir() && !is_new(path) {
+            continue;
+        }
         if !path.is_dir() {
             let bytes = fs::read(path).map_err(failed)?;
             sources.push(parse(path.display().to_string(), bytes)?);
@@ -39,7 +45,10 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), Fail
         }
         let mut files = Vec::new();
         walk(path, &mut files).map_err(failed)?;
-        for file in files {
+        if files.is_empty() {
+            notes.push(format!("{}: there is nothing to read", path.display()));
+        }
+        for file in files.into_iter().filter(|file| is_new(file)) {
             let bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
             match parse(file.display().to_string(), bytes) {
                 Ok(source) => sources.push(source),

@@ -9,6 +9,8 @@ use super::value::{Kind, Value};
 /// A `resource` block, or that of the `provider`, with its type.
 pub(super) struct Resource {
     pub(super) kind: String,
+    /// Whether it stands for several resources that are created in parallel.
+    pub(super) is_repeated: bool,
     pub(super) body: Value,
 }
 
@@ -22,9 +24,11 @@ pub(super) fn read(text: &str) -> Result<Vec<Resource>, String> {
     let resources = blocks.filter(|block| matches!(block.ident.as_str(), "resource" | "provider"));
     Ok(resources
         .filter_map(|block| {
+            let body = of_body(&block.body, block.ident.span().unwrap_or_default(), text);
             Some(Resource {
                 kind: block.labels.first()?.as_str().to_owned(),
-                body: of_body(&block.body, block.ident.span().unwrap_or_default(), text),
+                is_repeated: ["for_each", "count"].iter().any(|name| body.get(name).is_some()),
+                body,
             })
         })
         .collect())
@@ -37,7 +41,7 @@ fn of_body(body: &Body, span: Range<usize>, text: &str) -> Value {
     };
     let entries = body.iter().map(|structure| match structure {
         Structure::Attribute(attribute) => (
-            key(attribute.key.as_str(), attribute.key.span()),
+            key(current_name(attribute.key.as_str()), attribute.key.span()),
             of_expression(&attribute.value, text),
         ),
         Structure::Block(block) => (
@@ -48,6 +52,15 @@ fn of_body(body: &Body, span: Range<usize>, text: &str) -> Value {
     Value {
         span,
         kind: Kind::Map(entries.collect()),
+    }
+}
+
+/// Version 5 of the provider renames the attribute; the rules know it by the older name.
+fn current_name(name: &str) -> &str {
+    if name == "user_assigned_identity_id" {
+        "parent_id"
+    } else {
+        name
     }
 }
 

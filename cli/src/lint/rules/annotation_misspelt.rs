@@ -1,11 +1,12 @@
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::picture::Picture;
+use crate::lint::picture::{LABEL, Picture};
 use crate::lint::rule::{Problem, Rule, Symptom};
+use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW607",
-    summary: "unknown annotation of workload identity",
+    summary: "unknown annotation or label of workload identity",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Error,
@@ -15,23 +16,54 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let accounts = picture.accounts.iter();
-    let keys =
-        accounts.flat_map(|account| account.annotations().iter().map(|(key, _)| (account.source, key)));
-    keys.filter_map(|(source, key)| {
-        let name = key.text()?;
+    let mut problems = Vec::new();
+    let mut compare = |source: usize, key: &Value, known: &[&str], what: &str| {
+        let name = key.text().unwrap_or_default();
         let is_near = name.contains("workload.identity")
             || name.contains("workload-identity") && name.contains("azure");
-        (is_near && !KNOWN.contains(&name))
-            .then(|| Problem::new(source, key, "the webhook ignores this annotation"))
-    })
-    .collect()
+        if is_near && !known.contains(&name) {
+            problems.push(Problem::new(
+                source,
+                key,
+                format!("the webhook ignores this {what}"),
+            ));
+        }
+    };
+    for account in &picture.accounts {
+        for (key, _) in account.annotations() {
+            compare(account.source, key, &OF_ACCOUNTS, "annotation");
+        }
+    }
+    for pod in &picture.pods {
+        let of = |map: &str| {
+            pod.template
+                .at(&["metadata", map])
+                .map(Value::entries)
+                .unwrap_or_default()
+        };
+        for (key, _) in of("annotations") {
+            compare(pod.object.source, key, &OF_PODS, "annotation");
+        }
+        for (key, _) in of("labels") {
+            compare(pod.object.source, key, &[LABEL], "label");
+        }
+    }
+    problems
 }
 
 /// Source: azure-workload-identity, "Service Account labels and annotations".
-const KNOWN: [&str; 4] = [
+const OF_ACCOUNTS: [&str; 4] = [
     "azure.workload.identity/client-id",
     "azure.workload.identity/tenant-id",
     "azure.workload.identity/service-account-token-expiration",
+    "azure.workload.identity/use-identity-binding",
+];
+
+/// Source: azure-workload-identity, "Pod annotations"; AKS, "Identity bindings".
+const OF_PODS: [&str; 5] = [
+    "azure.workload.identity/service-account-token-expiration",
+    "azure.workload.identity/skip-containers",
+    "azure.workload.identity/inject-proxy-sidecar",
+    "azure.workload.identity/proxy-sidecar-port",
     "azure.workload.identity/use-identity-binding",
 ];

@@ -6,7 +6,7 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW621",
-    summary: "annotation directly under metadata",
+    summary: "annotation or label directly under metadata",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Error,
@@ -24,10 +24,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             .map(Value::entries)
             .unwrap_or_default();
         for (key, _) in metadata.iter().chain(object.value.entries()) {
-            if key
-                .text()
-                .is_some_and(|key| key.starts_with("azure.workload.identity/"))
-            {
+            if key.text().is_some_and(|key| key.starts_with(PREFIX)) {
                 problems.push(Problem::new(
                     object.source,
                     key,
@@ -36,5 +33,16 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             }
         }
     }
+    for pod in &picture.pods {
+        // The metadata of the template, of which the loop above has not seen anything.
+        let metadata = pod.template.get("metadata").filter(|_| pod.object.kind != "Pod");
+        let keys = metadata.map(Value::entries).unwrap_or_default().iter();
+        problems.extend(
+            keys.filter(|(key, _)| key.text().is_some_and(|key| key.starts_with(PREFIX)))
+                .map(|(key, _)| Problem::new(pod.object.source, key, "not under annotations or labels")),
+        );
+    }
     problems
 }
+
+const PREFIX: &str = "azure.workload.identity/";

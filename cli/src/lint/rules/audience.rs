@@ -20,11 +20,14 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         credentials.filter_map(|(source, credential)| Some((source, credential.body.get("audience")?)));
     audiences
         .flat_map(|(source, audiences)| audiences.items().iter().map(move |audience| (source, audience)))
-        .filter(|(_, audience)| {
-            audience
-                .text()
-                .is_some_and(|text| !text.starts_with("api://AzureADTokenExchange"))
-        })
+        .filter(|(_, audience)| audience.text().is_some_and(|text| !KNOWN.contains(&text)))
         .map(|(source, audience)| Problem::new(source, audience, "not api://AzureADTokenExchange"))
         .collect()
 }
+
+/// Source: Microsoft, "Workload identity federation", audiences of the clouds.
+const KNOWN: [&str; 3] = [
+    "api://AzureADTokenExchange",
+    "api://AzureADTokenExchangeUSGov",
+    "api://AzureADTokenExchangeChina",
+];

@@ -23,7 +23,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         let text = value.text().unwrap_or("00000000-0000-0000-0000-000000000000");
         // Filled in by a script, Kustomize, Flux or Terraform.
         let is_placeholder = text.starts_with('$')
-            || text.contains("${")
+            || ["${", "{{", "#{"].iter().any(|mark| text.contains(mark))
             || text.contains('_') && text.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
         !is_guid(text) && !is_placeholder
     });

@@ -16,7 +16,13 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for pod in picture.pods.iter().filter(|pod| pod.is_labelled()) {
+    let pods = picture.pods.iter().filter(|pod| {
+        let chosen = pod
+            .variables("AZURE_TOKEN_CREDENTIALS")
+            .filter_map(|variable| variable.get("value")?.text());
+        pod.is_labelled() && !{ chosen }.any(|value| value.eq_ignore_ascii_case("WorkloadIdentityCredential"))
+    });
+    for pod in pods {
         for name in ["AZURE_CLIENT_SECRET", "AZURE_CLIENT_CERTIFICATE_PATH"] {
             let places = pod.variables(name).filter_map(|variable| variable.get("name"));
             problems.extend(

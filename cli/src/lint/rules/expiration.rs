@@ -23,12 +23,23 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .pods
         .iter()
         .filter_map(|pod| Some((pod.object.source, &pod.annotation(NAME)?.1)));
-    let wrong = accounts.chain(pods).filter(|(_, value)| {
-        let seconds = value.scalar().and_then(|text| text.parse::<u32>().ok());
-        !seconds.is_some_and(|seconds| (3600..=86_400).contains(&seconds))
-    });
-    wrong
-        .map(|(source, value)| Problem::new(source, value, "outside 3600 to 86400"))
+    accounts
+        .chain(pods)
+        .filter_map(|(source, value)| {
+            let seconds = value.scalar().and_then(|text| text.parse::<u32>().ok());
+            let message = match (seconds, value.reference()) {
+                (Some(seconds), None) if (3600..=86_400).contains(&seconds) => return None,
+                // A reference of Terraform, or filled in by a script.
+                (None, Some(_)) => return None,
+                (None, None) if value.scalar().is_some_and(|text| text.contains(['$', '{', '#'])) => {
+                    return None;
+                }
+                (Some(_), Some(_)) if picture.is_manifest(source) => "not a string: it needs quotes",
+                (Some(seconds), Some(_)) if (3600..=86_400).contains(&seconds) => return None,
+                _ => "outside 3600 to 86400",
+            };
+            Some(Problem::new(source, value, message))
+        })
         .collect()
 }
 

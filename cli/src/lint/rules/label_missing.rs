@@ -16,7 +16,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let pods = picture.pods.iter().filter(|pod| pod.label(LABEL).is_none());
-    let pods = pods.filter(|pod| pod.object.metadata("labels", LABEL).is_none());
+    let pods = pods.filter(|pod| pod.object.metadata("labels", LABEL).is_none() && !pod.has_secrets_store());
     pods.filter(|pod| {
         picture
             .account_of(pod)

@@ -30,7 +30,9 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             let is_meant = value
                 .scalar()
                 .is_some_and(|text| text.eq_ignore_ascii_case("true"));
-            if is_meant {
+            // In place of an anchor, the names that refer to it would be unknown.
+            let is_anchored = picture.text(pod.object.source, value).starts_with('&');
+            if is_meant && !is_anchored {
                 problem.replaced_by("\"true\"")
             } else {
                 problem

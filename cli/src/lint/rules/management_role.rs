@@ -16,37 +16,48 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let roles = || {
-        picture
-            .of_kind("azurerm_role_assignment")
-            .filter_map(|(source, role)| {
-                Some((
-                    source,
-                    role.body.get("principal_id")?,
-                    role.body.get("role_definition_name")?,
-                ))
-            })
-    };
-    let is_management = |role: &Value| matches!(role.text(), Some("Owner" | "Contributor" | "Reader"));
-    if picture
-        .of_kind("azurerm_federated_identity_credential")
-        .next()
-        .is_none()
-    {
-        return Vec::new();
-    }
-    roles()
-        .filter(|(source, identity, role)| {
-            let is_identity = identity
-                .reference()
-                .is_some_and(|text| text.contains("azurerm_user_assigned_identity."));
-            let has_data_role = roles().any(|(other_source, other, role)| {
-                picture.module(other_source) == picture.module(*source)
-                    && other.scalar() == identity.scalar()
-                    && !is_management(role)
-            });
-            is_identity && is_management(role) && !has_data_role
+    let text = |body: &Value, name: &str| body.get(name).and_then(Value::scalar).map(str::to_owned);
+    // The identities of pods; those of pipelines and of the cluster manage things.
+    let credentials = picture.of_kind("azurerm_federated_identity_credential");
+    let identities: Vec<_> = credentials
+        .filter(|(_, credential)| {
+            let subject = text(&credential.body, "subject").unwrap_or_default();
+            !subject.starts_with("repo:") && !subject.starts_with("sc://")
         })
-        .map(|(source, _, role)| Problem::new(source, role, "does not allow to read data"))
+        .filter_map(|(source, credential)| {
+            let parent = text(&credential.body, "parent_id")?;
+            Some((
+                picture.module(source),
+                format!("{}.principal_id", parent.strip_suffix(".id")?),
+            ))
+        })
+        .collect();
+    let assignments: Vec<_> = picture
+        .of_kind("azurerm_role_assignment")
+        .filter_map(|(source, assignment)| {
+            let identity = (picture.module(source), text(&assignment.body, "principal_id")?);
+            identities
+                .contains(&identity)
+                .then_some((source, identity, &assignment.body))
+        })
+        .collect();
+    let management = |body: &&Value| -> bool {
+        let role = text(body, "role_definition_name");
+        matches!(role.as_deref(), Some("Owner" | "Contributor" | "Reader"))
+    };
+    assignments
+        .iter()
+        .filter(|(_, identity, body)| {
+            let mut others = assignments.iter().filter(|(_, other, _)| other == identity);
+            // A group of resources is managed for many reasons; an account or a vault is there for its data.
+            let scope = text(body, "scope").unwrap_or_default();
+            let is_for_data =
+                scope.starts_with("azurerm_storage_account") || scope.starts_with("azurerm_key_vault");
+            is_for_data && management(body) && others.all(|(.., body)| management(body))
+        })
+        .filter_map(|(source, _, body)| {
+            let role = body.get("role_definition_name")?;
+            Some(Problem::new(*source, role, "does not allow to read data"))
+        })
         .collect()
 }

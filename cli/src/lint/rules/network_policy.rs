@@ -44,10 +44,12 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 let ports = rule.get("ports").map(Value::items).unwrap_or_default();
                 ports.is_empty()
                     || ports.iter().any(|port| {
-                        matches!(
-                            port.get("port").and_then(Value::scalar),
-                            None | Some("443" | "https")
-                        )
+                        let number = |name: &str| port.get(name)?.scalar()?.parse::<u16>().ok();
+                        match (port.get("port").and_then(Value::scalar), number("port")) {
+                            (None | Some("https"), _) => true,
+                            (_, Some(first)) => (first..=number("endPort").unwrap_or(first)).contains(&443),
+                            _ => false,
+                        }
                     })
             });
             let is_only = picture

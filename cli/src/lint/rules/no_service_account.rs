@@ -1,35 +1,56 @@
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::picture::{LABEL, Picture};
+use crate::lint::picture::{CLIENT_ID, LABEL, Picture, is_near, same};
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW604",
-    summary: "pod with the label uses the service account default",
+    summary: "pod with the label uses no annotated service account",
     symptom: Symptom::Aadsts(700_213),
     owner: Owner::Developer,
     severity: Severity::Error,
-    cause: "Without `serviceAccountName`, the pod uses the service account `default`, which usually has no annotation and no federated credential.",
-    fix: "Set `serviceAccountName` in the spec of the pod.",
+    cause: "Without `serviceAccountName`, the pod uses the service account `default`, which usually has no annotation and no federated credential; a misspelt name has none, either.",
+    fix: "Set `serviceAccountName` in the spec of the pod to the annotated service account.",
     check,
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let pods = picture.pods.iter().filter(|pod| pod.is_labelled());
-    let pods = pods.filter(|pod| {
-        pod.service_account()
-            .and_then(Value::scalar)
-            .unwrap_or_default()
-            .is_empty()
-    });
-    pods.map(|pod| {
-        let place = pod.label(LABEL).map_or(pod.object.place(), |(key, _)| key);
-        Problem::new(
-            pod.object.source,
-            place,
-            "no serviceAccountName beside this label",
-        )
-    })
-    .collect()
+    let mut problems = Vec::new();
+    for pod in picture
+        .pods
+        .iter()
+        .filter(|pod| pod.is_labelled() && pod.is_whole())
+    {
+        let name = pod.service_account();
+        let text = name.and_then(Value::scalar).unwrap_or_default();
+        if text.is_empty() {
+            let place = pod.label(LABEL).map_or(pod.object.place(), |(key, _)| key);
+            problems.push(Problem::new(
+                pod.object.source,
+                place,
+                "no serviceAccountName beside this label",
+            ));
+            continue;
+        }
+        let mut accounts = picture
+            .accounts
+            .iter()
+            .filter(|it| same(it.namespace(), pod.object.namespace()));
+        let is_there = accounts
+            .clone()
+            .any(|account| account.name().is_none_or(|name| name == text));
+        let meant = accounts.find(|account| {
+            let is_meant = |name: &str| text == "default" || is_near(text, name);
+            account.annotation(CLIENT_ID).is_some() && account.name().is_some_and(is_meant)
+        });
+        if let (Some(meant), Some(name), false) = (meant, name, is_there) {
+            let message = format!(
+                "the annotated service account is {}",
+                meant.name().unwrap_or_default()
+            );
+            problems.push(Problem::new(pod.object.source, name, message));
+        }
+    }
+    problems
 }

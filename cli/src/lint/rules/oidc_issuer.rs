@@ -2,6 +2,7 @@ use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
+use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW701",
@@ -15,22 +16,25 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    if picture
-        .of_kind("azurerm_federated_identity_credential")
-        .next()
-        .is_none()
-    {
-        return Vec::new();
-    }
+    let mut credentials = picture.of_kind("azurerm_federated_identity_credential");
+    let of_cluster = credentials.any(|(_, credential)| {
+        let subject = credential.body.get("subject").and_then(Value::scalar);
+        subject.is_some_and(|subject| subject.contains("system:serviceaccount:"))
+    });
     let mut problems = Vec::new();
     for (source, cluster) in picture.of_kind("azurerm_kubernetes_cluster") {
+        let setting = |name: &str| cluster.body.get(name);
+        let is_off = |name: &str| setting(name).is_none_or(|value| value.reference() == Some("false"));
+        let (issuer, webhook) = ("oidc_issuer_enabled", "workload_identity_enabled");
+        // One without the other is a mistake in itself.
+        let is_meant = of_cluster || !is_off(webhook);
         for (name, what) in [
-            ("oidc_issuer_enabled", "the OIDC issuer is not enabled"),
-            ("workload_identity_enabled", "workload identity is not enabled"),
+            (issuer, "the OIDC issuer is not enabled"),
+            (webhook, "workload identity is not enabled"),
         ] {
-            let value = cluster.body.get(name);
-            if value.is_none_or(|value| value.reference() == Some("false")) {
-                problems.push(Problem::new(source, value.unwrap_or(&cluster.body), what));
+            if is_meant && is_off(name) {
+                let place = setting(name).unwrap_or(&cluster.body);
+                problems.push(Problem::new(source, place, what));
             }
         }
     }

@@ -21,6 +21,9 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .filter(|pod| picture.account_of(pod).is_none());
     pods.filter_map(|pod| {
         let name = pod.service_account()?;
+        if !pod.is_labelled() {
+            return None;
+        }
         let mut accounts = picture.accounts.iter();
         let other = accounts
             .find(|account| account.name() == name.text() && account.annotation(CLIENT_ID).is_some())?;

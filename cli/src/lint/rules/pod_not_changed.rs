@@ -16,20 +16,11 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let pods = picture.pods.iter().filter(|pod| {
-        pod.object.kind == "Pod"
-            && pod.object.value.get("status").is_some()
-            && pod.is_labelled()
-            && pod.variables("AZURE_FEDERATED_TOKEN_FILE").next().is_none()
+        pod.is_running() && pod.is_labelled() && pod.variables("AZURE_FEDERATED_TOKEN_FILE").next().is_none()
     });
     pods.map(|pod| {
-        let (namespace, name) = (pod.object.namespace().unwrap_or_default(), pod.object.place());
-        // Without a controller nobody would create it anew.
-        let owners = pod.object.value.at(&["metadata", "ownerReferences"]);
-        let command = owners.map(|_| {
-            let name = name.text().unwrap_or_default();
-            format!("kubectl --namespace {namespace} delete pod {name}")
-        });
-        Problem::new(pod.object.source, name, "it has neither variables nor token").mended_by(command)
+        let message = "it has neither variables nor token";
+        Problem::new(pod.object.source, pod.object.place(), message).mended_by(pod.create_anew())
     })
     .collect()
 }

@@ -21,8 +21,12 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .filter_map(|account| Some((account.source, &account.annotation(CLIENT_ID)?.1)));
     annotations
         .filter_map(|(source, value)| {
-            let text = value.reference()?.strip_suffix(".principal_id")?;
-            Some(Problem::new(source, value, "the principal ID").replaced_by(format!("{text}.client_id")))
+            let text = value.reference()?;
+            let end = text.trim_end_matches(['"', '}', ' ']).len();
+            let (expression, rest) = text.split_at_checked(end)?;
+            let expression = expression.strip_suffix(".principal_id")?;
+            let mended = format!("{expression}.client_id{rest}");
+            Some(Problem::new(source, value, "the principal ID").replaced_by(mended))
         })
         .collect()
 }

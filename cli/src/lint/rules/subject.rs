@@ -1,11 +1,11 @@
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::picture::{Picture, same};
+use crate::lint::picture::{CLIENT_ID, Picture, is_near, same};
 use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW702",
-    summary: "subject matches no service account",
+    summary: "subject is not that of the service account",
     symptom: Symptom::Aadsts(700_213),
     owner: Owner::Developer,
     severity: Severity::Error,
@@ -28,18 +28,25 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 return is_meant
                     .then(|| Problem::new(source, subject, "not system:serviceaccount:NAMESPACE:NAME"));
             };
-            let accounts = &picture.accounts;
-            let matches = accounts.iter().any(|account| {
-                // A reference of Terraform can be any name.
-                account.name().is_none_or(|found| found == name) && same(account.namespace(), Some(namespace))
+            // The account can be that of a chart, so only one that is nearly the same is a mistake.
+            let annotated = picture
+                .accounts
+                .iter()
+                .filter(|it| it.annotation(CLIENT_ID).is_some());
+            let accounts: Vec<_> = annotated
+                .filter_map(|account| Some((account.namespace(), account.name()?)))
+                .collect();
+            let same_as = |known: &(Option<&str>, &str)| known.1 == name && same(known.0, Some(namespace));
+            let near = accounts.iter().find(|(known_namespace, known)| {
+                let known_namespace = known_namespace.unwrap_or(namespace);
+                is_near(name, known) && is_near(namespace, known_namespace)
+                    || *known == name
+                    || (*known, known_namespace) == (namespace, name)
             });
-            (!accounts.is_empty() && !matches).then(|| {
-                Problem::new(
-                    source,
-                    subject,
-                    "no service account of the files has this name and namespace",
-                )
-            })
+            let (known_namespace, known) = near.filter(|_| !accounts.iter().any(same_as))?;
+            let known_namespace = known_namespace.unwrap_or(namespace);
+            let message = format!("the service account is {known_namespace}:{known}");
+            Some(Problem::new(source, subject, message))
         })
         .collect()
 }

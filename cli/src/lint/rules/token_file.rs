@@ -15,7 +15,11 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let pods = picture.pods.iter().filter(|pod| pod.is_labelled());
+    // With a volume of its own, EW624 compares the two.
+    let pods = picture
+        .pods
+        .iter()
+        .filter(|pod| pod.is_labelled() && pod.token_sources().next().is_none());
     pods.flat_map(|pod| {
         pod.variables("AZURE_FEDERATED_TOKEN_FILE")
             .map(|variable| (pod.object.source, variable))

@@ -16,7 +16,12 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    for pod in picture.pods.iter().filter(|pod| pod.is_labelled()) {
+    // In a running pod the webhook set them; see EW807.
+    let pods = picture
+        .pods
+        .iter()
+        .filter(|pod| pod.is_labelled() && !pod.is_running());
+    for pod in pods {
         let Some(account) = picture.account_of(pod) else {
             continue;
         };

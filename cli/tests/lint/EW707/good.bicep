@@ -34,9 +34,13 @@ resource credential 'Microsoft.ManagedIdentity/userAssignedIdentities/federatedI
   }
 }
 
+resource storage 'Microsoft.Storage/storageAccounts@2023-05-01' existing = {
+  name: 'shop'
+}
+
 resource role 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(resourceGroup().id, orders.id)
-  scope: resourceGroup()
+  scope: storage
   properties: {
     principalId: orders.properties.principalId
     principalType: 'ServicePrincipal'

@@ -1,0 +1,4 @@
+resource "azurerm_kubernetes_cluster" "main" {
+  name                      = "main"
+  workload_identity_enabled = true
+}

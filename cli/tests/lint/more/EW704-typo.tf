@@ -1,0 +1,19 @@
+resource "azurerm_federated_identity_credential" "orders" {
+  name                = "orders"
+  resource_group_name = "shop"
+  parent_id           = azurerm_user_assigned_identity.orders.id
+  issuer              = azurerm_kubernetes_cluster.main.oidc_issuer_url
+  subject             = "system:serviceaccount:shop:orders"
+  audience            = ["api://AzureADTokenExchangee"]
+}
+
+resource "azurerm_federated_identity_credential" "billing" {
+  name                = "billing"
+  resource_group_name = "shop"
+  parent_id           = azurerm_user_assigned_identity.orders.id
+  issuer              = azurerm_kubernetes_cluster.main.oidc_issuer_url
+  subject             = "system:serviceaccount:shop:billing"
+  audience            = ["api://AzureADTokenExchange"]
+  depends_on          = [azurerm_federated_identity_credential.orders]
+}
+
