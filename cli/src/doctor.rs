@@ -91,7 +91,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         } else {
             let notes = live.iter().flat_map(|live| &live.notes);
             let notes = notes.flat_map(|note| ["note: ", note, "\n"]).collect::<String>();
-            lint.as_ref().map(|lint| lint.text.clone()).unwrap_or_default() + &notes + &text::report(&report)
+            let of_objects = lint.as_ref().map(|lint| lint.text.clone()).unwrap_or_default();
+            let are_wrong = lint.as_ref().is_some_and(|lint| lint.owner.is_some());
+            of_objects + &notes + &text::report(&report, are_wrong)
         };
         // While it watches, only changes are news.
         if shown.as_ref() != Some(&text) {
@@ -136,10 +138,26 @@ async fn report(arguments: &Arguments, live: Option<&cluster::Live>) -> Result<R
     let mut diagnosis = std::pin::pin!(diagnose(&environment, &options));
     loop {
         tokio::select! {
-            report = &mut diagnosis => return Ok(report),
+            report = &mut diagnosis => {
+                let target = arguments.target();
+                return Ok(match target {
+                    Some(cluster::Target::Deployment(name)) => with_deployment(report, &name),
+                    _ => report,
+                });
+            }
             () = tokio::time::sleep(NOTICEABLE) => show_progress(*step.lock().unwrap_or_else(PoisonError::into_inner)),
         }
     }
+}
+
+/// A token that was not made for a pod does not name its Deployment.
+fn with_deployment(mut report: Report, name: &cluster::Name) -> Report {
+    let findings = report.findings.iter_mut();
+    for remedy in findings.flat_map(|finding| &mut finding.remedies) {
+        let named = format!("deployment {}", name.name);
+        remedy.text = remedy.text.replace("deployment DEPLOYMENT", &named);
+    }
+    report
 }
 
 /// Says what takes so long, on a terminal.

@@ -206,15 +206,71 @@ const SET_UPS: &[SetUp] = &[
         "EW802",
     ),
     deployment(
+        "pod-of-an-older-annotation",
+        |cluster, name| {
+            cluster.federate(name, |_| {});
+            Cluster::deploy(name, "", &format!(", {LABEL}"));
+            Cluster::start_pod(name, "0b7e1c0e-0000-4000-8000-00000000000b");
+        },
+        "EW807",
+    ),
+    deployment(
         "pod-not-changed",
         |cluster, name| {
             cluster.federate(name, |_| {});
             Cluster::deploy(name, "", &format!(", {LABEL}"));
-            Cluster::start_pod_without_webhook(name);
+            Cluster::start_pod(name, "");
         },
         "EW805",
     ),
 ];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes API server, see the head of this file"]
+async fn variables_are_those_of_the_webhook_and_of_the_container() {
+    let cluster = Cluster::start().await;
+    let set_up = deployment("variables", |_, _| {}, "");
+    let name = set_up.name;
+    cluster.create(&set_up);
+    cluster.federate(name, |_| {});
+    Cluster::deploy(name, "", &format!(", {LABEL}"));
+    let run = |target: &str| {
+        let mut command = cluster.command(target, name);
+        command.env_remove("AZURE_TENANT_ID").output().unwrap()
+    };
+    let unknown = run("--deployment");
+    assert_eq!(unknown.status.code(), Some(64));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("set AZURE_TENANT_ID"));
+
+    let config = format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: azure-wi-webhook-config, namespace: {NAMESPACE}}}\n\
+         data: {{AZURE_TENANT_ID: {}}}\n",
+        cluster.emulator.entra().tenant_id()
+    );
+    kubectl(&["apply", "-f", "-"], &config);
+    assert_eq!(run("--deployment").status.code(), Some(0));
+    kubectl(&["delete", "configmap", "azure-wi-webhook-config"], "");
+
+    kubectl(
+        &[
+            "annotate",
+            "serviceaccount",
+            name,
+            "azure.workload.identity/client-id-",
+        ],
+        "",
+    );
+    let tenant = format!("AZURE_TENANT_ID={}", cluster.emulator.entra().tenant_id());
+    let client = format!("AZURE_CLIENT_ID={}", client_id(name));
+    kubectl(&["set", "env", "deployment", name, &tenant, &client], "");
+    let output = run("--deployment");
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+}
 
 /// Where the mend is not ours: the test does what the finding asks for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -320,14 +376,24 @@ impl Cluster {
         kubectl(&["apply", "-f", "-"], &manifest);
     }
 
-    /// As a pod that is older than the webhook. The server has no controller that would create one.
-    fn start_pod_without_webhook(name: &str) {
+    /// Starts a pod past the webhook. The server has no controller that would create one.
+    ///
+    /// * `client_id`: what the webhook has set; empty for a pod that is older than the webhook.
+    fn start_pod(name: &str, client_id: &str) {
+        let env = if client_id.is_empty() {
+            String::new()
+        } else {
+            format!(
+                ", env: [{{name: AZURE_CLIENT_ID, value: {client_id}}}, {{name: AZURE_FEDERATED_TOKEN_FILE, \
+                 value: /var/run/secrets/azure/tokens/azure-identity-token}}]"
+            )
+        };
         kubectl(&["delete", "mutatingwebhookconfiguration", WEBHOOK], "");
         let manifest = format!(
             "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  labels: {{app: {name}, {LABEL}}}\n  \
              ownerReferences: [{{apiVersion: apps/v1, kind: ReplicaSet, name: {name}, uid: 0b7e1c0e-0000-4000-8000-00000000000b}}]\n\
              spec:\n  serviceAccountName: {name}\n  automountServiceAccountToken: false\n  \
-             containers: [{{name: main, image: registry.example.com/main:1}}]\n"
+             containers: [{{name: main, image: registry.example.com/main:1{env}}}]\n"
         );
         kubectl(&["apply", "-f", "-"], &manifest);
         kubectl(&["apply", "-f", "-"], &webhook(WEBHOOK, "Fail"));

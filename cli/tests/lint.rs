@@ -54,9 +54,7 @@ fn deep_nesting_is_noted_and_does_not_end_the_run() {
     write("a.yaml", format!("a:\n{}x", "- ".repeat(5000)));
     write(
         "b.yaml",
-        (0..2500)
-            .map(|depth| format!("{}a:\n", " ".repeat(depth)))
-            .collect(),
+        (0..2500).fold(String::new(), |text, depth| text + &" ".repeat(depth) + "a:\n"),
     );
     let nested = "resource a 'Microsoft.Storage/storageAccounts@2023-05-01' = {\n".repeat(5000);
     write("c.bicep", nested + &"}\n".repeat(5000));
@@ -81,7 +79,7 @@ fn value_of_a_secret_is_masked_in_every_notation() {
     for notation in [
         r#"- {"name": "AZURE_CLIENT_SECRET", "value": "planted"}"#,
         r#"- {"name":"AZURE_CLIENT_SECRET","value":"planted"}"#,
-        r#"- {value: planted, name: AZURE_CLIENT_SECRET}"#,
+        r"- {value: planted, name: AZURE_CLIENT_SECRET}",
     ] {
         let shown = text(&with_input(&bad.replace(lines, notation)));
         assert!(shown.contains("EW614") && !shown.contains("planted"), "{shown}");

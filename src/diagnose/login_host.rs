@@ -6,7 +6,7 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::Diagnosis;
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, Owner, Severity};
 use super::report::{self, Step};
 use super::variables::LoginHost;
 use crate::code::Code;
@@ -46,7 +46,11 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, login_host: &LoginHost) -> 
         Ok(response) => response,
         Err(error) => {
             let finding = Finding::of_error(&error, Code::UNREACHABLE_HOST);
-            let finding = finding.with_evidence("login host", host, "a response over TLS");
+            let mut finding = finding.with_evidence("login host", host, "a response over TLS");
+            // No cloud has this host, so the variable is wrong and not the network.
+            if finding.code == Code::UNKNOWN_HOST && !LOGIN_HOSTS.contains(&host) {
+                finding.owner = Owner::Developer;
+            }
             return Outcome {
                 check: report::Outcome::failed(Step::LoginHost, finding),
                 ..Outcome::skipped()
@@ -177,3 +181,13 @@ const NOTABLE_SKEW: Duration = Duration::from_secs(60);
 
 /// Source: Microsoft's list of AADSTS error codes.
 const UNKNOWN_TENANT: [u32; 2] = [90_002, 900_023];
+
+/// Source: Microsoft, "National clouds", Microsoft Entra authentication endpoints.
+const LOGIN_HOSTS: [&str; 6] = [
+    "login.microsoftonline.com",
+    "login.microsoft.com",
+    "login.windows.net",
+    "login.microsoftonline.us",
+    "login.partner.microsoftonline.cn",
+    "login.chinacloudapi.cn",
+];

@@ -79,8 +79,9 @@ fn deployment(pod: &str) -> Option<String> {
     let (replica_set, suffix) = pod.rsplit_once('-')?;
     let (deployment, hash) = replica_set.rsplit_once('-')?;
     let is_generated = |text: &str| text.bytes().all(|byte| GENERATED.contains(&byte));
-    let fits =
-        suffix.len() == 5 && is_generated(suffix) && (5..=10).contains(&hash.len()) && is_generated(hash);
+    // The pod of a CronJob has the minute of its start there, in digits alone.
+    let is_hash = is_generated(hash) && hash.bytes().any(|byte| byte.is_ascii_alphabetic());
+    let fits = suffix.len() == 5 && is_generated(suffix) && (5..=10).contains(&hash.len()) && is_hash;
     fits.then(|| deployment.to_owned())
 }
 
@@ -111,6 +112,7 @@ mod tests {
             ("orders-api-67bd54c8b9-5wq6d", Some("orders-api")),
             ("orders-0", None),
             ("orders", None),
+            ("orders-29475522-x2x4z", None),
             ("orders-x2x4z", None),
         ] {
             assert_eq!(deployment(pod).as_deref(), name, "{pod}");

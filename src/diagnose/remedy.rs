@@ -1,6 +1,6 @@
 use std::fmt;
 
-use super::finding::{Finding, Remedy};
+use super::finding::{Finding, Owner, Remedy};
 use super::pod::Pod;
 use super::resource::Resource;
 use crate::code::Code;
@@ -75,7 +75,12 @@ impl Federation {
             audience,
         } = self;
         let name = self.name();
-        let symbol = name.replace(['-', '.'], "_");
+        // A symbol does not begin with a digit.
+        let symbol = name.replace('-', "_");
+        let symbol = match symbol.bytes().next() {
+            Some(first) if first.is_ascii_digit() => format!("_{symbol}"),
+            _ => symbol,
+        };
         let az = format!(
             "az identity federated-credential create --name {name} \\\n  \
              --identity-name \"$({})\" \\\n  \
@@ -114,7 +119,7 @@ impl Federation {
     /// Namespace and name of the service account.
     fn name(&self) -> String {
         let name = self.subject.strip_prefix("system:serviceaccount:");
-        let name = name.unwrap_or(&self.subject).replace(':', "-");
+        let name = name.unwrap_or(&self.subject).replace([':', '.'], "-");
         let kept = |c: &char| c.is_ascii_alphanumeric() || "-_".contains(*c);
         let name: String = name.chars().filter(kept).take(MAX_NAME).collect();
         if name.is_empty() {
@@ -146,8 +151,11 @@ pub(super) fn remedies(finding: &Finding, pod: &Pod) -> Vec<Remedy> {
         Code::NO_ROLE => role(finding, &pod.client_id),
         Code::FIREWALL => network_rule(finding),
         Code::IDENTITY_BINDING_FORBIDDEN => cluster_role(pod),
+        Code::UNKNOWN_HOST if finding.owner == Owner::Developer => {
+            of_workload(Code::INVALID_AUTHORITY_HOST, pod)
+        }
         Code::UNKNOWN_HOST | Code::CONNECTION_REFUSED | Code::UNREACHABLE_HOST | Code::NO_RESPONSE => {
-            vec![remedy(Tool::Yaml, egress(&pod.namespace))]
+            vec![remedy(Tool::Yaml, EGRESS)]
         }
         Code::EXPIRED_TOKEN | Code::ASSERTION_OUTSIDE_VALIDITY => vec![remedy(Tool::Yaml, VOLUME_MOUNT)],
         Code::WRONG_AUDIENCE => finding
@@ -309,14 +317,6 @@ fn first_label(url: &str) -> String {
     host.split('.').next().unwrap_or_default().to_owned()
 }
 
-fn egress(namespace: &str) -> String {
-    format!(
-        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: allow-entra\n  namespace: {namespace}\nspec:\n  \
-         podSelector: {{}}\n  policyTypes: [Egress]\n  egress:\n    - ports:\n        - {{protocol: TCP, port: 443}}\n        \
-         - {{protocol: UDP, port: 53}}\n        - {{protocol: TCP, port: 53}}"
-    )
-}
-
 /// Quotes a value for a shell.
 fn shell(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
@@ -340,6 +340,10 @@ fn bicep(text: &str) -> String {
 
 const POD_LABEL: &str =
     "spec:\n  template:\n    metadata:\n      labels:\n        azure.workload.identity/use: \"true\"";
+
+/// A policy of its own would cut off everything else.
+const EGRESS: &str = "# If a NetworkPolicy restricts the egress of this pod, add these rules to it:\negress:\n  - ports:\n      \
+                      - {protocol: TCP, port: 443}\n      - {protocol: UDP, port: 53}\n      - {protocol: TCP, port: 53}";
 
 const VOLUME_MOUNT: &str = "volumeMounts:\n  - name: azure-identity-token\n    \
     mountPath: /var/run/secrets/azure/tokens # the folder, without subPath\n    readOnly: true";

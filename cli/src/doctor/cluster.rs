@@ -1,5 +1,6 @@
 //! The diagnosis from a laptop: the objects of the cluster, then the exchange for a service account.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
 
@@ -7,7 +8,7 @@ use entra_workload::Environment;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Endpoints, Event, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Pod, PodSpec, ServiceAccount};
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
@@ -83,6 +84,7 @@ pub(super) async fn read(
         format!("there is no usable kubeconfig: {error}; set KUBECONFIG or run `kubectl config use-context`")
     })?;
     let (mut objects, mut notes) = (Vec::new(), Vec::new());
+    let mut of_container = Vec::new();
     let account = match target {
         Target::ServiceAccount(name) => name.clone(),
         Target::Deployment(name) => {
@@ -92,6 +94,7 @@ pub(super) async fn read(
                 .as_ref()
                 .and_then(|spec| spec.template.spec.as_ref());
             let account = spec.and_then(|spec| spec.service_account_name.clone());
+            of_container = spec.map(literals).unwrap_or_default();
             objects.push((
                 format!("Deployment {name}"),
                 manifest("Deployment", "apps/v1", &deployment)?,
@@ -105,6 +108,7 @@ pub(super) async fn read(
                 .spec
                 .as_ref()
                 .and_then(|spec| spec.service_account_name.clone());
+            of_container = pod.spec.as_ref().map(literals).unwrap_or_default();
             objects.push((format!("Pod {name}"), manifest("Pod", "v1", &pod)?));
             of_workload(name, account)
         }
@@ -114,34 +118,38 @@ pub(super) async fn read(
         format!("ServiceAccount {account}"),
         manifest("ServiceAccount", "v1", &object)?,
     ));
-    notes.extend(webhook(&client, &mut objects).await.err());
+    let of_webhook = match webhook(&client, &mut objects).await {
+        Ok(settings) => settings,
+        Err(error) => {
+            notes.push(error);
+            Vec::new()
+        }
+    };
     notes.extend(events(&client, &account.namespace, &mut objects).await.err());
 
-    let token = mint(&client, &account).await?;
-    let mut file = NamedTempFile::new()?;
-    file.write_all(token.as_bytes())?;
-    let annotations = object.metadata.annotations.unwrap_or_default();
-    let annotated = |name: &str| {
-        annotations
-            .get(&format!("azure.workload.identity/{name}"))
-            .cloned()
-    };
     let own = own
         .into_iter()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut variables: Vec<(String, String)> =
-        own.filter(|(name, _)| PASSED.contains(&name.as_str())).collect();
-    if let Some(client_id) = annotated("client-id") {
-        variables.push(("AZURE_CLIENT_ID".to_owned(), client_id));
+    let own: Vec<_> = own.filter(|(name, _)| PASSED.contains(&name.as_str())).collect();
+    let annotations = object.metadata.annotations.unwrap_or_default();
+    let annotated = ANNOTATIONS.iter().filter_map(|(name, annotation)| {
+        let value = annotations.get(*annotation)?;
+        Some(((*name).to_owned(), value.clone()))
+    });
+    // The last one counts: the program's own variables win over what the webhook sets.
+    let sources = [own, of_webhook, annotated.collect(), of_container];
+    let mut variables: BTreeMap<String, String> = sources.into_iter().flatten().collect();
+    if !variables.contains_key("AZURE_TENANT_ID") {
+        let text = "the tenant is not known: set AZURE_TENANT_ID to that of the webhook";
+        return Err(text.into());
     }
-    if let Some(tenant_id) = annotated("tenant-id") {
-        variables.retain(|(name, _)| name != "AZURE_TENANT_ID");
-        variables.push(("AZURE_TENANT_ID".to_owned(), tenant_id));
-    }
-    variables.push((
+    let token = mint(&client, &account, audience(&variables)).await?;
+    let mut file = NamedTempFile::new()?;
+    file.write_all(token.as_bytes())?;
+    variables.insert(
         "AZURE_FEDERATED_TOKEN_FILE".to_owned(),
         file.path().display().to_string(),
-    ));
+    );
     Ok(Live {
         objects,
         environment: variables.into_iter().collect(),
@@ -200,11 +208,36 @@ fn manifest(kind: &str, version: &str, object: &impl Serialize) -> Result<Value,
     Ok(object)
 }
 
-async fn mint(client: &Client, account: &Name) -> Result<String, Failure> {
+/// What the webhook of the cloud asks for. Source: Microsoft, "Workload identity federation", audiences of the clouds.
+fn audience(variables: &BTreeMap<String, String>) -> &'static str {
+    let host = variables.get("AZURE_AUTHORITY_HOST").map(String::as_str);
+    match host.unwrap_or_default() {
+        host if host.contains(".microsoftonline.us") => "api://AzureADTokenExchangeUSGov",
+        host if host.contains("chinacloudapi.cn") || host.contains("partner.microsoftonline.cn") => {
+            "api://AzureADTokenExchangeChina"
+        }
+        _ => "api://AzureADTokenExchange",
+    }
+}
+
+/// The variables of the first container that are written in the manifest.
+fn literals(spec: &PodSpec) -> Vec<(String, String)> {
+    let container = spec.containers.first();
+    let variables = container
+        .and_then(|container| container.env.as_ref())
+        .into_iter()
+        .flatten();
+    variables
+        .filter(|variable| CONTAINER.contains(&variable.name.as_str()))
+        .filter_map(|variable| Some((variable.name.clone(), variable.value.clone()?)))
+        .collect()
+}
+
+async fn mint(client: &Client, account: &Name, audience: &str) -> Result<String, Failure> {
     let api: Api<ServiceAccount> = Api::namespaced(client.clone(), &account.namespace);
     let request = TokenRequest {
         spec: TokenRequestSpec {
-            audiences: vec![AUDIENCE.to_owned()],
+            audiences: vec![audience.to_owned()],
             expiration_seconds: Some(3600),
             ..TokenRequestSpec::default()
         },
@@ -219,12 +252,16 @@ async fn mint(client: &Client, account: &Name) -> Result<String, Failure> {
     token.ok_or_else(|| what.into())
 }
 
-/// Reads the webhook of workload identity, and whether something answers for it.
-async fn webhook(client: &Client, objects: &mut Vec<(String, Value)>) -> Result<(), Failure> {
+/// Reads the webhook of workload identity, and whether something answers for it. Returns the variables that it sets in
+/// each pod.
+async fn webhook(
+    client: &Client,
+    objects: &mut Vec<(String, Value)>,
+) -> Result<Vec<(String, String)>, Failure> {
     let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
     let list = api.list(&ListParams::default()).await;
     let list = list.map_err(|error| failure(&error, "webhooks are not checked"))?;
-    let mut items = Vec::new();
+    let (mut items, mut settings) = (Vec::new(), Vec::new());
     for configuration in list.items {
         let webhooks = configuration.webhooks.iter().flatten();
         let ours: Vec<_> = webhooks
@@ -242,6 +279,7 @@ async fn webhook(client: &Client, objects: &mut Vec<(String, Value)>) -> Result<
                 .unwrap_or_default();
             endpoints.metadata.name = Some(service.name.clone());
             endpoints.metadata.namespace = Some(service.namespace.clone());
+            settings.extend(settings_of_webhook(client, &service.namespace).await);
             let label = format!("Endpoints {}/{}", service.namespace, service.name);
             objects.push((label, manifest("Endpoints", "v1", &endpoints)?));
         }
@@ -259,7 +297,17 @@ async fn webhook(client: &Client, objects: &mut Vec<(String, Value)>) -> Result<
         &json!({ "items": items }),
     )?;
     objects.push(("MutatingWebhookConfigurations".to_owned(), list));
-    Ok(())
+    Ok(settings)
+}
+
+/// Reads the tenant of the webhook, if it can be read: most people may not, and then the variable counts.
+async fn settings_of_webhook(client: &Client, namespace: &str) -> Vec<(String, String)> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let config = api.get_opt(CONFIG).await.ok().flatten();
+    let data = config.and_then(|config| config.data).unwrap_or_default();
+    let tenant = data.get("AZURE_TENANT_ID").filter(|tenant| !tenant.is_empty());
+    let tenant = tenant.map(|tenant| ("AZURE_TENANT_ID".to_owned(), tenant.clone()));
+    tenant.into_iter().collect()
 }
 
 /// Reads the warnings of the namespace.
@@ -319,5 +367,14 @@ const ADMISSION: &str = "admissionregistration.k8s.io/v1";
 /// The latest hour of a busy namespace; Kubernetes keeps no more.
 const MOST_EVENTS: u32 = 500;
 
-/// What the webhook asks for. Source: azure-workload-identity, "Service Account Token Volume Projection".
-const AUDIENCE: &str = "api://AzureADTokenExchange";
+/// Source: azure-workload-identity, `manifest_staging/charts/workload-identity-webhook`.
+const CONFIG: &str = "azure-wi-webhook-config";
+
+/// What the webhook sets, and the annotation that it comes from.
+const ANNOTATIONS: [(&str, &str); 2] = [
+    ("AZURE_CLIENT_ID", "azure.workload.identity/client-id"),
+    ("AZURE_TENANT_ID", "azure.workload.identity/tenant-id"),
+];
+
+/// The webhook does not replace them.
+const CONTAINER: [&str; 3] = ["AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_AUTHORITY_HOST"];

@@ -4,7 +4,9 @@ use anstyle::{AnsiColor, Style};
 use entra_workload::diagnose::{Finding, Report, Severity, State, Tool};
 
 /// The report for a person: a checklist, then the cause, then what to do.
-pub(super) fn report(report: &Report) -> String {
+///
+/// * `objects_are_wrong`: whether lint has found an error in the objects of the cluster.
+pub(super) fn report(report: &Report, objects_are_wrong: bool) -> String {
     let mut text = String::new();
     for check in &report.checks {
         let (mark, style) = match check.state {
@@ -21,7 +23,14 @@ pub(super) fn report(report: &Report) -> String {
         );
     }
     let Some(cause) = report.cause() else {
-        let _ = writeln!(text, "\n{GREEN}healthy{GREEN:#}: this pod gets tokens");
+        let _ = if objects_are_wrong {
+            writeln!(
+                text,
+                "\nEntra accepts the token; mend the objects first, as shown above"
+            )
+        } else {
+            writeln!(text, "\n{GREEN}healthy{GREEN:#}: this pod gets tokens")
+        };
         for finding in &report.findings {
             let _ = writeln!(text, "note: {}", finding.cause);
         }

@@ -1,7 +1,8 @@
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::picture::{CLIENT_ID, Picture, is_near, same};
+use crate::lint::picture::{CLIENT_ID, Picture};
 use crate::lint::rule::{Problem, Rule, Symptom};
+use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW702",
@@ -28,23 +29,25 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 return is_meant
                     .then(|| Problem::new(source, subject, "not system:serviceaccount:NAMESPACE:NAME"));
             };
-            // The account can be that of a chart, so only one that is nearly the same is a mistake.
+            // The account can be that of a chart; if one of the files has no credential, it is meant.
             let annotated = picture
                 .accounts
                 .iter()
                 .filter(|it| it.annotation(CLIENT_ID).is_some());
             let accounts: Vec<_> = annotated
-                .filter_map(|account| Some((account.namespace(), account.name()?)))
+                .filter_map(|account| Some((account.namespace().unwrap_or(namespace), account.name()?)))
                 .collect();
-            let same_as = |known: &(Option<&str>, &str)| known.1 == name && same(known.0, Some(namespace));
-            let near = accounts.iter().find(|(known_namespace, known)| {
-                let known_namespace = known_namespace.unwrap_or(namespace);
-                is_near(name, known) && is_near(namespace, known_namespace)
-                    || *known == name
-                    || (*known, known_namespace) == (namespace, name)
-            });
-            let (known_namespace, known) = near.filter(|_| !accounts.iter().any(same_as))?;
-            let known_namespace = known_namespace.unwrap_or(namespace);
+            let is_federated = |account: &(&str, &str)| {
+                let subject = format!("system:serviceaccount:{}:{}", account.0, account.1);
+                let mut credentials = picture.of_kind("azurerm_federated_identity_credential");
+                // One that is computed can be any.
+                credentials.any(|(_, it)| {
+                    let of_it = it.body.get("subject").and_then(Value::text);
+                    of_it.is_none_or(|found| found == subject)
+                })
+            };
+            let mut meant = accounts.iter().filter(|account| !is_federated(account));
+            let (known_namespace, known) = meant.next().filter(|_| !accounts.contains(&(namespace, name)))?;
             let message = format!("the service account is {known_namespace}:{known}");
             Some(Problem::new(source, subject, message))
         })
