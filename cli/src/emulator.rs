@@ -5,6 +5,7 @@
 //! ```
 
 mod ca_bundle;
+mod java_truststore;
 mod run;
 mod seed;
 mod serve;
@@ -43,6 +44,9 @@ struct Options {
     /// The service account of the variables, instead of the first one of the seed
     #[arg(long, value_name = "NAMESPACE/NAME")]
     service_account: Option<String>,
+    /// Give the variables of an AKS identity binding: tokens come from the token proxy of the cluster
+    #[arg(long, conflicts_with = "managed_identity")]
+    identity_binding: bool,
     /// Give the variables of a managed identity instead of workload identity
     #[arg(long, value_enum, value_name = "HOST")]
     managed_identity: Option<Host>,
@@ -86,7 +90,8 @@ impl Running {
             seed.pods.insert(0, chosen);
         }
         if seed.pods.is_empty() {
-            seed.pods.push(PodSeed::new("default", "app"));
+            let (namespace, name) = DEFAULT_ACCOUNT;
+            seed.pods.push(PodSeed::new(namespace, name));
         }
         // Known IDs, so that a test can expect them.
         for (index, pod) in seed.pods.iter_mut().enumerate() {
@@ -134,6 +139,12 @@ fn variables_for(
 ) -> Result<Variables, Failure> {
     let mut variables = Variables::common(emulator, admin)?;
     match options.managed_identity {
+        None if options.identity_binding => {
+            let account = options.service_account.as_deref();
+            let account = account.and_then(|name| name.split_once('/'));
+            let (namespace, name) = account.unwrap_or(DEFAULT_ACCOUNT);
+            variables.add_workload_identity(&emulator.bound_pod(namespace, name)?);
+        }
         None => variables.add_workload_identity(pod),
         Some(host) => {
             if !has_identities {
@@ -148,6 +159,7 @@ fn variables_for(
     Ok(variables)
 }
 
+const DEFAULT_ACCOUNT: (&str, &str) = ("default", "app");
 const TENANT_ID: &str = "11111111-1111-4111-8111-111111111111";
 
 /// After the ports of the emulator.

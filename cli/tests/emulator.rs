@@ -91,6 +91,27 @@ fn token_file_and_bundle_can_be_read_and_are_gone_afterwards() {
     assert!(!Path::new(lines.next().unwrap()).exists());
 }
 
+/// Seen with Java 17: `HttpClient` and `HttpURLConnection` reach the login host.
+#[test]
+fn java_gets_a_trust_store_with_every_certificate_of_the_bundle() {
+    let script = "grep -c BEGIN $SSL_CERT_FILE; store=${JAVA_TOOL_OPTIONS#*trustStore=}; od -An -tx1 -N12 ${store%% *}";
+    let shown = text(&run(&[], script).stdout);
+    let mut lines = shown.lines();
+    let certificates: usize = lines.next().unwrap().parse().unwrap();
+    let head = lines.next().unwrap().replace(' ', "");
+    assert_eq!(head, format!("feedfeed00000002{certificates:08x}"));
+}
+
+#[test]
+fn identity_binding_leads_to_the_token_proxy() {
+    let output = command(&["run", "--identity-binding", "--", "env"])
+        .output()
+        .unwrap();
+    let variables = variables(&text(&output.stdout));
+    assert!(variables["AZURE_KUBERNETES_TOKEN_PROXY"].starts_with("https://127.0.0.1:"));
+    assert!(Path::new(&variables["AZURE_KUBERNETES_CA_FILE"]).is_absolute());
+}
+
 #[test]
 fn refused_requests_are_listed_at_the_end_and_the_challenge_of_key_vault_is_not() {
     let script = "entra() { curl -s -o /dev/null \"$@\" https://login.microsoftonline.com/$AZURE_TENANT_ID/oauth2/v2.0/token; }; \

@@ -1,10 +1,11 @@
 use std::fmt::Write as _;
+use std::path::Path;
 
 use entra_workload_emulator::{Admin, Emulator, Pod};
 use serde_json::{Map, Value};
 use tokio::process::Command;
 
-use super::ca_bundle;
+use super::{ca_bundle, java_truststore};
 use crate::Failure;
 
 /// The variables with which a program finds the emulator instead of Azure.
@@ -15,6 +16,7 @@ impl Variables {
     pub(super) fn common(emulator: &Emulator, admin: &Admin) -> Result<Self, Failure> {
         let ca = emulator.ca_certificate_file();
         let bundle = ca_bundle::write(ca, emulator.ca_certificate_pem())?;
+        let java = java_options(emulator.proxy_url(), &java_truststore::write(&bundle)?);
         let (proxy, bundle) = (emulator.proxy_url().to_owned(), bundle.display().to_string());
         let own = "127.0.0.1,localhost".to_owned();
         Ok(Self(vec![
@@ -25,6 +27,7 @@ impl Variables {
             ("SSL_CERT_FILE", bundle.clone()),
             ("REQUESTS_CA_BUNDLE", bundle.clone()),
             ("CURL_CA_BUNDLE", bundle),
+            ("JAVA_TOOL_OPTIONS", java),
             ("NODE_EXTRA_CA_CERTS", ca.display().to_string()),
             (
                 "AZURE_STORAGE_ACCOUNT_URL",
@@ -82,6 +85,20 @@ impl Variables {
         let fields = fields.map(|(name, value)| ((*name).to_owned(), value.as_str().into()));
         Value::Object(fields.collect::<Map<_, _>>())
     }
+}
+
+/// Java takes neither certificates nor a proxy from the variables of other programs.
+fn java_options(proxy: &str, truststore: &Path) -> String {
+    let (host, port) = proxy
+        .trim_start_matches("http://")
+        .split_once(':')
+        .unwrap_or_default();
+    let password = java_truststore::PASSWORD;
+    format!(
+        "-Djavax.net.ssl.trustStore={} -Djavax.net.ssl.trustStoreType=JKS -Djavax.net.ssl.trustStorePassword={password} \
+         -Dhttps.proxyHost={host} -Dhttps.proxyPort={port} -Dhttp.nonProxyHosts=127.0.0.1|localhost",
+        truststore.display()
+    )
 }
 
 /// The identities of Azure's SDKs that come before workload identity or a managed identity, and proxies.
