@@ -130,7 +130,7 @@ impl CiSystems {
             subject: job.subject.clone(),
             audience: EXCHANGE_AUDIENCE.to_owned(),
         };
-        self.entra.trust_issuer(jobs.issuer(), jobs.public_key()?);
+        self.entra.trust_issuer(jobs.issuer(), vec![jobs.public_key()?]);
         self.entra.register_federated_credential(&client_id, credential);
         Ok(CiJob {
             client_id,

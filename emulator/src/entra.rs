@@ -131,8 +131,8 @@ impl Entra {
             .push(credential);
     }
 
-    pub(super) fn trust_issuer(&self, issuer: &str, key: PublicKey) {
-        self.issuer_keys.give(issuer, key);
+    pub(super) fn trust_issuer(&self, issuer: &str, keys: Vec<PublicKey>) {
+        self.issuer_keys.give(issuer, keys);
     }
 
     /// Removes all federated credentials of an application.

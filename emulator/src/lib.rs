@@ -53,7 +53,7 @@ pub use pod::Pod;
 pub use request_log::RecordedRequest;
 pub use seed::{
     ApplicationSeed, BlobSeed, ContainerSeed, FederatedCredentialSeed, ManagedIdentitySeed, PodSeed,
-    RoleSeed, SecretSeed, SecretText, Seed,
+    RoleSeed, SecretSeed, SecretText, Seed, TrustedIssuerSeed,
 };
 pub use service_account_token::ServiceAccountToken;
 pub use token_proxy::TokenProxy;

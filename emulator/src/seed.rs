@@ -4,6 +4,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::emulator::Emulator;
 use crate::entra::FederatedCredential;
+use crate::jwt::parse_key_set;
 use crate::managed_identity::ManagedIdentity;
 use crate::permissions::{Role, RoleScope};
 use crate::pod::Pod;
@@ -51,6 +52,19 @@ pub struct Seed {
     pub containers: Vec<ContainerSeed>,
     /// Resources that tokens can be requested for, besides those of Azure.
     pub resources: Vec<String>,
+    /// Issuers whose keys are given, so that Entra does not fetch them.
+    pub trusted_issuers: Vec<TrustedIssuerSeed>,
+}
+
+/// An issuer of a [`Seed`], such as a cluster that the emulator cannot reach.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TrustedIssuerSeed {
+    /// The exact `iss` of its tokens.
+    pub issuer: String,
+    /// Its JWK set.
+    pub jwks: serde_json::Value,
 }
 
 /// A pod of a [`Seed`].
@@ -219,7 +233,7 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// Returns an error if a token file cannot be written.
+    /// Returns an error if a token file cannot be written, or if a JWK set is invalid.
     pub fn seed(&self, seed: &Seed) -> io::Result<Vec<Pod>> {
         let entra = self.entra();
         let mut pods = Vec::new();
@@ -267,6 +281,13 @@ impl Emulator {
             for blob in blobs {
                 self.put_blob(account.as_deref(), name, &blob.name, blob.content.as_str());
             }
+        }
+        for TrustedIssuerSeed { issuer, jwks } in &seed.trusted_issuers {
+            let keys = parse_key_set(jwks.to_string().as_bytes()).ok_or_else(|| {
+                let text = format!("the keys of {issuer} are not a JWK set");
+                io::Error::new(io::ErrorKind::InvalidInput, text)
+            })?;
+            entra.trust_issuer(issuer, keys);
         }
         for resource in &seed.resources {
             entra.register_resource(resource);

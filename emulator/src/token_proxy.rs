@@ -139,7 +139,7 @@ impl TokenProxy {
     pub(super) fn bind(&self, client_id: &str) -> io::Result<()> {
         let key = self.key()?;
         let issuer = self.binding_issuer(client_id);
-        self.entra.trust_issuer(&issuer, key.public().clone());
+        self.entra.trust_issuer(&issuer, vec![key.public().clone()]);
         let credential = FederatedCredential {
             issuer,
             subject: client_id.to_owned(),

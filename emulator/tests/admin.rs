@@ -194,6 +194,38 @@ async fn requests_are_listed_and_counted_by_identity_and_code() {
     assert_eq!(steered.call("GET", "/requests", None).await.1["count"], 0);
 }
 
+#[tokio::test]
+async fn keys_of_a_seeded_issuer_are_not_fetched() {
+    let steered = Steered::start().await;
+    let other = Emulator::start().await.unwrap();
+    let discovery = format!("{}.well-known/openid-configuration", other.issuer_url());
+    let client = support::client(&other);
+    let discovery = client.get(discovery).send().await.unwrap().bytes().await.unwrap();
+    let discovery: Value = serde_json::from_slice(&discovery).unwrap();
+    let jwks = client
+        .get(discovery["jwks_uri"].as_str().unwrap())
+        .send()
+        .await
+        .unwrap();
+    let jwks: Value = serde_json::from_slice(&jwks.bytes().await.unwrap()).unwrap();
+    let issuer = "https://cluster.example.com/";
+    let client_id = steered.pod.client_id();
+    let seed = json!({
+        "trustedIssuers": [{ "issuer": issuer, "jwks": jwks }],
+        "applications": [{
+            "clientId": client_id,
+            "federatedCredentials": [{ "issuer": issuer, "subject": "system:serviceaccount:shop:orders" }]
+        }],
+    });
+    assert_eq!(steered.call("POST", "/seed", Some(seed)).await.0, 200);
+    let token = other.issuer().sign(&support::valid_token().issuer(issuer));
+    let request = steered.request().with("client_assertion", &token);
+    let response = request.send(&steered.emulator).await;
+    assert_eq!(response.status, 200, "{}", response.body);
+    let invalid = json!({ "trustedIssuers": [{ "issuer": issuer, "jwks": {} }] });
+    assert_eq!(steered.call("POST", "/seed", Some(invalid)).await.0, 400);
+}
+
 /// Each hour the client asks with the token of its volume, as a program would; nobody rotates by hand.
 #[tokio::test]
 async fn thirty_days_of_a_tokens_life_pass_by_the_clock() {

@@ -8,7 +8,7 @@ use entra_workload_emulator::{
     Admin, ApplicationSeed, BlobSeed, CiJob, ClusterIssuer, ContainerSeed, Emulator, EmulatorBuilder,
     Endpoint, Entra, Fault, FederatedCredential, FederatedCredentialSeed, IdentityHost, ManagedIdentity,
     ManagedIdentitySeed, Pod, PodSeed, RecordedRequest, Role, RoleScope, RoleSeed, SecretSeed, SecretText,
-    Seed, ServiceAccountToken, TokenCaller, TokenProxy, TokenRejection, TokenVerifier,
+    Seed, ServiceAccountToken, TokenCaller, TokenProxy, TokenRejection, TokenVerifier, TrustedIssuerSeed,
 };
 
 /// Compiles only if all types are `Debug + Send + Sync + 'static`. Returns their names.
@@ -37,6 +37,7 @@ fn public_types_are_debug_send_sync_and_static() {
         SecretSeed,
         SecretText,
         Seed,
+        TrustedIssuerSeed,
         ClusterIssuer,
         Emulator,
         EmulatorBuilder,

@@ -27,6 +27,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Seed, Failure> {
             all.secrets.extend(seed.secrets);
             all.containers.extend(seed.containers);
             all.resources.extend(seed.resources);
+            all.trusted_issuers.extend(seed.trusted_issuers);
         }
     }
     Ok(all)

@@ -38,10 +38,10 @@ impl IssuerKeys {
         })
     }
 
-    /// Gives the key of an issuer, so that it is not fetched.
-    pub(super) fn give(&self, issuer: &str, key: PublicKey) {
+    /// Gives the keys of an issuer, so that they are not fetched.
+    pub(super) fn give(&self, issuer: &str, keys: Vec<PublicKey>) {
         let mut given = self.given.write().unwrap_or_else(PoisonError::into_inner);
-        given.insert(issuer.to_owned(), vec![key]);
+        given.insert(issuer.to_owned(), keys);
     }
 
     /// Returns the key with this ID. Fetches the keys if the ID is not cached.
