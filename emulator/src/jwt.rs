@@ -10,16 +10,22 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::SignatureScheme;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::sign::Signer;
 use x509_parser::parse_x509_certificate;
 
 /// An RSA key that signs with RS256, and its public key.
 ///
+/// It signs through rustls, which keeps the parsed key: `jsonwebtoken` parses and checks it for each token, which takes
+/// longer than the signature.
+///
 /// The crypto provider is named at each use: the process default depends on the enabled features of
 /// `jsonwebtoken` in the whole program, and panics if two providers are enabled.
 pub(super) struct SigningKey {
-    key: EncodingKey,
+    signer: Box<dyn Signer>,
     public: PublicKey,
 }
 
@@ -43,7 +49,11 @@ impl SigningKey {
             n: URL_SAFE_NO_PAD.encode(n),
             e: URL_SAFE_NO_PAD.encode(e),
         };
-        Ok(Self { key, public })
+        let der = PrivatePkcs8KeyDer::from(pair.serialize_der()).into();
+        let signing = aws_lc_rs::sign::any_supported_type(&der).map_err(io::Error::other)?;
+        let signer = signing.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]);
+        let signer = signer.ok_or_else(|| io::Error::other("the key is no RSA key"))?;
+        Ok(Self { signer, public })
     }
 
     /// Creates a key with a certificate, named by its thumbprint, as Entra does.
@@ -74,10 +84,7 @@ impl SigningKey {
             URL_SAFE_NO_PAD.encode(claims.to_string())
         );
         // Signing with a generated key does not fail. If it did, the signature would be invalid.
-        let signature = (DEFAULT_PROVIDER.signer_factory)(&Algorithm::RS256, &self.key)
-            .ok()
-            .and_then(|signer| signer.try_sign(message.as_bytes()).ok())
-            .unwrap_or_default();
+        let signature = self.signer.sign(message.as_bytes()).unwrap_or_default();
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 }
