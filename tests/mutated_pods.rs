@@ -72,7 +72,7 @@ async fn ten_thousand_mutated_pods_cause_no_panic_and_show_no_token() {
             .timeout(Duration::from_secs(1));
         let report = diagnose(&environment.into_iter().collect::<Environment>(), &options).await;
         let shown = format!("{report:?}{}", serde_json::to_string(&report.findings).unwrap());
-        for secret in [&signature[..], "planted-signature", "planted-secret"] {
+        for secret in [signature.as_str(), "planted-signature", "planted-secret"] {
             assert!(!shown.contains(secret), "{shown}");
         }
         causes.extend(report.cause().map(|finding| finding.code.to_string()));

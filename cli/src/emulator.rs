@@ -9,6 +9,7 @@ mod java_truststore;
 mod run;
 mod seed;
 mod serve;
+mod signals;
 mod variables;
 
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
-use entra_workload_emulator::{Admin, Emulator, Pod, PodSeed, Seed};
+use entra_workload_emulator::{Admin, Emulator, Pod, PodSeed};
 
 use self::variables::Variables;
 use crate::Failure;
@@ -93,10 +94,17 @@ impl Running {
             let (namespace, name) = DEFAULT_ACCOUNT;
             seed.pods.push(PodSeed::new(namespace, name));
         }
+        if let (true, Some(pod)) = (options.identity_binding, seed.pods.first_mut()) {
+            pod.identity_binding = true;
+        }
         // Known IDs, so that a test can expect them.
         for (index, pod) in seed.pods.iter_mut().enumerate() {
             let client_id = format!("22222222-2222-4222-8222-{:012}", index + 1);
             pod.client_id.get_or_insert(client_id);
+        }
+        for (index, identity) in seed.managed_identities.iter_mut().enumerate() {
+            let client_id = format!("33333333-3333-4333-8333-{:012}", index + 1);
+            identity.client_id.get_or_insert(client_id);
         }
         let mut builder = Emulator::builder()
             .known_keys()
@@ -104,6 +112,9 @@ impl Running {
             .tenant_id(TENANT_ID);
         if options.allow_external {
             builder = builder.allow_external_hosts();
+            if let Some(address) = variables::inherited_proxy() {
+                builder = builder.upstream_proxy(address);
+            }
         }
         if let Some(base) = port_base {
             builder = builder.port_base(base);
@@ -113,7 +124,7 @@ impl Running {
         let pod = pods.first().ok_or("there is no pod")?;
         let admin_port = port_base.map(|base| base.saturating_add(ADMIN_PORT));
         let has_identities = !seed.managed_identities.is_empty();
-        let admin = Admin::start(Arc::clone(&emulator), admin_port, seed_data(&seed)).await?;
+        let admin = Admin::start(Arc::clone(&emulator), admin_port, seed).await?;
         let variables = variables_for(&emulator, &admin, options, pod, has_identities)?;
         Ok(Self {
             emulator,
@@ -121,13 +132,6 @@ impl Running {
             variables,
         })
     }
-}
-
-/// What a reset leads back to: identities stay over a reset, so only roles and data are of interest.
-fn seed_data(seed: &Seed) -> Seed {
-    let mut data = seed.clone();
-    data.managed_identities.clear();
-    data
 }
 
 fn variables_for(
@@ -139,12 +143,6 @@ fn variables_for(
 ) -> Result<Variables, Failure> {
     let mut variables = Variables::common(emulator, admin)?;
     match options.managed_identity {
-        None if options.identity_binding => {
-            let account = options.service_account.as_deref();
-            let account = account.and_then(|name| name.split_once('/'));
-            let (namespace, name) = account.unwrap_or(DEFAULT_ACCOUNT);
-            variables.add_workload_identity(&emulator.bound_pod(namespace, name)?);
-        }
         None => variables.add_workload_identity(pod),
         Some(host) => {
             if !has_identities {

@@ -82,7 +82,7 @@ fn token_file_and_bundle_can_be_read_and_are_gone_afterwards() {
     let output = run(&[], script);
     let shown = text(&output.stdout);
     let mut lines = shown.lines();
-    // The public roots are there, too.
+    // The roots of the system are there, too.
     assert!(
         lines.next().unwrap().trim().parse::<usize>().unwrap() > 1000,
         "{shown}"
@@ -127,6 +127,41 @@ fn refused_requests_are_listed_at_the_end_and_the_challenge_of_key_vault_is_not(
     assert!(shown.contains(&expected), "{shown}");
     assert!(!shown.contains("key-vault"), "{shown}");
     assert_eq!(text(&run(&["--quiet"], script).stderr), "");
+}
+
+/// Those of Entra carry no `Authorization`, and a reset of the test must not hide them.
+#[test]
+fn refusals_of_entra_and_of_the_proxy_are_listed_after_a_reset() {
+    let script = "curl -s -o /dev/null -d grant_type=client_credentials -d client_id=$AZURE_CLIENT_ID -d client_secret=wrong \
+                  https://login.microsoftonline.com/$AZURE_TENANT_ID/oauth2/v2.0/token; \
+                  curl -s https://example.com; curl -sX POST $ENTRA_WORKLOAD_ADMIN_URL/reset";
+    let shown = text(&run(&[], script).stderr);
+    assert!(
+        shown.contains("401 AADSTS7000215: Invalid client secret provided."),
+        "{shown}"
+    );
+    assert!(
+        shown.contains("refused: proxy CONNECT example.com: 403 example.com is not emulated."),
+        "{shown}"
+    );
+    assert!(!shown.contains("wrong"), "{shown}");
+}
+
+#[test]
+fn signals_reach_the_program() {
+    for signal in ["TERM", "HUP", "USR1", "USR2", "QUIT", "ALRM", "INT"] {
+        let script =
+            format!("trap 'echo got; exit 3' {signal}; kill -{signal} $PPID; while :; do sleep 0.01; done");
+        let output = command(&["run", "--", "sh", "-c", &script])
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        assert_eq!(
+            (output.status.code(), text(&output.stdout).trim()),
+            (Some(3), "got"),
+            "{signal}"
+        );
+    }
 }
 
 #[test]
@@ -185,6 +220,24 @@ fn service_account_of_the_variables_can_be_chosen() {
 }
 
 #[test]
+fn comments_lists_and_numbers_in_seeds_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seed.yaml");
+    let seed = "# a chart\n---\napiVersion: v1\nkind: List\nitems:\n  - apiVersion: v1\n    kind: ServiceAccount\n    metadata:\n      \
+                name: orders\n      namespace: shop\n      annotations:\n        azure.workload.identity/client-id: \
+                7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10\n---\nsecrets: [{name: pin, value: 987654321}]\n---\n";
+    fs::write(&file, seed).unwrap();
+    let output = run(&["--seed", file.to_str().unwrap()], "echo $AZURE_CLIENT_ID");
+    assert_eq!(
+        text(&output.stdout).trim(),
+        "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10",
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(!text(&output.stderr).contains("987654321"));
+}
+
+#[test]
 fn invalid_seed_is_an_error_with_its_file_and_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("seed.yaml");
@@ -206,8 +259,8 @@ fn invalid_seed_is_an_error_with_its_file_and_reason() {
 }
 
 #[test]
-fn server_says_when_it_is_ready_and_stops_on_sigterm_and_sigint() {
-    for signal in ["-TERM", "-INT"] {
+fn server_says_when_it_is_ready_and_stops_on_a_signal() {
+    for signal in ["-TERM", "-INT", "-HUP"] {
         let mut server = Server::start(&["--json"]);
         let ready: Value = serde_json::from_str(&server.line).unwrap();
         assert_eq!(ready["ready"], true);
@@ -237,6 +290,13 @@ fn server_has_fixed_ports_and_writes_an_env_file() {
     );
     let written = variables(&fs::read_to_string(&file).unwrap());
     assert_eq!(written["HTTPS_PROXY"], "http://127.0.0.1:28170");
+    let source = format!(". {}; echo $JAVA_TOOL_OPTIONS", file.display());
+    let sourced = Command::new("sh").args(["-c", &source]).output().unwrap();
+    assert!(
+        text(&sourced.stdout).starts_with("-Djavax.net.ssl.trustStore="),
+        "{}",
+        text(&sourced.stderr)
+    );
     let second = command(&["serve", "--port-base", "28170"]).output().unwrap();
     assert_eq!(second.status.code(), Some(64));
     assert!(

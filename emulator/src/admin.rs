@@ -18,11 +18,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use self::request::{Advance, FaultOrder, Filter};
+use self::request::{Advance, FaultOrder, Filter, Limit};
 use crate::emulator::Emulator;
 use crate::endpoint::Endpoint;
 use crate::request_log::RecordedRequest;
-use crate::seed::{RoleSeed, Seed};
+use crate::seed::Seed;
 use crate::server::{self, Port, accept};
 use crate::time::rfc3339;
 
@@ -65,6 +65,7 @@ impl Admin {
     pub async fn start(emulator: Arc<Emulator>, port: Option<u16>, seed: Seed) -> io::Result<Self> {
         let port = Port::bind(port.unwrap_or_default()).await?;
         let url = port.plain_url();
+        emulator.set_baseline();
         let api = Arc::new(Api {
             host: port.address().to_string(),
             emulator,
@@ -187,30 +188,11 @@ impl Api {
                 Ok(None)
             }
             (&Method::POST, ["entra", "limit"]) => {
-                let limit: BTreeMap<String, Option<u32>> = parse(request.body())?;
-                entra.limit_token_requests(limit.get("perMinute").copied().flatten());
+                let Limit { per_minute } = parse(request.body())?;
+                entra.limit_token_requests(per_minute);
                 Ok(None)
             }
-            (&Method::POST, ["identities", client_id, "roles"]) => {
-                let role: RoleSeed = parse(request.body())?;
-                emulator.assign_role(client_id, role.role, role.scope());
-                Ok(None)
-            }
-            (&Method::DELETE, ["identities", client_id, "roles"]) => {
-                emulator.remove_roles(client_id);
-                Ok(None)
-            }
-            (&Method::POST, ["identities", client_id, action]) => {
-                match *action {
-                    "revoke" => entra.revoke_tokens(client_id),
-                    "disable" => entra.disable_application(client_id),
-                    "enable" => entra.register_application(client_id),
-                    "block" => entra.block_by_policy(client_id, true),
-                    "unblock" => entra.block_by_policy(client_id, false),
-                    _ => return Err(self.unknown(request)),
-                }
-                Ok(None)
-            }
+            (_, ["identities", client_id, action]) => self.change_identity(request, client_id, action),
             (&Method::GET, ["clock"]) => Ok(Some(json!({ "now": rfc3339(emulator.now()) }))),
             (&Method::POST, ["clock", "advance"]) => {
                 let by: Duration = parse::<Advance>(request.body())?
@@ -226,6 +208,38 @@ impl Api {
             }
             _ => Err(self.unknown(request)),
         }
+    }
+
+    fn change_identity(
+        &self,
+        request: &Request<Bytes>,
+        client_id: &str,
+        action: &str,
+    ) -> Result<Option<Value>, Refusal> {
+        let (emulator, entra) = (&self.emulator, self.emulator.entra());
+        if action != "enable" {
+            self.check_known(client_id)?;
+        }
+        match (request.method(), action) {
+            (&Method::POST, "roles") => emulator.seed_role(client_id, &parse(request.body())?)?,
+            (&Method::DELETE, "roles") => emulator.remove_roles(client_id),
+            (&Method::POST, "expire-secret") => entra.expire_client_secret(client_id),
+            (&Method::POST, "revoke") => entra.revoke_tokens(client_id),
+            (&Method::POST, "disable") => entra.disable_application(client_id),
+            (&Method::POST, "enable") => entra.register_application(client_id),
+            (&Method::POST, "block") => entra.block_by_policy(client_id, true),
+            (&Method::POST, "unblock") => entra.block_by_policy(client_id, false),
+            _ => return Err(self.unknown(request)),
+        }
+        Ok(None)
+    }
+
+    fn check_known(&self, client_id: &str) -> Result<(), Refusal> {
+        if self.emulator.knows(client_id) {
+            return Ok(());
+        }
+        let text = format!("no application and no managed identity has the client ID {client_id}");
+        Err(Refusal(StatusCode::NOT_FOUND, text))
     }
 
     /// A page of the web in a browser on this machine has another origin, and after a trick with DNS another

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
@@ -77,7 +77,7 @@ impl BlobAccount {
 
     /// Creates a container if needed, and a blob in it.
     pub(super) fn put(&self, account: Option<&str>, container: &str, blob: Option<(&str, Bytes)>) {
-        let account = account.unwrap_or(&self.name).to_owned();
+        let account = account.unwrap_or(&self.name).to_ascii_lowercase();
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let state = accounts.entry(account).or_default();
         state.put(container, blob, self.clock.now());
@@ -107,7 +107,10 @@ impl BlobAccount {
 
         let now = self.clock.now();
         let mut scopes = vec![RoleScope::Account(account.clone())];
-        scopes.extend(container.clone().map(RoleScope::Container));
+        if let Some(name) = &container {
+            scopes.push(RoleScope::Container(name.clone()));
+            scopes.push(RoleScope::ContainerOf(account.clone(), name.clone()));
+        }
         if !self
             .permissions
             .allow(&caller.appid, request.action(), &scopes, now)
@@ -213,6 +216,7 @@ impl BlobAccount {
             *response.body_mut() = Bytes::new();
         }
         let headers = response.headers_mut();
+        set(headers, DATE, time);
         set(headers, header::REQUEST_ID, request_id);
         for echoed in [header::CLIENT_REQUEST_ID, header::VERSION] {
             if let Some(value) = request.headers().get(echoed) {
@@ -247,7 +251,7 @@ impl Service for BlobAccount {
 
 /// Container names have 3 to 63 lower-case letters, digits and single inner hyphens. Two special
 /// names are allowed.
-fn is_container_name(name: &str) -> bool {
+pub(super) fn is_container_name(name: &str) -> bool {
     let plain = (3..=63).contains(&name.len())
         && name
             .bytes()

@@ -23,14 +23,14 @@ impl Clock {
         (self.base)() + Duration::from_secs(self.ahead.load(Ordering::Relaxed))
     }
 
-    /// Moves the clock forward, in whole seconds.
-    pub(super) fn advance(&self, by: Duration) {
-        self.ahead.fetch_add(by.as_secs(), Ordering::Relaxed);
-    }
-
-    /// Undoes all moves.
-    pub(super) fn reset(&self) {
-        self.ahead.store(0, Ordering::Relaxed);
+    /// Moves the clock forward, in whole seconds. It never goes back: tokens would not be valid yet.
+    ///
+    /// Returns `false`, and does nothing, if it would be more than a century ahead.
+    pub(super) fn advance(&self, by: Duration) -> bool {
+        let add = |ahead: u64| ahead.checked_add(by.as_secs()).filter(|ahead| *ahead <= FARTHEST);
+        self.ahead
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
+            .is_ok()
     }
 }
 
@@ -49,3 +49,6 @@ impl fmt::Debug for Clock {
         f.write_str("Clock")
     }
 }
+
+/// In seconds; dates beyond have no text.
+const FARTHEST: u64 = 100 * 366 * 86_400;

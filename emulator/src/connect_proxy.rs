@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -10,12 +11,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use super::public_host::PublicHost;
-use super::server::{Port, accept};
+use super::server::{Port, Traffic, accept};
 
 /// An HTTP proxy that knows one method, `CONNECT`, and leads the host names of the public cloud to the
 /// servers of the emulator. TLS stays between the client and the server.
@@ -27,6 +28,9 @@ pub(super) struct ConnectProxy {
     pub(super) blob: SocketAddr,
     /// Whether other hosts are connected to, too.
     pub(super) allow_external: bool,
+    /// The proxy that leads to them, `host:port`.
+    pub(super) upstream: Option<String>,
+    pub(super) traffic: Arc<Traffic>,
 }
 
 impl ConnectProxy {
@@ -68,15 +72,12 @@ impl ConnectProxy {
             Some(PublicHost::Login) => TcpStream::connect(self.login).await,
             Some(PublicHost::Vault(_)) => TcpStream::connect(self.key_vault).await,
             Some(PublicHost::BlobAccount(_)) => TcpStream::connect(self.blob).await,
-            None if self.allow_external => {
-                let port = target.port_u16().unwrap_or(443);
-                TcpStream::connect((target.host(), port)).await
-            }
+            None if self.allow_external => self.connect_outside(&target).await,
             None => {
-                let text = format!(
-                    "{} is not emulated. Allow external hosts if the program needs it.\n",
-                    target.host()
-                );
+                let host = target.host();
+                let text = format!("{host} is not emulated. Allow external hosts if the program needs it.\n");
+                let line = format!("proxy CONNECT {host}: 403 {}", text.trim_end());
+                self.traffic.log.count_refusal(line);
                 return Ok(refusal(StatusCode::FORBIDDEN, text));
             }
         };
@@ -95,6 +96,31 @@ impl ConnectProxy {
     }
 }
 
+impl ConnectProxy {
+    /// Connects to a host that is not emulated, through the proxy of the machine if it has one.
+    async fn connect_outside(&self, target: &Authority) -> io::Result<TcpStream> {
+        let port = target.port_u16().unwrap_or(443);
+        let Some(upstream) = &self.upstream else {
+            return TcpStream::connect((target.host().trim_matches(['[', ']']), port)).await;
+        };
+        let mut stream = TcpStream::connect(upstream).await?;
+        let target = format!("{}:{port}", target.host());
+        let request = format!("CONNECT {target} HTTP/1.1\r\nhost: {target}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        // To the byte, because what follows belongs to the client.
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") && head.len() < MAX_HEAD {
+            head.push(stream.read_u8().await?);
+        }
+        let status = head.split(|byte| *byte == b' ').nth(1);
+        if status == Some(b"200") {
+            return Ok(stream);
+        }
+        let status = String::from_utf8_lossy(status.unwrap_or_default()).into_owned();
+        Err(io::Error::other(format!("the proxy {upstream} answers {status}")))
+    }
+}
+
 /// The two ends of a connection through the proxy.
 struct Tunnel {
     client: OnUpgrade,
@@ -106,3 +132,6 @@ fn refusal(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response
 }
+
+/// Far longer than the head of such a response.
+const MAX_HEAD: usize = 16 * 1024;

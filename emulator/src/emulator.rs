@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::blob::BlobAccount;
 use crate::ci_job::CiJob;
 use crate::ci_systems::CiSystems;
 use crate::clock::Clock;
+use crate::directory::Directory;
 use crate::endpoint::Endpoint;
 use crate::entra::{Entra, FederatedCredential};
 use crate::fault::Fault;
@@ -21,7 +21,7 @@ use crate::guid::Guid;
 use crate::identity_host::{IdentityHost, IdentityHosts};
 use crate::issuer::ClusterIssuer;
 use crate::key_vault::{KeyVault, OWN_VAULT};
-use crate::managed_identity::{ManagedIdentities, ManagedIdentity};
+use crate::managed_identity::{self, ManagedIdentities, ManagedIdentity};
 use crate::permissions::{Permissions, Role, RoleScope};
 use crate::pod::{self, Pod};
 use crate::request_log::RecordedRequest;
@@ -76,7 +76,7 @@ pub struct Emulator {
     _servers: Vec<Server>,
     pods: Arc<Mutex<Vec<Pod>>>,
     _rotation: JoinSet<()>,
-    directory: TempDir,
+    directory: Directory,
 }
 
 /// Replaces the tokens that are due.
@@ -111,6 +111,7 @@ impl Emulator {
             tenant_id: None,
             port_base: None,
             allow_external_hosts: false,
+            upstream_proxy: None,
             known_keys: false,
             rotate_tokens: false,
         }
@@ -123,7 +124,7 @@ impl Emulator {
     ///
     /// Returns an error if the token file cannot be written.
     pub fn pod(&self, namespace: &str, service_account: &str) -> io::Result<Pod> {
-        self.pod_with(namespace, service_account, None)
+        self.pod_with(namespace, service_account, None, false)
     }
 
     /// Returns the pod that there is for the service account and the client ID, or creates it.
@@ -132,6 +133,7 @@ impl Emulator {
         namespace: &str,
         service_account: &str,
         client_id: Option<&str>,
+        identity_binding: bool,
     ) -> io::Result<Pod> {
         if let Some(client_id) = client_id {
             let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
@@ -147,6 +149,12 @@ impl Emulator {
             }
         }
         let client_id = client_id.map_or_else(|| Guid::random().to_string(), str::to_lowercase);
+        if identity_binding {
+            self.token_proxy.bind(&client_id)?;
+            self.token_proxy.allow(namespace, service_account, &client_id);
+            let proxy = Some(Arc::clone(&self.token_proxy));
+            return self.create_pod(namespace, service_account, client_id, proxy);
+        }
         let credential = FederatedCredential {
             issuer: self.issuer.url().to_owned(),
             subject: format!("system:serviceaccount:{namespace}:{service_account}"),
@@ -164,11 +172,7 @@ impl Emulator {
     ///
     /// Returns an error if the token file cannot be written, or if generating the binding's key fails.
     pub fn bound_pod(&self, namespace: &str, service_account: &str) -> io::Result<Pod> {
-        let client_id = Guid::random().to_string();
-        self.token_proxy.bind(&client_id)?;
-        self.token_proxy.allow(namespace, service_account, &client_id);
-        let proxy = Some(Arc::clone(&self.token_proxy));
-        self.create_pod(namespace, service_account, client_id, proxy)
+        self.pod_with(namespace, service_account, None, true)
     }
 
     /// Starts a job of GitHub Actions whose workflow has `permissions: id-token: write`: registers a new
@@ -249,9 +253,12 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// Returns an error if a token file cannot be written.
+    /// Returns an error if a token file cannot be written, or if the clock would be more than a century ahead.
     pub fn advance(&self, by: Duration) -> io::Result<()> {
-        self.clock.advance(by);
+        if !self.clock.advance(by) {
+            let text = "the clock cannot be more than a century ahead";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
         self.rotate_due_tokens()
     }
 
@@ -260,9 +267,9 @@ impl Emulator {
         self.clock.now()
     }
 
-    /// Removes faults, recorded requests, roles, secrets, containers and states such as an outage, and sets
-    /// the clock back. Applications, managed identities and pods stay, because programs know them, and are
-    /// enabled.
+    /// Removes faults, recorded requests, roles, secrets, containers, resources and states such as an outage.
+    /// Applications have what they had at [`Admin::start`](crate::Admin::start); later ones, managed identities and
+    /// pods stay, because programs know them. The clock stays, too: set back, it would make tokens invalid.
     ///
     /// # Errors
     ///
@@ -275,13 +282,29 @@ impl Emulator {
         self.blobs.clear();
         self.entra.reset();
         self.issuer.start();
-        self.clock.reset();
         self.rotate_tokens()
     }
 
     /// Assigns a user-assigned managed identity to the virtual machine and to the app.
     pub fn assign_identity(&self, identity: ManagedIdentity) {
         self.managed_identities.assign(identity);
+    }
+
+    pub(crate) fn assign_named_identity(&self, name: &str, identity: ManagedIdentity) -> ManagedIdentity {
+        self.managed_identities.assign_named(name, identity)
+    }
+
+    /// Whether it is the client ID of an application or of a managed identity.
+    pub(crate) fn knows(&self, client_id: &str) -> bool {
+        let identity = self
+            .managed_identities
+            .find(managed_identity::CLIENT_ID, client_id);
+        self.entra.knows(client_id) || identity.is_some()
+    }
+
+    /// What [`reset`](Self::reset) leads back to.
+    pub(crate) fn set_baseline(&self) {
+        self.entra.set_baseline();
     }
 
     /// Enables the system-assigned managed identity of the virtual machine and the app. Every call
@@ -443,6 +466,12 @@ impl Emulator {
     /// The requests to all endpoints, oldest first. Only the last 65,536 requests are kept.
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.traffic.log.all()
+    }
+
+    /// The refused requests, each in one line with its reason, and how often. It includes hosts that the
+    /// [proxy](Self::proxy_url) has refused, and is kept over a [reset](Self::reset).
+    pub fn refusals(&self) -> Vec<(String, usize)> {
+        self.traffic.log.refusals()
     }
 
     /// Forgets the requests so far.

@@ -8,6 +8,7 @@ mod issuer_keys;
 mod resources;
 mod token_request;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -88,6 +89,8 @@ pub struct Entra {
     revocations: Revocations,
     clock: Clock,
     directory: Mutex<Directory>,
+    /// The applications that a reset leads back to.
+    baseline: Mutex<HashMap<String, Application>>,
 }
 
 impl Entra {
@@ -106,6 +109,7 @@ impl Entra {
             revocations: Revocations::default(),
             clock,
             directory: Mutex::new(Directory::new()),
+            baseline: Mutex::default(),
         }
     }
 
@@ -125,10 +129,10 @@ impl Entra {
     /// Adds a federated credential to an application. Registers the application if needed.
     pub fn register_federated_credential(&self, client_id: &str, credential: FederatedCredential) {
         let mut directory = self.directory();
-        directory
-            .application(client_id)
-            .federated_credentials
-            .push(credential);
+        let credentials = &mut directory.application(client_id).federated_credentials;
+        if !credentials.contains(&credential) {
+            credentials.push(credential);
+        }
     }
 
     pub(super) fn trust_issuer(&self, issuer: &str, keys: Vec<PublicKey>) {
@@ -199,14 +203,21 @@ impl Entra {
     }
 
     pub(super) fn reset(&self) {
-        self.revocations.clear();
-        let mut directory = self.directory();
-        directory.unavailable = false;
-        directory.limit = None;
-        for application in directory.applications.values_mut() {
-            application.disabled = false;
-            application.blocked = false;
-        }
+        let baseline = self.baseline.lock().unwrap_or_else(PoisonError::into_inner);
+        self.directory().reset(&baseline);
+    }
+
+    /// What a reset leads back to.
+    pub(super) fn set_baseline(&self) {
+        let applications = self.directory().applications.clone();
+        *self.baseline.lock().unwrap_or_else(PoisonError::into_inner) = applications;
+    }
+
+    /// Whether an application is registered.
+    pub(super) fn knows(&self, client_id: &str) -> bool {
+        self.directory()
+            .applications
+            .contains_key(&client_id.to_lowercase())
     }
 
     /// Revokes the access tokens that an application or a managed identity has so far: Key Vault and Blob
@@ -353,7 +364,7 @@ impl Entra {
         resource: &str,
     ) -> Result<IssuedToken, Value> {
         self.directory()
-            .check_resource(resource, &self.tenant_id)
+            .check_managed_identity(&identity.client_id, resource, &self.tenant_id)
             .map_err(|error| self.error_body(&error, &RequestIds::random()))?;
         let principal = Principal {
             client_id: &identity.client_id,

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use http::header::DATE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 
 use self::error_response::ErrorResponse;
@@ -18,7 +19,7 @@ use super::guid::Guid;
 use super::permissions::{Action, Permissions, RoleScope};
 use super::public_host::PublicHost;
 use super::server::Service;
-use super::time::unix_seconds;
+use super::time::{is_plausible_version, unix_seconds};
 
 /// The secrets of a vault, in memory: set, get, list, update, delete, recover and purge.
 ///
@@ -93,10 +94,7 @@ impl KeyVault {
             )));
         }
 
-        let vault = match PublicHost::of(raw) {
-            Some(PublicHost::Vault(name)) => name,
-            _ => OWN_VAULT.to_owned(),
-        };
+        let vault = vault_of(raw);
         let now = self.clock.now();
         let (action, name) = rbac_action(raw.method(), &segments);
         let scope = [RoleScope::Vault(vault.clone())];
@@ -111,7 +109,15 @@ impl KeyVault {
         let now = unix_seconds(now);
         let mut vaults = self.vaults.lock().unwrap_or_else(PoisonError::into_inner);
         let secrets = vaults.entry(vault).or_default();
+        secrets.retain(|_, secret| !secret.is_purged(now));
         match segments.as_slice() {
+            ["secrets", _, "backup"] | ["secrets", "restore"] if raw.method() == Method::POST => {
+                Err(ErrorResponse::new(
+                    StatusCode::NOT_IMPLEMENTED,
+                    "NotImplemented",
+                    "This emulator has no backups of secrets. Use Lowkey Vault for these.".to_owned(),
+                ))
+            }
             ["secrets", rest @ ..] => request.handle_secrets(secrets, rest, now),
             ["deletedsecrets", rest @ ..] => request.handle_deleted_secrets(secrets, rest),
             [
@@ -133,6 +139,26 @@ impl KeyVault {
 
     fn authenticate(&self, headers: &HeaderMap) -> Result<Claims, BearerError> {
         self.verifier.verify(headers, &[RESOURCE])
+    }
+
+    /// Adds the common headers.
+    fn finish(
+        &self,
+        request: &Request<Bytes>,
+        result: Result<Response<Bytes>, ErrorResponse>,
+    ) -> Response<Bytes> {
+        let mut response = result.unwrap_or_else(ErrorResponse::into_response);
+        let headers = response.headers_mut();
+        let date = httpdate::fmt_http_date(self.clock.now());
+        headers.extend(HeaderValue::try_from(date).ok().map(|date| (DATE, date)));
+        headers.insert(REGION, HeaderValue::from_static("emulator"));
+        if let Ok(id) = HeaderValue::try_from(Guid::random().to_string()) {
+            headers.insert(REQUEST_ID, id);
+        }
+        if let Some(id) = request.headers().get(&CLIENT_REQUEST_ID) {
+            headers.insert(CLIENT_REQUEST_ID, id.clone());
+        }
+        response
     }
 
     /// Returns the 401 response with the authorization URI and the resource.
@@ -180,7 +206,7 @@ impl KeyVault {
 #[async_trait]
 impl Service for KeyVault {
     async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
-        finish(&request, self.route(&request))
+        self.finish(&request, self.route(&request))
     }
 
     fn is_authenticated(&self, request: &Request<Bytes>) -> bool {
@@ -193,24 +219,19 @@ impl Service for KeyVault {
             // An injected 401 rejects a valid token as an expired one.
             self.challenge(verified.err().unwrap_or(BearerError::Expired), request)
         } else {
-            ErrorResponse::from_status(status, request)
+            let caller = self.authenticate(request.headers()).unwrap_or_default();
+            ErrorResponse::from_status(status, request, &caller, &vault_of(request))
         };
-        finish(request, Err(error))
+        self.finish(request, Err(error))
     }
 }
 
-/// Adds the common headers.
-fn finish(request: &Request<Bytes>, result: Result<Response<Bytes>, ErrorResponse>) -> Response<Bytes> {
-    let mut response = result.unwrap_or_else(ErrorResponse::into_response);
-    let headers = response.headers_mut();
-    headers.insert(REGION, HeaderValue::from_static("emulator"));
-    if let Ok(id) = HeaderValue::try_from(Guid::random().to_string()) {
-        headers.insert(REQUEST_ID, id);
+/// Returns the name of the vault that a request is for.
+fn vault_of(request: &Request<Bytes>) -> String {
+    match PublicHost::of(request) {
+        Some(PublicHost::Vault(name)) => name,
+        _ => OWN_VAULT.to_owned(),
     }
-    if let Some(id) = request.headers().get(&CLIENT_REQUEST_ID) {
-        headers.insert(CLIENT_REQUEST_ID, id.clone());
-    }
-    response
 }
 
 /// Returns what a request does, and the name of the action in Azure.
@@ -235,14 +256,7 @@ fn rbac_action(method: &Method, path: &[&str]) -> (Action, &'static str) {
 /// Whether `text` is a version of the API: 7.0 to 7.6, or the date of an older or newer one.
 fn is_version(text: &str) -> bool {
     let stable = text.split_once("-preview").map_or(text, |(stable, _)| stable);
-    let is_date = || {
-        let parts: Vec<&str> = stable.split('-').collect();
-        parts.iter().map(|part| part.len()).eq([4, 2, 2])
-            && parts
-                .iter()
-                .all(|part| part.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    matches!(stable, "7.0" | "7.1" | "7.2" | "7.3" | "7.4" | "7.5" | "7.6") || is_date()
+    matches!(stable, "7.0" | "7.1" | "7.2" | "7.3" | "7.4" | "7.5" | "7.6") || is_plausible_version(stable)
 }
 
 fn is_name(name: &str) -> bool {

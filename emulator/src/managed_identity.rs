@@ -59,6 +59,20 @@ impl ManagedIdentities {
         self.lock().user.push(identity);
     }
 
+    /// Returns the user-assigned identity with this name or these IDs. Assigns it if there is none.
+    pub(super) fn assign_named(&self, name: &str, identity: ManagedIdentity) -> ManagedIdentity {
+        let mut assigned = self.lock();
+        let suffix = format!("/userAssignedIdentities/{name}");
+        let known = assigned.user.iter().find(|known| {
+            known.client_id.eq_ignore_ascii_case(&identity.client_id) || known.resource_id.ends_with(&suffix)
+        });
+        if let Some(known) = known {
+            return known.clone();
+        }
+        assigned.user.push(identity.clone());
+        identity
+    }
+
     pub(super) fn assign_system(&self) -> ManagedIdentity {
         let machine = || ManagedIdentity::with_provider_path("Microsoft.Compute/virtualMachines/emulator");
         self.lock().system.get_or_insert_with(machine).clone()

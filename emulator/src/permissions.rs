@@ -42,6 +42,11 @@ impl Role {
         }
     }
 
+    /// Whether it is a role of Key Vault, and not of Storage.
+    pub(crate) fn is_for_vaults(self) -> bool {
+        matches!(self, Self::KeyVaultSecretsUser | Self::KeyVaultSecretsOfficer)
+    }
+
     fn allows(self, action: Action) -> bool {
         match action {
             Action::ReadBlob => matches!(
@@ -88,8 +93,25 @@ pub enum RoleScope {
     Account(String),
     /// A container, in any account.
     Container(String),
+    /// A container of an account: both names.
+    ContainerOf(String, String),
     /// A vault.
     Vault(String),
+}
+
+impl RoleScope {
+    /// Names of accounts and vaults are parts of host names, which ignore case.
+    fn in_lower_case(self) -> Self {
+        match self {
+            Self::Everything => self,
+            Self::Account(name) => Self::Account(name.to_ascii_lowercase()),
+            Self::Container(name) => Self::Container(name.to_ascii_lowercase()),
+            Self::ContainerOf(account, name) => {
+                Self::ContainerOf(account.to_ascii_lowercase(), name.to_ascii_lowercase())
+            }
+            Self::Vault(name) => Self::Vault(name.to_ascii_lowercase()),
+        }
+    }
 }
 
 /// What a request does.
@@ -119,7 +141,7 @@ impl Permissions {
             .or_default()
             .push(Assignment {
                 role,
-                scope,
+                scope: scope.in_lower_case(),
                 works_from,
             });
     }

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -115,6 +115,24 @@ impl RecordedRequest {
         self.form("client_id").or_else(of_token)
     }
 
+    /// The refusal in one line, if it is one. The challenge that clients of a service ask for first is none, and neither
+    /// is a blob or a secret that is not there.
+    pub(super) fn refusal_line(&self) -> Option<String> {
+        let refusal = self.refusal()?;
+        let is_service = matches!(self.endpoint, Endpoint::KeyVault | Endpoint::Blob);
+        let asks_for_challenge = self.status() == Some(401) && self.header("authorization").is_none();
+        if is_service && (asks_for_challenge || self.status() == Some(404)) {
+            return None;
+        }
+        Some(format!(
+            "{} {} {}: {} {refusal}",
+            self.endpoint,
+            self.method(),
+            self.path(),
+            self.status().unwrap_or_default(),
+        ))
+    }
+
     pub(super) fn set_response(&self, response: &http::Response<Bytes>) {
         // Each request has one response.
         let _ = self.status.set(response.status());
@@ -162,9 +180,13 @@ impl fmt::Debug for RecordedRequest {
     }
 }
 
-/// The recorded requests, oldest first.
+/// The recorded requests, oldest first, and how often each refusal was given. The latter is kept when the requests are
+/// forgotten.
 #[derive(Default)]
-pub(super) struct RequestLog(Mutex<VecDeque<RecordedRequest>>);
+pub(super) struct RequestLog {
+    requests: Mutex<VecDeque<RecordedRequest>>,
+    refusals: Mutex<BTreeMap<String, usize>>,
+}
 
 impl RequestLog {
     /// Records a request. The caller sets the status of the returned record.
@@ -190,7 +212,7 @@ impl RequestLog {
             status: Arc::default(),
             refusal: Arc::default(),
         };
-        let mut requests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         if requests.len() == MAX_RECORDED_REQUESTS {
             requests.pop_front();
         }
@@ -198,12 +220,29 @@ impl RequestLog {
         recorded
     }
 
+    /// Counts a refusal, in one line.
+    pub(super) fn count_refusal(&self, line: String) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        // Bounds the memory of an emulator that runs for days.
+        if refusals.len() < MAX_REFUSALS || refusals.contains_key(&line) {
+            *refusals.entry(line).or_default() += 1;
+        }
+    }
+
+    pub(super) fn refusals(&self) -> Vec<(String, usize)> {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.clone().into_iter().collect()
+    }
+
     pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
     }
 
     pub(super) fn all(&self) -> Vec<RecordedRequest> {
-        self.0
+        self.requests
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .iter()
@@ -225,6 +264,8 @@ const VISIBLE_FORM_FIELDS: [&str; 5] = [
     "scope",
     "claims",
 ];
+
+const MAX_REFUSALS: usize = 1000;
 
 /// Bounds the memory of an emulator that runs for days.
 const MAX_RECORDED_REQUESTS: usize = 65_536;

@@ -10,10 +10,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 pub(super) struct Revocations(Arc<Mutex<HashMap<String, u64>>>);
 
 impl Revocations {
-    pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
     pub(super) fn revoke(&self, client_id: &str) {
         let mut revocations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         *revocations.entry(client_id.to_lowercase()).or_default() += 1;

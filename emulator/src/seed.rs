@@ -1,7 +1,9 @@
 use std::io;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use crate::blob::is_container_name;
 use crate::emulator::Emulator;
 use crate::entra::FederatedCredential;
 use crate::jwt::parse_key_set;
@@ -79,6 +81,9 @@ pub struct PodSeed {
     /// The client ID of its application; the default is a random one.
     #[serde(default)]
     pub client_id: Option<String>,
+    /// Whether it has an AKS identity binding, and gets its tokens from the token proxy.
+    #[serde(default)]
+    pub identity_binding: bool,
     /// Its roles; the default is all.
     #[serde(default)]
     pub roles: Option<Vec<RoleSeed>>,
@@ -91,6 +96,7 @@ impl PodSeed {
             namespace: namespace.into(),
             service_account: service_account.into(),
             client_id: None,
+            identity_binding: false,
             roles: None,
         }
     }
@@ -106,6 +112,9 @@ pub struct ApplicationSeed {
     /// Its client secret.
     #[serde(default)]
     pub secret: Option<SecretText>,
+    /// Whether the secret is expired: AADSTS7000222.
+    #[serde(default)]
+    pub secret_expired: bool,
     /// Its federated credentials.
     #[serde(default)]
     pub federated_credentials: Vec<FederatedCredentialSeed>,
@@ -152,7 +161,7 @@ pub struct ManagedIdentitySeed {
 
 /// A role assignment of a [`Seed`]. Without account, container and vault, it applies everywhere.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[non_exhaustive]
 pub struct RoleSeed {
     /// The name of the role, such as `Key Vault Secrets User`.
@@ -167,6 +176,9 @@ pub struct RoleSeed {
     /// A vault.
     #[serde(default)]
     pub vault: Option<String>,
+    /// After how many seconds it works, on the clock of the emulator. In Azure that is up to ten minutes.
+    #[serde(default)]
+    pub delay_seconds: u64,
 }
 
 /// A secret of a [`Seed`].
@@ -210,10 +222,21 @@ pub struct BlobSeed {
     pub content: String,
 }
 
-/// A text that `Debug` does not show.
-#[derive(Clone, Deserialize)]
-#[serde(transparent)]
+/// A text that neither `Debug` nor an error shows. A number or a truth value is taken as its text.
+#[derive(Clone)]
 pub struct SecretText(String);
+
+impl<'de> Deserialize<'de> for SecretText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(text) => Ok(Self(text)),
+            value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => {
+                Ok(Self(value.to_string()))
+            }
+            _ => Err(serde::de::Error::custom("a secret must be a text")),
+        }
+    }
+}
 
 impl std::fmt::Debug for SecretText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -233,19 +256,28 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// Returns an error if a token file cannot be written, or if a JWK set is invalid.
+    /// Returns an error if a token file cannot be written, or if a name, a role's scope or a JWK set is invalid.
     pub fn seed(&self, seed: &Seed) -> io::Result<Vec<Pod>> {
         let entra = self.entra();
         let mut pods = Vec::new();
         for it in &seed.pods {
-            let pod = self.pod_with(&it.namespace, &it.service_account, it.client_id.as_deref())?;
-            self.seed_roles(pod.client_id(), it.roles.as_deref());
+            for name in [&it.namespace, &it.service_account] {
+                check_name(name, "of a pod", |c| {
+                    c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)
+                })?;
+            }
+            let client_id = it.client_id.as_deref();
+            let pod = self.pod_with(&it.namespace, &it.service_account, client_id, it.identity_binding)?;
+            self.seed_roles(pod.client_id(), it.roles.as_deref())?;
             pods.push(pod);
         }
         for it in &seed.applications {
             entra.register_application(&it.client_id);
             if let Some(SecretText(secret)) = &it.secret {
                 entra.set_client_secret(&it.client_id, secret);
+            }
+            if it.secret_expired {
+                entra.expire_client_secret(&it.client_id);
             }
             for it_credential in &it.federated_credentials {
                 let issuer = it_credential.issuer.as_deref().unwrap_or(self.issuer_url());
@@ -257,7 +289,7 @@ impl Emulator {
                 };
                 entra.register_federated_credential(&it.client_id, credential);
             }
-            self.seed_roles(&it.client_id, it.roles.as_deref());
+            self.seed_roles(&it.client_id, it.roles.as_deref())?;
             if it.disabled {
                 entra.disable_application(&it.client_id);
             }
@@ -270,13 +302,21 @@ impl Emulator {
             if let Some(object_id) = &it.object_id {
                 identity.object_id.clone_from(object_id);
             }
-            self.seed_roles(&identity.client_id, it.roles.as_deref());
-            self.assign_identity(identity);
+            // One that is there already is not assigned again.
+            let identity = self.assign_named_identity(&it.name, identity);
+            self.seed_roles(&identity.client_id, it.roles.as_deref())?;
         }
         for SecretSeed { vault, name, value } in &seed.secrets {
+            check_name(name, "of a secret", |c| c.is_ascii_alphanumeric() || c == '-')?;
             self.set_secret(vault.as_deref(), name, &value.0);
         }
         for ContainerSeed { account, name, blobs } in &seed.containers {
+            if !is_container_name(name) {
+                let text = format!(
+                    "{name:?} is no name of a container: 3 to 63 lower-case letters, digits and hyphens"
+                );
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            }
             self.create_container(account.as_deref(), name);
             for blob in blobs {
                 self.put_blob(account.as_deref(), name, &blob.name, blob.content.as_str());
@@ -295,29 +335,53 @@ impl Emulator {
         Ok(pods)
     }
 
-    fn seed_roles(&self, client_id: &str, roles: Option<&[RoleSeed]>) {
+    fn seed_roles(&self, client_id: &str, roles: Option<&[RoleSeed]>) -> io::Result<()> {
         let Some(roles) = roles else {
-            return;
+            return Ok(());
         };
         self.remove_roles(client_id);
-        for role in roles {
-            self.assign_role(client_id, role.role, role.scope());
-        }
+        roles.iter().try_for_each(|role| self.seed_role(client_id, role))
+    }
+
+    /// Assigns one role.
+    pub(crate) fn seed_role(&self, client_id: &str, role: &RoleSeed) -> io::Result<()> {
+        let delay = Duration::from_secs(role.delay_seconds);
+        self.assign_role_after(client_id, role.role, role.scope()?, delay);
+        Ok(())
     }
 }
 
+fn check_name(name: &str, what: &str, is_allowed: impl Fn(char) -> bool) -> io::Result<()> {
+    if !name.is_empty() && name.chars().all(is_allowed) {
+        return Ok(());
+    }
+    let text = format!("{name:?} is no name {what}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
+}
+
 impl RoleSeed {
-    /// The smallest scope that is given.
-    pub(crate) fn scope(&self) -> RoleScope {
-        let container = self.container.clone().map(RoleScope::Container);
-        let account = || self.account.clone().map(RoleScope::Account);
-        let vault = || self.vault.clone().map(RoleScope::Vault);
-        container
-            .or_else(account)
-            .or_else(vault)
-            .unwrap_or(RoleScope::Everything)
+    fn scope(&self) -> io::Result<RoleScope> {
+        let is_odd = if self.role.is_for_vaults() {
+            self.account.is_some() || self.container.is_some()
+        } else {
+            self.vault.is_some()
+        };
+        if is_odd || self.delay_seconds > LONGEST_DELAY {
+            let text = format!("the role {} does not fit its scope or its delay", self.role);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(match (&self.account, &self.container, &self.vault) {
+            (Some(account), Some(name), _) => RoleScope::ContainerOf(account.clone(), name.clone()),
+            (None, Some(name), _) => RoleScope::Container(name.clone()),
+            (Some(name), None, _) => RoleScope::Account(name.clone()),
+            (None, None, Some(name)) => RoleScope::Vault(name.clone()),
+            (None, None, None) => RoleScope::Everything,
+        })
     }
 }
+
+/// In seconds; a day.
+const LONGEST_DELAY: u64 = 86_400;
 
 fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
     let name = String::deserialize(deserializer)?;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use http_body_util::{BodyExt, Either, Full, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -178,10 +178,16 @@ impl Handler {
         request: http::Request<Incoming>,
     ) -> Result<http::Response<Either<Full<Bytes>, TruncatedBody>>, ConnectionClosed> {
         let (parts, body) = request.into_parts();
-        let body = Limited::new(body, MAX_BODY)
-            .collect()
-            .await
-            .map_err(|_| ConnectionClosed)?;
+        let body = match Limited::new(body, MAX_BODY).collect().await {
+            Ok(body) => body,
+            Err(error) if error.is::<LengthLimitError>() => {
+                let mut response =
+                    http::Response::new(Either::Left(Full::from("The body is larger than 512 MiB.")));
+                *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
+                return Ok(response);
+            }
+            Err(_) => return Err(ConnectionClosed),
+        };
         let request = http::Request::from_parts(parts, body.to_bytes());
         let recorded = self.traffic.log.record(self.endpoint, &request);
         let is_authenticated = self.service.is_authenticated(&request);
@@ -206,6 +212,9 @@ impl Handler {
             Some(FaultKind::Reset) => return Err(ConnectionClosed),
         };
         recorded.set_response(&response);
+        if let Some(line) = recorded.refusal_line() {
+            self.traffic.log.count_refusal(line);
+        }
         Ok(if truncate {
             truncated(response)
         } else {
@@ -260,5 +269,5 @@ struct ConnectionClosed;
 /// Without file descriptors, every accept fails at once.
 const PAUSE_AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(10);
 
-/// Far above the single-request uploads of tests; bounds the memory of a faulty client.
-const MAX_BODY: usize = 64 * 1024 * 1024;
+/// Twice what the official clients upload in one request; bounds the memory of a faulty client.
+const MAX_BODY: usize = 512 * 1024 * 1024;

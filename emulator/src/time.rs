@@ -18,6 +18,22 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// Whether a version of an API is a date, not before the first service and not long after this crate: a client that is newer
+/// than the crate is welcome.
+pub(super) fn is_plausible_version(text: &str) -> bool {
+    let parts: Vec<&str> = text.split('-').collect();
+    let [year, month, day] = parts.as_slice() else {
+        return false;
+    };
+    let number = |text: &str, length: usize| {
+        let is_number = text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u32>().ok().filter(|_| is_number)
+    };
+    number(year, 4).is_some_and(|year| (2009..=2030).contains(&year))
+        && number(month, 2).is_some_and(|month| (1..=12).contains(&month))
+        && number(day, 2).is_some_and(|day| (1..=31).contains(&day))
+}
+
 /// A date and time in UTC.
 pub(super) struct Utc {
     pub(super) year: u64,

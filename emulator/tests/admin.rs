@@ -92,11 +92,12 @@ fn calls() -> Vec<(&'static str, &'static str, Option<Value>)> {
         ("/entra/stop", "POST", None),
         ("/entra/start", "POST", None),
         ("/entra/limit", "POST", Some(json!({ "perMinute": 60 }))),
+        ("/identities/a/enable", "POST", None),
         ("/identities/a/roles", "POST", Some(role)),
         ("/identities/a/roles", "DELETE", None),
         ("/identities/a/revoke", "POST", None),
+        ("/identities/a/expire-secret", "POST", None),
         ("/identities/a/disable", "POST", None),
-        ("/identities/a/enable", "POST", None),
         ("/identities/a/block", "POST", None),
         ("/identities/a/unblock", "POST", None),
         ("/clock", "GET", None),
@@ -109,6 +110,31 @@ fn calls() -> Vec<(&'static str, &'static str, Option<Value>)> {
 async fn invalid_orders_are_refused_with_what_is_wrong() {
     let steered = Steered::start().await;
     for (path, body, part) in [
+        (
+            "/seed",
+            json!({ "applications": [{ "clientId": "a", "roles": [{ "role": "Key Vault Secrets User", "container": "x" }] }] }),
+            "does not fit its scope",
+        ),
+        (
+            "/seed",
+            json!({ "containers": [{ "name": "UPPER" }] }),
+            "no name of a container",
+        ),
+        (
+            "/seed",
+            json!({ "secrets": [{ "name": "a_b", "value": "planted" }] }),
+            "no name of a secret",
+        ),
+        (
+            "/seed",
+            json!({ "secrets": [{ "name": "a", "value": ["planted"] }] }),
+            "a secret must be a text",
+        ),
+        (
+            "/entra/limit",
+            json!({ "per_minute": 1 }),
+            "unknown field `per_minute`",
+        ),
         (
             "/faults",
             json!({ "endpoint": "mars", "status": 500 }),
@@ -127,16 +153,22 @@ async fn invalid_orders_are_refused_with_what_is_wrong() {
         ("/clock/advance", json!({ "by": "soon" }), "no time such as"),
         ("/clock/advance", json!({ "by": "é" }), "no time such as"),
         ("/seed", json!({ "pod": [] }), "unknown field `pod`"),
-        (
-            "/identities/a/roles",
-            json!({ "role": "Reader" }),
-            "Storage Blob Data Reader",
-        ),
     ] {
         let (status, answer) = steered.call("POST", path, Some(body)).await;
         assert_eq!(status, 400, "{answer}");
         assert!(answer["error"].as_str().unwrap().contains(part), "{answer}");
+        assert!(!answer.to_string().contains("planted"), "{answer}");
     }
+    let far = Some(json!({ "by": "36600d" }));
+    assert_eq!(steered.call("POST", "/clock/advance", far.clone()).await.0, 200);
+    let (status, answer) = steered.call("POST", "/clock/advance", far).await;
+    assert_eq!(status, 400);
+    assert!(
+        answer["error"].as_str().unwrap().contains("more than a century"),
+        "{answer}"
+    );
+    let (status, _) = steered.call("POST", "/identities/nobody/revoke", None).await;
+    assert_eq!(status, 404);
     let (status, _) = steered.call("GET", "/requests?page=2", None).await;
     assert_eq!(status, 400);
 }
@@ -224,6 +256,117 @@ async fn keys_of_a_seeded_issuer_are_not_fetched() {
     assert_eq!(response.status, 200, "{}", response.body);
     let invalid = json!({ "trustedIssuers": [{ "issuer": issuer, "jwks": {} }] });
     assert_eq!(steered.call("POST", "/seed", Some(invalid)).await.0, 400);
+}
+
+/// A revoked token stays revoked over a reset, and the next revocation works as the first one.
+#[tokio::test]
+async fn revocation_works_after_a_reset() {
+    let steered = Steered::start().await;
+    let client_id = steered.pod.client_id().to_owned();
+    let mut token = steered.token().await;
+    for round in 0..3 {
+        assert_eq!(steered.read_secret(&token).await, 404, "round {round}");
+        steered
+            .call("POST", &format!("/identities/{client_id}/revoke"), None)
+            .await;
+        assert_eq!(steered.read_secret(&token).await, 401, "round {round}");
+        steered.call("POST", "/reset", None).await;
+        assert_eq!(steered.read_secret(&token).await, 401, "round {round}");
+        token = steered.token().await;
+    }
+}
+
+/// A token from before the reset is valid after it, although the clock was moved.
+#[tokio::test]
+async fn reset_keeps_the_clock_and_takes_back_what_was_seeded_later() {
+    let steered = Steered::start().await;
+    steered
+        .call("POST", "/clock/advance", Some(json!({ "by": "2h" })))
+        .await;
+    let token = steered.token().await;
+    let later = json!({ "resources": ["https://api.contoso.com"] });
+    steered.call("POST", "/seed", Some(later)).await;
+    let request = || {
+        steered
+            .request()
+            .with("scope", "https://api.contoso.com/.default")
+    };
+    assert_eq!(request().send(&steered.emulator).await.status, 200);
+    steered.call("POST", "/reset", None).await;
+    assert_eq!(request().send(&steered.emulator).await.code(), 500_011);
+    assert_eq!(steered.read_secret(&token).await, 404);
+}
+
+#[tokio::test]
+async fn managed_identities_obey_states_and_keep_their_roles_over_a_reset() {
+    let seed: Seed = serde_json::from_value(json!({
+        "pods": [{ "namespace": "shop", "serviceAccount": "orders" }],
+        "managedIdentities": [{ "name": "orders", "clientId": CLIENT_ID, "roles": [] }],
+    }))
+    .unwrap();
+    let steered = Steered::with(seed).await;
+    let imds = async || {
+        let url = format!(
+            "{}/metadata/identity/oauth2/token?api-version=2018-02-01&resource=https://vault.azure.net",
+            steered.emulator.imds_url()
+        );
+        let response = steered
+            .client
+            .get(url)
+            .header("metadata", "true")
+            .send()
+            .await
+            .unwrap();
+        let body: Value = serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        body["access_token"].as_str().map(str::to_owned)
+    };
+    for _ in 0..2 {
+        let token = imds().await.unwrap();
+        assert_eq!(steered.read_secret(&token).await, 403);
+        steered
+            .call("POST", &format!("/identities/{CLIENT_ID}/disable"), None)
+            .await;
+        assert_eq!(imds().await, None);
+        steered.call("POST", "/reset", None).await;
+    }
+    steered.call("POST", "/entra/stop", None).await;
+    assert_eq!(imds().await, None);
+}
+
+#[tokio::test]
+async fn role_can_be_ordered_for_later() {
+    let steered = Steered::start().await;
+    let path = format!("/identities/{}/roles", steered.pod.client_id());
+    let role = json!({ "role": "Key Vault Secrets User", "vault": "Emulator", "delaySeconds": 60 });
+    steered.call("POST", &path, Some(role)).await;
+    let token = steered.token().await;
+    assert_eq!(steered.read_secret(&token).await, 403);
+    steered
+        .call("POST", "/clock/advance", Some(json!({ "by": "60s" })))
+        .await;
+    assert_eq!(steered.read_secret(&token).await, 404);
+}
+
+#[tokio::test]
+async fn refusals_are_counted_over_a_reset_and_challenges_are_not() {
+    let steered = Steered::start().await;
+    let wrong = steered.request().assertion(
+        &steered.emulator,
+        &support::valid_token().with_invalid_signature(),
+    );
+    wrong.send(&steered.emulator).await;
+    let url = format!("{}/secrets/a?api-version=7.6", steered.emulator.key_vault_url());
+    steered.client.get(url).send().await.unwrap();
+    steered.call("POST", "/reset", None).await;
+    wrong.send(&steered.emulator).await;
+    let refusals = steered.emulator.refusals();
+    assert_eq!(refusals.len(), 1, "{refusals:?}");
+    let (line, count) = &refusals[0];
+    assert!(
+        line.contains("401 AADSTS700027: Client assertion failed signature validation."),
+        "{line}"
+    );
+    assert_eq!(*count, 2);
 }
 
 /// Each hour the client asks with the token of its volume, as a program would; nobody rotates by hand.
@@ -339,6 +482,18 @@ impl Steered {
 
     fn request(&self) -> TokenRequest {
         TokenRequest::new(&self.pod)
+    }
+
+    async fn token(&self) -> String {
+        let response = self.request().send(&self.emulator).await;
+        response.text("access_token").to_owned()
+    }
+
+    /// Reads a secret that is not there: 404 says that it could be read.
+    async fn read_secret(&self, token: &str) -> u16 {
+        let url = format!("{}/secrets/none?api-version=7.6", self.emulator.key_vault_url());
+        let request = self.client.get(url).bearer_auth(token);
+        request.send().await.unwrap().status().as_u16()
     }
 
     /// Returns the status and the JSON of the response.

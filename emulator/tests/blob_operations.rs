@@ -120,6 +120,44 @@ async fn blob_is_copied_within_the_account_with_its_metadata() {
 }
 
 #[tokio::test]
+async fn copy_takes_tier_and_content_settings_and_refuses_conditions_on_its_source() {
+    let account = Account::start().await;
+    account.put("box/a", &[]).await;
+    let source = format!("{}/box/a", account.cloud.emulator.blob_account_url());
+    let source = ("x-ms-copy-source", source.as_str());
+    let copy = [source, ("x-ms-access-tier", "Cool")];
+    assert_eq!(account.call("PUT", "box/b", &copy).await.status(), 202);
+    let put = [
+        source,
+        ("x-ms-blob-type", "BlockBlob"),
+        ("x-ms-access-tier", "Cold"),
+        ("x-ms-blob-content-type", "text/x"),
+    ];
+    assert_eq!(account.call("PUT", "box/c", &put).await.status(), 201);
+    for (path, tier, content_type) in [
+        ("box/b", "Cool", "application/octet-stream"),
+        ("box/c", "Cold", "text/x"),
+    ] {
+        let blob = account.call("HEAD", path, &[]).await;
+        assert_eq!(header(&blob, "x-ms-access-tier"), tier);
+        assert_eq!(header(&blob, "content-type"), content_type);
+    }
+    let conditional = [source, ("x-ms-source-if-match", "*")];
+    assert_eq!(account.call("PUT", "box/d", &conditional).await.status(), 501);
+}
+
+#[tokio::test]
+async fn archived_blob_cannot_be_read_and_a_blob_is_not_deleted_in_place_of_its_snapshots() {
+    let account = Account::start().await;
+    account.put("box/a", &[("x-ms-access-tier", "Archive")]).await;
+    let read = account.call("GET", "box/a", &[]).await;
+    assert_eq!(header(&read, "x-ms-error-code"), "BlobArchived");
+    let snapshots = [("x-ms-delete-snapshots", "only")];
+    assert_eq!(account.call("DELETE", "box/a", &snapshots).await.status(), 501);
+    assert_eq!(account.call("HEAD", "box/a", &[]).await.status(), 200);
+}
+
+#[tokio::test]
 async fn block_list_has_committed_and_uncommitted_blocks() {
     let account = Account::start().await;
     account.cloud.emulator.create_container(None, "box");
@@ -197,7 +235,7 @@ async fn version_that_is_no_date_is_an_invalid_header() {
     let account = Account::start().await;
     let authorization = account.authorization().await;
     let url = format!("{}/box/blob", account.cloud.emulator.blob_account_url());
-    for version in ["2999", "latest!!!!", "zzzz-zz-zz"] {
+    for version in ["2999", "latest!!!!", "zzzz-zz-zz", "2099-01-01", "2024-13-01"] {
         let headers = [("x-ms-version", version), ("authorization", &authorization)];
         let response = account.cloud.send("GET", &url, &headers).await;
         assert_eq!(

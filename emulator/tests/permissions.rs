@@ -71,8 +71,11 @@ async fn role_on_a_container_or_a_vault_does_not_reach_others() {
     assert_eq!(blob(&cloud, "GET", "").await, 200);
     assert_eq!(list(&cloud, "box").await, 200);
     assert_eq!(list(&cloud, "other").await, 403);
+    let elsewhere = RoleScope::ContainerOf("another".to_owned(), "other".to_owned());
+    assign(Role::StorageBlobDataReader, elsewhere);
+    assert_eq!(list(&cloud, "other").await, 403);
     assert_eq!(secret(&cloud, "GET").await, 403);
-    assign(Role::KeyVaultSecretsUser, RoleScope::Vault("emulator".to_owned()));
+    assign(Role::KeyVaultSecretsUser, RoleScope::Vault("Emulator".to_owned()));
     assert_eq!(secret(&cloud, "GET").await, 200);
     assign(
         Role::StorageBlobDataReader,

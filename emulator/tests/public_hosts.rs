@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "tests"
 )]
 
@@ -226,6 +227,60 @@ async fn other_hosts_are_refused_unless_they_are_allowed() {
     let open = Emulator::builder().allow_external_hosts().start().await.unwrap();
     let answer = connect(&open).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn external_hosts_are_reached_through_the_proxy_of_the_machine() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    let upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let builder = Emulator::builder().allow_external_hosts();
+    let address = upstream.local_addr().unwrap().to_string();
+    let emulator = builder.upstream_proxy(address).start().await.unwrap();
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = upstream.accept().await.unwrap();
+        let mut head = vec![0; 300];
+        let length = stream.read(&mut head).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").await.unwrap();
+        String::from_utf8_lossy(&head[..length]).into_owned()
+    });
+    let proxy = emulator.proxy_url().trim_start_matches("http://").to_owned();
+    let mut stream = tokio::net::TcpStream::connect(proxy).await.unwrap();
+    let request = "CONNECT example.com:8443 HTTP/1.1\r\nhost: example.com\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    assert!(
+        response.starts_with("HTTP/1.1 200 ") && response.ends_with("hello"),
+        "{response}"
+    );
+    assert!(
+        asked
+            .await
+            .unwrap()
+            .starts_with("CONNECT example.com:8443 HTTP/1.1\r\n")
+    );
+}
+
+#[tokio::test]
+async fn faults_behind_a_host_name_have_the_codes_of_a_blob() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let scope = ("scope", "https://storage.azure.com/.default");
+    let token = token(&emulator, &pod, "oauth2/v2.0/token", scope).await;
+    for (method, status, code) in [("GET", 404, "BlobNotFound"), ("PUT", 409, "BlobAlreadyExists")] {
+        emulator.inject(
+            entra_workload_emulator::Endpoint::Blob,
+            entra_workload_emulator::Fault::status(status),
+        );
+        let url = "https://devaccount.blob.core.windows.net/invoices/1.txt";
+        let request = client(&emulator)
+            .request(method.parse().unwrap(), url)
+            .header("x-ms-version", "2026-04-06")
+            .bearer_auth(token["access_token"].as_str().unwrap());
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["x-ms-error-code"], code);
+    }
 }
 
 #[tokio::test]

@@ -5,22 +5,28 @@ use std::path::{Path, PathBuf};
 use crate::Failure;
 use crate::roots;
 
-/// Writes a file with the CA of the emulator and all public ones, because the variables for such files replace the
-/// roots of the system.
+/// Writes a file with the CA of the emulator and the roots of the system, because the variables for such files replace
+/// them. Without any, the roots are those of Mozilla.
 ///
 /// * `ca_file`: the file is written beside it.
 pub(super) fn write(ca_file: &Path, ca: &str) -> Result<PathBuf, Failure> {
-    let mut bundle = ca.to_owned();
-    bundle.push('\n');
-    bundle.push_str(&roots::mozilla_pem());
-    // A company's own roots.
-    for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"] {
-        if let Some(inherited) = env::var_os(name).and_then(|path| fs::read_to_string(path).ok()) {
-            bundle.push('\n');
-            bundle.push_str(&inherited);
-        }
-    }
+    let inherited = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
+        .into_iter()
+        .filter_map(env::var_os);
+    let inherited = inherited
+        .map(PathBuf::from)
+        .find_map(|path| fs::read_to_string(path).ok());
+    let system = || SYSTEM.iter().find_map(|path| fs::read_to_string(path).ok());
+    let roots = inherited.or_else(system).unwrap_or_else(roots::mozilla_pem);
     let path = ca_file.with_file_name("ca-bundle.pem");
-    fs::write(&path, bundle)?;
+    fs::write(&path, format!("{ca}\n{roots}"))?;
     Ok(path)
 }
+
+/// Debian, Fedora, Alpine and macOS, SUSE. Source: Go, `crypto/x509/root_linux.go`.
+const SYSTEM: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
+];

@@ -9,7 +9,7 @@ use crate::Failure;
 
 /// Writes the certificates of a bundle as a trust store of Java, in the format JKS.
 ///
-/// Source: OpenJDK, `sun.security.provider.JavaKeyStore`.
+/// Source: `OpenJDK`, `sun.security.provider.JavaKeyStore`.
 pub(super) fn write(bundle: &Path) -> Result<PathBuf, Failure> {
     let certificates = certificates(&fs::read_to_string(bundle)?)?;
     let mut store = Vec::new();

@@ -16,8 +16,14 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Seed, Failure> {
         let documents = Yaml::load_from_str(&text).map_err(|error| failed(&error))?;
         for document in &documents {
             let document = json(document);
+            // A comment alone, or nothing after `---`.
+            if document.is_null() {
+                continue;
+            }
             if document.get("kind").is_some() {
-                all.pods.extend(of_manifest(&document));
+                let items = document.get("items").and_then(Value::as_array);
+                let objects = items.map_or(std::slice::from_ref(&document), Vec::as_slice);
+                all.pods.extend(objects.iter().filter_map(of_manifest));
                 continue;
             }
             let seed: Seed = serde_json::from_value(document).map_err(|error| failed(&error))?;

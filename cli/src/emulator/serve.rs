@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use serde_json::json;
 
+use super::signals::Signals;
 use super::{Options, Running};
 use crate::Failure;
 
@@ -29,6 +30,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    let mut signals = Signals::new()?;
     let running = Running::start(&arguments.options, arguments.port_base).await?;
     if let Some(path) = &arguments.env_file {
         fs::write(path, running.variables.to_env_file())
@@ -68,25 +70,6 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
     stdout.flush()?;
     drop(stdout);
-    stopped().await?;
+    signals.wait_for_end().await;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns after SIGTERM or Ctrl-C.
-#[cfg(unix)]
-async fn stopped() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-async fn stopped() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
 }

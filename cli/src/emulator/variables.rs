@@ -1,3 +1,4 @@
+use std::env;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -72,10 +73,12 @@ impl Variables {
         command.envs(self.0.iter().map(|(name, value)| (name, value)));
     }
 
+    /// For a shell, Compose and dotenv: a value with a blank has quotes.
     pub(super) fn to_env_file(&self) -> String {
         let mut text = String::new();
         for (name, value) in &self.0 {
-            let _ = writeln!(text, "{name}={value}");
+            let quote = if value.contains(' ') { "'" } else { "" };
+            let _ = writeln!(text, "{name}={quote}{value}{quote}");
         }
         text
     }
@@ -93,16 +96,32 @@ fn java_options(proxy: &str, truststore: &Path) -> String {
         .trim_start_matches("http://")
         .split_once(':')
         .unwrap_or_default();
+    let quote = if truststore.to_string_lossy().contains(' ') {
+        "\""
+    } else {
+        ""
+    };
     let password = java_truststore::PASSWORD;
     format!(
-        "-Djavax.net.ssl.trustStore={} -Djavax.net.ssl.trustStoreType=JKS -Djavax.net.ssl.trustStorePassword={password} \
-         -Dhttps.proxyHost={host} -Dhttps.proxyPort={port} -Dhttp.nonProxyHosts=127.0.0.1|localhost",
+        "{quote}-Djavax.net.ssl.trustStore={}{quote} -Djavax.net.ssl.trustStoreType=JKS -Djavax.net.ssl.trustStorePassword={password} \
+         -Dhttps.proxyHost={host} -Dhttps.proxyPort={port}",
         truststore.display()
     )
 }
 
+/// Returns `host:port` of the proxy that this process was given.
+pub(super) fn inherited_proxy() -> Option<String> {
+    let proxy = ["HTTPS_PROXY", "https_proxy"]
+        .iter()
+        .find_map(|name| env::var(name).ok())?;
+    let proxy = proxy.strip_prefix("http://").unwrap_or(&proxy);
+    let address = proxy.split('/').next().unwrap_or_default();
+    let is_plain = address.contains(':') && !address.contains('@');
+    is_plain.then(|| address.to_owned())
+}
+
 /// The identities of Azure's SDKs that come before workload identity or a managed identity, and proxies.
-const REMOVED: [&str; 23] = [
+const REMOVED: [&str; 26] = [
     "ALL_PROXY",
     "all_proxy",
     "HTTP_PROXY",
@@ -118,12 +137,15 @@ const REMOVED: [&str; 23] = [
     "AZURE_KUBERNETES_SNI_NAME",
     "AZURE_KUBERNETES_TOKEN_PROXY",
     "AZURE_PASSWORD",
+    "AZURE_REGIONAL_AUTHORITY_NAME",
     "AZURE_POD_IDENTITY_AUTHORITY_HOST",
     "AZURE_TENANT_ID",
     "AZURE_TOKEN_CREDENTIALS",
     "AZURE_USERNAME",
     "IDENTITY_ENDPOINT",
     "IDENTITY_HEADER",
+    "IDENTITY_SERVER_THUMBPRINT",
+    "IMDS_ENDPOINT",
     "MSI_ENDPOINT",
     "MSI_SECRET",
 ];

@@ -68,6 +68,14 @@ impl FaultOrder {
     }
 }
 
+/// How many token requests each minute has: `{"perMinute": 10}`; `null` ends the limit.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct Limit {
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub(super) per_minute: Option<u32>,
+}
+
 /// How far the clock is moved: `{"by": "61m"}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

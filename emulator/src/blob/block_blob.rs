@@ -69,6 +69,12 @@ impl Blob {
     /// Returns the blob (200) or the requested range (206).
     pub(super) fn read(&self, request: &BlobRequest<'_>) -> Result<Response<Bytes>, ErrorResponse> {
         let mut headers = self.headers.clone();
+        let is_archived = headers
+            .get(header::ACCESS_TIER)
+            .is_some_and(|tier| tier == "Archive");
+        if is_archived && request.method == Method::GET {
+            return Err(ErrorResponse::archived());
+        }
         let range = if request.method == Method::HEAD {
             None
         } else {

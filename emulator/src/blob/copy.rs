@@ -31,7 +31,11 @@ impl State {
         if !metadata.is_empty() {
             blob.replace(header::METADATA_PREFIX, metadata);
         }
+        blob.set_tier(request.tier()?);
         let is_put = request.header(header::BLOB_TYPE).is_some();
+        if is_put && request.has_content_settings() {
+            blob.set_content_settings(request);
+        }
         let id = Guid::random().to_string();
         if !is_put {
             for (name, value) in [

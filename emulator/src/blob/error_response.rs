@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode};
 use super::header;
 use super::response::respond;
 use super::xml::{self, element};
+use crate::public_host::PublicHost;
 
 /// An error response of the Blob service: an XML body, and the code in `x-ms-error-code`.
 pub(super) struct ErrorResponse {
@@ -28,7 +29,9 @@ impl ErrorResponse {
     /// Returns the error response for an injected status other than 401.
     pub(super) fn from_status(status: StatusCode, request: &Request<Bytes>) -> Self {
         let is_put = request.method() == Method::PUT;
-        let mut names = request.uri().path().splitn(4, '/').skip(2);
+        // Behind a host name, the path has no account.
+        let skipped = if PublicHost::of(request).is_some() { 1 } else { 2 };
+        let mut names = request.uri().path().splitn(2 + skipped, '/').skip(skipped);
         let mut is_named = || names.next().is_some_and(|name| !name.is_empty());
         let (on_container, on_blob) = (is_named(), is_named());
         match status {
@@ -152,6 +155,14 @@ impl ErrorResponse {
             StatusCode::NOT_IMPLEMENTED,
             "NotImplemented",
             "This emulator does not have this operation. Use Azurite for what goes beyond tokens and plain blobs.",
+        )
+    }
+
+    pub(super) fn archived() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "BlobArchived",
+            "This operation is not permitted on an archived blob.",
         )
     }
 

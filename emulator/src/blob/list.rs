@@ -12,6 +12,7 @@ use super::error_response::ErrorResponse;
 use super::header::METADATA_PREFIX;
 use super::request::BlobRequest;
 use super::xml::{self, element};
+use crate::public_host::PublicHost;
 
 /// A page of a list. The marker, opaque to clients, is the base64 of the first name of the next
 /// page.
@@ -97,8 +98,15 @@ impl<'i, T> Page<'i, T> {
         .filter_map(|(parameter, name)| Some(element(name, request.parameter(parameter)?)))
         .collect();
         let container = container.map(|name| format!(" ContainerName=\"{}\"", escape(name)));
+        // Behind a host name, the URL has no account.
+        let is_public = PublicHost::parse(host).is_some();
+        let account = if is_public {
+            String::new()
+        } else {
+            format!("{account}/")
+        };
         let root = format!(
-            "<EnumerationResults ServiceEndpoint=\"https://{}/{account}/\"{}>{echoed}<{list}>{items}</{list}>{}\
+            "<EnumerationResults ServiceEndpoint=\"https://{}/{account}\"{}>{echoed}<{list}>{items}</{list}>{}\
              </EnumerationResults>",
             escape(host),
             container.unwrap_or_default(),

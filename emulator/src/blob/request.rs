@@ -14,6 +14,7 @@ use url::form_urlencoded;
 use super::error_response::ErrorResponse;
 use super::header::{self, METADATA_PREFIX};
 use crate::permissions::Action;
+use crate::time::is_plausible_version;
 
 /// A parsed request.
 pub(super) struct BlobRequest<'a> {
@@ -64,12 +65,7 @@ impl<'a> BlobRequest<'a> {
     /// Checks that the version of the service is a date.
     pub(super) fn check_version(&self) -> Result<(), ErrorResponse> {
         let version = self.header(header::VERSION).unwrap_or_default();
-        let is_date = version.len() == 10
-            && version.bytes().enumerate().all(|(index, byte)| match index {
-                4 | 7 => byte == b'-',
-                _ => byte.is_ascii_digit(),
-            });
-        is_date.then_some(()).ok_or_else(|| {
+        is_plausible_version(version).then_some(()).ok_or_else(|| {
             ErrorResponse::bad_request(
                 "InvalidHeaderValue",
                 "The value for one of the HTTP headers is not in the correct format.",
@@ -86,6 +82,12 @@ impl<'a> BlobRequest<'a> {
         } else {
             Action::WriteBlob
         }
+    }
+
+    pub(super) fn has_content_settings(&self) -> bool {
+        CONTENT_SETTINGS
+            .iter()
+            .any(|(name, _)| self.headers.contains_key(*name))
     }
 
     /// Returns the access tier of a write.
@@ -108,6 +110,8 @@ impl<'a> BlobRequest<'a> {
         let parameter = UNSUPPORTED_PARAMETERS
             .iter()
             .any(|name| self.parameter(name).is_some());
+        // There are no snapshots, and the blob must not be deleted in their place.
+        let header = header || self.header("x-ms-delete-snapshots") == Some("only");
         if header || parameter || self.includes("uncommittedblobs") {
             return Err(ErrorResponse::not_implemented());
         }
@@ -244,6 +248,10 @@ pub(super) fn md5_base64(content: &[u8]) -> String {
 const UNSUPPORTED_HEADERS: &[&str] = &[
     "x-ms-blob-public-access",
     "x-ms-content-crc64",
+    "x-ms-source-if-match",
+    "x-ms-source-if-modified-since",
+    "x-ms-source-if-none-match",
+    "x-ms-source-if-unmodified-since",
     "x-ms-encryption-algorithm",
     "x-ms-encryption-key",
     "x-ms-encryption-scope",

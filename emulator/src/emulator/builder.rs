@@ -14,7 +14,7 @@ use crate::certificate_authority::{CertificateAuthority, server_config_with, thu
 use crate::ci_systems::CiSystems;
 use crate::clock::Clock;
 use crate::connect_proxy::ConnectProxy;
-use crate::directory;
+use crate::directory::Directory;
 use crate::endpoint::Endpoint;
 use crate::entra::{Entra, IssuerKeys};
 use crate::guid::Guid;
@@ -59,6 +59,7 @@ pub struct EmulatorBuilder {
     pub(super) tenant_id: Option<String>,
     pub(super) port_base: Option<u16>,
     pub(super) allow_external_hosts: bool,
+    pub(super) upstream_proxy: Option<String>,
     pub(super) known_keys: bool,
     pub(super) rotate_tokens: bool,
 }
@@ -122,6 +123,12 @@ impl EmulatorBuilder {
         self
     }
 
+    /// Sets the proxy for these external hosts, `host:port`. By default, they are connected to directly.
+    pub fn upstream_proxy(mut self, address: impl Into<String>) -> Self {
+        self.upstream_proxy = Some(address.into());
+        self
+    }
+
     /// Signs tokens with keys that are part of this crate, so that the start takes a few milliseconds: two
     /// RSA keys are most of it otherwise. Everybody has these keys, and tokens of one emulator with them
     /// have valid signatures in another one. The key of the CA is always new.
@@ -161,7 +168,7 @@ impl EmulatorBuilder {
         };
         let (issuer_key, entra_key) = (pair(ISSUER_KEY), pair(ENTRA_KEY));
         let authority = CertificateAuthority::generate()?;
-        let directory = directory::create()?;
+        let directory = Directory::create()?;
         let ca_certificate_file = directory.path().join("ca.pem");
         fs::write(&ca_certificate_file, authority.pem())?;
 
@@ -172,11 +179,14 @@ impl EmulatorBuilder {
         let (token_proxy_port, identity_hosts_port) = (bind(7).await?, bind(8).await?);
         let service_fabric_port = bind(9).await?;
         let proxy_url = proxy_port.plain_url();
+        let traffic = Arc::new(Traffic::default());
         let proxy = ConnectProxy {
             login: entra_port.address(),
             key_vault: key_vault_port.address(),
             blob: blob_port.address(),
             allow_external: self.allow_external_hosts,
+            upstream: self.upstream_proxy,
+            traffic: Arc::clone(&traffic),
         };
         let service_fabric_certificate = authority.issue(&["service-fabric"])?;
         let imds_url = imds_port.plain_url();
@@ -242,7 +252,6 @@ impl EmulatorBuilder {
             Arc::clone(&entra),
         )?);
 
-        let traffic = Arc::new(Traffic::default());
         let start =
             |port, tls, endpoint, service| Server::start(port, tls, endpoint, service, Arc::clone(&traffic));
         let tls = authority.server_config()?;

@@ -57,11 +57,37 @@ impl Directory {
             );
             ErrorResponse::new(700_016, text)
         })?;
-        if application.disabled {
-            let text = format!("Application '{client_id}' is disabled.");
-            return Err(ErrorResponse::new(7_000_112, text));
-        }
+        application.check_enabled(client_id)?;
         Ok(application)
+    }
+
+    /// Goes back to the applications of the baseline. Those that are not in it are enabled.
+    pub(super) fn reset(&mut self, baseline: &HashMap<String, Application>) {
+        self.resources.clear();
+        self.unavailable = false;
+        self.limit = None;
+        for application in self.applications.values_mut() {
+            application.disabled = false;
+            application.blocked = false;
+        }
+        self.applications.extend(baseline.clone());
+    }
+
+    /// Checks the states that tests order, and the resource.
+    pub(super) fn check_managed_identity(
+        &self,
+        client_id: &str,
+        resource: &str,
+        tenant: &str,
+    ) -> Result<(), ErrorResponse> {
+        if self.unavailable {
+            return Err(ErrorResponse::unavailable());
+        }
+        if let Some(application) = self.applications.get(&client_id.to_lowercase()) {
+            application.check_enabled(client_id)?;
+            application.check_policy(client_id)?;
+        }
+        self.check_resource(resource, tenant)
     }
 
     /// Counts a token request, and refuses it in an outage or above the limit.
@@ -154,6 +180,14 @@ impl Application {
         if let Some(secret) = &mut self.client_secret {
             secret.expired = true;
         }
+    }
+
+    fn check_enabled(&self, client_id: &str) -> Result<(), ErrorResponse> {
+        if self.disabled {
+            let text = format!("Application '{client_id}' is disabled.");
+            return Err(ErrorResponse::new(7_000_112, text));
+        }
+        Ok(())
     }
 
     /// Refuses an application that a policy blocks. The claims name the policy, as an authentication context.

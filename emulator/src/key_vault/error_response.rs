@@ -5,7 +5,6 @@ use http::header::WWW_AUTHENTICATE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::OWN_VAULT;
 use crate::bearer::Claims;
 use crate::server;
 
@@ -30,12 +29,19 @@ impl ErrorResponse {
     }
 
     /// Returns the error response for an injected status other than 401.
-    pub(super) fn from_status(status: StatusCode, request: &Request<Bytes>) -> Self {
+    ///
+    /// * `caller`: empty without a valid token.
+    pub(super) fn from_status(
+        status: StatusCode,
+        request: &Request<Bytes>,
+        caller: &Claims,
+        vault: &str,
+    ) -> Self {
         let mut path = request.uri().path().split('/').filter(|part| !part.is_empty());
         match (status, path.next(), path.next()) {
             (StatusCode::BAD_REQUEST, ..) => Self::bad_parameter("Property has invalid value".to_owned()),
             (StatusCode::FORBIDDEN, _, name) => {
-                Self::not_authorized(&Claims::default(), "secrets/getSecret/action", OWN_VAULT, name)
+                Self::not_authorized(caller, "secrets/getSecret/action", vault, name)
             }
             (StatusCode::NOT_FOUND, Some("secrets"), Some(name)) => Self::not_found(name),
             (StatusCode::NOT_FOUND, Some("deletedsecrets"), Some(name)) => Self::deleted_not_found(name),

@@ -36,6 +36,14 @@ impl Secret {
         });
     }
 
+    /// Whether its time to be recovered is over.
+    ///
+    /// * `now`: in seconds since the Unix epoch.
+    pub(super) fn is_purged(&self, now: u64) -> bool {
+        self.deleted_on
+            .is_some_and(|deleted_on| now >= deleted_on + RECOVERABLE_DAYS * 86_400)
+    }
+
     pub(super) fn latest(&self) -> Option<&Version> {
         self.versions.last()
     }
