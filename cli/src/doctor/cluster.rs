@@ -1,62 +1,25 @@
 //! The diagnosis from a laptop: the objects of the cluster, then the exchange for a service account.
 
+mod surroundings;
+mod target;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
 
 use entra_workload::Environment;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Pod, PodSpec, ServiceAccount};
-use kube::api::{ListParams, PostParams};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, ServiceAccount};
+use kube::api::PostParams;
+use kube::{Api, Client, Resource};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::NamedTempFile;
 
+use self::surroundings::{events, newest_pod, webhook};
+pub(super) use self::target::{Name, Target};
 use crate::Failure;
-
-/// What is asked: `NAMESPACE/NAME` of one kind of object.
-#[derive(Clone, Debug)]
-pub(super) enum Target {
-    Deployment(Name),
-    Pod(Name),
-    ServiceAccount(Name),
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Name {
-    pub(super) namespace: String,
-    pub(super) name: String,
-}
-
-impl std::fmt::Display for Name {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl std::str::FromStr for Name {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (namespace, name) = text.split_once('/').ok_or("must be NAMESPACE/NAME")?;
-        let is_name = |text: &str| {
-            !text.is_empty()
-                && text
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
-        };
-        if !is_name(namespace) || !is_name(name) {
-            return Err("must be NAMESPACE/NAME".to_owned());
-        }
-        Ok(Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        })
-    }
-}
 
 /// What the cluster says.
 pub(super) struct Live {
@@ -252,107 +215,6 @@ async fn mint(client: &Client, account: &Name, audience: &str) -> Result<String,
     token.ok_or_else(|| what.into())
 }
 
-/// Reads the webhook of workload identity, and whether something answers for it. Returns the variables that it sets in
-/// each pod.
-async fn webhook(
-    client: &Client,
-    objects: &mut Vec<(String, Value)>,
-) -> Result<Vec<(String, String)>, Failure> {
-    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    let list = api.list(&ListParams::default()).await;
-    let list = list.map_err(|error| failure(&error, "webhooks are not checked"))?;
-    let (mut items, mut settings) = (Vec::new(), Vec::new());
-    for configuration in list.items {
-        let webhooks = configuration.webhooks.iter().flatten();
-        let ours: Vec<_> = webhooks
-            .filter(|webhook| webhook.name.contains("azure-workload-identity"))
-            .collect();
-        for service in ours
-            .iter()
-            .filter_map(|webhook| webhook.client_config.service.as_ref())
-        {
-            // Every version of Kubernetes has them; `EndpointSlice` is newer.
-            let api: Api<Endpoints> = Api::namespaced(client.clone(), &service.namespace);
-            let endpoints = api.get_opt(&service.name).await;
-            let mut endpoints = endpoints
-                .map_err(|error| failure(&error, "endpoints of the webhook are not checked"))?
-                .unwrap_or_default();
-            endpoints.metadata.name = Some(service.name.clone());
-            endpoints.metadata.namespace = Some(service.namespace.clone());
-            settings.extend(settings_of_webhook(client, &service.namespace).await);
-            let label = format!("Endpoints {}/{}", service.namespace, service.name);
-            objects.push((label, manifest("Endpoints", "v1", &endpoints)?));
-        }
-        if !ours.is_empty() {
-            items.push(manifest(
-                "MutatingWebhookConfiguration",
-                ADMISSION,
-                &configuration,
-            )?);
-        }
-    }
-    let list = manifest(
-        "MutatingWebhookConfigurationList",
-        ADMISSION,
-        &json!({ "items": items }),
-    )?;
-    objects.push(("MutatingWebhookConfigurations".to_owned(), list));
-    Ok(settings)
-}
-
-/// Reads the tenant of the webhook, if it can be read: most people may not, and then the variable counts.
-async fn settings_of_webhook(client: &Client, namespace: &str) -> Vec<(String, String)> {
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let config = api.get_opt(CONFIG).await.ok().flatten();
-    let data = config.and_then(|config| config.data).unwrap_or_default();
-    let tenant = data.get("AZURE_TENANT_ID").filter(|tenant| !tenant.is_empty());
-    let tenant = tenant.map(|tenant| ("AZURE_TENANT_ID".to_owned(), tenant.clone()));
-    tenant.into_iter().collect()
-}
-
-/// Reads the warnings of the namespace.
-async fn events(client: &Client, namespace: &str, objects: &mut Vec<(String, Value)>) -> Result<(), Failure> {
-    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
-    let warnings = ListParams::default().fields("type=Warning").limit(MOST_EVENTS);
-    let list = api.list(&warnings).await;
-    for event in list.map_err(|error| failure(&error, "events are not checked"))? {
-        let about = event.involved_object.name.as_deref().unwrap_or_default();
-        let label = format!("Event about {namespace}/{about}");
-        objects.push((label, manifest("Event", "v1", &event)?));
-    }
-    Ok(())
-}
-
-/// Reads the newest pod of a deployment; the older ones can be about to end.
-async fn newest_pod(
-    client: &Client,
-    name: &Name,
-    deployment: &Deployment,
-    objects: &mut Vec<(String, Value)>,
-) -> Result<(), Failure> {
-    let selector = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.selector.match_labels.as_ref());
-    let labels: Vec<String> = selector
-        .into_iter()
-        .flatten()
-        .map(|(label, value)| format!("{label}={value}"))
-        .collect();
-    let api: Api<Pod> = Api::namespaced(client.clone(), &name.namespace);
-    let list = api.list(&ListParams::default().labels(&labels.join(","))).await;
-    let list = list.map_err(|error| failure(&error, "pods are not checked"))?;
-    let newest = list
-        .items
-        .iter()
-        .max_by_key(|pod| pod.metadata.creation_timestamp.clone());
-    if let Some(pod) = newest {
-        let label = format!("Pod {}/{}", name.namespace, pod.name_any());
-        objects.push((label, manifest("Pod", "v1", pod)?));
-    }
-    Ok(())
-}
-
 /// Settings of the webhook and of this machine.
 const PASSED: [&str; 5] = [
     "AZURE_TENANT_ID",
@@ -361,14 +223,6 @@ const PASSED: [&str; 5] = [
     "HTTPS_PROXY",
     "NO_PROXY",
 ];
-
-const ADMISSION: &str = "admissionregistration.k8s.io/v1";
-
-/// The latest hour of a busy namespace; Kubernetes keeps no more.
-const MOST_EVENTS: u32 = 500;
-
-/// Source: azure-workload-identity, `manifest_staging/charts/workload-identity-webhook`.
-const CONFIG: &str = "azure-wi-webhook-config";
 
 /// What the webhook sets, and the annotation that it comes from.
 const ANNOTATIONS: [(&str, &str); 2] = [

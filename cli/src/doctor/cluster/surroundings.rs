@@ -1,0 +1,123 @@
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Pod};
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+
+use super::target::Name;
+use super::{failure, manifest};
+use crate::Failure;
+
+/// Reads the webhook of workload identity, and whether something answers for it. Returns the variables that it sets in
+/// each pod.
+pub(super) async fn webhook(
+    client: &Client,
+    objects: &mut Vec<(String, Value)>,
+) -> Result<Vec<(String, String)>, Failure> {
+    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
+    let list = api.list(&ListParams::default()).await;
+    let list = list.map_err(|error| failure(&error, "webhooks are not checked"))?;
+    let (mut items, mut settings) = (Vec::new(), Vec::new());
+    for configuration in list.items {
+        let webhooks = configuration.webhooks.iter().flatten();
+        let ours: Vec<_> = webhooks
+            .filter(|webhook| webhook.name.contains("azure-workload-identity"))
+            .collect();
+        for service in ours
+            .iter()
+            .filter_map(|webhook| webhook.client_config.service.as_ref())
+        {
+            // Every version of Kubernetes has them; `EndpointSlice` is newer.
+            let api: Api<Endpoints> = Api::namespaced(client.clone(), &service.namespace);
+            let endpoints = api.get_opt(&service.name).await;
+            let mut endpoints = endpoints
+                .map_err(|error| failure(&error, "endpoints of the webhook are not checked"))?
+                .unwrap_or_default();
+            endpoints.metadata.name = Some(service.name.clone());
+            endpoints.metadata.namespace = Some(service.namespace.clone());
+            settings.extend(settings_of_webhook(client, &service.namespace).await);
+            let label = format!("Endpoints {}/{}", service.namespace, service.name);
+            objects.push((label, manifest("Endpoints", "v1", &endpoints)?));
+        }
+        if !ours.is_empty() {
+            items.push(manifest(
+                "MutatingWebhookConfiguration",
+                ADMISSION,
+                &configuration,
+            )?);
+        }
+    }
+    let list = manifest(
+        "MutatingWebhookConfigurationList",
+        ADMISSION,
+        &json!({ "items": items }),
+    )?;
+    objects.push(("MutatingWebhookConfigurations".to_owned(), list));
+    Ok(settings)
+}
+
+/// Reads the tenant of the webhook, if it can be read: most people may not, and then the variable counts.
+async fn settings_of_webhook(client: &Client, namespace: &str) -> Vec<(String, String)> {
+    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    let config = api.get_opt(CONFIG).await.ok().flatten();
+    let data = config.and_then(|config| config.data).unwrap_or_default();
+    let tenant = data.get("AZURE_TENANT_ID").filter(|tenant| !tenant.is_empty());
+    let tenant = tenant.map(|tenant| ("AZURE_TENANT_ID".to_owned(), tenant.clone()));
+    tenant.into_iter().collect()
+}
+
+/// Reads the warnings of the namespace.
+pub(super) async fn events(
+    client: &Client,
+    namespace: &str,
+    objects: &mut Vec<(String, Value)>,
+) -> Result<(), Failure> {
+    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let warnings = ListParams::default().fields("type=Warning").limit(MOST_EVENTS);
+    let list = api.list(&warnings).await;
+    for event in list.map_err(|error| failure(&error, "events are not checked"))? {
+        let about = event.involved_object.name.as_deref().unwrap_or_default();
+        let label = format!("Event about {namespace}/{about}");
+        objects.push((label, manifest("Event", "v1", &event)?));
+    }
+    Ok(())
+}
+
+/// Reads the newest pod of a deployment; the older ones can be about to end.
+pub(super) async fn newest_pod(
+    client: &Client,
+    name: &Name,
+    deployment: &Deployment,
+    objects: &mut Vec<(String, Value)>,
+) -> Result<(), Failure> {
+    let selector = deployment
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.selector.match_labels.as_ref());
+    let labels: Vec<String> = selector
+        .into_iter()
+        .flatten()
+        .map(|(label, value)| format!("{label}={value}"))
+        .collect();
+    let api: Api<Pod> = Api::namespaced(client.clone(), &name.namespace);
+    let list = api.list(&ListParams::default().labels(&labels.join(","))).await;
+    let list = list.map_err(|error| failure(&error, "pods are not checked"))?;
+    let newest = list
+        .items
+        .iter()
+        .max_by_key(|pod| pod.metadata.creation_timestamp.clone());
+    if let Some(pod) = newest {
+        let label = format!("Pod {}/{}", name.namespace, pod.name_any());
+        objects.push((label, manifest("Pod", "v1", pod)?));
+    }
+    Ok(())
+}
+
+const ADMISSION: &str = "admissionregistration.k8s.io/v1";
+
+/// The latest hour of a busy namespace; Kubernetes keeps no more.
+const MOST_EVENTS: u32 = 500;
+
+/// Source: azure-workload-identity, `manifest_staging/charts/workload-identity-webhook`.
+const CONFIG: &str = "azure-wi-webhook-config";
