@@ -1,32 +1,30 @@
 mod builder;
+mod data;
+mod pods;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use tokio::task::JoinSet;
 
 use crate::blob::BlobAccount;
-use crate::ci_job::CiJob;
 use crate::ci_systems::CiSystems;
 use crate::clock::Clock;
 use crate::directory::Directory;
 use crate::endpoint::Endpoint;
-use crate::entra::{Entra, FederatedCredential};
+use crate::entra::Entra;
 use crate::fault::Fault;
-use crate::guid::Guid;
 use crate::identity_host::{IdentityHost, IdentityHosts};
 use crate::issuer::ClusterIssuer;
-use crate::key_vault::{KeyVault, OWN_VAULT};
+use crate::key_vault::KeyVault;
 use crate::managed_identity::{self, ManagedIdentities, ManagedIdentity};
-use crate::permissions::{Permissions, Role, RoleScope};
-use crate::pod::{self, Pod};
+use crate::permissions::Permissions;
+use crate::pod::Pod;
 use crate::request_log::RecordedRequest;
 use crate::server::{Server, Traffic};
-use crate::service_account_token::EXCHANGE_AUDIENCE;
 use crate::token_proxy::TokenProxy;
 use crate::token_verifier::TokenVerifier;
 
@@ -79,12 +77,6 @@ pub struct Emulator {
     directory: Directory,
 }
 
-/// Replaces the tokens that are due.
-fn rotate_due(pods: &Mutex<Vec<Pod>>) -> io::Result<()> {
-    let pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
-    pods.iter().try_for_each(Pod::rotate_if_due)
-}
-
 impl Emulator {
     /// Starts an emulator with the default settings.
     ///
@@ -115,137 +107,6 @@ impl Emulator {
             known_keys: false,
             rotate_tokens: false,
         }
-    }
-
-    /// Creates a pod: registers a new application with a federated credential for the service
-    /// account, and writes a service-account token.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the token file cannot be written.
-    pub fn pod(&self, namespace: &str, service_account: &str) -> io::Result<Pod> {
-        self.pod_with(namespace, service_account, None, false)
-    }
-
-    /// Returns the pod that there is for the service account and the client ID, or creates it.
-    pub(crate) fn pod_with(
-        &self,
-        namespace: &str,
-        service_account: &str,
-        client_id: Option<&str>,
-        identity_binding: bool,
-    ) -> io::Result<Pod> {
-        if let Some(client_id) = client_id {
-            let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = pods.iter().find(|pod| {
-                (
-                    pod.namespace.as_str(),
-                    pod.service_account.as_str(),
-                    pod.client_id.as_str(),
-                ) == (namespace, service_account, client_id)
-            });
-            if let Some(pod) = known {
-                return Ok(pod.clone());
-            }
-        }
-        let client_id = client_id.map_or_else(|| Guid::random().to_string(), str::to_lowercase);
-        if identity_binding {
-            self.token_proxy.bind(&client_id)?;
-            self.token_proxy.allow(namespace, service_account, &client_id);
-            let proxy = Some(Arc::clone(&self.token_proxy));
-            return self.create_pod(namespace, service_account, client_id, proxy);
-        }
-        let credential = FederatedCredential {
-            issuer: self.issuer.url().to_owned(),
-            subject: format!("system:serviceaccount:{namespace}:{service_account}"),
-            audience: EXCHANGE_AUDIENCE.to_owned(),
-        };
-        self.entra.register_federated_credential(&client_id, credential);
-        self.create_pod(namespace, service_account, client_id, None)
-    }
-
-    /// Creates a pod with an AKS identity binding: registers a new application with the binding's
-    /// federated credential, lets the service account use it at the [token proxy](Self::token_proxy),
-    /// and writes a service-account token for the proxy. Entra itself refuses that token.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if the token file cannot be written, or if generating the binding's key fails.
-    pub fn bound_pod(&self, namespace: &str, service_account: &str) -> io::Result<Pod> {
-        self.pod_with(namespace, service_account, None, true)
-    }
-
-    /// Starts a job of GitHub Actions whose workflow has `permissions: id-token: write`: registers a new
-    /// application with a federated credential for the subject.
-    ///
-    /// * `repository`: `owner/name`.
-    /// * `subject`: the `sub` of its tokens, for example `repo:contoso/orders:ref:refs/heads/main`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if generating the key of the issuer fails.
-    pub fn github_job(&self, repository: &str, subject: &str) -> io::Result<CiJob> {
-        self.ci_systems.github_job(repository, subject)
-    }
-
-    /// Starts a job of Azure Pipelines in a step that has a service connection with workload identity
-    /// federation and maps `SYSTEM_ACCESSTOKEN`: registers a new application with the federated credential
-    /// of the service connection.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if generating the key of the issuer fails.
-    pub fn pipelines_job(&self, organization: &str, service_connection: &str) -> io::Result<CiJob> {
-        self.ci_systems.pipelines_job(organization, service_connection)
-    }
-
-    fn create_pod(
-        &self,
-        namespace: &str,
-        service_account: &str,
-        client_id: String,
-        token_proxy: Option<Arc<TokenProxy>>,
-    ) -> io::Result<Pod> {
-        let volume = tempfile::Builder::new()
-            .prefix("pod-")
-            .tempdir_in(self.directory.path())?
-            .keep();
-        let pod = Pod {
-            issuer: Arc::clone(&self.issuer),
-            namespace: namespace.to_owned(),
-            service_account: service_account.to_owned(),
-            client_id,
-            tenant_id: self.entra.tenant_id().to_owned(),
-            authority_host: self.authority_host.clone(),
-            token_file: pod::token_file(&volume),
-            volume,
-            projected_on: Arc::default(),
-            token_proxy,
-        };
-        pod.rotate()?;
-        let mut pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        pods.push(pod.clone());
-        Ok(pod)
-    }
-
-    /// Replaces the tokens that are older than 80 % of their life, as the kubelet does. With
-    /// [`EmulatorBuilder::rotate_tokens`] this happens by itself.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if a token file cannot be written.
-    pub fn rotate_due_tokens(&self) -> io::Result<()> {
-        rotate_due(&self.pods)
-    }
-
-    /// Replaces the tokens of all pods.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if a token file cannot be written.
-    pub fn rotate_tokens(&self) -> io::Result<()> {
-        let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        pods.iter().try_for_each(Pod::rotate)
     }
 
     /// Moves the clock of the issuer, Entra and the services forward, in whole seconds, and replaces the
@@ -399,48 +260,6 @@ impl Emulator {
     /// Microsoft Entra.
     pub fn entra(&self) -> &Entra {
         &self.entra
-    }
-
-    /// Assigns a role to an application or a managed identity.
-    ///
-    /// Every identity has all roles until the first decision about it: from then on, it has the ones that
-    /// were assigned.
-    pub fn assign_role(&self, client_id: &str, role: Role, scope: RoleScope) {
-        self.assign_role_after(client_id, role, scope, Duration::ZERO);
-    }
-
-    /// Assigns a role that works after a delay on the clock of the emulator. In Azure, the delay is up to ten
-    /// minutes.
-    pub fn assign_role_after(&self, client_id: &str, role: Role, scope: RoleScope, delay: Duration) {
-        let works_from = self.clock.now() + delay;
-        self.permissions.assign(client_id, role, scope, works_from);
-    }
-
-    /// Removes all roles of an application or a managed identity.
-    pub fn remove_roles(&self, client_id: &str) {
-        self.permissions.remove_all(client_id);
-    }
-
-    /// Sets a secret in a vault: behind the proxy, `VAULT.vault.azure.net`.
-    ///
-    /// * `vault`: `None` for that of [`key_vault_url`](Self::key_vault_url).
-    pub fn set_secret(&self, vault: Option<&str>, name: &str, value: &str) {
-        self.key_vault.set_secret(vault.unwrap_or(OWN_VAULT), name, value);
-    }
-
-    /// Creates a container if needed, and a blob in it.
-    ///
-    /// * `account`: `None` for that of [`blob_account_url`](Self::blob_account_url).
-    pub fn put_blob(&self, account: Option<&str>, container: &str, name: &str, content: impl Into<Vec<u8>>) {
-        let content = Bytes::from(content.into());
-        self.blobs.put(account, container, Some((name, content)));
-    }
-
-    /// Creates an empty container, if needed.
-    ///
-    /// * `account`: as in [`put_blob`](Self::put_blob).
-    pub fn create_container(&self, account: Option<&str>, name: &str) {
-        self.blobs.put(account, name, None);
     }
 
     /// Returns a verifier of the access tokens that Entra issues, for servers of your own tests.

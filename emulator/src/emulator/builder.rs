@@ -1,4 +1,5 @@
-use super::{Emulator, rotate_due};
+use super::Emulator;
+use super::pods::rotate_due;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
