@@ -48,6 +48,18 @@ fn further_mistakes_are_found_by_their_rule_alone() {
 }
 
 #[test]
+fn bicep_that_is_newer_than_the_reader_is_read_in_part() {
+    let file = fixtures().join("partly/newer.bicep");
+    let output = lint(&[file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        text(&output).contains("read in part: line 1"),
+        "{}",
+        text(&output)
+    );
+}
+
+#[test]
 fn deep_nesting_is_noted_and_does_not_end_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: String| fs::write(folder.path().join(name), text).unwrap();

@@ -3,18 +3,14 @@ use tree_sitter::{Node, Parser};
 use super::terraform::Resource;
 use super::value::{Kind, Value};
 
-/// Reads the resources of a Bicep file in the terms of Terraform, so that one rule reads both; the error is a line
-/// and a reason.
-pub(super) fn read(text: &str) -> Result<Vec<Resource>, String> {
+/// Reads the resources of a Bicep file in the terms of Terraform, so that one rule reads both. The second value says
+/// what could not be read, because it is wrong or newer than the grammar; the error is a line and a reason.
+pub(super) fn read(text: &str) -> Result<(Vec<Resource>, Option<String>), String> {
     let mut parser = Parser::new();
     parser
         .set_language(&tree_sitter_bicep::LANGUAGE.into())
         .map_err(|error| error.to_string())?;
     let tree = parser.parse(text, None).ok_or("the parser gave up")?;
-    if let Some(node) = first_error(tree.root_node()) {
-        let line = node.start_position().row + 1;
-        return Err(format!("line {line}: not Bicep, or newer than this reader"));
-    }
     let mut found = Found::default();
     collect(tree.root_node(), &[], text, &mut found);
     for resource in &mut found.resources {
@@ -22,7 +18,14 @@ pub(super) fn read(text: &str) -> Result<Vec<Resource>, String> {
             symbol.resolve_scope(&mut resource.body);
         }
     }
-    Ok(found.resources)
+    let problem = first_error(tree.root_node()).map(|node| {
+        let line = node.start_position().row + 1;
+        format!("line {line}: not Bicep, or newer than this reader")
+    });
+    match problem {
+        Some(problem) if found.symbols.is_empty() => Err(problem),
+        problem => Ok((found.resources, problem)),
+    }
 }
 
 /// What a file has.
@@ -82,6 +85,10 @@ fn collect(node: Node<'_>, parents: &[(&str, &str)], text: &str, found: &mut Fou
 }
 
 fn declaration(node: Node<'_>, parents: &[(&str, &str)], text: &str, found: &mut Found) {
+    // What is in it is not certain.
+    if node.has_error() {
+        return;
+    }
     let children = children(node);
     let [symbol, kind, .., body_node] = children.as_slice() else {
         return;

@@ -13,6 +13,7 @@ mod duplicate;
 mod event;
 mod expiration;
 mod issuer;
+mod issuer_literal;
 mod kube_system;
 mod label_missing;
 mod label_on_workload;
@@ -85,6 +86,7 @@ pub(super) const RULES: &[Rule] = &[
     chained::RULE,
     other_identity::RULE,
     cloud::RULE,
+    issuer_literal::RULE,
     webhook_missing::RULE,
     webhook_twice::RULE,
     webhook_ignored::RULE,

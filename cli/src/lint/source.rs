@@ -17,6 +17,8 @@ pub(super) struct Source {
     pub(super) module: PathBuf,
     /// Whether it is an object of a cluster, which a command can change.
     pub(super) is_live: bool,
+    /// What could not be read of it.
+    pub(super) note: Option<String>,
 }
 
 /// Reads files, folders (those with a known ending) and `-`, standard input.
@@ -56,6 +58,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), Fail
             }
         }
     }
+    notes.extend(sources.iter().filter_map(|source| source.note.clone()));
     Ok((sources, notes))
 }
 
@@ -70,6 +73,7 @@ pub(super) fn of_object(name: &str, object: &serde_json::Value) -> Result<Source
         resources: Vec::new(),
         module: PathBuf::new(),
         is_live: true,
+        note: None,
     })
 }
 
@@ -101,11 +105,14 @@ fn parse(path: String, bytes: Vec<u8>) -> Result<Source, String> {
     let unreadable = |reason| format!("{path}: not read: {reason}");
     let (mut documents, mut resources) = (Vec::new(), Vec::new());
     let mut module = PathBuf::from(&path);
+    let mut note = None;
     if has_ending(Path::new(&path), "tf") {
         resources = terraform::read(&text).map_err(unreadable)?;
         module.pop();
     } else if has_ending(Path::new(&path), "bicep") {
-        resources = bicep::read(&text).map_err(unreadable)?;
+        let (found, problem) = bicep::read(&text).map_err(unreadable)?;
+        resources = found;
+        note = problem.map(|problem| format!("{path}: read in part: {problem}"));
     } else {
         documents = match yaml::read(&text) {
             Ok(documents) if !documents.iter().any(is_template) => documents,
@@ -120,6 +127,7 @@ fn parse(path: String, bytes: Vec<u8>) -> Result<Source, String> {
         resources,
         module,
         is_live: false,
+        note,
     })
 }
 

@@ -1,6 +1,6 @@
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::picture::{Picture, same};
+use crate::lint::picture::{Object, Picture, Pod, same};
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
 
@@ -16,50 +16,65 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let policies = picture
-        .objects
-        .iter()
-        .filter(|object| object.kind == "NetworkPolicy");
-    policies
-        .filter_map(|policy| {
-            let spec = policy.value.get("spec")?;
-            let types = spec.get("policyTypes")?;
-            let is_egress = types.items().iter().any(|kind| kind.text() == Some("Egress"));
-            let applies = picture.pods.iter().any(|pod| {
-                let labels = spec
-                    .at(&["podSelector", "matchLabels"])
-                    .map(Value::entries)
-                    .unwrap_or_default();
-                pod.is_labelled()
-                    && same(policy.namespace(), pod.object.namespace())
-                    && spec.at(&["podSelector", "matchExpressions"]).is_none()
-                    && labels.iter().all(|(key, value)| {
-                        let label = key.text().and_then(|key| pod.label(key));
-                        label.is_some_and(|(_, label)| label.scalar() == value.scalar())
-                    })
-            });
-            let rules = spec.get("egress").map(Value::items).unwrap_or_default();
-            // Of another policy, rules add up; a rule without ports allows all of them.
-            let allows = rules.iter().any(|rule| {
-                let ports = rule.get("ports").map(Value::items).unwrap_or_default();
-                ports.is_empty()
-                    || ports.iter().any(|port| {
-                        let number = |name: &str| port.get(name)?.scalar()?.parse::<u16>().ok();
-                        match (port.get("port").and_then(Value::scalar), number("port")) {
-                            (None | Some("https"), _) => true,
-                            (_, Some(first)) => (first..=number("endPort").unwrap_or(first)).contains(&443),
-                            _ => false,
-                        }
-                    })
-            });
-            let is_only = picture
-                .objects
+    let mut problems = Vec::new();
+    for pod in picture.pods.iter().filter(|pod| pod.is_labelled()) {
+        // The rules of all policies add up.
+        let policies: Vec<_> = picture
+            .objects
+            .iter()
+            .filter(|object| object.kind == "NetworkPolicy" && applies(object, pod))
+            .collect();
+        let Some(first) = policies.first() else {
+            continue;
+        };
+        let allows = |port: u16, is_outside: bool| {
+            let rules = policies
                 .iter()
-                .filter(|object| object.kind == "NetworkPolicy")
-                .count()
-                == 1;
-            (is_egress && applies && is_only && !allows)
-                .then(|| Problem::new(policy.source, types, "no rule allows port 443"))
+                .filter_map(|policy| policy.value.at(&["spec", "egress"]));
+            rules.flat_map(Value::items).any(|rule| {
+                let to = rule.get("to").map(Value::items).unwrap_or_default();
+                let reaches = !is_outside || to.is_empty() || to.iter().any(|to| to.get("ipBlock").is_some());
+                let ports = rule.get("ports").map(Value::items).unwrap_or_default();
+                reaches && (ports.is_empty() || ports.iter().any(|it| includes(it, port)))
+            })
+        };
+        let missing = match (allows(443, true), allows(53, false)) {
+            (true, true) => continue,
+            (false, _) => "no rule allows port 443",
+            (true, false) => "no rule allows DNS, port 53",
+        };
+        let place = first.value.at(&["spec", "podSelector"]);
+        problems.push(Problem::new(
+            first.source,
+            place.unwrap_or(first.place()),
+            missing,
+        ));
+    }
+    problems
+}
+
+/// Whether a policy restricts the egress of a pod.
+fn applies(policy: &Object<'_>, pod: &Pod<'_>) -> bool {
+    let spec = policy.value.get("spec").unwrap_or(policy.value);
+    let is_egress = match spec.get("policyTypes") {
+        Some(types) => types.items().iter().any(|kind| kind.text() == Some("Egress")),
+        None => spec.get("egress").is_some(),
+    };
+    let labels = spec.at(&["podSelector", "matchLabels"]).map(Value::entries);
+    is_egress
+        && same(policy.namespace(), pod.object.namespace())
+        && spec.at(&["podSelector", "matchExpressions"]).is_none()
+        && labels.unwrap_or_default().iter().all(|(key, value)| {
+            let label = key.text().and_then(|key| pod.label(key));
+            label.is_some_and(|(_, label)| label.scalar() == value.scalar())
         })
-        .collect()
+}
+
+fn includes(port: &Value, wanted: u16) -> bool {
+    let number = |name: &str| port.get(name)?.scalar()?.parse::<u16>().ok();
+    match (port.get("port").and_then(Value::scalar), number("port")) {
+        (None, _) => true,
+        (Some(name), None) => (name, wanted) == ("https", 443) || (name, wanted) == ("dns", 53),
+        (_, Some(first)) => (first..=number("endPort").unwrap_or(first)).contains(&wanted),
+    }
 }

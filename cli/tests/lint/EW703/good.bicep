@@ -1,22 +1,6 @@
 // The identity of the orders service.
 param location string = resourceGroup().location
 
-resource cluster 'Microsoft.ContainerService/managedClusters@2024-09-01' = {
-  name: 'main'
-  location: location
-  properties: {
-    dnsPrefix: 'main'
-    oidcIssuerProfile: {
-      enabled: true
-    }
-    securityProfile: {
-      workloadIdentity: {
-        enabled: true
-      }
-    }
-  }
-}
-
 resource orders 'Microsoft.ManagedIdentity/userAssignedIdentities@2023-01-31' = {
   name: 'orders'
   location: location
