@@ -238,6 +238,23 @@ fn comments_lists_and_numbers_in_seeds_are_read() {
 }
 
 #[test]
+fn seed_in_the_docs_is_read() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/emulator.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, rest) = page.split_once("```yaml\n").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seed.yaml");
+    fs::write(&file, rest.split_once("```").unwrap().0).unwrap();
+    let output = run(&["--seed", file.to_str().unwrap()], "echo $AZURE_CLIENT_ID");
+    assert_eq!(
+        text(&output.stdout).trim(),
+        "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10",
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
 fn invalid_seed_is_an_error_with_its_file_and_reason() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("seed.yaml");

@@ -14,6 +14,7 @@ use crate::Failure;
 /// The program reaches login.microsoftonline.com, VAULT.vault.azure.net and ACCOUNT.blob.core.windows.net through a
 /// proxy, so its code stays as it is. Its exit code is passed on. At the end, refused requests are listed.
 #[derive(Args)]
+#[command(after_help = super::EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
     options: Options,

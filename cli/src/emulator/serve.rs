@@ -15,6 +15,7 @@ use crate::Failure;
 /// When all servers accept connections, it prints one line. The admin API answers at ADMIN/healthz and describes itself
 /// at ADMIN/openapi.json.
 #[derive(Args)]
+#[command(after_help = super::EXAMPLES)]
 pub(super) struct Arguments {
     #[command(flatten)]
     options: Options,
