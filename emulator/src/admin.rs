@@ -225,6 +225,7 @@ impl Api {
             (&Method::DELETE, "roles") => emulator.remove_roles(client_id),
             (&Method::POST, "expire-secret") => entra.expire_client_secret(client_id),
             (&Method::POST, "revoke") => entra.revoke_tokens(client_id),
+            (&Method::POST, "revoke-sign-ins") => entra.revoke_sign_ins(client_id),
             (&Method::POST, "disable") => entra.disable_application(client_id),
             (&Method::POST, "enable") => entra.register_application(client_id),
             (&Method::POST, "block") => entra.block_by_policy(client_id, true),

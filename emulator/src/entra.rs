@@ -60,8 +60,8 @@ use super::time::unix_seconds;
 /// 8. Scope (900144, 1002012, 28000, 70011) and resource (500011).
 /// 9. Claims, if present: a claims request in JSON, whose `nbf` is not in the future (90023).
 ///
-/// Before all of these come an outage (90033) and a limit of requests (90055), and after the authentication a
-/// policy of conditional access (53003), if a test has ordered them.
+/// Before all of these come an outage (90033) and a limit of requests (90055), and after the authentication revoked
+/// sign-ins (50173) and a policy of conditional access (53003), if a test has ordered them.
 ///
 /// Source: Microsoft identity platform, error codes and client credentials flow. Undocumented
 /// responses follow public bug reports.
@@ -167,9 +167,11 @@ impl Entra {
             let own = [login_url.as_str(), &self.authority, PUBLIC_LOGIN_URL];
             let own = own.map(|login_url| format!("{login_url}{tenant}/{}/token", version.path()));
             let assertion = Assertion::parse(&form)?;
+            let issued_at = assertion.issued_at();
             is_federated = !assertion.claims().iss.eq_ignore_ascii_case(&client_id);
             self.check_assertion(assertion, &client_id, &application, &own)
                 .await?;
+            application.check_sign_in(issued_at)?;
             "2"
         };
         application.check_policy(&client_id)?;

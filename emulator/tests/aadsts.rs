@@ -44,6 +44,10 @@ witness!(aadsts28000_two_resources_in_one_scope, 28000, |_, pod| {
 witness!(aadsts50027_assertion_is_no_jwt, 50027, |_, pod| {
     TokenRequest::new(pod).with("client_assertion", "not-a-jwt")
 });
+witness!(aadsts50173_sign_ins_are_revoked, 50173, |emulator, pod| {
+    emulator.entra().revoke_sign_ins(pod.client_id());
+    TokenRequest::new(pod)
+});
 witness!(
     aadsts53003_policy_blocks_the_application,
     53003,
@@ -258,6 +262,17 @@ async fn limit_of_requests_says_when_to_try_again_and_ends_with_the_minute() {
     }
     assert!(statuses.contains(&429) && statuses.contains(&200), "{statuses:?}");
     emulator.advance(seconds(60)).unwrap();
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
+}
+
+#[tokio::test]
+async fn new_service_account_token_signs_in_after_a_revocation() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    emulator.entra().revoke_sign_ins(pod.client_id());
+    assert_eq!(TokenRequest::new(&pod).send(&emulator).await.code(), 50_173);
+    emulator.advance(seconds(1)).unwrap();
+    pod.rotate().unwrap();
     assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
 }
 

@@ -97,6 +97,7 @@ fn calls() -> Vec<(&'static str, &'static str, Option<Value>)> {
         ("/identities/a/roles", "DELETE", None),
         ("/identities/a/revoke", "POST", None),
         ("/identities/a/expire-secret", "POST", None),
+        ("/identities/a/revoke-sign-ins", "POST", None),
         ("/identities/a/disable", "POST", None),
         ("/identities/a/block", "POST", None),
         ("/identities/a/unblock", "POST", None),

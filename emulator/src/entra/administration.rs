@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::directory::Limit;
 use super::{Entra, FederatedCredential};
 use crate::jwt::PublicKey;
+use crate::time::unix_seconds;
 
 /// What an administrator of the tenant does, and what tests order.
 impl Entra {
@@ -115,6 +116,13 @@ impl Entra {
     /// the response has a claims challenge. New tokens are accepted.
     pub fn revoke_tokens(&self, client_id: &str) {
         self.revocations.revoke(client_id);
+    }
+
+    /// Revokes the sign-ins of an application: assertions from before, which includes the current service-account
+    /// token, get AADSTS50173 until there is a new one. Entra does this with the grants of users.
+    pub fn revoke_sign_ins(&self, client_id: &str) {
+        let now = unix_seconds(self.clock.now());
+        self.directory().application(client_id).sign_ins_from = now + 1;
     }
 
     /// Adds a resource. Key Vault, Storage, Azure Resource Manager, Azure Database for PostgreSQL and MySQL

@@ -39,6 +39,7 @@ impl Directory {
                 object_id: Guid::random().to_string(),
                 disabled: false,
                 blocked: false,
+                sign_ins_from: 0,
                 federated_credentials: Vec::new(),
                 client_secret: None,
                 certificates: Vec::new(),
@@ -153,6 +154,8 @@ pub(super) struct Application {
     /// The object ID of the service principal: the `oid` and `sub` of its tokens.
     pub(super) object_id: String,
     pub(super) disabled: bool,
+    /// Assertions from before this time are refused, in seconds since the Unix epoch.
+    pub(super) sign_ins_from: u64,
     /// By a policy of conditional access.
     pub(super) blocked: bool,
     pub(super) federated_credentials: Vec<FederatedCredential>,
@@ -201,6 +204,17 @@ impl Application {
         );
         let claims = r#"{"access_token":{"capolids":{"essential":true,"values":["00000000-0000-4000-8000-0000000000ca"]}}}"#;
         Err(ErrorResponse::new(53_003, text).with_claims(claims.to_owned()))
+    }
+
+    /// Refuses an assertion from before the sign-ins were revoked.
+    ///
+    /// * `issued_at`: in seconds since the Unix epoch.
+    pub(super) fn check_sign_in(&self, issued_at: u64) -> Result<(), ErrorResponse> {
+        if issued_at >= self.sign_ins_from {
+            return Ok(());
+        }
+        let text = "The provided grant has expired due to it being revoked, a fresh auth token is needed.";
+        Err(ErrorResponse::new(50_173, text))
     }
 
     pub(super) fn check_secret(&self, presented: &str) -> Result<(), ErrorResponse> {

@@ -130,7 +130,7 @@ impl ErrorResponse {
             700_016 | 7_000_112 => (StatusCode::BAD_REQUEST, "unauthorized_client"),
             28_000 | 70_011 | 1_002_012 => (StatusCode::BAD_REQUEST, "invalid_scope"),
             500_011 => (StatusCode::BAD_REQUEST, "invalid_resource"),
-            53_003 => (StatusCode::BAD_REQUEST, "invalid_grant"),
+            50_173 | 53_003 => (StatusCode::BAD_REQUEST, "invalid_grant"),
             70_023
             | 70_025
             | 700_021

@@ -94,6 +94,11 @@ impl Assertion {
         Ok(Self(jwt))
     }
 
+    /// In seconds since the Unix epoch; without the claim, that of `nbf`.
+    pub(super) fn issued_at(&self) -> u64 {
+        self.claims().iat.unwrap_or(self.claims().nbf)
+    }
+
     pub(super) fn claims(&self) -> &Claims {
         &self.0.claims
     }
