@@ -116,6 +116,20 @@ fn fix_keeps_comments_and_leaves_anchors_alone() {
     }
 }
 
+/// Charts have such keys; Helm and kubectl keep the last.
+#[test]
+fn the_last_of_two_equal_keys_counts() {
+    let good = fs::read_to_string(fixtures().join("EW603/good.yaml")).unwrap();
+    let label = "azure.workload.identity/use: 'true'";
+    let line = good.lines().find(|line| line.contains(label)).unwrap();
+    let wrong = line.replace("'true'", "'yes'");
+    for (lines, expected) in [([&wrong, line], vec![]), ([line, &wrong], vec!["EW603".to_owned()])] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.yaml"), good.replacen(line, &lines.join("\n"), 1)).unwrap();
+        assert_eq!(codes(&[folder.path()]), BTreeSet::from_iter(expected));
+    }
+}
+
 #[test]
 fn file_that_is_named_twice_is_read_once() {
     let folder = fixtures().join("good-manifests/two-identities");

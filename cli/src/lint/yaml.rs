@@ -1,6 +1,6 @@
 use std::ops::Range;
 
-use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use saphyr::{MarkedYaml, Scalar, ScanError, YamlData, YamlLoader};
 use saphyr_parser::{Event, Parser};
 
 use super::value::{Kind, Value};
@@ -8,8 +8,15 @@ use super::value::{Kind, Value};
 /// Reads all documents of a YAML file; the error is a line and a reason.
 pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
     check_depth(text)?;
-    let documents = MarkedYaml::load_from_str(text)
-        .map_err(|error| format!("line {}: {}", error.marker().line(), error.info()))?;
+    let failed = |error: &ScanError| format!("line {}: {}", error.marker().line(), error.info());
+    let mut loader = YamlLoader::<MarkedYaml<'_>>::default();
+    // Charts have them, and as for Helm and kubectl the last one counts.
+    loader.allow_duplicate_keys(true);
+    let outcome = Parser::new_from_str(text).load(&mut loader, true);
+    outcome.map_err(|error| failed(&error))?;
+    if let Some(error) = loader.error() {
+        return Err(failed(error));
+    }
     // Places are counted in characters.
     let bytes: Vec<usize> = text
         .char_indices()
@@ -17,6 +24,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
         .chain([text.len()])
         .collect();
     let file = File { text, bytes };
+    let documents = loader.into_documents();
     Ok(documents.iter().map(|node| file.value(node)).collect())
 }
 
