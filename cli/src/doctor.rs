@@ -103,7 +103,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let of_lint = lint.as_ref().and_then(|lint| lint.owner);
         if !arguments.watch || report.is_healthy() && of_lint.is_none() {
             // What is wrong with the objects comes before what follows from it.
-            return Ok(of_lint.map_or_else(|| exit_code(&report), of_owner));
+            let owner = of_lint.or_else(|| owner_of_cause(&report));
+            return Ok(ExitCode::from(owner.map_or(0, exit_code)));
         }
         tokio::time::sleep(PAUSE).await;
     }
@@ -191,17 +192,18 @@ fn document(
     })
 }
 
-fn exit_code(report: &Report) -> ExitCode {
+fn owner_of_cause(report: &Report) -> Option<Owner> {
     let cause = report.cause().filter(|_| !report.is_healthy());
-    cause.map_or(ExitCode::SUCCESS, |cause| of_owner(cause.owner))
+    cause.map(|cause| cause.owner)
 }
 
-pub(crate) fn of_owner(owner: Owner) -> ExitCode {
-    ExitCode::from(match owner {
+/// Who must mend something, the farther the higher.
+pub(crate) fn exit_code(owner: Owner) -> u8 {
+    match owner {
         Owner::ClusterAdmin => 2,
         Owner::TenantAdmin => 3,
         _ => 1,
-    })
+    }
 }
 
 /// From here on, people wonder.

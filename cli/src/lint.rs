@@ -5,6 +5,9 @@
 //! ```
 
 mod bicep;
+mod egress;
+mod excerpt;
+mod kustomize;
 mod output;
 mod picture;
 mod rule;
@@ -28,13 +31,12 @@ use self::rule::{Problem, Rule};
 use self::rules::RULES;
 use self::source::Source;
 use crate::Failure;
-use crate::doctor::of_owner;
+use crate::doctor::exit_code;
 
 /// Finds the mistakes of workload identity in Kubernetes manifests, Terraform modules and Bicep
 ///
-/// Exit codes: 0 no error, 1 the developer can mend the worst finding, 2 a cluster administrator must, 3 a
-/// tenant administrator must, 64 wrong arguments or a named file that cannot be read. Warnings alone exit
-/// with 0.
+/// Exit codes: 0 no error, 1 the developer can mend all errors, 2 one needs a cluster administrator, 3 one needs a
+/// tenant administrator, 64 wrong arguments or a named file that cannot be read. Warnings alone exit with 0.
 ///
 /// A comment silences a rule on its line and the next: # entra-workload: ignore EW601 because REASON
 #[derive(Args)]
@@ -97,11 +99,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     };
     stdout.write_all(text.as_bytes())?;
     let counts = |finding: &&Finding| finding.rule.severity == Severity::Error || arguments.deny_warnings;
-    let worst = findings
+    let codes = findings
         .iter()
         .filter(counts)
-        .max_by_key(|finding| finding.rule.severity);
-    Ok(worst.map_or(ExitCode::SUCCESS, |finding| of_owner(finding.rule.owner)))
+        .map(|finding| exit_code(finding.rule.owner));
+    Ok(ExitCode::from(codes.max().unwrap_or_default()))
 }
 
 /// What the rules find in objects of a cluster.

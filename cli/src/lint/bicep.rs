@@ -1,6 +1,6 @@
 use tree_sitter::{Node, Parser};
 
-use super::terraform::Resource;
+use super::terraform::{Resource, resolve};
 use super::value::{Kind, Value};
 
 /// Reads the resources of a Bicep file in the terms of Terraform, so that one rule reads both. The second value says
@@ -12,6 +12,14 @@ pub(super) fn read(text: &str) -> Result<(Vec<Resource>, Option<String>), String
         .map_err(|error| error.to_string())?;
     let tree = parser.parse(text, None).ok_or("the parser gave up")?;
     let mut found = Found::default();
+    for node in children(tree.root_node()) {
+        if node.kind() == "variable_declaration"
+            && let [name, .., value] = children(node).as_slice()
+        {
+            let kind = of_node(*value, text, 0).kind;
+            found.variables.push((source(*name, text).to_owned(), kind));
+        }
+    }
     collect(tree.root_node(), &[], text, &mut found);
     for resource in &mut found.resources {
         for symbol in &found.symbols {
@@ -33,6 +41,8 @@ pub(super) fn read(text: &str) -> Result<(Vec<Resource>, Option<String>), String
 struct Found {
     resources: Vec<Resource>,
     symbols: Vec<Symbol>,
+    /// The names of `var`, each with its value.
+    variables: Vec<(String, Kind)>,
 }
 
 struct Symbol {
@@ -112,10 +122,12 @@ fn declaration(node: Node<'_>, parents: &[(&str, &str)], text: &str, found: &mut
     let mut walk = node.walk();
     let is_existing = node.children(&mut walk).any(|child| child.kind() == "existing");
     if !is_existing {
-        let body = of_node(object, text, 0);
+        let mut body = of_node(object, text, 0);
+        resolve(&mut body, &found.variables);
         let parent = parent.map(|(_, symbol)| *symbol);
         let mut resource = translate(&kind, &body, parent);
         if let Some(resource) = &mut resource {
+            symbol.clone_into(&mut resource.name);
             resource.is_repeated = body_node.kind() == "for_statement" && !is_serial(node, text);
         }
         found.resources.extend(resource);
@@ -146,12 +158,20 @@ fn translate(kind: &str, body: &Value, parent: Option<&str>) -> Option<Resource>
     let of_identity = |symbol: &str, attribute: &str| {
         Kind::Other(format!("azurerm_user_assigned_identity.{symbol}.{attribute}"))
     };
-    let property = |path: &[&str]| body.get("properties")?.at(path).cloned();
+    let property = |path: &[&str]| {
+        let mut path = path.iter();
+        // What an expression stands for is not known, and neither is what would be in it.
+        path.try_fold(body.get("properties")?, |value, key| {
+            value.get(key).or_else(|| value.reference().map(|_| value))
+        })
+        .cloned()
+    };
     let (kind, attributes): (_, Vec<(&str, Option<Value>)>) = match kind.to_ascii_lowercase().as_str() {
         "microsoft.managedidentity/userassignedidentities" => ("azurerm_user_assigned_identity", Vec::new()),
         "microsoft.managedidentity/userassignedidentities/federatedidentitycredentials" => {
-            let named = body.get("parent");
-            let symbol = named.and_then(Value::reference).or(parent);
+            let named = body.get("parent").or_else(|| body.get("name"));
+            let symbol = body.get("parent").and_then(Value::reference);
+            let symbol = symbol.or(parent).or_else(|| parent_of_name(body));
             let parent = symbol.map(|symbol| Value {
                 span: named.unwrap_or(body).span.clone(),
                 kind: of_identity(symbol, "id"),
@@ -167,6 +187,8 @@ fn translate(kind: &str, body: &Value, parent: Option<&str>) -> Option<Resource>
                 ],
             )
         }
+        // AKS Automatic has both.
+        "microsoft.containerservice/managedclusters" if is_automatic(body) => return None,
         "microsoft.containerservice/managedclusters" => (
             "azurerm_kubernetes_cluster",
             vec![
@@ -213,12 +235,29 @@ fn translate(kind: &str, body: &Value, parent: Option<&str>) -> Option<Resource>
     });
     Some(Resource {
         kind: kind.to_owned(),
+        name: String::new(),
+        is_serial: false,
         is_repeated: false,
         body: Value {
             span: body.span.start..body.span.start + 1,
             kind: Kind::Map(entries.collect()),
         },
     })
+}
+
+/// The parent in a name such as `'${orders.name}/main'` or `'orders/main'`.
+fn parent_of_name(body: &Value) -> Option<&str> {
+    let name = body.get("name")?.scalar()?.trim_matches('\'');
+    let (parent, _) = name.split_once('/')?;
+    let symbol = parent
+        .strip_prefix("${")
+        .and_then(|rest| rest.strip_suffix(".name}"));
+    Some(symbol.unwrap_or(parent))
+}
+
+fn is_automatic(body: &Value) -> bool {
+    let sku = body.at(&["sku", "name"]).and_then(Value::text);
+    sku.is_some_and(|name| name.eq_ignore_ascii_case("Automatic"))
 }
 
 fn of_node(node: Node<'_>, text: &str, depth: usize) -> Value {

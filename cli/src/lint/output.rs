@@ -5,6 +5,7 @@ use entra_workload::diagnose::Severity;
 use serde_json::{Value, json};
 
 use super::Finding;
+use super::excerpt::Excerpt;
 use super::rule::{Problem, Rule};
 use super::rules::RULES;
 use super::source::Source;
@@ -22,11 +23,13 @@ pub(super) fn text(sources: &[Source], findings: &[Finding]) -> String {
             Severity::Warning => Level::WARNING,
             _ => Level::INFO,
         };
-        let snippet = Snippet::source(masked(&source.text))
+        let excerpt = Excerpt::of(source, problem);
+        let snippet = Snippet::source(excerpt.line)
+            .line_start(excerpt.number)
             .path(source.path.as_str())
             .annotation(
                 AnnotationKind::Primary
-                    .span(first_line(source, problem))
+                    .span(excerpt.span)
                     .label(problem.message.as_str()),
             );
         let help = format!("{} (who: {}; without it: {})", rule.fix, rule.owner, rule.symptom);
@@ -219,47 +222,6 @@ fn place<'a>(sources: &'a [Source], finding: &Finding) -> (&'a str, usize, usize
     let before = source.text.get(..finding.problem.span.start).unwrap_or_default();
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
     (&source.path, before.matches('\n').count() + 1, column + 1)
-}
-
-/// The text with stars in place of what follows the name of a secret variable in its line: its value, in any notation. A
-/// line with a value after such a line is covered, too. Places stay as they are.
-fn masked(text: &str) -> String {
-    let mut masked = String::with_capacity(text.len());
-    let mut follows = false;
-    for line in text.split_inclusive('\n') {
-        let upper = line.to_ascii_uppercase();
-        let secret = SECRETS.iter().filter_map(|name| upper.find(name)).min();
-        let value = line.find("value").filter(|_| secret.is_some() || follows);
-        follows = secret.is_some() && value.is_none();
-        let Some(start) = value else {
-            masked.push_str(line);
-            continue;
-        };
-        let start = start + "value".len();
-        masked.push_str(line.get(..start).unwrap_or_default());
-        let hidden = line.get(start..).unwrap_or_default();
-        masked.extend(hidden.bytes().map(|byte| match byte {
-            b'\n' | b'\r' | b':' | b' ' | b'"' | b'\'' => char::from(byte),
-            _ => '*',
-        }));
-    }
-    masked
-}
-
-/// Parts of the names of variables.
-const SECRETS: [&str; 3] = ["_SECRET", "PASSWORD", "CONNECTION_STRING"];
-
-/// The part of a span in its first line.
-fn first_line(source: &Source, problem: &super::Problem) -> std::ops::Range<usize> {
-    let (start, end) = (problem.span.start, problem.span.end);
-    let line = source
-        .text
-        .get(start..end)
-        .unwrap_or_default()
-        .lines()
-        .next()
-        .unwrap_or_default();
-    start..start + line.trim_end().len()
 }
 
 const PAGE: &str =

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use super::kustomize::Patches;
 use super::source::Source;
 use super::terraform::Resource;
 use super::value::Value;
@@ -12,6 +13,7 @@ pub(super) struct Picture<'a> {
     pub(super) pods: Vec<Pod<'a>>,
     pub(super) accounts: Vec<Account<'a>>,
     pub(super) resources: Vec<(usize, &'a Resource)>,
+    patches: Patches,
     sources: &'a [Source],
 }
 
@@ -48,10 +50,12 @@ impl<'a> Picture<'a> {
             pods: Vec::new(),
             accounts: Vec::new(),
             resources: Vec::new(),
+            patches: Patches::of(sources),
             sources,
         };
         for (index, source) in sources.iter().enumerate() {
-            for document in &source.documents {
+            let is_patch = picture.patches.is_patch(source);
+            for document in source.documents.iter().filter(|_| !is_patch) {
                 picture.add(index, document, 0);
             }
             for resource in &source.resources {
@@ -111,12 +115,55 @@ impl<'a> Picture<'a> {
         }
     }
 
-    /// The service account of a pod, if it is in the files.
+    /// The service account of a pod, if it is in the files: of several the nearest, since folders can stand for
+    /// environments.
     pub(super) fn account_of(&self, pod: &Pod<'_>) -> Option<&Account<'a>> {
         let name = pod.service_account()?.text()?;
-        self.accounts
-            .iter()
-            .find(|account| account.name() == Some(name) && same(account.namespace(), pod.object.namespace()))
+        let accounts = self.accounts.iter().rev();
+        let accounts =
+            accounts.filter(|it| it.name() == Some(name) && same(it.namespace(), pod.object.namespace()));
+        let path = |source: usize| self.sources.get(source).map(|source| Path::new(&source.path));
+        accounts.max_by_key(|account| {
+            let (one, other) = (path(account.source)?, path(pod.object.source)?);
+            let parts = one.components().zip(other.components());
+            Some(parts.take_while(|(one, other)| one == other).count())
+        })
+    }
+
+    /// Whether Kustomize adds to an object what the file does not have.
+    pub(super) fn is_patched(&self, object: &Object<'_>) -> bool {
+        self.patches.change(object.kind, object.place().text())
+    }
+
+    pub(super) fn is_patched_account(&self, account: &Account<'_>) -> bool {
+        self.patches.change("ServiceAccount", account.name())
+    }
+
+    /// Whether an operator requests tokens of the account itself, as External Secrets does.
+    pub(super) fn is_requested(&self, account: &Account<'_>) -> bool {
+        fn refers(value: &Value, account: &str) -> bool {
+            let mut entries = value.entries().iter();
+            let is_reference = |key: &Value, value: &Value| {
+                key.text() == Some("serviceAccountRef")
+                    && value.get("name").and_then(Value::text) == Some(account)
+            };
+            entries.any(|(key, value)| is_reference(key, value) || refers(value, account))
+                || value.items().iter().any(|value| refers(value, account))
+        }
+        let name = account.name().unwrap_or_default();
+        self.objects.iter().any(|object| refers(object.value, name))
+    }
+
+    /// Whether a file is an object of a cluster.
+    pub(super) fn is_live(&self, source: usize) -> bool {
+        self.sources.get(source).is_some_and(|source| source.is_live)
+    }
+
+    /// What is written between two values.
+    pub(super) fn between(&self, source: usize, one: &Value, other: &Value) -> &'a str {
+        let source = self.sources.get(source);
+        let text = source.and_then(|source| source.text.get(one.span.end..other.span.start));
+        text.unwrap_or_default()
     }
 
     /// Whether a pod with workload identity uses the service account.
@@ -208,6 +255,18 @@ impl<'a> Pod<'a> {
         ))
     }
 
+    /// The label of workload identity where it does nothing: on the workload, or on the jobs of a `CronJob`.
+    pub(super) fn misplaced_label(&self) -> Option<&'a (Value, Value)> {
+        let of_jobs = ["spec", "jobTemplate", "metadata", "labels"];
+        let of_jobs = self
+            .object
+            .value
+            .at(&of_jobs)
+            .and_then(|labels| labels.entry(LABEL));
+        let of_workload = self.object.metadata("labels", LABEL);
+        of_workload.or(of_jobs).filter(|_| self.object.kind != "Pod")
+    }
+
     /// A label of the pod template: its key and its value.
     pub(super) fn label(&self, key: &str) -> Option<&'a (Value, Value)> {
         self.template.at(&["metadata", "labels"])?.entry(key)
@@ -226,6 +285,14 @@ impl<'a> Pod<'a> {
     pub(super) fn is_whole(&self) -> bool {
         self.containers()
             .all(|container| container.get("image").is_some())
+    }
+
+    /// Whether a token for Entra is mounted by hand, and the webhook is not needed.
+    pub(super) fn has_own_token(&self) -> bool {
+        self.token_sources().any(|(_, token)| {
+            let audience = token.get("audience").and_then(Value::text);
+            audience.is_some_and(|audience| audience.starts_with("api://AzureADTokenExchange"))
+        })
     }
 
     /// Whether the CSI driver for secrets requests the token, and the webhook is not needed.
@@ -305,6 +372,10 @@ impl<'a> Account<'a> {
         self.metadata.get("annotations")?.entry(key)
     }
 
+    pub(super) fn label(&self, key: &str) -> Option<&'a (Value, Value)> {
+        self.metadata.get("labels")?.entry(key)
+    }
+
     pub(super) fn annotations(&self) -> &'a [(Value, Value)] {
         self.metadata
             .get("annotations")
@@ -338,5 +409,10 @@ pub(super) fn is_guid(text: &str) -> bool {
     parts.eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
+/// The files of the webhook, the newer one last. Source: azure-workload-identity, `pkg/webhook/consts.go`.
+pub(super) const TOKEN_FILES: [&str; 2] = [
+    "/var/run/secrets/azure/tokens/azure-identity-token",
+    "/var/run/secrets/azure/wi/token/azure-identity-token",
+];
 pub(super) const LABEL: &str = "azure.workload.identity/use";
 pub(super) const CLIENT_ID: &str = "azure.workload.identity/client-id";

@@ -1,9 +1,9 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::value::Value;
+use super::value::{Kind, Value};
 use super::{bicep, terraform, yaml};
 use crate::Failure;
 
@@ -13,6 +13,8 @@ pub(super) struct Source {
     pub(super) text: String,
     pub(super) documents: Vec<Value>,
     pub(super) resources: Vec<terraform::Resource>,
+    /// The local values of a file of Terraform.
+    locals: Vec<(String, Kind)>,
     /// Where the names of its resources are known: in Terraform the folder, in Bicep the file.
     pub(super) module: PathBuf,
     /// Whether it is an object of a cluster, which a command can change.
@@ -58,8 +60,24 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), Fail
             }
         }
     }
+    resolve_locals(&mut sources);
     notes.extend(sources.iter().filter_map(|source| source.note.clone()));
     Ok((sources, notes))
+}
+
+/// A local value is known in all files of its module.
+fn resolve_locals(sources: &mut [Source]) {
+    let mut of_modules: HashMap<PathBuf, Vec<(String, Kind)>> = HashMap::new();
+    for source in sources.iter_mut().filter(|source| !source.locals.is_empty()) {
+        let locals = of_modules.entry(source.module.clone()).or_default();
+        locals.append(&mut source.locals);
+    }
+    for source in sources {
+        if let Some(locals) = of_modules.get(&source.module) {
+            let resources = source.resources.iter_mut();
+            resources.for_each(|resource| resource.resolve(locals));
+        }
+    }
 }
 
 /// An object of a cluster. JSON is YAML, too.
@@ -71,6 +89,7 @@ pub(super) fn of_object(name: &str, object: &serde_json::Value) -> Result<Source
         text,
         documents,
         resources: Vec::new(),
+        locals: Vec::new(),
         module: PathBuf::new(),
         is_live: true,
         note: None,
@@ -89,7 +108,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         }
         if entry.is_dir() {
             walk(&entry, files)?;
-        } else if ["yaml", "yml", "tf", "bicep"]
+        } else if ["yaml", "yml", "tf", "tofu", "bicep"]
             .iter()
             .any(|ending| has_ending(&entry, ending))
         {
@@ -103,11 +122,15 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 fn parse(path: String, bytes: Vec<u8>) -> Result<Source, String> {
     let text = String::from_utf8(bytes).map_err(|_| format!("{path}: not read: it is not UTF-8"))?;
     let unreadable = |reason| format!("{path}: not read: {reason}");
-    let (mut documents, mut resources) = (Vec::new(), Vec::new());
+    let (mut documents, mut resources, mut locals) = (Vec::new(), Vec::new(), Vec::new());
     let mut module = PathBuf::from(&path);
     let mut note = None;
-    if has_ending(Path::new(&path), "tf") {
-        resources = terraform::read(&text).map_err(unreadable)?;
+    if ["tf", "tofu"]
+        .iter()
+        .any(|ending| has_ending(Path::new(&path), ending))
+    {
+        let read = terraform::read(&text).map_err(unreadable)?;
+        (resources, locals) = (read.resources, read.locals);
         module.pop();
     } else if has_ending(Path::new(&path), "bicep") {
         let (found, problem) = bicep::read(&text).map_err(unreadable)?;
@@ -125,6 +148,7 @@ fn parse(path: String, bytes: Vec<u8>) -> Result<Source, String> {
         text,
         documents,
         resources,
+        locals,
         module,
         is_live: false,
         note,

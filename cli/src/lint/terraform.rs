@@ -9,29 +9,102 @@ use super::value::{Kind, Value};
 /// A `resource` block, or that of the `provider`, with its type.
 pub(super) struct Resource {
     pub(super) kind: String,
+    /// In Bicep its symbol; empty for a provider.
+    pub(super) name: String,
+    /// Whether its provider writes one after the other.
+    pub(super) is_serial: bool,
     /// Whether it stands for several resources that are created in parallel.
     pub(super) is_repeated: bool,
     pub(super) body: Value,
 }
 
-/// Reads the resources of a module's file; the error is a line and a reason.
-pub(super) fn read(text: &str) -> Result<Vec<Resource>, String> {
+/// What a file of a module has.
+#[derive(Default)]
+pub(super) struct Module {
+    pub(super) resources: Vec<Resource>,
+    /// Such as `local.audience`, with its value.
+    pub(super) locals: Vec<(String, Kind)>,
+}
+
+impl Resource {
+    /// Writes the values of names in place of the names.
+    pub(super) fn resolve(&mut self, names: &[(String, Kind)]) {
+        resolve(&mut self.body, names);
+    }
+}
+
+/// Reads a module's file; the error is a line and a reason.
+pub(super) fn read(text: &str) -> Result<Module, String> {
     let body: Body = hcl_edit::parser::parse_body(text).map_err(|error| {
         let location = error.location();
         format!("line {}: {}", location.line(), error.message())
     })?;
-    let blocks = body.iter().filter_map(Structure::as_block);
-    let resources = blocks.filter(|block| matches!(block.ident.as_str(), "resource" | "provider"));
-    Ok(resources
-        .filter_map(|block| {
-            let body = of_body(&block.body, block.ident.span().unwrap_or_default(), text);
-            Some(Resource {
-                kind: block.labels.first()?.as_str().to_owned(),
-                is_repeated: ["for_each", "count"].iter().any(|name| body.get(name).is_some()),
-                body,
-            })
-        })
-        .collect())
+    let mut module = Module::default();
+    for block in body.iter().filter_map(Structure::as_block) {
+        let body = of_body(&block.body, block.ident.span().unwrap_or_default(), text);
+        let label = |index: usize| block.labels.get(index).map(|label| label.as_str().to_owned());
+        match block.ident.as_str() {
+            "resource" | "provider" => module.resources.extend(label(0).map(|kind| {
+                let resource = Resource {
+                    kind,
+                    name: label(1).unwrap_or_default(),
+                    is_serial: true,
+                    is_repeated: ["for_each", "count"].iter().any(|name| body.get(name).is_some()),
+                    body,
+                };
+                of_azapi(resource)
+            })),
+            "locals" => {
+                let entries = body.entries().iter();
+                module.locals.extend(entries.filter_map(|(name, value)| {
+                    Some((format!("local.{}", name.text()?), value.kind.clone()))
+                }));
+            }
+            _ => {}
+        }
+    }
+    Ok(module)
+}
+
+pub(super) fn resolve(value: &mut Value, names: &[(String, Kind)]) {
+    if let Some((_, kind)) = value
+        .reference()
+        .and_then(|reference| names.iter().find(|(name, _)| name == reference))
+    {
+        value.kind = kind.clone();
+        return;
+    }
+    match &mut value.kind {
+        Kind::List(items) => items.iter_mut().for_each(|item| resolve(item, names)),
+        Kind::Map(entries) => entries.iter_mut().for_each(|(_, item)| resolve(item, names)),
+        Kind::Text(_) | Kind::Other(_) => {}
+    }
+}
+
+/// A federated credential that `azapi` writes, in the terms of `azurerm`.
+fn of_azapi(mut resource: Resource) -> Resource {
+    let kind = resource
+        .body
+        .get("type")
+        .and_then(Value::text)
+        .unwrap_or_default();
+    let kind = kind.to_ascii_lowercase();
+    if resource.kind != "azapi_resource" || !kind.contains("/federatedidentitycredentials@") {
+        return resource;
+    }
+    let properties = resource.body.at(&["body", "properties"]).cloned();
+    if let (Kind::Map(entries), Some(properties)) = (&mut resource.body.kind, properties) {
+        let attributes = properties.entries().iter().cloned().map(|(mut name, value)| {
+            if name.text() == Some("audiences") {
+                name.kind = Kind::Text("audience".to_owned());
+            }
+            (name, value)
+        });
+        entries.extend(attributes);
+    }
+    "azurerm_federated_identity_credential".clone_into(&mut resource.kind);
+    resource.is_serial = false;
+    resource
 }
 
 fn of_body(body: &Body, span: Range<usize>, text: &str) -> Value {
@@ -84,6 +157,16 @@ fn of_expression(expression: &Expression, text: &str) -> Value {
                 })
                 .collect(),
         ),
+        // The body of an older `azapi_resource`.
+        Expression::FuncCall(call) if call.name.name.as_str() == "jsonencode" => {
+            return call.args.iter().next().map_or(
+                Value {
+                    span,
+                    kind: Kind::Other("null".to_owned()),
+                },
+                |object| of_expression(object, text),
+            );
+        }
         _ => Kind::Other(text.get(span.clone()).unwrap_or_default().trim().to_owned()),
     };
     Value { span, kind }

@@ -16,7 +16,10 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let accounts = picture.accounts.iter().filter(|account| picture.is_used(account));
+    let accounts = picture
+        .accounts
+        .iter()
+        .filter(|account| picture.is_used(account) && !picture.is_patched_account(account));
     let accounts = accounts.filter(|account| account.annotation(CLIENT_ID).is_none());
     let accounts = accounts.filter(|account| {
         let mut pods = picture.pods.iter();

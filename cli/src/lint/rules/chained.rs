@@ -19,7 +19,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     credentials
         .filter_map(|(source, credential)| {
             let issuer = credential.body.get("issuer")?;
-            let text = issuer.text()?;
+            let text = issuer.scalar()?.trim_matches(['"', '\'']);
             let is_entra = text.starts_with("https://login.microsoftonline.")
                 || text.starts_with("https://sts.windows.net/");
             is_entra.then(|| Problem::new(source, issuer, "an issuer of Entra"))

@@ -20,7 +20,12 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .iter()
         .filter_map(|account| Some((account, &account.annotation(CLIENT_ID)?.1)));
     let wrong = annotations.filter(|(_, value)| {
-        let text = value.text().unwrap_or("00000000-0000-0000-0000-000000000000");
+        // An empty value of a chart.
+        let text = match value.reference() {
+            Some("null") => "",
+            Some(_) => "00000000-0000-0000-0000-000000000000",
+            None => value.text().unwrap_or_default(),
+        };
         // Filled in by a script, Kustomize, Flux or Terraform.
         let is_placeholder = text.starts_with('$')
             || ["${", "{{", "#{"].iter().any(|mark| text.contains(mark))

@@ -16,16 +16,22 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let pods = picture.pods.iter().filter(|pod| pod.label(LABEL).is_none());
-    let pods = pods.filter(|pod| pod.object.metadata("labels", LABEL).is_none() && !pod.has_secrets_store());
+    let pods = pods.filter(|pod| pod.misplaced_label().is_none());
+    let pods = pods.filter(|pod| !picture.is_patched(&pod.object) && !pod.has_own_token());
     pods.filter(|pod| {
-        picture
-            .account_of(pod)
-            .is_some_and(|account| account.annotation(CLIENT_ID).is_some())
+        let account = picture.account_of(pod);
+        // The doctor was asked about it.
+        picture.is_live(pod.object.source)
+            || account.is_some_and(|account| {
+                let is_meant = account.annotation(CLIENT_ID).is_some() || account.label(LABEL).is_some();
+                // Its token can be for an operator that requests it, and not for the pod.
+                is_meant && !pod.has_secrets_store() && !picture.is_requested(account)
+            })
     })
-    .filter_map(|pod| {
-        let place = pod.service_account()?;
+    .map(|pod| {
+        let place = pod.service_account().unwrap_or(pod.object.place());
         let problem = Problem::new(pod.object.source, place, "its pods lack the label");
-        Some(problem.mended_by(pod.set_label()))
+        problem.mended_by(pod.set_label())
     })
     .collect()
 }

@@ -15,13 +15,10 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let workloads = picture
-        .pods
-        .iter()
-        .filter(|pod| pod.object.kind != "Pod" && pod.label(LABEL).is_none());
+    let workloads = picture.pods.iter().filter(|pod| pod.label(LABEL).is_none());
     workloads
         .filter_map(|pod| {
-            let (key, _) = pod.object.metadata("labels", LABEL)?;
+            let (key, _) = pod.misplaced_label()?;
             let problem = Problem::new(pod.object.source, key, "here the label does nothing");
             Some(problem.mended_by(pod.set_label()))
         })

@@ -18,13 +18,13 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let labels = picture
         .pods
         .iter()
-        .filter_map(|pod| Some((pod, &pod.label(LABEL)?.1)));
+        .filter_map(|pod| Some((pod, pod.label(LABEL)?)));
     // In a patch, `null` removes the label.
-    let wrong = labels.filter(|(_, value)| {
+    let wrong = labels.filter(|(_, (_, value))| {
         !matches!(value.text(), Some("true" | "false")) && value.reference() != Some("null")
     });
     wrong
-        .map(|(pod, value)| {
+        .map(|(pod, (key, value))| {
             let problem = Problem::new(pod.object.source, value, "not the string \"true\"");
             let problem = problem.mended_by(pod.set_label());
             let is_meant = value
@@ -32,7 +32,9 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 .is_some_and(|text| text.eq_ignore_ascii_case("true"));
             // In place of an anchor, the names that refer to it would be unknown.
             let is_anchored = picture.text(pod.object.source, value).starts_with('&');
-            if is_meant && !is_anchored {
+            // A block scalar begins in another line.
+            let is_in_line = !picture.between(pod.object.source, key, value).contains('\n');
+            if is_meant && is_in_line && !is_anchored {
                 problem.replaced_by("\"true\"")
             } else {
                 problem

@@ -20,11 +20,20 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     for pod in picture
         .pods
         .iter()
-        .filter(|pod| pod.is_labelled() && pod.is_whole())
+        .filter(|pod| pod.is_labelled() && pod.is_whole() && !picture.is_patched(&pod.object))
     {
         let name = pod.service_account();
         let text = name.and_then(Value::scalar).unwrap_or_default();
         if text.is_empty() {
+            let mut accounts = picture.accounts.iter();
+            // Unusual, and right.
+            if accounts.any(|account| {
+                account.name() == Some("default")
+                    && account.annotation(CLIENT_ID).is_some()
+                    && same(account.namespace(), pod.object.namespace())
+            }) {
+                continue;
+            }
             let place = pod.label(LABEL).map_or(pod.object.place(), |(key, _)| key);
             problems.push(Problem::new(
                 pod.object.source,

@@ -16,13 +16,16 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let mut credentials = picture.of_kind("azurerm_federated_identity_credential");
-    let of_cluster = credentials.any(|(_, credential)| {
-        let subject = credential.body.get("subject").and_then(Value::scalar);
-        subject.is_some_and(|subject| subject.contains("system:serviceaccount:"))
-    });
     let mut problems = Vec::new();
     for (source, cluster) in picture.of_kind("azurerm_kubernetes_cluster") {
+        let mut credentials = picture.of_kind("azurerm_federated_identity_credential");
+        let of_cluster = credentials.any(|(of_credential, credential)| {
+            let issuer = credential.body.get("issuer").and_then(Value::reference);
+            let names = issuer.unwrap_or_default().split(['.', '[']);
+            picture.module(of_credential) == picture.module(source)
+                && !issuer.is_some_and(|issuer| issuer.starts_with("data."))
+                && { names }.any(|name| name == cluster.name)
+        });
         let setting = |name: &str| cluster.body.get(name);
         let is_off = |name: &str| setting(name).is_none_or(|value| value.reference() == Some("false"));
         let (issuer, webhook) = ("oidc_issuer_enabled", "workload_identity_enabled");

@@ -21,7 +21,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         let Some((_, value)) = account.annotation(CLIENT_ID) else {
             continue;
         };
-        let Some(identity) = value.reference().and_then(|text| text.strip_suffix(".client_id")) else {
+        let Some(identity) = value.reference().and_then(|text| identity(text, ".client_id")) else {
             continue;
         };
         let (Some(namespace), Some(name)) = (account.namespace(), account.name()) else {
@@ -34,10 +34,15 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             .filter(|(_, credential)| credential.body.get("subject").and_then(Value::text) == Some(&subject))
             .filter_map(|(_, credential)| credential.body.get("parent_id")?.reference())
             .collect();
+        // A variable or the output of a module can be any identity.
+        let are_known = parents
+            .iter()
+            .all(|parent| self::identity(parent, ".id").is_some());
         if !parents.is_empty()
+            && are_known
             && !parents
                 .iter()
-                .any(|parent| parent.strip_suffix(".id") == Some(identity))
+                .any(|parent| self::identity(parent, ".id") == Some(identity))
         {
             problems.push(Problem::new(
                 account.source,
@@ -47,4 +52,10 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The identity in `azurerm_user_assigned_identity.NAME.ATTRIBUTE`.
+fn identity<'a>(text: &'a str, attribute: &str) -> Option<&'a str> {
+    let name = text.strip_prefix("azurerm_user_assigned_identity.")?;
+    name.strip_suffix(attribute)
 }

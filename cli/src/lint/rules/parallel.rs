@@ -2,6 +2,7 @@ use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
+use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW705",
@@ -10,14 +11,19 @@ pub(super) const RULE: Rule = Rule {
     owner: Owner::Developer,
     severity: Severity::Warning,
     cause: "Azure refuses concurrent writes of federated credentials to one identity with the status 409.",
-    fix: "Chain them with `depends_on` (Bicep: `dependsOn`, and `@batchSize(1)` for a loop).",
+    fix: "Chain them: in Bicep with `dependsOn`, a loop with `@batchSize(1)`; those of `azapi` with `depends_on`, or use `azurerm`, which writes one after the other.",
     check,
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut seen: Vec<(_, bool)> = Vec::new();
     let mut problems = Vec::new();
-    for (source, credential) in picture.of_kind("azurerm_federated_identity_credential") {
+    let credentials = picture.of_kind("azurerm_federated_identity_credential");
+    let names: Vec<&str> = credentials
+        .map(|(_, credential)| credential.name.as_str())
+        .collect();
+    let credentials = picture.of_kind("azurerm_federated_identity_credential");
+    for (source, credential) in credentials.filter(|(_, credential)| !credential.is_serial) {
         let Some(parent) = credential
             .body
             .get("parent_id")
@@ -26,7 +32,10 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             continue;
         };
         let key = (picture.module(source), parent.scalar());
-        let waits = credential.body.get("depends_on").is_some();
+        let awaited = credential.body.get("depends_on").map(Value::items);
+        let awaited = awaited.unwrap_or_default().iter().filter_map(Value::reference);
+        let waits =
+            { awaited }.any(|awaited| names.iter().any(|name| awaited.split('.').any(|it| it == *name)));
         // Either of two can wait for the other.
         let is_free = |(known, known_waits): &(_, bool)| *known == key && !known_waits;
         let of_each = parent

@@ -22,11 +22,20 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     annotations
         .filter_map(|(source, value)| {
             let text = value.reference()?;
-            let end = text.trim_end_matches(['"', '}', ' ']).len();
-            let (expression, rest) = text.split_at_checked(end)?;
-            let expression = expression.strip_suffix(".principal_id")?;
-            let mended = format!("{expression}.client_id{rest}");
-            Some(Problem::new(source, value, "the principal ID").replaced_by(mended))
+            let problem = Problem::new(source, value, "the principal ID");
+            let mended = text.replace(".principal_id", ".client_id");
+            // Other resources, modules among them, need not have the other attribute.
+            let is_certain = mended.contains(IDENTITY) && picture.text(source, value) == text;
+            let is_wrong = text.contains(".principal_id") && !text.contains(".client_id");
+            is_wrong.then(|| {
+                if is_certain {
+                    problem.replaced_by(mended)
+                } else {
+                    problem
+                }
+            })
         })
         .collect()
 }
+
+const IDENTITY: &str = "azurerm_user_assigned_identity.";

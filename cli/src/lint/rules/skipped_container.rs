@@ -2,6 +2,7 @@ use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
+use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW613",
@@ -19,8 +20,10 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     pods.filter_map(|pod| {
         let (_, value) = pod.annotation("azure.workload.identity/skip-containers")?;
         let skipped: Vec<&str> = value.text()?.split(';').map(str::trim).collect();
-        let mut names = pod
-            .containers()
+        // An init container alone is hardly what the token is for.
+        let containers = pod.spec.get("containers").map(Value::items).unwrap_or_default();
+        let mut names = containers
+            .iter()
             .filter_map(|container| container.get("name")?.text());
         names
             .all(|name| skipped.contains(&name))

@@ -1,6 +1,6 @@
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::picture::{CLIENT_ID, Picture};
+use crate::lint::picture::{CLIENT_ID, Picture, is_near};
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
 
@@ -25,11 +25,11 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 .strip_prefix("system:serviceaccount:")
                 .and_then(|rest| rest.split_once(':'))
             else {
-                let is_meant = text.to_ascii_lowercase().starts_with("system:serviceaccount");
+                let is_meant = text.to_ascii_lowercase().contains("serviceaccount:");
                 return is_meant
                     .then(|| Problem::new(source, subject, "not system:serviceaccount:NAMESPACE:NAME"));
             };
-            // The account can be that of a chart; if one of the files has no credential, it is meant.
+            // The account can be that of a chart; one of the files that has no credential is meant, if it is similar.
             let annotated = picture
                 .accounts
                 .iter()
@@ -46,7 +46,13 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                     of_it.is_none_or(|found| found == subject)
                 })
             };
-            let mut meant = accounts.iter().filter(|account| !is_federated(account));
+            let is_similar = |(known_namespace, known): &(&str, &str)| {
+                let is_swapped = (*known_namespace, *known) == (name, namespace);
+                let near = |one: &str, other: &str| one == other || is_near(one, other);
+                let (of_namespace, of_name) = (near(known_namespace, namespace), near(known, name));
+                is_swapped || of_namespace && of_name || *known == name || *known_namespace == namespace
+            };
+            let mut meant = accounts.iter().filter(|it| is_similar(it) && !is_federated(it));
             let (known_namespace, known) = meant.next().filter(|_| !accounts.contains(&(namespace, name)))?;
             let message = format!("the service account is {known_namespace}:{known}");
             Some(Problem::new(source, subject, message))

@@ -1,6 +1,6 @@
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::picture::Picture;
+use crate::lint::picture::{Picture, TOKEN_FILES};
 use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
@@ -25,7 +25,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             .map(|variable| (pod.object.source, variable))
     })
     .filter_map(|(source, variable)| Some((source, variable.get("value")?)))
-    .filter(|(_, value)| value.text() != Some("/var/run/secrets/azure/tokens/azure-identity-token"))
+    .filter(|(_, value)| !value.text().is_some_and(|file| TOKEN_FILES.contains(&file)))
     .map(|(source, value)| Problem::new(source, value, "not the file of the webhook"))
     .collect()
 }

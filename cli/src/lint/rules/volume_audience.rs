@@ -2,6 +2,7 @@ use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
+use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW610",
@@ -18,18 +19,27 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for pod in &picture.pods {
         for (volume, token) in pod.token_sources() {
+            let path = token.get("path").and_then(Value::text).unwrap_or_default();
+            let mut files = pod
+                .variables("AZURE_FEDERATED_TOKEN_FILE")
+                .filter_map(|variable| variable.get("value")?.text());
+            let is_used = !path.is_empty() && files.any(|file| file.ends_with(&format!("/{path}")));
             let Some(audience) = token.get("audience") else {
+                // The API server fills in its own.
+                if is_used {
+                    let message = "no audience, so it is that of the API server";
+                    problems.push(Problem::new(pod.object.source, token, message));
+                }
                 continue;
             };
             let text = audience.text().unwrap_or_default();
-            let is_meant =
-                volume.contains("azure") || text.to_ascii_lowercase().contains("azureadtokenexchange");
-            if is_meant && !KNOWN.contains(&text) {
-                problems.push(Problem::new(
-                    pod.object.source,
-                    audience,
-                    "not the audience of Entra",
-                ));
+            let is_meant = is_used
+                || volume.contains("azure")
+                || text.to_ascii_lowercase().contains("azureadtokenexchange");
+            // One that is filled in later can be right.
+            if is_meant && !KNOWN.contains(&text) && !text.contains('$') {
+                let message = "not the audience of Entra";
+                problems.push(Problem::new(pod.object.source, audience, message));
             }
         }
     }

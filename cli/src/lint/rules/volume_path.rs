@@ -1,6 +1,6 @@
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::picture::Picture;
+use crate::lint::picture::{Picture, TOKEN_FILES};
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
 
@@ -45,7 +45,8 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 })
                 .collect();
             let file = value.text().unwrap_or_default();
-            if !files.is_empty() && file != WEBHOOK && !files.iter().any(|found| found == file) {
+            // That of the webhook can be there beside a volume for something else.
+            if !files.is_empty() && !TOKEN_FILES.contains(&file) && !files.iter().any(|found| found == file) {
                 let message = format!("the volume has {}", files.join(" and "));
                 problems.push(Problem::new(pod.object.source, value, message));
             }
@@ -53,6 +54,3 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     }
     problems
 }
-
-/// The file of the webhook, which can be there beside a volume for something else.
-const WEBHOOK: &str = "/var/run/secrets/azure/tokens/azure-identity-token";

@@ -1,18 +1,25 @@
-resource "azurerm_federated_identity_credential" "orders" {
-  name                = "orders"
-  resource_group_name = "shop"
-  parent_id           = azurerm_user_assigned_identity.orders.id
-  issuer              = azurerm_kubernetes_cluster.main.oidc_issuer_url
-  subject             = "system:serviceaccount:shop:orders"
-  audience            = ["api://AzureADTokenExchange"]
+resource "azapi_resource" "orders" {
+  type      = "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2023-01-31"
+  name      = "orders"
+  parent_id = azurerm_user_assigned_identity.orders.id
+  body = {
+    properties = {
+      issuer    = azurerm_kubernetes_cluster.main.oidc_issuer_url
+      subject   = "system:serviceaccount:shop:orders"
+      audiences = ["api://AzureADTokenExchange"]
+    }
+  }
 }
 
-resource "azurerm_federated_identity_credential" "billing" {
-  name                = "billing"
-  resource_group_name = "shop"
-  parent_id           = azurerm_user_assigned_identity.orders.id
-  issuer              = azurerm_kubernetes_cluster.main.oidc_issuer_url
-  subject             = "system:serviceaccount:shop:billing"
-  audience            = ["api://AzureADTokenExchange"]
+resource "azapi_resource" "billing" {
+  type      = "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2023-01-31"
+  name      = "billing"
+  parent_id = azurerm_user_assigned_identity.orders.id
+  body = {
+    properties = {
+      issuer    = azurerm_kubernetes_cluster.main.oidc_issuer_url
+      subject   = "system:serviceaccount:shop:billing"
+      audiences = ["api://AzureADTokenExchange"]
+    }
+  }
 }
-

@@ -1,8 +1,13 @@
-resource "azurerm_federated_identity_credential" "each" {
-  for_each                  = toset(["orders", "billing"])
-  name                      = each.key
-  user_assigned_identity_id = azurerm_user_assigned_identity.orders.id
-  issuer                    = azurerm_kubernetes_cluster.main.oidc_issuer_url
-  subject                   = "system:serviceaccount:shop:${each.key}"
-  audience                  = ["api://AzureADTokenExchange"]
+resource "azapi_resource" "each" {
+  for_each  = toset(["orders", "billing"])
+  type      = "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2023-01-31"
+  name      = each.key
+  parent_id = azurerm_user_assigned_identity.orders.id
+  body = jsonencode({
+    properties = {
+      issuer    = azurerm_kubernetes_cluster.main.oidc_issuer_url
+      subject   = "system:serviceaccount:shop:${each.key}"
+      audiences = ["api://AzureADTokenExchange"]
+    }
+  })
 }

@@ -1,0 +1,27 @@
+resource "azapi_resource" "orders" {
+  type      = "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2023-01-31"
+  name      = "orders"
+  parent_id = azurerm_user_assigned_identity.orders.id
+  body = {
+    properties = {
+      issuer    = azurerm_kubernetes_cluster.main.oidc_issuer_url
+      subject   = "system:serviceaccount:shop:orders"
+      audiences = ["api://AzureADTokenExchange"]
+    }
+  }
+  depends_on = [azurerm_kubernetes_cluster.main]
+}
+
+resource "azapi_resource" "billing" {
+  type      = "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials@2023-01-31"
+  name      = "billing"
+  parent_id = azurerm_user_assigned_identity.orders.id
+  body = {
+    properties = {
+      issuer    = azurerm_kubernetes_cluster.main.oidc_issuer_url
+      subject   = "system:serviceaccount:shop:billing"
+      audiences = ["api://AzureADTokenExchange"]
+    }
+  }
+  depends_on = [azurerm_kubernetes_cluster.main]
+}

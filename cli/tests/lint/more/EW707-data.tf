@@ -1,0 +1,14 @@
+resource "azurerm_federated_identity_credential" "orders" {
+  name                = "orders"
+  resource_group_name = "shop"
+  parent_id           = azurerm_user_assigned_identity.orders.id
+  issuer              = azurerm_kubernetes_cluster.main.oidc_issuer_url
+  subject             = "system:serviceaccount:shop:orders"
+  audience            = ["api://AzureADTokenExchange"]
+}
+
+resource "azurerm_role_assignment" "vault" {
+  scope                = data.azurerm_key_vault.main.id
+  role_definition_name = "Reader"
+  principal_id         = azurerm_user_assigned_identity.orders.principal_id
+}
