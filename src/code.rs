@@ -107,6 +107,7 @@ impl Code {
     pub(crate) const FIREWALL: Self = Self(503);
     pub(crate) const NO_RESOURCE: Self = Self(504);
     pub(crate) const RESOURCE_FAILED: Self = Self(505);
+    pub(crate) const NO_ACCESS_POLICY: Self = Self(506);
 }
 
 impl fmt::Display for Code {

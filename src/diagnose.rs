@@ -177,13 +177,13 @@ impl DiagnoseOptions {
 
     /// Also reads from a Blob account, a container or a blob, by its URL.
     pub fn blob(mut self, url: impl Into<String>) -> Self {
-        self.resources.push(resource::Resource::Blob(url.into()));
+        self.resources.push(resource::Resource::blob(&url.into()));
         self
     }
 
     /// Also lists the secrets of a Key Vault, by its URL.
     pub fn vault(mut self, url: impl Into<String>) -> Self {
-        self.resources.push(resource::Resource::Vault(url.into()));
+        self.resources.push(resource::Resource::vault(&url.into()));
         self
     }
 

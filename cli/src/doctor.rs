@@ -85,15 +85,27 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             .as_ref()
             .map(|live| lint::of_objects(&live.objects))
             .transpose()?;
-        let report = report(arguments, live.as_ref()).await?;
+        let environment = match (arguments.pid, &live) {
+            (Some(pid), _) => Some(process::environment(pid)?),
+            (None, Some(live)) => live.environment.clone(),
+            (None, None) => Some(Environment::from_process()),
+        };
+        let report = match &environment {
+            Some(environment) => Some(report(arguments, environment).await?),
+            None => None,
+        };
         let text = if arguments.json {
-            serde_json::to_string_pretty(&document(&report, live.as_ref(), lint.as_ref()))? + "\n"
+            serde_json::to_string_pretty(&document(report.as_ref(), live.as_ref(), lint.as_ref()))? + "\n"
         } else {
             let notes = live.iter().flat_map(|live| &live.notes);
             let notes = notes.flat_map(|note| ["note: ", note, "\n"]).collect::<String>();
             let of_objects = lint.as_ref().map(|lint| lint.text.clone()).unwrap_or_default();
             let are_wrong = lint.as_ref().is_some_and(|lint| lint.owner.is_some());
-            of_objects + &notes + &text::report(&report, are_wrong)
+            let of_report = match &report {
+                Some(report) => text::report(report, are_wrong),
+                None => text::binding(are_wrong),
+            };
+            of_objects + &notes + &of_report
         };
         // While it watches, only changes are news.
         if shown.as_ref() != Some(&text) {
@@ -101,16 +113,17 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             shown = Some(text);
         }
         let of_lint = lint.as_ref().and_then(|lint| lint.owner);
-        if !arguments.watch || report.is_healthy() && of_lint.is_none() {
+        let is_healthy = report.as_ref().is_none_or(Report::is_healthy) && of_lint.is_none();
+        if !arguments.watch || is_healthy {
             // What is wrong with the objects comes before what follows from it.
-            let owner = of_lint.or_else(|| owner_of_cause(&report));
+            let owner = of_lint.or_else(|| owner_of_cause(report.as_ref()?));
             return Ok(ExitCode::from(owner.map_or(0, exit_code)));
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
-async fn report(arguments: &Arguments, live: Option<&cluster::Live>) -> Result<Report, Failure> {
+async fn report(arguments: &Arguments, environment: &Environment) -> Result<Report, Failure> {
     let step = Arc::new(Mutex::new(None));
     let current = Arc::clone(&step);
     let mut options = DiagnoseOptions::new()
@@ -128,15 +141,10 @@ async fn report(arguments: &Arguments, live: Option<&cluster::Live>) -> Result<R
     if let Some(url) = &arguments.vault {
         options = options.vault(url);
     }
-    let environment = match (arguments.pid, live) {
-        (Some(pid), _) => {
-            options = options.api_token_file(process::api_token_file(pid));
-            process::environment(pid)?
-        }
-        (None, Some(live)) => live.environment.clone(),
-        (None, None) => Environment::from_process(),
-    };
-    let mut diagnosis = std::pin::pin!(diagnose(&environment, &options));
+    if let Some(pid) = arguments.pid {
+        options = options.api_token_file(process::api_token_file(pid));
+    }
+    let mut diagnosis = std::pin::pin!(diagnose(environment, &options));
     loop {
         tokio::select! {
             report = &mut diagnosis => {
@@ -178,17 +186,17 @@ fn show_progress(step: Option<(Step, Instant)>) {
 
 /// The report, and its cause by code.
 fn document(
-    report: &Report,
+    report: Option<&Report>,
     live: Option<&cluster::Live>,
     lint: Option<&lint::OfObjects>,
 ) -> serde_json::Value {
     serde_json::json!({
         "lint": lint.map(|lint| &lint.findings),
         "notes": live.map(|live| &live.notes),
-        "healthy": report.is_healthy(),
-        "cause": report.cause().map(|finding| finding.code.to_string()),
-        "checks": report.checks,
-        "findings": report.findings,
+        "healthy": report.is_none_or(Report::is_healthy),
+        "cause": report.and_then(Report::cause).map(|finding| finding.code.to_string()),
+        "checks": report.map(|report| &report.checks),
+        "findings": report.map(|report| &report.findings),
     })
 }
 

@@ -181,6 +181,37 @@ const SET_UPS: &[SetUp] = &[
         "EW602",
     ),
     deployment(
+        "label-and-annotation-missing",
+        |cluster, name| {
+            cluster.federate(name, |_| {});
+            Cluster::deploy(name, "", "");
+            let annotation = "azure.workload.identity/client-id-";
+            kubectl(&["annotate", "serviceaccount", name, annotation], "");
+            let client = format!("AZURE_CLIENT_ID={}", client_id(name));
+            kubectl(&["set", "env", "deployment", name, &client], "");
+        },
+        "EW602",
+    ),
+    deployment(
+        "binding-without-role",
+        |_, name| {
+            Cluster::deploy(name, "", &format!(", {LABEL}"));
+            let binding = r#"{"azure.workload.identity/use-identity-binding":"true"}"#;
+            let patch = format!(r#"{{"spec":{{"template":{{"metadata":{{"annotations":{binding}}}}}}}}}"#);
+            kubectl(&["patch", "deployment", name, "--patch", &patch], "");
+            kubectl(
+                &[
+                    "delete",
+                    "clusterrolebinding,clusterrole",
+                    "--ignore-not-found",
+                    &role_of(name),
+                ],
+                "",
+            );
+        },
+        "EW808",
+    ),
+    deployment(
         "label-on-workload",
         |cluster, name| {
             cluster.federate(name, |_| {});
@@ -309,6 +340,27 @@ async fn state_of_the_webhook_and_events_are_read() {
     kubectl(&["apply", "-f", "-"], &event);
     assert_eq!(codes(&cluster.doctor(set_up.target, name)), ["EW806"]);
     kubectl(&["delete", "event", name], "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a Kubernetes API server, see the head of this file"]
+async fn proxy_of_the_environment_is_not_used_for_exempt_hosts() {
+    let cluster = Cluster::start().await;
+    let set_up = account("proxy", |_, _| {}, "");
+    cluster.create(&set_up);
+    cluster.federate(set_up.name, |_| {});
+    let mut command = cluster.command(set_up.target, set_up.name);
+    // Nothing listens there.
+    let output = command
+        .env("HTTPS_PROXY", "http://127.0.0.1:9")
+        .env("NO_PROXY", "127.0.0.1");
+    let output = output.output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 struct Cluster {
@@ -469,6 +521,9 @@ impl Cluster {
                     "",
                 );
             }
+            ["echo", objects, "|", "kubectl", ref arguments @ ..] => {
+                kubectl(arguments, objects);
+            }
             ["kubectl", "--namespace", NAMESPACE, ref arguments @ ..] | ["kubectl", ref arguments @ ..] => {
                 kubectl(arguments, "");
             }
@@ -529,6 +584,11 @@ fn endpoints() -> String {
         "apiVersion: v1\nkind: Endpoints\nmetadata: {{name: {SERVICE}, namespace: {NAMESPACE}}}\n\
          subsets: [{{addresses: [{{ip: 10.0.0.7}}], ports: [{{port: 9443}}]}}]\n"
     )
+}
+
+/// The `ClusterRole` that the remedy of a binding creates.
+fn role_of(name: &str) -> String {
+    format!("use-{}", client_id(name))
 }
 
 /// A client ID of its own for each set-up.

@@ -1,5 +1,7 @@
 use std::fmt;
 
+use serde_json::json;
+
 use super::finding::{Finding, Owner, Remedy};
 use super::pod::Pod;
 use super::resource::Resource;
@@ -149,6 +151,7 @@ pub(super) fn remedies(finding: &Finding, pod: &Pod) -> Vec<Remedy> {
             ),
         )],
         Code::NO_ROLE => role(finding, &pod.client_id),
+        Code::NO_ACCESS_POLICY => access_policy(finding, &pod.client_id),
         Code::FIREWALL => network_rule(finding),
         Code::IDENTITY_BINDING_FORBIDDEN => cluster_role(pod),
         Code::UNKNOWN_HOST if finding.owner == Owner::Developer => {
@@ -232,22 +235,26 @@ fn cluster_role(pod: &Pod) -> Vec<Remedy> {
         client_id,
         ..
     } = pod;
-    let role = format!("use-{client_id}");
-    vec![
-        remedy(
-            Tool::Kubectl,
-            format!(
-                "kubectl create clusterrole {role} --verb use-managed-identity --resource {client_id}.cid.wi.aks.azure.com"
-            ),
-        ),
-        remedy(
-            Tool::Kubectl,
-            format!(
-                "kubectl create clusterrolebinding {namespace}-{service_account} --clusterrole {role} \
-                 --serviceaccount {namespace}:{service_account}"
-            ),
-        ),
-    ]
+    let role = format!("use-{}", client_id.to_ascii_lowercase());
+    let group = "rbac.authorization.k8s.io";
+    let version = format!("{group}/v1");
+    // `kubectl create clusterrole` refuses resources that the API server does not list.
+    let grant =
+        json!({ "apiGroups": [CLIENT_IDS], "resources": [client_id], "verbs": ["use-managed-identity"] });
+    let cluster_role = json!({ "apiVersion": version, "kind": "ClusterRole", "metadata": { "name": role }, "rules": [grant] });
+    let binding = json!({
+        "apiVersion": version,
+        "kind": "ClusterRoleBinding",
+        "metadata": { "name": format!("{role}-{namespace}-{service_account}") },
+        "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": role },
+        "subjects": [{ "kind": "ServiceAccount", "namespace": namespace, "name": service_account }],
+    });
+    let list =
+        format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[\n{cluster_role},\n{binding}\n]}}");
+    vec![remedy(
+        Tool::Kubectl,
+        format!("echo {} | kubectl apply --filename -", shell(&list)),
+    )]
 }
 
 fn volume(audience: &str) -> String {
@@ -290,6 +297,20 @@ fn role(finding: &Finding, client_id: &str) -> Vec<Remedy> {
         format!(
             "az role assignment create --role {} --assignee {} \\\n  --scope \"$({show} --query id --output tsv)\"",
             shell(role),
+            shell(client_id)
+        ),
+    )]
+}
+
+fn access_policy(finding: &Finding, client_id: &str) -> Vec<Remedy> {
+    let Some(Resource::Vault(url)) = &finding.resource else {
+        return Vec::new();
+    };
+    vec![remedy(
+        Tool::Az,
+        format!(
+            "az keyvault set-policy --name {} --spn {} --secret-permissions get list",
+            first_label(url),
             shell(client_id)
         ),
     )]
@@ -347,6 +368,9 @@ const EGRESS: &str = "# If a NetworkPolicy restricts the egress of this pod, add
 
 const VOLUME_MOUNT: &str = "volumeMounts:\n  - name: azure-identity-token\n    \
     mountPath: /var/run/secrets/azure/tokens # the folder, without subPath\n    readOnly: true";
+
+/// The API group of the identities. Source: AKS, "Identity bindings".
+const CLIENT_IDS: &str = "cid.wi.aks.azure.com";
 
 /// Source: `az identity federated-credential create`, 3 to 120 characters.
 const MAX_NAME: usize = 120;

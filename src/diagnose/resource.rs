@@ -20,6 +20,14 @@ pub(super) enum Resource {
 }
 
 impl Resource {
+    pub(super) fn blob(url: &str) -> Self {
+        Self::Blob(without_secrets(url))
+    }
+
+    pub(super) fn vault(url: &str) -> Self {
+        Self::Vault(without_secrets(url))
+    }
+
     pub(super) fn scope(&self, cloud: &Cloud) -> String {
         match self {
             Self::Blob(_) => cloud.storage_scope().to_owned(),
@@ -138,6 +146,10 @@ pub(super) async fn check(
             Code::FIREWALL,
             format!("the firewall of {service} does not let this pod in"),
         ),
+        StatusCode::FORBIDDEN if says(&["AccessDenied"]) => (
+            Code::NO_ACCESS_POLICY,
+            "no access policy of the vault lets the identity list secrets".to_owned(),
+        ),
         StatusCode::FORBIDDEN => (
             Code::NO_ROLE,
             format!("the identity has no role on {service} that allows to read"),
@@ -151,6 +163,7 @@ pub(super) async fn check(
     let wanted = match (code, resource) {
         (Code::NO_ROLE, Resource::Blob(_)) => "Storage Blob Data Reader, or another data role",
         (Code::NO_ROLE, Resource::Vault(_)) => "Key Vault Secrets User, or another data role",
+        (Code::NO_ACCESS_POLICY, _) => "an access policy with the secret permissions get and list",
         (Code::FIREWALL, _) => "a network rule or a private endpoint for this pod",
         _ => "status 200",
     };
@@ -170,6 +183,17 @@ fn error_code(body: &str) -> String {
         .max_by_key(|code| code.len())
         .map(|code| format!(", {code}"))
         .unwrap_or_default()
+}
+
+/// The URL is shown, and a query can be a shared access signature.
+fn without_secrets(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}")
 }
 
 /// Blob Storage says `AuthorizationFailure` for a network rule, and `AuthorizationPermissionMismatch` for a
@@ -196,3 +220,23 @@ const REPORTED: [&str; 13] = [
     "AccessDenied",
     "Forbidden",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shown_url_has_neither_user_nor_signature() {
+        for (url, shown) in [
+            (
+                "https://a.blob.core.windows.net/c/b?sig=x#y",
+                "https://a.blob.core.windows.net/c/b",
+            ),
+            ("https://user:pw@v.vault.azure.net", "https://v.vault.azure.net"),
+            ("https://v.vault.azure.net/a@b", "https://v.vault.azure.net/a@b"),
+            ("account?sig=x", "account"),
+        ] {
+            assert_eq!(Resource::blob(url).url(), shown);
+        }
+    }
+}

@@ -77,9 +77,9 @@ fn of_error(error: &crate::error::Error) -> Finding {
     let finding = Finding::of_error(error, Code::VARIABLE_NOT_TEXT);
     match finding.code {
         Code::NO_WORKLOAD_IDENTITY => finding.with_evidence(
-            "label azure.workload.identity/use",
-            "not on the pod when it was created",
-            "\"true\" on the pod template",
+            "variables of the webhook",
+            "none in this process",
+            "set when a pod with the label is created",
         ),
         Code::NO_CLIENT_ID => finding.with_evidence(
             "annotation azure.workload.identity/client-id",

@@ -8,16 +8,17 @@ use std::ffi::OsString;
 use std::io::Write as _;
 
 use entra_workload::Environment;
+use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Pod, PodSpec, ServiceAccount};
 use kube::api::PostParams;
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Config, Resource};
 use serde::Serialize;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use self::surroundings::{events, newest_pod, webhook};
+use self::surroundings::{events, may_use, newest_pod, webhook};
 pub(super) use self::target::{Name, Target};
 use crate::Failure;
 
@@ -25,12 +26,13 @@ use crate::Failure;
 pub(super) struct Live {
     /// The objects, for the rules of lint: a name and the object.
     pub(super) objects: Vec<(String, Value)>,
-    /// The variables that the webhook would set, and the token that the kubelet would project.
-    pub(super) environment: Environment,
+    /// The variables that the webhook would set, and the token that the kubelet would project. `None` with an identity
+    /// binding: only pods reach the token proxy.
+    pub(super) environment: Option<Environment>,
     /// What could not be read, and why.
     pub(super) notes: Vec<String>,
     /// Removed when the diagnosis ends.
-    _token_file: NamedTempFile,
+    _token_file: Option<NamedTempFile>,
 }
 
 /// Reads the objects and gets a token as the kubelet would, by the `TokenRequest` API.
@@ -43,9 +45,7 @@ pub(super) async fn read(
 ) -> Result<Live, Failure> {
     // `kube` takes the provider of the process; where the build has two, none is the default.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::try_default().await.map_err(|error| {
-        format!("there is no usable kubeconfig: {error}; set KUBECONFIG or run `kubectl config use-context`")
-    })?;
+    let client = client().await?;
     let (mut objects, mut notes) = (Vec::new(), Vec::new());
     let mut of_container = Vec::new();
     let account = match target {
@@ -99,6 +99,17 @@ pub(super) async fn read(
         let value = annotations.get(*annotation)?;
         Some(((*name).to_owned(), value.clone()))
     });
+    let is_bound = objects.iter().any(|(_, object)| has_binding(object));
+    if is_bound {
+        let client_id = annotations.get(CLIENT_ID).map_or("", String::as_str);
+        notes.extend(may_use(&client, &account, client_id, &mut objects).await.err());
+        return Ok(Live {
+            objects,
+            environment: None,
+            notes: notes.iter().map(ToString::to_string).collect(),
+            _token_file: None,
+        });
+    }
     // The last one counts: the program's own variables win over what the webhook sets.
     let sources = [own, of_webhook, annotated.collect(), of_container];
     let mut variables: BTreeMap<String, String> = sources.into_iter().flatten().collect();
@@ -115,9 +126,33 @@ pub(super) async fn read(
     );
     Ok(Live {
         objects,
-        environment: variables.into_iter().collect(),
+        environment: Some(variables.into_iter().collect()),
         notes: notes.iter().map(ToString::to_string).collect(),
-        _token_file: file,
+        _token_file: Some(file),
+    })
+}
+
+/// The client of the kubeconfig. From the environment, `kube` takes a proxy and leaves `NO_PROXY`.
+async fn client() -> Result<Client, Failure> {
+    let mut config = Config::infer().await.map_err(|error| {
+        format!("there is no usable kubeconfig: {error}; set KUBECONFIG or run `kubectl config use-context`")
+    })?;
+    let is_exempt = Matcher::from_env().intercept(&config.cluster_url).is_none();
+    let of_environment = PROXIES.iter().filter_map(|name| std::env::var(name).ok());
+    let proxy = config.proxy_url.as_ref();
+    if is_exempt && { of_environment }.any(|url| url.parse().ok().as_ref() == proxy) {
+        config.proxy_url = None;
+    }
+    let url = config.cluster_url.clone();
+    Client::try_from(config).map_err(|error| format!("there is no connection to {url}: {error}").into())
+}
+
+/// Whether a pod, a template or a service account uses an identity binding.
+fn has_binding(object: &Value) -> bool {
+    let places = ["/metadata/annotations", "/spec/template/metadata/annotations"];
+    places.iter().any(|place| {
+        let annotations = object.pointer(place);
+        annotations.is_some_and(|annotations| annotations[BINDING] == "true")
     })
 }
 
@@ -224,9 +259,15 @@ const PASSED: [&str; 5] = [
     "NO_PROXY",
 ];
 
+/// Those that `kube` looks at.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+
+const CLIENT_ID: &str = "azure.workload.identity/client-id";
+const BINDING: &str = "azure.workload.identity/use-identity-binding";
+
 /// What the webhook sets, and the annotation that it comes from.
 const ANNOTATIONS: [(&str, &str); 2] = [
-    ("AZURE_CLIENT_ID", "azure.workload.identity/client-id"),
+    ("AZURE_CLIENT_ID", CLIENT_ID),
     ("AZURE_TENANT_ID", "azure.workload.identity/tenant-id"),
 ];
 

@@ -60,6 +60,20 @@ pub(super) fn report(report: &Report, objects_are_wrong: bool) -> String {
     text
 }
 
+/// What is said in place of a report about an identity binding.
+pub(super) fn binding(objects_are_wrong: bool) -> String {
+    let objects = if objects_are_wrong {
+        "Mend the objects first, as shown above."
+    } else {
+        "The objects are right."
+    };
+    format!(
+        "\n{objects} The token proxy of an identity binding is reached by pods only; to check the exchange, too, run in \
+         the pod:\n\n    kubectl debug -it POD --image IMAGE --target CONTAINER --profile sysadmin -- entra-workload \
+         doctor --pid 1\n"
+    )
+}
+
 fn problem(text: &mut String, finding: &Finding) {
     let style = match finding.severity {
         Severity::Error => RED,

@@ -4,6 +4,7 @@ mod annotation_missing;
 mod annotation_misspelt;
 mod annotation_outside;
 mod audience;
+mod binding_denied;
 mod binding_without_role;
 mod chained;
 mod client_id_not_guid;
@@ -94,4 +95,5 @@ pub(super) const RULES: &[Rule] = &[
     pod_not_changed::RULE,
     event::RULE,
     pod_out_of_date::RULE,
+    binding_denied::RULE,
 ];

@@ -62,11 +62,20 @@ fn run(world: &mut World, words: &[String]) {
             world.emulator.clear_faults(Endpoint::KeyVault);
             world.emulator.clear_faults(Endpoint::Blob);
         }
-        ["kubectl", "create", "clusterrole", ..] => assert!(option("--resource").starts_with(&client_id)),
-        ["kubectl", "create", "clusterrolebinding", ..] => {
-            let account = option("--serviceaccount");
-            let (namespace, name) = account.split_once(':').unwrap();
-            world.emulator.token_proxy().allow(namespace, name, &client_id);
+        ["az", "keyvault", "set-policy", ..] => {
+            assert_eq!(option("--spn"), client_id);
+            assert_eq!(words.last(), Some(&"list"));
+            world.emulator.clear_faults(Endpoint::KeyVault);
+        }
+        ["echo", objects, "|", "kubectl", "apply", "--filename", "-"] => {
+            let objects: Value = serde_json::from_str(objects).unwrap();
+            let [role, binding] = [&objects["items"][0], &objects["items"][1]];
+            assert_eq!(role["rules"][0]["resources"][0], client_id);
+            assert_eq!(role["rules"][0]["verbs"][0], "use-managed-identity");
+            assert_eq!(binding["roleRef"]["name"], role["metadata"]["name"]);
+            let text = |name: &str| binding["subjects"][0][name].as_str().unwrap();
+            let proxy = world.emulator.token_proxy();
+            proxy.allow(text("namespace"), text("name"), &client_id);
         }
         ["kubectl", "--namespace", namespace, ref command @ ..] => {
             assert!([NAMESPACE, "NAMESPACE"].contains(&namespace), "{words:?}");

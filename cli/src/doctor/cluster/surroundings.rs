@@ -1,7 +1,8 @@
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Pod};
-use kube::api::ListParams;
+use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -81,6 +82,43 @@ pub(super) async fn events(
         let label = format!("Event about {namespace}/{about}");
         objects.push((label, manifest("Event", "v1", &event)?));
     }
+    Ok(())
+}
+
+/// Asks whether the token proxy would let a service account use an identity.
+pub(super) async fn may_use(
+    client: &Client,
+    account: &Name,
+    client_id: &str,
+    objects: &mut Vec<(String, Value)>,
+) -> Result<(), Failure> {
+    let Name { namespace, name } = account;
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(format!("system:serviceaccount:{namespace}:{name}")),
+            groups: Some(vec![
+                "system:serviceaccounts".to_owned(),
+                format!("system:serviceaccounts:{namespace}"),
+                "system:authenticated".to_owned(),
+            ]),
+            resource_attributes: Some(ResourceAttributes {
+                verb: Some("use-managed-identity".to_owned()),
+                group: Some("cid.wi.aks.azure.com".to_owned()),
+                resource: Some(client_id.to_owned()),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let api: Api<SubjectAccessReview> = Api::all(client.clone());
+    let answer = api.create(&PostParams::default(), &review).await;
+    let answer = answer.map_err(|error| failure(&error, "the ClusterRole of the binding is not checked"))?;
+    let label = format!("SubjectAccessReview of {account}");
+    objects.push((
+        label,
+        manifest("SubjectAccessReview", "authorization.k8s.io/v1", &answer)?,
+    ));
     Ok(())
 }
 
