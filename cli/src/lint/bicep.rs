@@ -89,6 +89,13 @@ fn collect(node: Node<'_>, parents: &[(&str, &str)], text: &str, found: &mut Fou
         match child.kind() {
             "resource_declaration" if parents.len() < DEEPEST => declaration(child, parents, text, found),
             "object_property" => collect(child, parents, text, found),
+            "module_declaration" => found.resources.push(Resource {
+                kind: "module".to_owned(),
+                name: String::new(),
+                is_serial: false,
+                is_repeated: false,
+                body: of_node(child, text, DEEPEST),
+            }),
             _ => {}
         }
     }

@@ -6,7 +6,7 @@ use hcl_edit::structure::{Body, Structure};
 
 use super::value::{Kind, Value};
 
-/// A `resource` block, or that of the `provider`, with its type.
+/// A `resource` block, or that of the `provider`, with its type; or a `module`, whose resources are not read.
 pub(super) struct Resource {
     pub(super) kind: String,
     /// In Bicep its symbol; empty for a provider.
@@ -54,6 +54,13 @@ pub(super) fn read(text: &str) -> Result<Module, String> {
                 };
                 of_azapi(resource)
             })),
+            "module" => module.resources.push(Resource {
+                kind: "module".to_owned(),
+                name: label(0).unwrap_or_default(),
+                is_serial: true,
+                is_repeated: false,
+                body,
+            }),
             "locals" => {
                 let entries = body.entries().iter();
                 module.locals.extend(entries.filter_map(|(name, value)| {

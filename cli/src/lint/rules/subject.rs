@@ -29,7 +29,8 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 return is_meant
                     .then(|| Problem::new(source, subject, "not system:serviceaccount:NAMESPACE:NAME"));
             };
-            // The account can be that of a chart; one of the files that has no credential is meant, if it is similar.
+            // The account can be that of a chart; one of the files that has no credential is meant, if it is similar, or
+            // if its credential cannot be in a module.
             let annotated = picture
                 .accounts
                 .iter()
@@ -39,9 +40,10 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 .collect();
             let is_federated = |account: &(&str, &str)| {
                 let subject = format!("system:serviceaccount:{}:{}", account.0, account.1);
-                let mut credentials = picture.of_kind("azurerm_federated_identity_credential");
+                let credentials = picture.of_kind("azurerm_federated_identity_credential");
+                let of_applications = picture.of_kind("azuread_application_federated_identity_credential");
                 // One that is computed can be any.
-                credentials.any(|(_, it)| {
+                credentials.chain(of_applications).any(|(_, it)| {
                     let of_it = it.body.get("subject").and_then(Value::text);
                     of_it.is_none_or(|found| found == subject)
                 })
@@ -52,7 +54,10 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 let (of_namespace, of_name) = (near(known_namespace, namespace), near(known, name));
                 is_swapped || of_namespace && of_name || *known == name || *known_namespace == namespace
             };
-            let mut meant = accounts.iter().filter(|it| is_similar(it) && !is_federated(it));
+            let has_modules = picture.of_kind("module").next().is_some();
+            let mut meant = accounts
+                .iter()
+                .filter(|it| (is_similar(it) || !has_modules) && !is_federated(it));
             let (known_namespace, known) = meant.next().filter(|_| !accounts.contains(&(namespace, name)))?;
             let message = format!("the service account is {known_namespace}:{known}");
             Some(Problem::new(source, subject, message))
