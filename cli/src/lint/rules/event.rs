@@ -11,7 +11,7 @@ pub(super) const RULE: Rule = Rule {
     owner: Owner::ClusterAdmin,
     severity: Severity::Warning,
     cause: "The API server or the kubelet could not do something for workload identity in the last hour.",
-    fix: "Read the message; it names the object and the reason.",
+    fix: "The message names the object and the reason; `kubectl describe` of that object shows the others. Often the webhook is down: see EW804.",
     check,
 };
 
