@@ -377,7 +377,7 @@ fn fix_leaves_a_block_scalar_alone() {
 /// Neither a module nor another resource need have the other attribute, and a name can be used elsewhere.
 #[test]
 fn fix_leaves_what_is_not_certain_alone() {
-    for name in ["EW706-module.tf", "EW704-local.tf", "EW703-trimsuffix.tf"] {
+    for name in ["EW706-module.tf", "EW703-local.tf", "EW703-trimsuffix.tf"] {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("main.tf");
         let before = fs::read_to_string(fixtures().join("more").join(name)).unwrap();

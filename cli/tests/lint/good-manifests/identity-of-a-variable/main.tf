@@ -54,3 +54,22 @@ resource "azurerm_federated_identity_credential" "stock" {
   subject             = "system:serviceaccount:shop:stock"
   audience            = ["api://AzureADTokenExchange"]
 }
+
+resource "kubernetes_service_account" "returns" {
+  metadata {
+    name      = "returns"
+    namespace = "shop"
+    annotations = {
+      "azure.workload.identity/client-id" = azurerm_user_assigned_identity.returns.client_id
+    }
+  }
+}
+
+resource "azurerm_federated_identity_credential" "returns" {
+  name                = "returns"
+  resource_group_name = "shop"
+  parent_id           = var.identity_id
+  issuer              = azurerm_kubernetes_cluster.main.oidc_issuer_url
+  subject             = "system:serviceaccount:shop:returns"
+  audience            = ["api://AzureADTokenExchange"]
+}
