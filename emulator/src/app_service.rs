@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::entra::Entra;
+use super::entra::{Entra, NoToken};
 use super::guid::Guid;
 use super::identity_query::IdentityQuery;
 use super::managed_identity::{CLIENT_ID, IdField, ManagedIdentities, OBJECT_ID, RESOURCE_ID};
@@ -76,9 +76,12 @@ impl AppService {
         let issued = self
             .entra
             .issue_to_managed_identity(&identity, resource)
-            .map_err(|error| {
-                let text = error.get("error_description").and_then(Value::as_str);
-                bad_request(text.unwrap_or_default())
+            .map_err(|error| match error {
+                NoToken::Outage => (StatusCode::INTERNAL_SERVER_ERROR, NO_TOKEN.to_owned()),
+                NoToken::Refused(body) => {
+                    let text = body.get("error_description").and_then(Value::as_str);
+                    bad_request(text.unwrap_or_default())
+                }
             })?;
         Ok(json!({
             "access_token": issued.token,
@@ -110,7 +113,7 @@ impl Service for AppService {
             StatusCode::UNAUTHORIZED => NO_HEADER,
             StatusCode::NOT_FOUND => NOT_FOUND,
             StatusCode::METHOD_NOT_ALLOWED => NOT_ALLOWED,
-            _ => "An unexpected error occured while fetching the AAD Token.",
+            _ => NO_TOKEN,
         };
         error_response(status, text)
     }
@@ -136,6 +139,7 @@ const ID_PARAMETERS: &[(&str, IdField)] = &[
 const VERSION: &str = "2019-08-01";
 
 const NO_IDENTITY: &str = "No Managed Identity found for specified ClientId/ResourceId/PrincipalId.";
+const NO_TOKEN: &str = "An unexpected error occured while fetching the AAD Token.";
 const NO_HEADER: &str = "The header X-IDENTITY-HEADER is missing or wrong.";
 const NOT_FOUND: &str = "Not found.";
 const NOT_ALLOWED: &str = "Only GET is allowed.";

@@ -228,15 +228,20 @@ impl Entra {
         assertion.check_lifetime()
     }
 
-    /// Issues a token for a managed identity, or returns the error body for the resource.
+    /// Issues a token for a managed identity.
     pub(super) fn issue_to_managed_identity(
         &self,
         identity: &ManagedIdentity,
         resource: &str,
-    ) -> Result<IssuedToken, Value> {
+    ) -> Result<IssuedToken, NoToken> {
         self.directory()
             .check_managed_identity(&identity.client_id, resource, &self.tenant_id)
-            .map_err(|error| self.error_body(&error, &RequestIds::random()))?;
+            .map_err(|error| {
+                if error.status().is_server_error() {
+                    return NoToken::Outage;
+                }
+                NoToken::Refused(self.error_body(&error, &RequestIds::random()))
+            })?;
         let principal = Principal {
             client_id: &identity.client_id,
             object_id: &identity.object_id,
@@ -407,6 +412,14 @@ fn respond(status: StatusCode, body: &Value, ids: &RequestIds) -> Response<Bytes
         }
     }
     response
+}
+
+/// Why a managed identity gets no token.
+pub(super) enum NoToken {
+    /// Entra does not answer: its host answers with an error of its own, which clients retry.
+    Outage,
+    /// Entra refuses, with this body.
+    Refused(Value),
 }
 
 /// The version of the token endpoint.

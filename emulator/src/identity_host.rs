@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::entra::{Entra, IssuedToken};
+use super::entra::{Entra, IssuedToken, NoToken};
 use super::guid::Guid;
 use super::identity_query::IdentityQuery;
 use super::managed_identity::{CLIENT_ID, ManagedIdentities, ManagedIdentity};
@@ -242,7 +242,8 @@ impl IdentityHosts {
             expires_on,
         } = match self.entra.issue_to_managed_identity(identity, resource) {
             Ok(issued) => issued,
-            Err(body) => return json(StatusCode::BAD_REQUEST, &body),
+            Err(NoToken::Outage) => return no_token(StatusCode::INTERNAL_SERVER_ERROR),
+            Err(NoToken::Refused(body)) => return json(StatusCode::BAD_REQUEST, &body),
         };
         let body: Value = json!({
             "access_token": token,
@@ -264,7 +265,7 @@ impl Service for IdentityHosts {
     }
 
     fn failure(&self, status: StatusCode, _request: &Request<Bytes>) -> Response<Bytes> {
-        Refusal(status, "unknown", "Failed to retrieve token").into_response()
+        no_token(status)
     }
 }
 
@@ -275,6 +276,10 @@ impl Refusal {
     fn into_response(self) -> Response<Bytes> {
         json(self.0, &json!({ "error": self.1, "error_description": self.2 }))
     }
+}
+
+fn no_token(status: StatusCode) -> Response<Bytes> {
+    Refusal(status, "unknown", "Failed to retrieve token").into_response()
 }
 
 fn only(request: &Request<Bytes>, method: &Method) -> Result<(), Refusal> {

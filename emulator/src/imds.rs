@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::entra::Entra;
+use super::entra::{Entra, NoToken};
 use super::identity_query::IdentityQuery;
 use super::managed_identity::{
     CLIENT_ID, IdField, ManagedIdentities, ManagedIdentity, OBJECT_ID, RESOURCE_ID,
@@ -77,9 +77,12 @@ impl Imds {
         let issued = self
             .entra
             .issue_to_managed_identity(&identity, resource)
-            .map_err(|error| {
-                let text = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
-                ErrorResponse::new(StatusCode::BAD_REQUEST, text("error"), text("error_description"))
+            .map_err(|error| match error {
+                NoToken::Outage => ErrorResponse::from_status(StatusCode::INTERNAL_SERVER_ERROR),
+                NoToken::Refused(body) => {
+                    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default();
+                    ErrorResponse::new(StatusCode::BAD_REQUEST, text("error"), text("error_description"))
+                }
             })?;
         Ok(json!({
             "access_token": issued.token,

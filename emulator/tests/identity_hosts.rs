@@ -123,3 +123,12 @@ async fn cloud_shell_rejects_invalid_requests() {
         assert_eq!(response.status(), status, "{method} {body}");
     }
 }
+
+#[tokio::test]
+async fn outage_of_entra_is_an_error_that_clients_retry() {
+    let (emulator, endpoint) = start(IdentityHost::CloudShell, "MSI_ENDPOINT").await;
+    emulator.entra().set_available(false);
+    let form = format!("resource={VAULT}");
+    let response = send(&emulator, "POST", &endpoint, &[METADATA], &form).await;
+    assert_eq!(response.status(), 500);
+}

@@ -428,6 +428,19 @@ mod sdk {
     }
 }
 
+#[tokio::test]
+async fn outage_of_entra_is_an_error_that_clients_retry() {
+    let emulator = Emulator::start().await.unwrap();
+    emulator.assign_system_identity();
+    emulator.entra().set_available(false);
+    let (status, body) = imds(&emulator, &[]).await;
+    assert_eq!((status, &body["error"]), (500, &json!("unknown")));
+    let (status, body) = app_service(&emulator, &[]).await;
+    assert_eq!((status, &body["statusCode"]), (500, &json!(500)));
+    emulator.entra().set_available(true);
+    assert_eq!(imds(&emulator, &[]).await.0, 200);
+}
+
 /// Requests a Key Vault token from IMDS.
 async fn imds(emulator: &Emulator, ids: &[(&str, &str)]) -> (u16, Value) {
     let url = format!("{}/metadata/identity/oauth2/token", emulator.imds_url());

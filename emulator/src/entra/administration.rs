@@ -82,7 +82,8 @@ impl Entra {
         self.directory().application(client_id).blocked = blocked;
     }
 
-    /// Lets the token endpoint answer AADSTS90033 (503) until it is available again.
+    /// Lets the token endpoint answer AADSTS90033 (503) until it is available again. Managed identity endpoints
+    /// answer 500.
     pub fn set_available(&self, available: bool) {
         self.directory().unavailable = !available;
     }
