@@ -3,6 +3,7 @@ mod block_blob;
 mod block_list;
 mod container;
 mod copy;
+mod copy_source;
 mod error_response;
 mod header;
 mod list;
@@ -20,6 +21,7 @@ use http::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
 
+use self::copy_source::CopySource;
 use self::error_response::ErrorResponse;
 use self::header::set;
 use self::request::BlobRequest;
@@ -27,7 +29,7 @@ use self::state::State;
 use super::bearer::{BearerError, BearerVerifier, Claims};
 use super::clock::Clock;
 use super::guid::Guid;
-use super::permissions::{Permissions, RoleScope};
+use super::permissions::{Action, Permissions, RoleScope};
 use super::public_host::PublicHost;
 use super::server::Service;
 
@@ -47,22 +49,27 @@ pub(super) struct BlobAccount {
     clock: Clock,
     /// The account of clients that know the port.
     name: String,
+    port: u16,
     accounts: Mutex<BTreeMap<String, State>>,
 }
 
 impl BlobAccount {
     /// Creates an empty account that accepts the tokens accepted by `verifier`.
+    ///
+    /// * `account`, `port`: for clients that know the port.
     pub(super) fn new(
         verifier: BearerVerifier,
         permissions: Permissions,
         clock: Clock,
         account: &str,
+        port: u16,
     ) -> Self {
         Self {
             verifier,
             permissions,
             clock,
             name: account.to_owned(),
+            port,
             accounts: Mutex::default(),
         }
     }
@@ -106,16 +113,19 @@ impl BlobAccount {
         let blob = names.next().filter(|name| !name.is_empty());
 
         let now = self.clock.now();
-        let mut scopes = vec![RoleScope::Account(account.clone())];
-        if let Some(name) = &container {
-            scopes.push(RoleScope::Container(name.clone()));
-            scopes.push(RoleScope::ContainerOf(account.clone(), name.clone()));
-        }
-        if !self
-            .permissions
-            .allow(&caller.appid, request.action(), &scopes, now)
-        {
-            return Err(ErrorResponse::permission_mismatch());
+        let authorize = |action, container: Option<&str>| {
+            let scopes = scopes(&account, container);
+            let is_allowed = self.permissions.allow(&caller.appid, action, &scopes, now);
+            is_allowed
+                .then_some(())
+                .ok_or_else(ErrorResponse::permission_mismatch)
+        };
+        authorize(request.action(), container.as_deref())?;
+        let source = request.copied_url();
+        let source = source.map(|url| CopySource::parse(url, &account, self.port));
+        let source = source.transpose()?;
+        if let Some(source) = &source {
+            authorize(Action::ReadBlob, Some(&source.container))?;
         }
         let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
         let state = accounts.entry(account.clone()).or_default();
@@ -129,7 +139,9 @@ impl BlobAccount {
             (Some(container), None) if on_container => {
                 state.handle_container(container, &request, now, &account)
             }
-            (Some(container), Some(blob)) => state.handle_blob(&container, blob, &request, now, &account),
+            (Some(container), Some(blob)) => {
+                state.handle_blob(&container, blob, &request, now, source.as_ref())
+            }
             _ => Err(ErrorResponse::not_implemented()),
         }
     }
@@ -247,6 +259,16 @@ impl Service for BlobAccount {
         };
         self.finish(request, Err(error))
     }
+}
+
+/// Returns where a role for a request can apply.
+fn scopes(account: &str, container: Option<&str>) -> Vec<RoleScope> {
+    let mut scopes = vec![RoleScope::Account(account.to_owned())];
+    if let Some(name) = container {
+        scopes.push(RoleScope::Container(name.to_owned()));
+        scopes.push(RoleScope::ContainerOf(account.to_owned(), name.to_owned()));
+    }
+    scopes
 }
 
 /// Container names have 3 to 63 lower-case letters, digits and single inner hyphens. Two special

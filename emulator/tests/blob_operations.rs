@@ -109,6 +109,8 @@ async fn blob_is_copied_within_the_account_with_its_metadata() {
     for other in [
         "https://other.blob.core.windows.net/box/copy",
         "https://example.com/a",
+        "https://example.com/devaccount/box/copy",
+        "https://127.0.0.1:1/devaccount/box/copy",
         "a",
     ] {
         let response = account
@@ -116,6 +118,31 @@ async fn blob_is_copied_within_the_account_with_its_metadata() {
             .await;
         assert_eq!(response.status(), 501, "{other}");
         assert!(text(&response).contains("Use Azurite"), "{}", text(&response));
+    }
+}
+
+#[tokio::test]
+async fn copy_of_a_source_with_a_sas_or_of_a_snapshot_is_refused_by_name() {
+    let account = Account::start().await;
+    account.put("box/a", &[]).await;
+    let source = format!("{}/box/a", account.cloud.emulator.blob_account_url());
+    for (query, part) in [
+        ("sv=2026-04-06&sr=b&sig=c2ln", "no shared key and no SAS"),
+        (
+            "snapshot=2026-11-25T00:00:00.0000000Z",
+            "does not have this operation",
+        ),
+        (
+            "versionid=2026-11-25T00:00:00.0000000Z",
+            "does not have this operation",
+        ),
+    ] {
+        let source = format!("{source}?{query}");
+        let copy = account
+            .call("PUT", "box/b", &[("x-ms-copy-source", &source)])
+            .await;
+        assert_eq!(copy.status(), 501, "{query}");
+        assert!(text(&copy).contains(part), "{}", text(&copy));
     }
 }
 

@@ -85,6 +85,35 @@ async fn role_on_a_container_or_a_vault_does_not_reach_others() {
 }
 
 #[tokio::test]
+async fn copy_needs_a_role_that_reads_its_source() {
+    let cloud = Cloud::start().await;
+    cloud.emulator.put_blob(None, "private", "a", "content");
+    cloud.emulator.create_container(None, "box");
+    let assign = |name: &str| {
+        let scope = RoleScope::Container(name.to_owned());
+        let role = Role::StorageBlobDataContributor;
+        cloud.emulator.assign_role(&cloud.client_id, role, scope);
+    };
+    let account = cloud.emulator.blob_account_url();
+    let (url, source) = (format!("{account}/box/blob"), format!("{account}/private/a"));
+    let authorization = format!("Bearer {}", cloud.token(STORAGE).await);
+    let headers = [
+        ("x-ms-version", "2026-04-06"),
+        ("x-ms-copy-source", source.as_str()),
+        ("authorization", &authorization),
+    ];
+    assign("box");
+    let refused = cloud.send("PUT", &url, &headers).await;
+    assert_eq!(refused.status(), 403);
+    assert_eq!(
+        header(&refused, "x-ms-error-code"),
+        "AuthorizationPermissionMismatch"
+    );
+    assign("private");
+    assert_eq!(cloud.send("PUT", &url, &headers).await.status(), 202);
+}
+
+#[tokio::test]
 async fn new_assignment_works_after_its_delay() {
     let cloud = Cloud::start().await;
     cloud.emulator.put_blob(None, "box", "blob", "content");

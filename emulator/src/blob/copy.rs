@@ -1,14 +1,13 @@
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
-use percent_encoding::percent_decode_str;
 
+use super::copy_source::CopySource;
 use super::error_response::ErrorResponse;
 use super::header::{self, set};
 use super::request::BlobRequest;
 use super::response::respond;
 use super::state::State;
 use crate::guid::Guid;
-use crate::public_host::PublicHost;
 
 impl State {
     /// Copies a blob of the same account, at once: Copy Blob, Copy Blob From URL, Put Blob From URL.
@@ -19,12 +18,10 @@ impl State {
         container: &str,
         name: String,
         request: &BlobRequest<'_>,
-        account: &str,
+        source: &CopySource,
         now: std::time::SystemTime,
     ) -> Result<Response<Bytes>, ErrorResponse> {
-        let url = request.header(header::COPY_SOURCE).unwrap_or_default();
-        let source = source_in(url, account).ok_or_else(ErrorResponse::other_account)?;
-        let mut blob = self.container(&source.0)?.blob(&source.1)?.clone();
+        let mut blob = self.container(&source.container)?.blob(&source.blob)?.clone();
         let old = self.container(container)?.blobs.get(&name);
         request.check_conditions(old.map(|blob| &blob.headers))?;
         let metadata = request.metadata();
@@ -40,7 +37,7 @@ impl State {
         if !is_put {
             for (name, value) in [
                 (header::COPY_ID, id.as_str()),
-                (header::COPY_SOURCE, url),
+                (header::COPY_SOURCE, source.url.as_str()),
                 (header::COPY_STATUS, "success"),
             ] {
                 set(&mut blob.headers, name, value);
@@ -54,18 +51,4 @@ impl State {
         set(&mut headers, header::COPY_STATUS, "success");
         Ok(respond(StatusCode::ACCEPTED, headers, Bytes::new()))
     }
-}
-
-/// Returns container and name of a blob, if it is in the account.
-fn source_in(url: &str, account: &str) -> Option<(String, String)> {
-    let url = url::Url::parse(url).ok()?;
-    let path = url.path().trim_start_matches('/');
-    let path = match PublicHost::parse(url.host_str()?) {
-        Some(PublicHost::BlobAccount(name)) => Some(path).filter(|_| name == account),
-        Some(_) => None,
-        None => path.strip_prefix(account)?.strip_prefix('/'),
-    }?;
-    let (container, name) = path.split_once('/')?;
-    let decode = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    Some((decode(container), decode(name)))
 }

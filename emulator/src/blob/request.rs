@@ -84,6 +84,12 @@ impl<'a> BlobRequest<'a> {
         }
     }
 
+    /// Returns the URL of the blob that the request copies as a whole.
+    pub(super) fn copied_url(&self) -> Option<&'a str> {
+        let is_whole = *self.method == Method::PUT && self.parameter("comp").is_none();
+        self.header(header::COPY_SOURCE).filter(|_| is_whole)
+    }
+
     pub(super) fn has_content_settings(&self) -> bool {
         CONTENT_SETTINGS
             .iter()

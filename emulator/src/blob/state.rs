@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use super::block_blob::Blob;
 use super::block_list::{BlockSource, block_list};
 use super::container::Container;
+use super::copy_source::CopySource;
 use super::error_response::ErrorResponse;
 use super::header::{self, METADATA_PREFIX, set};
 use super::list::{self, Item, LISTED_CONTAINER_PROPERTIES, Page};
@@ -78,16 +79,16 @@ impl State {
         name: String,
         request: &BlobRequest<'_>,
         now: SystemTime,
-        account: &str,
+        source: Option<&CopySource>,
     ) -> Result<Response<Bytes>, ErrorResponse> {
         match (request.method, request.parameter("comp")) {
-            (&Method::PUT, None) if request.header(header::COPY_SOURCE).is_some() => {
-                self.copy_blob(container, name, request, account, now)
-            }
             (_, Some("block")) if request.header(header::COPY_SOURCE).is_some() => {
                 Err(ErrorResponse::not_implemented())
             }
-            (&Method::PUT, None) => self.put_blob(container, name, request, now),
+            (&Method::PUT, None) => match source {
+                Some(source) => self.copy_blob(container, name, request, source, now),
+                None => self.put_blob(container, name, request, now),
+            },
             (&Method::PUT, Some("block")) => self.container(container)?.put_block(name, request),
             (&Method::PUT, Some("blocklist")) => self.put_block_list(container, name, request, now),
             (&Method::GET, Some("blocklist")) => self.container(container)?.block_list(&name, request),

@@ -237,6 +237,7 @@ impl EmulatorBuilder {
             permissions.clone(),
             self.clock.clone(),
             BLOB_ACCOUNT,
+            blob_port.address().port(),
         ));
 
         let managed_identities = Arc::<ManagedIdentities>::default();
