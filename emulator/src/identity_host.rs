@@ -9,6 +9,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use super::directory::naming;
 use super::entra::{Entra, IssuedToken, NoToken};
 use super::guid::Guid;
 use super::identity_query::IdentityQuery;
@@ -72,7 +73,7 @@ impl IdentityHosts {
         identities: Arc<ManagedIdentities>,
         entra: Arc<Entra>,
     ) -> io::Result<Self> {
-        fs::create_dir(&key_folder)?;
+        fs::create_dir(&key_folder).map_err(naming(&key_folder))?;
         Ok(Self {
             url,
             identities,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::directory::naming;
 use super::issuer::ClusterIssuer;
 use super::service_account_token::{DEFAULT_LIFETIME, IDENTITY_BINDING_AUDIENCE, ServiceAccountToken};
 use super::time::unix_seconds;
@@ -105,7 +106,7 @@ impl Pod {
     ///
     /// Returns an error if the file cannot be written.
     pub fn project(&self, token: &ServiceAccountToken) -> io::Result<()> {
-        write(&self.volume, self.issuer.sign(token))?;
+        write(&self.volume, self.issuer.sign(token)).map_err(naming(&self.token_file))?;
         self.projected_on
             .store(unix_seconds(self.issuer.now()), Ordering::Relaxed);
         Ok(())

@@ -16,6 +16,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 
 use super::certificate_authority::{CertificateAuthority, server_config_with};
 use super::clock::Clock;
+use super::directory::naming;
 use super::entra::{Entra, FederatedCredential};
 use super::issuer::{ClusterIssuer, status_response};
 use super::jwt::SigningKey;
@@ -70,7 +71,7 @@ impl TokenProxy {
     ) -> io::Result<Self> {
         let server_name = server_name();
         let authority = CertificateAuthority::generate()?;
-        fs::write(&ca_file, authority.pem())?;
+        fs::write(&ca_file, authority.pem()).map_err(naming(&ca_file))?;
         Ok(Self {
             certificates: Arc::new(Certificates::new(authority, &server_name)?),
             url,

@@ -15,7 +15,7 @@ use crate::certificate_authority::{CertificateAuthority, server_config_with, thu
 use crate::ci_systems::CiSystems;
 use crate::clock::Clock;
 use crate::connect_proxy::ConnectProxy;
-use crate::directory::Directory;
+use crate::directory::{Directory, naming};
 use crate::endpoint::Endpoint;
 use crate::entra::{Entra, IssuerKeys};
 use crate::guid::Guid;
@@ -171,7 +171,7 @@ impl EmulatorBuilder {
         let authority = CertificateAuthority::generate()?;
         let directory = Directory::create()?;
         let ca_certificate_file = directory.path().join("ca.pem");
-        fs::write(&ca_certificate_file, authority.pem())?;
+        fs::write(&ca_certificate_file, authority.pem()).map_err(naming(&ca_certificate_file))?;
 
         let bind = |offset| Port::bind(self.port_base.map_or(0, |base| base.saturating_add(offset)));
         let (proxy_port, entra_port, issuer_port) = (bind(0).await?, bind(1).await?, bind(2).await?);
