@@ -220,12 +220,12 @@ fn service_account_of_the_variables_can_be_chosen() {
 }
 
 #[test]
-fn comments_lists_and_numbers_in_seeds_are_read() {
+fn comments_and_lists_in_seeds_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("seed.yaml");
     let seed = "# a chart\n---\napiVersion: v1\nkind: List\nitems:\n  - apiVersion: v1\n    kind: ServiceAccount\n    metadata:\n      \
                 name: orders\n      namespace: shop\n      annotations:\n        azure.workload.identity/client-id: \
-                7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10\n---\nsecrets: [{name: pin, value: 987654321}]\n---\n";
+                7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10\n---\nsecrets: [{name: pin, value: \"0987654321\"}]\n---\n";
     fs::write(&file, seed).unwrap();
     let output = run(&["--seed", file.to_str().unwrap()], "echo $AZURE_CLIENT_ID");
     assert_eq!(
@@ -266,12 +266,17 @@ fn invalid_seed_is_an_error_with_its_file_and_reason() {
             "the role \"Reader\" is not one of",
         ),
         ("a: [", "while parsing"),
+        ("secrets: [{name: a, value: 0123456}]", QUOTE),
+        ("secrets: [{name: a, value: 1.10}]", QUOTE),
+        ("secrets: [{name: a, value: True}]", QUOTE),
+        ("applications: [{clientId: a, secret: 0123456}]", QUOTE),
     ] {
         fs::write(&file, seed).unwrap();
         let output = run(&["--seed", file.to_str().unwrap()], "true");
         assert_eq!(output.status.code(), Some(64), "{seed}");
         let shown = text(&output.stderr);
         assert!(shown.contains("seed.yaml: ") && shown.contains(reason), "{shown}");
+        assert!(!shown.contains("123456"), "{shown}");
     }
 }
 
@@ -399,3 +404,6 @@ fn seed_file() -> PathBuf {
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+/// YAML reads them as numbers and truth values, whose texts are other ones.
+const QUOTE: &str = "a secret must be a text; put it in quotes";

@@ -222,7 +222,8 @@ pub struct BlobSeed {
     pub content: String,
 }
 
-/// A text that neither `Debug` nor an error shows. A number or a truth value is taken as its text.
+/// A text that neither `Debug` nor an error shows. YAML reads `0123` as a number and `True` as a truth value, whose
+/// text is another one: these are refused.
 #[derive(Clone)]
 pub struct SecretText(String);
 
@@ -230,10 +231,9 @@ impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => Ok(Self(text)),
-            value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => {
-                Ok(Self(value.to_string()))
-            }
-            _ => Err(serde::de::Error::custom("a secret must be a text")),
+            _ => Err(serde::de::Error::custom(
+                "a secret must be a text; put it in quotes",
+            )),
         }
     }
 }
