@@ -85,9 +85,11 @@ impl Running {
                 .split_once('/')
                 .ok_or("--service-account must be NAMESPACE/NAME")?;
             let is_chosen = |pod: &PodSeed| pod.namespace == namespace && pod.service_account == name;
-            let chosen = seed.pods.iter().position(is_chosen);
-            let chosen =
-                chosen.map_or_else(|| PodSeed::new(namespace, name), |index| seed.pods.remove(index));
+            let chosen = match seed.pods.iter().position(is_chosen) {
+                Some(index) => seed.pods.remove(index),
+                None if seed.pods.is_empty() => PodSeed::new(namespace, name),
+                None => return Err(unknown_pod(namespace, name, &seed.pods)),
+            };
             seed.pods.insert(0, chosen);
         }
         if seed.pods.is_empty() {
@@ -132,6 +134,14 @@ impl Running {
             variables,
         })
     }
+}
+
+fn unknown_pod(namespace: &str, name: &str, pods: &[PodSeed]) -> Failure {
+    let known = pods
+        .iter()
+        .map(|pod| format!("{}/{}", pod.namespace, pod.service_account));
+    let known = known.collect::<Vec<_>>().join(", ");
+    format!("the seed has no pod {namespace}/{name}; set --service-account to one of: {known}").into()
 }
 
 fn variables_for(

@@ -220,6 +220,24 @@ fn service_account_of_the_variables_can_be_chosen() {
 }
 
 #[test]
+fn service_account_that_the_seed_does_not_have_is_refused_with_those_it_has() {
+    let seed = seed_file();
+    let seed = ["--seed", seed.to_str().unwrap()];
+    let unknown = ["--service-account", "shop/nobody"];
+    let refused = run(&[&seed[..], &unknown].concat(), "true");
+    assert_eq!(refused.status.code(), Some(64));
+    let shown = text(&refused.stderr);
+    assert!(
+        shown.contains(
+            "the seed has no pod shop/nobody; set --service-account to one of: shop/orders, shop/reader"
+        ),
+        "{shown}"
+    );
+    let without_a_seed = run(&unknown, "true");
+    assert_eq!(without_a_seed.status.code(), Some(0));
+}
+
+#[test]
 fn comments_and_lists_in_seeds_are_read() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("seed.yaml");
