@@ -121,9 +121,13 @@ impl Entra {
 
     /// Revokes the sign-ins of an application: assertions from before, which includes the current service-account
     /// token, get AADSTS50173 until there is a new one. Entra does this with the grants of users.
+    ///
+    /// It moves the clock a second forward, because tokens have their time of issue in whole seconds.
     pub fn revoke_sign_ins(&self, client_id: &str) {
+        // Without it, a new token of the same second could not be told from an old one.
+        self.clock.advance(Duration::from_secs(1));
         let now = unix_seconds(self.clock.now());
-        self.directory().application(client_id).sign_ins_from = now + 1;
+        self.directory().application(client_id).sign_ins_from = now;
     }
 
     /// Adds a resource. Key Vault, Storage, Azure Resource Manager, Azure Database for PostgreSQL and MySQL
