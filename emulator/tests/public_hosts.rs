@@ -144,7 +144,13 @@ async fn resources_that_teams_ask_for_are_known() {
         "https://redis.azure.com",
         "https://azconfig.io",
         "https://containerregistry.azure.net",
+        "https://appconfig.azure.com",
+        "https://ai.azure.com",
+        "https://batch.core.windows.net",
+        "https://batch.core.windows.net/",
+        "https://eventgrid.azure.net",
         "https://monitor.azure.com",
+        "https://metrics.monitor.azure.com",
         &own,
         &format!("api://{own}"),
     ] {
@@ -152,6 +158,9 @@ async fn resources_that_teams_ask_for_are_known() {
         let response = token(&emulator, &pod, "oauth2/v2.0/token", ("scope", &scope)).await;
         assert!(response["access_token"].is_string(), "{resource}: {response}");
     }
+    let of_another_cloud = "https://vault.azure.cn/.default";
+    let response = token(&emulator, &pod, "oauth2/v2.0/token", ("scope", of_another_cloud)).await;
+    assert_eq!(response["error_codes"], json!([500_011]));
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 use crate::service_account_token::EXCHANGE_AUDIENCE;
 
-/// Whether every tenant has a resource: a service of Azure, or one account of it.
+/// Whether every tenant of the public cloud has a resource: a service of Azure, or one account of it. Those of sovereign
+/// clouds, such as `https://vault.azure.cn`, are unknown there, as in Azure.
+///
+/// * `identifier`: without a trailing slash.
 pub(super) fn is_known(identifier: &str) -> bool {
     let one_of = identifier.strip_prefix("https://").is_some_and(|host| {
         ACCOUNTS.iter().any(|suffix| {
@@ -25,19 +28,26 @@ const SERVICES: &[&str] = &[
     "https://managedhsm.azure.net",
     "https://servicebus.azure.net",
     "https://eventhubs.azure.net",
+    "https://eventgrid.azure.net",
     "https://cosmos.azure.com",
     // Azure SQL.
     "https://database.windows.net",
     // Azure Database for PostgreSQL and MySQL.
     "https://ossrdbms-aad.database.windows.net",
     "https://redis.azure.com",
+    // App Configuration.
     "https://azconfig.io",
+    "https://appconfig.azure.com",
     // Azure Container Registry.
     "https://containerregistry.azure.net",
     "https://monitor.azure.com",
+    "https://metrics.monitor.azure.com",
     "https://api.loganalytics.io",
     "https://cognitiveservices.azure.com",
+    // Azure AI Foundry.
+    "https://ai.azure.com",
     "https://search.azure.com",
+    "https://batch.core.windows.net",
     // Azure DevOps.
     "499b84ac-1321-427f-aa17-267ca6975798",
     // The API server of AKS.
