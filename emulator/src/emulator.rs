@@ -2,6 +2,7 @@ mod builder;
 mod data;
 mod pods;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -128,9 +129,10 @@ impl Emulator {
         self.clock.now()
     }
 
-    /// Removes faults, recorded requests, roles, secrets, containers, resources and states such as an outage.
-    /// Applications have what they had at [`Admin::start`](crate::Admin::start); later ones, managed identities and
-    /// pods stay, because programs know them. The clock stays, too: set back, it would make tokens invalid.
+    /// Removes faults, recorded requests, secrets, containers, resources and states such as an outage.
+    /// Applications and managed identities have the credentials and roles that they had at
+    /// [`Admin::start`](crate::Admin::start), and later ones those of their [seed](Self::seed). They and the pods stay,
+    /// because programs know them. The clock stays, too: set back, it would make tokens invalid.
     ///
     /// # Errors
     ///
@@ -138,7 +140,7 @@ impl Emulator {
     pub fn reset(&self) -> io::Result<()> {
         self.traffic.faults.clear_all();
         self.traffic.log.clear();
-        self.permissions.clear();
+        self.permissions.reset();
         self.key_vault.clear();
         self.blobs.clear();
         self.entra.reset();
@@ -166,6 +168,23 @@ impl Emulator {
     /// What [`reset`](Self::reset) leads back to.
     pub(crate) fn set_baseline(&self) {
         self.entra.set_baseline();
+        self.permissions.set_baseline();
+    }
+
+    /// Adds the identities that are not among the `known` ones to the baseline.
+    pub(crate) fn add_to_baseline(&self, known: &HashSet<String>) {
+        for client_id in self.client_ids().difference(known) {
+            self.entra.add_to_baseline(client_id);
+            self.permissions.add_to_baseline(client_id);
+        }
+    }
+
+    /// Returns the client IDs of applications and of user-assigned managed identities, in lower case.
+    pub(crate) fn client_ids(&self) -> HashSet<String> {
+        let mut client_ids = self.entra.client_ids();
+        let identities = self.managed_identities.user().into_iter();
+        client_ids.extend(identities.map(|identity| identity.client_id.to_lowercase()));
+        client_ids
     }
 
     /// Enables the system-assigned managed identity of the virtual machine and the app. Every call

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 /// A role for data, of those that Azure has built in.
@@ -125,8 +125,16 @@ pub(super) enum Action {
 
 /// The role assignments of each client. A client without a decision has all roles.
 #[derive(Clone, Default)]
-pub(super) struct Permissions(Arc<Mutex<HashMap<String, Vec<Assignment>>>>);
+pub(super) struct Permissions(Arc<Mutex<Decisions>>);
 
+#[derive(Default)]
+struct Decisions {
+    clients: HashMap<String, Vec<Assignment>>,
+    /// What a reset leads back to.
+    baseline: HashMap<String, Vec<Assignment>>,
+}
+
+#[derive(Clone)]
 struct Assignment {
     role: Role,
     scope: RoleScope,
@@ -135,26 +143,38 @@ struct Assignment {
 
 impl Permissions {
     pub(super) fn assign(&self, client_id: &str, role: Role, scope: RoleScope, works_from: SystemTime) {
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        clients
-            .entry(client_id.to_lowercase())
-            .or_default()
-            .push(Assignment {
-                role,
-                scope: scope.in_lower_case(),
-                works_from,
-            });
-    }
-
-    /// Forgets all decisions.
-    pub(super) fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut decisions = self.lock();
+        let assignments = decisions.clients.entry(client_id.to_lowercase()).or_default();
+        assignments.push(Assignment {
+            role,
+            scope: scope.in_lower_case(),
+            works_from,
+        });
     }
 
     /// From here on, the client has the roles that are assigned to it.
     pub(super) fn remove_all(&self, client_id: &str) {
-        let mut clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        clients.insert(client_id.to_lowercase(), Vec::new());
+        self.lock().clients.insert(client_id.to_lowercase(), Vec::new());
+    }
+
+    /// Goes back to the decisions of the baseline.
+    pub(super) fn reset(&self) {
+        let decisions = &mut *self.lock();
+        decisions.clients.clone_from(&decisions.baseline);
+    }
+
+    /// Makes the decisions so far the baseline.
+    pub(super) fn set_baseline(&self) {
+        let decisions = &mut *self.lock();
+        decisions.baseline.clone_from(&decisions.clients);
+    }
+
+    /// Adds the decision about a client to the baseline, if there is one.
+    pub(super) fn add_to_baseline(&self, client_id: &str) {
+        let mut decisions = self.lock();
+        let decision = decisions.clients.get_key_value(client_id);
+        let decision = decision.map(|(client_id, roles)| (client_id.clone(), roles.clone()));
+        decisions.baseline.extend(decision);
     }
 
     /// Whether a client may do something at one of these scopes.
@@ -165,8 +185,8 @@ impl Permissions {
         scopes: &[RoleScope],
         now: SystemTime,
     ) -> bool {
-        let clients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(assignments) = clients.get(&client_id.to_lowercase()) else {
+        let decisions = self.lock();
+        let Some(assignments) = decisions.clients.get(&client_id.to_lowercase()) else {
             return true;
         };
         assignments.iter().any(|assignment| {
@@ -174,5 +194,9 @@ impl Permissions {
                 && assignment.role.allows(action)
                 && (assignment.scope == RoleScope::Everything || scopes.contains(&assignment.scope))
         })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Decisions> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

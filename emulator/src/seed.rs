@@ -259,6 +259,7 @@ impl Emulator {
     /// Returns an error if a token file cannot be written, or if a name, a role's scope or a JWK set is invalid.
     pub fn seed(&self, seed: &Seed) -> io::Result<Vec<Pod>> {
         let entra = self.entra();
+        let known = self.client_ids();
         let mut pods = Vec::new();
         for it in &seed.pods {
             for name in [&it.namespace, &it.service_account] {
@@ -332,6 +333,7 @@ impl Emulator {
         for resource in &seed.resources {
             entra.register_resource(resource);
         }
+        self.add_to_baseline(&known);
         Ok(pods)
     }
 

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::io;
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -103,6 +104,19 @@ impl Entra {
     pub(crate) fn set_baseline(&self) {
         let applications = self.directory().applications.clone();
         *self.baseline.lock().unwrap_or_else(PoisonError::into_inner) = applications;
+    }
+
+    /// Adds an application, if it is one, to what a reset leads back to.
+    pub(crate) fn add_to_baseline(&self, client_id: &str) {
+        let application = self.directory().applications.get(client_id).cloned();
+        let application = application.map(|application| (client_id.to_owned(), application));
+        let mut baseline = self.baseline.lock().unwrap_or_else(PoisonError::into_inner);
+        baseline.extend(application);
+    }
+
+    /// Returns the client IDs of the applications, in lower case.
+    pub(crate) fn client_ids(&self) -> HashSet<String> {
+        self.directory().applications.keys().cloned().collect()
     }
 
     /// Whether an application is registered.

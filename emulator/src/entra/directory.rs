@@ -62,7 +62,7 @@ impl Directory {
         Ok(application)
     }
 
-    /// Goes back to the applications of the baseline. Those that are not in it are enabled.
+    /// Goes back to the applications of the baseline. Those that are not in it lose the states that tests order.
     pub(super) fn reset(&mut self, baseline: &HashMap<String, Application>) {
         self.resources.clear();
         self.unavailable = false;
@@ -70,6 +70,10 @@ impl Directory {
         for application in self.applications.values_mut() {
             application.disabled = false;
             application.blocked = false;
+            application.sign_ins_from = 0;
+            if let Some(secret) = &mut application.client_secret {
+                secret.expired = false;
+            }
         }
         self.applications.extend(baseline.clone());
     }
