@@ -7,6 +7,7 @@ mod copy_source;
 mod error_response;
 mod header;
 mod list;
+mod metadata;
 mod request;
 mod response;
 mod state;
@@ -98,6 +99,7 @@ impl BlobAccount {
         let caller = self.authenticate(raw, &account)?;
         request.check_version()?;
         request.reject_unsupported()?;
+        metadata::check(request.headers)?;
         let mut path = raw.uri().path().trim_start_matches('/');
         if PublicHost::of(raw).is_none() {
             // Behind the port, the first segment is the account.

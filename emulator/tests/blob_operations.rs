@@ -54,6 +54,35 @@ async fn metadata_and_content_settings_are_replaced() {
 }
 
 #[tokio::test]
+async fn metadata_with_an_invalid_name_or_size_is_refused() {
+    let account = Account::start().await;
+    account.put("box/blob", &[]).await;
+    let (whole, half) = ("a".repeat(8 * 1024 - 1), "a".repeat(4 * 1024));
+    for (metadata, status, code) in [
+        (&[("x-ms-meta-a", whole.as_str())][..], 200, ""),
+        (&[("x-ms-meta-ab", &whole)], 400, "MetadataTooLarge"),
+        (
+            &[("x-ms-meta-a", &half), ("x-ms-meta-b", &half)],
+            400,
+            "MetadataTooLarge",
+        ),
+        (&[("x-ms-meta-_a1", "1")], 200, ""),
+        (&[("x-ms-meta-a-b", "1")], 400, "InvalidMetadata"),
+        (&[("x-ms-meta-1a", "1")], 400, "InvalidMetadata"),
+        (
+            &[("x-ms-meta-a", "1"), ("x-ms-meta-a", "2")],
+            400,
+            "InvalidMetadata",
+        ),
+        (&[("x-ms-meta-", "1")], 400, "EmptyMetadataKey"),
+    ] {
+        let response = account.call("PUT", "box/blob?comp=metadata", metadata).await;
+        let shown = (response.status().as_u16(), header(&response, "x-ms-error-code"));
+        assert_eq!(shown, (status, code), "{}", metadata[0].0);
+    }
+}
+
+#[tokio::test]
 async fn access_tier_is_kept_and_returned() {
     let account = Account::start().await;
     account.put("box/blob", &[]).await;

@@ -124,6 +124,7 @@ impl<'a> BlobRequest<'a> {
         Ok(())
     }
 
+    // Names are in lower case: hyper shows their original case to no service.
     pub(super) fn metadata(&self) -> HeaderMap {
         self.headers
             .iter()
