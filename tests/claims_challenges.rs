@@ -337,7 +337,7 @@ async fn token_without_the_capability_is_dropped_after_a_401() {
     let (mut blob, mut entra) = (0, 0);
     cloud.statuses(Endpoint::Blob, &mut blob);
     cloud.statuses(Endpoint::Entra, &mut entra);
-    cloud.revoke();
+    cloud.emulator.inject(Endpoint::Blob, Fault::status(401));
     Cloud::upload(&container, "july").await.unwrap_err();
     assert_eq!(cloud.statuses(Endpoint::Blob, &mut blob), [401]);
     Cloud::upload(&container, "july").await.unwrap();
@@ -345,7 +345,9 @@ async fn token_without_the_capability_is_dropped_after_a_401() {
     assert_eq!(cloud.statuses(Endpoint::Entra, &mut entra), [200]);
 
     // The brake: another 401 within 30 s leads to no other token.
-    cloud.revoke();
+    cloud
+        .emulator
+        .inject(Endpoint::Blob, Fault::status(401).until_cleared());
     for _ in 0..3 {
         Cloud::upload(&container, "july").await.unwrap_err();
     }

@@ -72,8 +72,8 @@ async fn other_401_leads_to_a_retry_if_there_is_another_token() {
     let cloud = Cloud::start(false).await;
     let client = cloud.client(["127.0.0.1"]);
     client.get(cloud.secret_url()).send().await.unwrap();
-    // Without the capability there is no claims challenge.
-    cloud.revoke();
+    // It has no claims challenge.
+    cloud.emulator.inject(Endpoint::KeyVault, Fault::status(401));
     assert_eq!(client.get(cloud.secret_url()).send().await.unwrap().status(), 404);
     assert_eq!(cloud.statuses(), [404, 401, 404]);
 

@@ -45,9 +45,8 @@ pub(super) enum BearerError {
     NotYetValid,
     /// The `exp` time has been reached.
     Expired,
-    /// The token was revoked, and its client handles claims challenges.
-    ClaimsRequired,
-    /// The token was revoked.
+    /// The token was revoked, and its client handles claims challenges. Other clients would never recover: their tokens work
+    /// until they expire.
     Revoked,
 }
 
@@ -107,13 +106,9 @@ impl BearerVerifier {
         if now >= claims.exp {
             return Err(BearerError::Expired);
         }
-        if expected.revocations.includes(&claims.appid, &claims.aio) {
-            let handles_challenges = claims.xms_cc.iter().any(|capability| capability == "cp1");
-            return Err(if handles_challenges {
-                BearerError::ClaimsRequired
-            } else {
-                BearerError::Revoked
-            });
+        let handles_challenges = claims.xms_cc.iter().any(|capability| capability == "cp1");
+        if handles_challenges && expected.revocations.includes(&claims.appid, &claims.aio) {
+            return Err(BearerError::Revoked);
         }
         Ok(claims)
     }

@@ -192,7 +192,7 @@ impl BlobAccount {
             BearerError::Audience => Some("Audience validation failed. Audience did not match."),
             BearerError::NotYetValid => Some("Lifetime validation failed. The token is not yet valid."),
             BearerError::Expired => Some("Lifetime validation failed. The token is expired."),
-            BearerError::ClaimsRequired | BearerError::Revoked => Some("The token was revoked."),
+            BearerError::Revoked => Some("The token was revoked."),
         };
         let code = match error {
             BearerError::Missing => "NoAuthenticationInformation",
@@ -200,7 +200,7 @@ impl BlobAccount {
         };
         let uri = self.verifier.authorization_uri(request);
         let challenge = match error {
-            BearerError::ClaimsRequired => self.verifier.claims_challenge(request),
+            BearerError::Revoked => self.verifier.claims_challenge(request),
             _ => format!("Bearer authorization_uri={uri}/oauth2/authorize resource_id={RESOURCE}"),
         };
         ErrorResponse {

@@ -177,11 +177,11 @@ impl KeyVault {
             BearerError::Expired => {
                 "Error validating token: IDX10223: Lifetime validation failed. The token is expired."
             }
-            BearerError::ClaimsRequired | BearerError::Revoked => {
+            BearerError::Revoked => {
                 "Continuous access evaluation resulted in a challenge: the token was revoked."
             }
         };
-        if error == BearerError::ClaimsRequired {
+        if error == BearerError::Revoked {
             return ErrorResponse {
                 challenge: HeaderValue::try_from(self.verifier.claims_challenge(request)).ok(),
                 ..ErrorResponse::new(StatusCode::UNAUTHORIZED, "Unauthorized", message.to_owned())

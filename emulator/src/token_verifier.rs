@@ -99,7 +99,7 @@ pub enum TokenRejection {
     NotYetValid,
     /// The `exp` time has been reached.
     Expired,
-    /// It was revoked.
+    /// It was revoked, and its client handles claims challenges (`cp1`).
     Revoked,
 }
 
@@ -127,6 +127,6 @@ fn reason(error: BearerError) -> TokenRejection {
         BearerError::Audience => TokenRejection::Audience,
         BearerError::NotYetValid => TokenRejection::NotYetValid,
         BearerError::Expired => TokenRejection::Expired,
-        BearerError::Revoked | BearerError::ClaimsRequired => TokenRejection::Revoked,
+        BearerError::Revoked => TokenRejection::Revoked,
     }
 }

@@ -485,8 +485,10 @@ impl Steered {
         TokenRequest::new(&self.pod)
     }
 
+    /// Of a client that handles claims challenges.
     async fn token(&self) -> String {
-        let response = self.request().send(&self.emulator).await;
+        let cp1 = r#"{"access_token":{"xms_cc":{"values":["CP1"]}}}"#;
+        let response = self.request().with("claims", cp1).send(&self.emulator).await;
         response.text("access_token").to_owned()
     }
 

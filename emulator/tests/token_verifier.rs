@@ -90,7 +90,8 @@ async fn verifier_rejects_a_revoked_token_and_accepts_the_next_one() {
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let vault = ["https://vault.azure.net"];
-    let first = TokenRequest::new(&pod).send(&emulator).await;
+    let cp1 = r#"{"access_token":{"xms_cc":{"values":["CP1"]}}}"#;
+    let first = TokenRequest::new(&pod).with("claims", cp1).send(&emulator).await;
     emulator.entra().revoke_tokens(pod.client_id());
     let next = TokenRequest::new(&pod).send(&emulator).await;
     let verify = |token| emulator.token_verifier().verify(token, &vault);

@@ -126,9 +126,9 @@ impl Entra {
             .contains_key(&client_id.to_lowercase())
     }
 
-    /// Revokes the access tokens that an application or a managed identity has so far: Key Vault and Blob
-    /// answer 401. If they were requested with the client capability `cp1` (continuous access evaluation),
-    /// the response has a claims challenge. New tokens are accepted.
+    /// Revokes the access tokens that an application has so far and that were requested with the client capability
+    /// `cp1` (continuous access evaluation): Key Vault and Blob answer 401 with a claims challenge. New tokens are
+    /// accepted. Tokens without `cp1` work until they expire, as in Azure.
     pub fn revoke_tokens(&self, client_id: &str) {
         self.revocations.revoke(client_id);
     }
