@@ -214,6 +214,24 @@ async fn archived_blob_cannot_be_read_and_a_blob_is_not_deleted_in_place_of_its_
 }
 
 #[tokio::test]
+async fn container_is_deleted_and_changed_only_under_its_date_conditions() {
+    let account = Account::start().await;
+    account.put("box/a", &[]).await;
+    let (past, future) = ("Wed, 01 Jan 2020 00:00:00 GMT", "Fri, 01 Jan 2100 00:00:00 GMT");
+    let (metadata, container) = ("box?restype=container&comp=metadata", "box?restype=container");
+    for (method, path, header_name, date, status) in [
+        ("PUT", metadata, "if-modified-since", future, 412),
+        ("PUT", metadata, "if-modified-since", past, 200),
+        ("DELETE", container, "if-modified-since", future, 412),
+        ("DELETE", container, "if-unmodified-since", past, 412),
+        ("DELETE", container, "if-unmodified-since", future, 202),
+    ] {
+        let response = account.call(method, path, &[(header_name, date)]).await;
+        assert_eq!(response.status(), status, "{method} {header_name}: {date}");
+    }
+}
+
+#[tokio::test]
 async fn block_list_has_committed_and_uncommitted_blocks() {
     let account = Account::start().await;
     account.cloud.emulator.create_container(None, "box");

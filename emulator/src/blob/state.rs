@@ -53,7 +53,7 @@ impl State {
         match (request.method, request.parameter("comp")) {
             (&Method::PUT, None) => self.create_container(name, request, now),
             (&Method::DELETE, None) => {
-                self.container(&name)?;
+                request.check_conditions(Some(&self.container(&name)?.headers))?;
                 self.containers.remove(&name);
                 Ok(respond(StatusCode::ACCEPTED, HeaderMap::new(), Bytes::new()))
             }
@@ -65,6 +65,7 @@ impl State {
             (&Method::PUT, Some("metadata")) => {
                 let stamp = self.stamp(now);
                 let headers = &mut self.container(&name)?.headers;
+                request.check_conditions(Some(headers))?;
                 header::replace(headers, METADATA_PREFIX, request.metadata());
                 headers.extend(stamp.clone());
                 Ok(respond(StatusCode::OK, stamp, Bytes::new()))
