@@ -203,11 +203,33 @@ async fn copy_takes_tier_and_content_settings_and_refuses_conditions_on_its_sour
 }
 
 #[tokio::test]
-async fn archived_blob_cannot_be_read_and_a_blob_is_not_deleted_in_place_of_its_snapshots() {
+async fn archived_blob_cannot_be_read_copied_or_rehydrated() {
     let account = Account::start().await;
     account.put("box/a", &[("x-ms-access-tier", "Archive")]).await;
     let read = account.call("GET", "box/a", &[]).await;
     assert_eq!(header(&read, "x-ms-error-code"), "BlobArchived");
+    let source = format!("{}/box/a", account.cloud.emulator.blob_account_url());
+    let source = ("x-ms-copy-source", source.as_str());
+    let copy = account.call("PUT", "box/b", &[source]).await;
+    assert_eq!(header(&copy, "x-ms-error-code"), "BlobArchived");
+    let hot = ("x-ms-access-tier", "Hot");
+    for (path, headers) in [("box/a?comp=tier", &[hot][..]), ("box/b", &[source, hot])] {
+        let rehydrated = account.call("PUT", path, headers).await;
+        assert_eq!(rehydrated.status(), 501, "{path}");
+        assert!(
+            text(&rehydrated).contains("no rehydration"),
+            "{}",
+            text(&rehydrated)
+        );
+    }
+    let again = [("x-ms-access-tier", "Archive")];
+    assert_eq!(account.call("PUT", "box/a?comp=tier", &again).await.status(), 200);
+}
+
+#[tokio::test]
+async fn blob_is_not_deleted_in_place_of_its_snapshots() {
+    let account = Account::start().await;
+    account.put("box/a", &[]).await;
     let snapshots = [("x-ms-delete-snapshots", "only")];
     assert_eq!(account.call("DELETE", "box/a", &snapshots).await.status(), 501);
     assert_eq!(account.call("HEAD", "box/a", &[]).await.status(), 200);

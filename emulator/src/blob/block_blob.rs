@@ -57,6 +57,19 @@ impl Blob {
         }
     }
 
+    pub(super) fn is_archived(&self) -> bool {
+        let tier = self.headers.get(header::ACCESS_TIER);
+        tier.is_some_and(|tier| tier == ARCHIVE)
+    }
+
+    /// Refuses to move an archived blob to another tier: in Azure, it cannot be read for hours.
+    pub(super) fn reject_rehydration(&self, tier: Option<&str>) -> Result<(), ErrorResponse> {
+        if self.is_archived() && tier.is_some_and(|tier| tier != ARCHIVE) {
+            return Err(ErrorResponse::rehydration());
+        }
+        Ok(())
+    }
+
     /// * `tier`: `None` for that of the account.
     pub(super) fn set_tier(&mut self, tier: Option<&str>) {
         set(&mut self.headers, header::ACCESS_TIER, tier.unwrap_or("Hot"));
@@ -69,10 +82,7 @@ impl Blob {
     /// Returns the blob (200) or the requested range (206).
     pub(super) fn read(&self, request: &BlobRequest<'_>) -> Result<Response<Bytes>, ErrorResponse> {
         let mut headers = self.headers.clone();
-        let is_archived = headers
-            .get(header::ACCESS_TIER)
-            .is_some_and(|tier| tier == "Archive");
-        if is_archived && request.method == Method::GET {
+        if self.is_archived() && request.method == Method::GET {
             return Err(ErrorResponse::archived());
         }
         let range = if request.method == Method::HEAD {
@@ -106,3 +116,5 @@ impl Blob {
         Ok(respond(StatusCode::PARTIAL_CONTENT, headers, part))
     }
 }
+
+const ARCHIVE: &str = "Archive";

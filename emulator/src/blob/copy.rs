@@ -22,6 +22,10 @@ impl State {
         now: std::time::SystemTime,
     ) -> Result<Response<Bytes>, ErrorResponse> {
         let mut blob = self.container(&source.container)?.blob(&source.blob)?.clone();
+        blob.reject_rehydration(request.tier()?)?;
+        if blob.is_archived() {
+            return Err(ErrorResponse::archived());
+        }
         let old = self.container(container)?.blobs.get(&name);
         request.check_conditions(old.map(|blob| &blob.headers))?;
         let metadata = request.metadata();

@@ -166,6 +166,14 @@ impl ErrorResponse {
         )
     }
 
+    pub(super) fn rehydration() -> Self {
+        Self::new(
+            StatusCode::NOT_IMPLEMENTED,
+            "NotImplemented",
+            "This emulator has no rehydration of archived blobs; use Azurite for it.",
+        )
+    }
+
     /// Shared keys and SAS.
     pub(super) fn other_credentials() -> Self {
         Self::new(

@@ -106,7 +106,9 @@ impl State {
                         "An HTTP header that's mandatory for this request is not specified.",
                     )
                 })?;
-                self.container(container)?.blob_mut(&name)?.set_tier(Some(tier));
+                let blob = self.container(container)?.blob_mut(&name)?;
+                blob.reject_rehydration(Some(tier))?;
+                blob.set_tier(Some(tier));
                 Ok(respond(StatusCode::OK, HeaderMap::new(), Bytes::new()))
             }
             (&Method::GET | &Method::HEAD, None) => {
