@@ -54,6 +54,31 @@ async fn metadata_and_content_settings_are_replaced() {
 }
 
 #[tokio::test]
+async fn one_property_clears_the_others_and_none_changes_nothing() {
+    let account = Account::start().await;
+    let settings = [
+        ("content-type", "text/plain"),
+        ("x-ms-blob-cache-control", "no-store"),
+    ];
+    account.put("box/blob", &settings).await;
+    let properties = async || {
+        let blob = account.call("HEAD", "box/blob", &[]).await;
+        ["content-type", "cache-control", "content-md5"].map(|name| header(&blob, name).to_owned())
+    };
+    let [_, _, md5] = properties().await;
+    let set = async |headers: &[(&str, &str)]| {
+        let path = "box/blob?comp=properties";
+        assert_eq!(account.call("PUT", path, headers).await.status(), 200);
+    };
+    set(&[]).await;
+    assert_eq!(properties().await, ["text/plain", "no-store", &md5]);
+    set(&[("x-ms-blob-content-md5", &md5)]).await;
+    assert_eq!(properties().await, ["application/octet-stream", "", &md5]);
+    set(&[("x-ms-blob-cache-control", "no-cache")]).await;
+    assert_eq!(properties().await, ["application/octet-stream", "no-cache", ""]);
+}
+
+#[tokio::test]
 async fn metadata_with_an_invalid_name_or_size_is_refused() {
     let account = Account::start().await;
     account.put("box/blob", &[]).await;

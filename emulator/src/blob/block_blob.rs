@@ -44,6 +44,14 @@ impl Blob {
         header::replace(&mut self.headers, prefix, headers);
     }
 
+    /// Sets the properties of Set Blob Properties: one of them clears the others, and none changes nothing.
+    pub(super) fn set_properties(&mut self, request: &BlobRequest<'_>) {
+        if request.has_content_settings() || request.header(header::BLOB_CONTENT_MD5).is_some() {
+            self.md5.clear();
+            self.set_content_settings(request);
+        }
+    }
+
     /// Sets all content settings; those that the request does not have are removed.
     pub(super) fn set_content_settings(&mut self, request: &BlobRequest<'_>) {
         for (_, plain) in CONTENT_SETTINGS {

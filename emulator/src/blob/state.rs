@@ -97,7 +97,7 @@ impl State {
                 blob.replace(METADATA_PREFIX, request.metadata());
             }),
             (&Method::PUT, Some("properties")) => self.change(container, &name, request, now, |blob| {
-                blob.set_content_settings(request);
+                blob.set_properties(request);
             }),
             (&Method::PUT, Some("tier")) => {
                 let tier = request.tier()?.ok_or_else(|| {
