@@ -143,6 +143,31 @@ async fn reading_a_disabled_secret_is_forbidden() {
 }
 
 #[tokio::test]
+async fn secret_with_more_than_15_tags_is_a_bad_parameter() {
+    let cloud = Cloud::start().await;
+    let client = cloud.secrets();
+    let set = async |tags: u8| {
+        let parameters = SetSecretParameters {
+            value: Some("planted".to_owned()),
+            tags: Some((0..tags).map(|tag| (tag.to_string(), String::new())).collect()),
+            ..Default::default()
+        };
+        let parameters = parameters.try_into().unwrap();
+        client.set_secret("password", parameters, None).await.map(drop)
+    };
+    set(15).await.unwrap();
+    assert_error(set(16).await, StatusCode::BadRequest, "BadParameter");
+    let update = UpdateSecretPropertiesParameters {
+        tags: Some((0..16).map(|tag| (tag.to_string(), String::new())).collect()),
+        ..Default::default()
+    };
+    let updated = client
+        .update_secret_properties("password", update.try_into().unwrap(), None)
+        .await;
+    assert_error(updated, StatusCode::BadRequest, "BadParameter");
+}
+
+#[tokio::test]
 async fn invalid_name_and_missing_secret_or_version_return_their_error_codes() {
     let cloud = Cloud::start().await;
     let client = cloud.secrets();

@@ -84,6 +84,7 @@ impl<'a> VaultRequest<'a> {
                         "The secret value size exceeds 25k bytes.".to_owned(),
                     ));
                 }
+                check_tags(&set.properties)?;
                 let secret = secrets
                     .entry(name.to_ascii_lowercase())
                     .or_insert_with(|| Secret::new(name));
@@ -103,6 +104,7 @@ impl<'a> VaultRequest<'a> {
             }
             (&Method::PATCH, [name, version @ ..]) if version.len() < 2 => {
                 let update: Properties = parse(self.body)?;
+                check_tags(&update)?;
                 let version = active(secrets, name)?.version(name, version.first().copied())?;
                 version.attributes = version.attributes.updated(&update.attributes, now);
                 version.content_type = update.content_type.or(version.content_type.take());
@@ -267,6 +269,16 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a Bytes) -> Result<T, ErrorResponse> {
     })
 }
 
+fn check_tags(properties: &Properties) -> Result<(), ErrorResponse> {
+    let count = properties.tags.as_ref().map_or(0, BTreeMap::len);
+    if count <= MOST_TAGS {
+        return Ok(());
+    }
+    Err(ErrorResponse::bad_parameter(format!(
+        "The secret has {count} tags; it can have {MOST_TAGS}."
+    )))
+}
+
 fn empty(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());
     *response.status_mut() = status;
@@ -275,6 +287,9 @@ fn empty(status: StatusCode) -> Response<Bytes> {
 
 /// Source: "Azure Key Vault secrets": 25 KB.
 const LARGEST_VALUE: usize = 25 * 1024;
+
+/// Source: "About Azure Key Vault secrets", secret tags.
+const MOST_TAGS: usize = 15;
 
 /// Source: Get Secrets, `maxresults`: "If not specified the service will return up to 25 results."
 const LARGEST_PAGE: usize = 25;
