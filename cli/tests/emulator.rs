@@ -165,6 +165,18 @@ fn signals_reach_the_program() {
 }
 
 #[test]
+fn hangup_that_is_ignored_at_the_start_stays_ignored() {
+    let exe = env!("CARGO_BIN_EXE_entra-workload");
+    let script = "kill -HUP $PPID; kill -HUP $$; echo survived";
+    let script = format!("trap '' HUP; exec {exe} emulator run -- sh -c '{script}'");
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert_eq!(
+        (output.status.code(), text(&output.stdout).trim()),
+        (Some(0), "survived")
+    );
+}
+
+#[test]
 fn hosts_that_are_not_emulated_are_refused_by_name() {
     let output = run(
         &[],

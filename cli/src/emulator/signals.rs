@@ -15,6 +15,8 @@ impl Signals {
         use rustix::process::Signal;
         use tokio::signal::unix::{SignalKind, signal};
 
+        // Under nohup, it stays ignored here and in the child.
+        let is_hangup_ignored = is_hangup_ignored();
         let (sender, receiver) = tokio::sync::mpsc::unbounded_channel();
         for (kind, number) in [
             (SignalKind::alarm(), Signal::ALARM),
@@ -25,6 +27,9 @@ impl Signals {
             (SignalKind::user_defined1(), Signal::USR1),
             (SignalKind::user_defined2(), Signal::USR2),
         ] {
+            if number == Signal::HUP && is_hangup_ignored {
+                continue;
+            }
             let mut caught = signal(kind)?;
             let sender = sender.clone();
             tokio::spawn(
@@ -65,6 +70,17 @@ impl Signals {
             }
         }
     }
+}
+
+/// Whether this process was started with SIGHUP ignored. Only Linux tells.
+///
+/// Source: proc(5), `SigIgn`: a mask of which the lowest bit is signal 1, SIGHUP.
+#[cfg(unix)]
+fn is_hangup_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & 1 == 1)
 }
 
 /// Elsewhere there is Ctrl-C alone, which the child gets, too.
