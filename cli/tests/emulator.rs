@@ -177,6 +177,29 @@ fn hangup_that_is_ignored_at_the_start_stays_ignored() {
 }
 
 #[test]
+fn inherited_options_of_java_and_certificates_of_node_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("extra.pem");
+    fs::write(
+        &file,
+        "-----BEGIN CERTIFICATE-----\ninherited\n-----END CERTIFICATE-----\n",
+    )
+    .unwrap();
+    let script =
+        "grep -c BEGIN $NODE_EXTRA_CA_CERTS; grep inherited $NODE_EXTRA_CA_CERTS; echo $JAVA_TOOL_OPTIONS";
+    let output = command(&["run", "--", "sh", "-c", script])
+        .env("NODE_EXTRA_CA_CERTS", &file)
+        .env("JAVA_TOOL_OPTIONS", "-Dinherited=it's")
+        .output()
+        .unwrap();
+    let shown = text(&output.stdout);
+    assert!(
+        shown.starts_with("2\ninherited\n-Dinherited=it's -Djavax.net.ssl.trustStore="),
+        "{shown}"
+    );
+}
+
+#[test]
 fn hosts_that_are_not_emulated_are_refused_by_name() {
     let output = run(
         &[],

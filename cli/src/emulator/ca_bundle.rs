@@ -23,6 +23,20 @@ pub(super) fn write(ca_file: &Path, ca: &str) -> Result<PathBuf, Failure> {
     Ok(path)
 }
 
+/// Returns a file with the CA of the emulator and the certificates of an inherited `NODE_EXTRA_CA_CERTS`, all of which Node
+/// adds to its own roots.
+///
+/// * `ca_file`: the file of the CA alone.
+pub(super) fn write_for_node(ca_file: &Path, ca: &str) -> Result<PathBuf, Failure> {
+    let inherited = env::var_os("NODE_EXTRA_CA_CERTS").and_then(|path| fs::read_to_string(path).ok());
+    let Some(inherited) = inherited else {
+        return Ok(ca_file.to_owned());
+    };
+    let path = ca_file.with_file_name("node-extra-ca.pem");
+    fs::write(&path, format!("{ca}\n{inherited}"))?;
+    Ok(path)
+}
+
 /// Debian, Fedora, Alpine and macOS, SUSE. Source: Go, `crypto/x509/root_linux.go`.
 const SYSTEM: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",

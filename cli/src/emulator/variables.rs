@@ -17,6 +17,7 @@ impl Variables {
     pub(super) fn common(emulator: &Emulator, admin: &Admin) -> Result<Self, Failure> {
         let ca = emulator.ca_certificate_file();
         let bundle = ca_bundle::write(ca, emulator.ca_certificate_pem())?;
+        let node = ca_bundle::write_for_node(ca, emulator.ca_certificate_pem())?;
         let java = java_options(emulator.proxy_url(), &java_truststore::write(&bundle)?);
         let (proxy, bundle) = (emulator.proxy_url().to_owned(), bundle.display().to_string());
         let own = "127.0.0.1,localhost".to_owned();
@@ -29,7 +30,7 @@ impl Variables {
             ("REQUESTS_CA_BUNDLE", bundle.clone()),
             ("CURL_CA_BUNDLE", bundle),
             ("JAVA_TOOL_OPTIONS", java),
-            ("NODE_EXTRA_CA_CERTS", ca.display().to_string()),
+            ("NODE_EXTRA_CA_CERTS", node.display().to_string()),
             (
                 "AZURE_STORAGE_ACCOUNT_URL",
                 "https://devaccount.blob.core.windows.net/".to_owned(),
@@ -73,11 +74,12 @@ impl Variables {
         command.envs(self.0.iter().map(|(name, value)| (name, value)));
     }
 
-    /// For a shell, Compose and dotenv: a value with a blank has quotes.
+    /// For a shell, Compose and dotenv: a value with a blank has quotes. A quote within is written as a shell reads it.
     pub(super) fn to_env_file(&self) -> String {
         let mut text = String::new();
         for (name, value) in &self.0 {
-            let quote = if value.contains(' ') { "'" } else { "" };
+            let quote = if value.contains([' ', '\'']) { "'" } else { "" };
+            let value = value.replace('\'', r"'\''");
             let _ = writeln!(text, "{name}={quote}{value}{quote}");
         }
         text
@@ -90,7 +92,8 @@ impl Variables {
     }
 }
 
-/// Java takes neither certificates nor a proxy from the variables of other programs.
+/// Java takes neither certificates nor a proxy from the variables of other programs. Of two options with the same name, the
+/// last one counts, so those that this process was given come first.
 fn java_options(proxy: &str, truststore: &Path) -> String {
     let (host, port) = proxy
         .trim_start_matches("http://")
@@ -102,11 +105,13 @@ fn java_options(proxy: &str, truststore: &Path) -> String {
         ""
     };
     let password = java_truststore::PASSWORD;
-    format!(
+    let inherited = env::var("JAVA_TOOL_OPTIONS").unwrap_or_default();
+    let own = format!(
         "{quote}-Djavax.net.ssl.trustStore={}{quote} -Djavax.net.ssl.trustStoreType=JKS -Djavax.net.ssl.trustStorePassword={password} \
          -Dhttps.proxyHost={host} -Dhttps.proxyPort={port}",
         truststore.display()
-    )
+    );
+    format!("{inherited} {own}").trim_start().to_owned()
 }
 
 /// Returns `host:port` of the proxy that this process was given.
@@ -149,3 +154,15 @@ const REMOVED: [&str; 26] = [
     "MSI_ENDPOINT",
     "MSI_SECRET",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn value_with_a_blank_or_a_quote_is_quoted_for_a_shell() {
+        let variables = ["a", "a b", "it's"].map(|value| ("NAME", value.to_owned()));
+        let lines = "NAME=a\nNAME='a b'\nNAME='it'\\''s'\n";
+        assert_eq!(Variables(variables.to_vec()).to_env_file(), lines);
+    }
+}
