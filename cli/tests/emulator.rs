@@ -334,6 +334,15 @@ fn invalid_seed_is_an_error_with_its_file_and_reason() {
 }
 
 #[test]
+fn port_base_without_room_for_all_ports_is_refused() {
+    for base in ["0", "65526"] {
+        let output = command(&["serve", "--port-base", base]).output().unwrap();
+        let shown = text(&output.stderr);
+        assert!(shown.contains("is not in 1..=65525"), "{shown}");
+    }
+}
+
+#[test]
 fn server_says_when_it_is_ready_and_stops_on_a_signal() {
     for signal in ["-TERM", "-INT", "-HUP"] {
         let mut server = Server::start(&["--json"]);

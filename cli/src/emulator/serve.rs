@@ -3,11 +3,11 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, value_parser};
 use serde_json::json;
 
 use super::signals::Signals;
-use super::{Options, Running};
+use super::{ADMIN_PORT, Options, Running};
 use crate::Failure;
 
 /// Runs the emulator until SIGTERM or Ctrl-C
@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     options: Options,
     /// Use the ports from here on, instead of free ones
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = value_parser!(u16).range(1..=LAST_BASE))]
     port_base: Option<u16>,
     /// Print the line as JSON, with all URLs and variables
     #[arg(long)]
@@ -74,3 +74,6 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     signals.wait_for_end().await;
     Ok(ExitCode::SUCCESS)
 }
+
+/// The admin API has the last port.
+const LAST_BASE: i64 = 0xffff - ADMIN_PORT as i64;
