@@ -1,14 +1,15 @@
+mod check;
+
 use std::io;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::blob::is_container_name;
 use crate::emulator::Emulator;
 use crate::entra::FederatedCredential;
 use crate::jwt::parse_key_set;
 use crate::managed_identity::ManagedIdentity;
-use crate::permissions::{Role, RoleScope};
+use crate::permissions::Role;
 use crate::pod::Pod;
 use crate::service_account_token::EXCHANGE_AUDIENCE;
 
@@ -256,17 +257,13 @@ impl Emulator {
     ///
     /// # Errors
     ///
-    /// Returns an error if a token file cannot be written, or if a name, a role's scope or a JWK set is invalid.
+    /// Returns an error if a token file cannot be written, or if a name, an ID, a role's scope or a JWK set is invalid.
     pub fn seed(&self, seed: &Seed) -> io::Result<Vec<Pod>> {
+        seed.check()?;
         let entra = self.entra();
         let known = self.client_ids();
         let mut pods = Vec::new();
         for it in &seed.pods {
-            for name in [&it.namespace, &it.service_account] {
-                check_name(name, "of a pod", |c| {
-                    c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c)
-                })?;
-            }
             let client_id = it.client_id.as_deref();
             let pod = self.pod_with(&it.namespace, &it.service_account, client_id, it.identity_binding)?;
             self.seed_roles(pod.client_id(), it.roles.as_deref())?;
@@ -308,16 +305,9 @@ impl Emulator {
             self.seed_roles(&identity.client_id, it.roles.as_deref())?;
         }
         for SecretSeed { vault, name, value } in &seed.secrets {
-            check_name(name, "of a secret", |c| c.is_ascii_alphanumeric() || c == '-')?;
             self.set_secret(vault.as_deref(), name, &value.0);
         }
         for ContainerSeed { account, name, blobs } in &seed.containers {
-            if !is_container_name(name) {
-                let text = format!(
-                    "{name:?} is no name of a container: 3 to 63 lower-case letters, digits and hyphens"
-                );
-                return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-            }
             self.create_container(account.as_deref(), name);
             for blob in blobs {
                 self.put_blob(account.as_deref(), name, &blob.name, blob.content.as_str());
@@ -352,38 +342,6 @@ impl Emulator {
         Ok(())
     }
 }
-
-fn check_name(name: &str, what: &str, is_allowed: impl Fn(char) -> bool) -> io::Result<()> {
-    if !name.is_empty() && name.chars().all(is_allowed) {
-        return Ok(());
-    }
-    let text = format!("{name:?} is no name {what}");
-    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
-}
-
-impl RoleSeed {
-    fn scope(&self) -> io::Result<RoleScope> {
-        let is_odd = if self.role.is_for_vaults() {
-            self.account.is_some() || self.container.is_some()
-        } else {
-            self.vault.is_some()
-        };
-        if is_odd || self.delay_seconds > LONGEST_DELAY {
-            let text = format!("the role {} does not fit its scope or its delay", self.role);
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        Ok(match (&self.account, &self.container, &self.vault) {
-            (Some(account), Some(name), _) => RoleScope::ContainerOf(account.clone(), name.clone()),
-            (None, Some(name), _) => RoleScope::Container(name.clone()),
-            (Some(name), None, _) => RoleScope::Account(name.clone()),
-            (None, None, Some(name)) => RoleScope::Vault(name.clone()),
-            (None, None, None) => RoleScope::Everything,
-        })
-    }
-}
-
-/// In seconds; a day.
-const LONGEST_DELAY: u64 = 86_400;
 
 fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Role, D::Error> {
     let name = String::deserialize(deserializer)?;

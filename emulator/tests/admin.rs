@@ -113,18 +113,18 @@ async fn invalid_orders_are_refused_with_what_is_wrong() {
     for (path, body, part) in [
         (
             "/seed",
-            json!({ "applications": [{ "clientId": "a", "roles": [{ "role": "Key Vault Secrets User", "container": "x" }] }] }),
+            json!({ "applications": [{ "clientId": CLIENT_ID, "roles": [{ "role": "Key Vault Secrets User", "container": "box" }] }] }),
             "does not fit its scope",
         ),
         (
             "/seed",
             json!({ "containers": [{ "name": "UPPER" }] }),
-            "no name of a container",
+            "containers.name: \"UPPER\" is not the name of a container",
         ),
         (
             "/seed",
             json!({ "secrets": [{ "name": "a_b", "value": "planted" }] }),
-            "no name of a secret",
+            "secrets.name: \"a_b\" is not the name of a secret",
         ),
         (
             "/seed",
