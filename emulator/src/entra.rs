@@ -240,7 +240,7 @@ impl Entra {
                 if error.status().is_server_error() {
                     return NoToken::Outage;
                 }
-                NoToken::Refused(self.error_body(&error, &RequestIds::random()))
+                NoToken::Refused(error.to_json(&self.authority, &RequestIds::random(), self.clock.now()))
             })?;
         let principal = Principal {
             client_id: &identity.client_id,
@@ -327,7 +327,10 @@ impl Entra {
         };
         match result {
             Ok(body) => (StatusCode::OK, body, None),
-            Err(error) => (error.status(), self.error_body(&error, ids), error.retry_after),
+            Err(error) => {
+                let body = error.to_json(&login_url, ids, self.clock.now());
+                (error.status(), body, error.retry_after)
+            }
         }
     }
 
@@ -353,10 +356,6 @@ impl Entra {
             ErrorResponse::new(50_049, text).named("invalid_instance")
         })
     }
-
-    fn error_body(&self, error: &ErrorResponse, ids: &RequestIds) -> Value {
-        error.to_json(&self.authority, ids, self.clock.now())
-    }
 }
 
 #[async_trait]
@@ -379,7 +378,8 @@ impl Service for Entra {
     fn failure(&self, status: StatusCode, request: &Request<Bytes>) -> Response<Bytes> {
         let ids = RequestIds::from_request(request);
         let error = ErrorResponse::from_status(status, &Form::parse(request.body()));
-        let mut response = respond(status, &self.error_body(&error, &ids), &ids);
+        let body = error.to_json(&login_url(request, &self.authority), &ids, self.clock.now());
+        let mut response = respond(status, &body, &ids);
         if status == StatusCode::TOO_MANY_REQUESTS {
             response
                 .headers_mut()

@@ -10,7 +10,7 @@
 
 mod support;
 
-use entra_workload_emulator::{Emulator, Pod};
+use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use serde_json::{Value, json};
 
 use support::projected_token;
@@ -161,6 +161,18 @@ async fn resources_that_teams_ask_for_are_known() {
     let of_another_cloud = "https://vault.azure.cn/.default";
     let response = token(&emulator, &pod, "oauth2/v2.0/token", ("scope", of_another_cloud)).await;
     assert_eq!(response["error_codes"], json!([500_011]));
+}
+
+#[tokio::test]
+async fn error_uri_has_the_login_host_that_was_asked() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let unknown = ("scope", "https://example.com/.default");
+    let request = async || token(&emulator, &pod, "oauth2/v2.0/token", unknown).await;
+    let uri = "https://login.microsoftonline.com/error?code=";
+    assert_eq!(request().await["error_uri"], json!(format!("{uri}500011")));
+    emulator.inject(Endpoint::Entra, Fault::status(503));
+    assert_eq!(request().await["error_uri"], json!(format!("{uri}90033")));
 }
 
 #[tokio::test]

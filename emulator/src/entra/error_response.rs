@@ -87,7 +87,8 @@ impl ErrorResponse {
         self.kind().0
     }
 
-    pub(super) fn to_json(&self, authority: &str, ids: &RequestIds, now: SystemTime) -> Value {
+    /// * `login_url`: of the host that the client asked, with a slash at its end.
+    pub(super) fn to_json(&self, login_url: &str, ids: &RequestIds, now: SystemTime) -> Value {
         let Self {
             code,
             text,
@@ -114,7 +115,7 @@ impl ErrorResponse {
             "timestamp": timestamp,
             "trace_id": trace,
             "correlation_id": correlation,
-            "error_uri": format!("{authority}error?code={code}"),
+            "error_uri": format!("{login_url}error?code={code}"),
         });
         if let (Some(claims), Some(body)) = (claims, body.as_object_mut()) {
             body.insert("suberror".to_owned(), "message_only".into());
