@@ -1,4 +1,4 @@
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Returns the whole seconds since the Unix epoch, or zero for earlier times.
 pub(super) fn unix_seconds(time: SystemTime) -> u64 {
@@ -16,6 +16,22 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
         second,
     } = time.into();
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Returns `2026-11-25T21:34:06.0000000Z`, as .NET writes a time.
+///
+/// * `time`: since the Unix epoch.
+pub(super) fn rfc3339_with_ticks(time: Duration) -> String {
+    let Utc {
+        year,
+        month,
+        day,
+        hour,
+        minute,
+        second,
+    } = Utc::from_unix_seconds(time.as_secs());
+    let ticks = time.subsec_nanos() / 100;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ticks:07}Z")
 }
 
 /// Whether a version of an API is a date, not before the first service and not long after this crate: a client that is newer
@@ -46,7 +62,12 @@ pub(super) struct Utc {
 
 impl From<SystemTime> for Utc {
     fn from(time: SystemTime) -> Self {
-        let seconds = unix_seconds(time);
+        Self::from_unix_seconds(unix_seconds(time))
+    }
+}
+
+impl Utc {
+    fn from_unix_seconds(seconds: u64) -> Self {
         // Days since 0000-03-01. In years that start in March, the leap day is the last day, and
         // the lengths of the months repeat every 153 days.
         let days = seconds / 86_400 + 719_468;
@@ -69,8 +90,6 @@ impl From<SystemTime> for Utc {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -13,6 +13,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -263,6 +264,20 @@ async fn limit_of_requests_says_when_to_try_again_and_ends_with_the_minute() {
     assert!(statuses.contains(&429) && statuses.contains(&200), "{statuses:?}");
     emulator.advance(seconds(60)).unwrap();
     assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
+}
+
+#[tokio::test]
+async fn times_of_an_expired_assertion_have_the_form_of_entra() {
+    let now = SystemTime::UNIX_EPOCH + Duration::new(1_685_423_960, 313_532_900);
+    let emulator = emulator_at(&SettableClock::at(now)).await;
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let token = valid_token().issued_at(now - seconds(7200));
+    let request = TokenRequest::new(&pod).assertion(&emulator, &token);
+    let response = request.send(&emulator).await;
+    let text = response.text("error_description");
+    let expected = "Current time: 2023-05-30T05:19:20.3135329Z, assertion valid from 2023-05-30T03:19:20.0000000Z, expiry \
+                    time of assertion 2023-05-30T04:19:20.0000000Z.";
+    assert!(text.contains(expected), "{text}");
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,7 +14,7 @@ use super::federated_credential::FederatedCredential;
 use super::issuer_keys::IssuerKeys;
 use crate::jwt::{Jwt, PS256, PublicKey, RS256};
 use crate::service_account_token::EXCHANGE_AUDIENCE;
-use crate::time::unix_seconds;
+use crate::time::rfc3339_with_ticks;
 
 /// The form fields of a token request.
 pub(super) struct Form(HashMap<String, String>);
@@ -213,13 +213,17 @@ impl Assertion {
 
     pub(super) fn check_times(&self, now: SystemTime) -> Result<(), ErrorResponse> {
         let &Claims { nbf, exp, .. } = self.claims();
-        let (now, skew) = (unix_seconds(now), CLOCK_SKEW.as_secs());
+        let time = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let (now, skew) = (time.as_secs(), CLOCK_SKEW.as_secs());
         if nbf <= now.saturating_add(skew) && now < exp.saturating_add(skew) {
             return Ok(());
         }
         let text = format!(
-            "Client assertion is not within its valid time range. Current time: {now}, assertion valid from {nbf}, \
-             expiry time of assertion {exp}."
+            "Client assertion is not within its valid time range. Current time: {}, assertion valid from {}, expiry time \
+             of assertion {}.",
+            rfc3339_with_ticks(time),
+            rfc3339_with_ticks(Duration::from_secs(nbf)),
+            rfc3339_with_ticks(Duration::from_secs(exp))
         );
         Err(ErrorResponse::new(700_024, text))
     }
