@@ -241,6 +241,24 @@ fn service_accounts_of_manifests_are_pods() {
 }
 
 #[test]
+fn pod_of_a_manifest_with_a_placeholder_gets_a_client_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = folder.path().join("account.yaml");
+    let annotation = "azure.workload.identity/client-id: ${CLIENT_ID}";
+    let text_of_it = format!(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: orders\n  annotations:\n    {annotation}\n"
+    );
+    fs::write(&manifest, text_of_it).unwrap();
+    let output = run(&["--seed", manifest.to_str().unwrap()], "echo $AZURE_CLIENT_ID");
+    assert_eq!(
+        text(&output.stdout).trim(),
+        "22222222-2222-4222-8222-000000000001",
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
 fn service_account_of_the_variables_can_be_chosen() {
     let seed = seed_file();
     let seed = seed.to_str().unwrap();

@@ -51,7 +51,8 @@ fn of_manifest(object: &Value) -> Option<PodSeed> {
         namespace.unwrap_or_else(|| "default".to_owned()),
         text(metadata.get("name")?)?,
     );
-    pod.client_id = Some(text(client_id)?);
+    // One that is filled in by a script or a template is not known yet, and the pod gets another.
+    pod.client_id = Some(text(client_id)?).filter(|client_id| !client_id.contains(['$', '{']));
     Some(pod)
 }
 
