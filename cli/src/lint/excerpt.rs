@@ -15,18 +15,15 @@ pub(super) struct Excerpt {
 
 impl Excerpt {
     pub(super) fn of(source: &Source, problem: &Problem) -> Self {
-        let text = source.text.as_str();
-        let (before, _) = text.split_at_checked(problem.span.start).unwrap_or((text, ""));
-        let start = before.rfind('\n').map_or(0, |end| end + 1);
-        let rest = text.get(start..).unwrap_or_default();
-        let line = rest.lines().next().unwrap_or_default();
+        let number = source.line_of(problem.span.start);
+        let (line, start) = (source.line(number), source.start_of(number));
         let place = (problem.span.start - start).min(line.len());
         // A problem of several lines is shown in its first one.
         let shown = line
             .get(place..(problem.span.end - start).min(line.len()))
             .unwrap_or_default();
         let span = place..place + shown.trim_end().len();
-        let previous = text.get(..start).unwrap_or_default().lines().last();
+        let previous = number.checked_sub(1).map(|previous| source.line(previous));
         let mut hidden = hidden(previous.unwrap_or_default(), line);
         if has_several_values(line) {
             let words = words(line).filter(|word| word.end <= span.start || span.end <= word.start);
@@ -34,7 +31,7 @@ impl Excerpt {
         }
         Self {
             line: masked(line, &hidden),
-            number: before.matches('\n').count() + 1,
+            number: number + 1,
             span,
         }
     }

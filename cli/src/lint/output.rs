@@ -219,9 +219,11 @@ fn place<'a>(sources: &'a [Source], finding: &Finding) -> (&'a str, usize, usize
     let Some(source) = sources.get(finding.problem.source) else {
         return ("", 1, 1);
     };
-    let before = source.text.get(..finding.problem.span.start).unwrap_or_default();
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
-    (&source.path, before.matches('\n').count() + 1, column + 1)
+    let place = finding.problem.span.start;
+    let line = source.line_of(place);
+    let before = source.text.get(source.start_of(line)..place);
+    let column = before.unwrap_or_default().chars().count();
+    (&source.path, line + 1, column + 1)
 }
 
 const PAGE: &str =

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::kustomize::Patches;
@@ -13,6 +14,8 @@ pub(super) struct Picture<'a> {
     pub(super) pods: Vec<Pod<'a>>,
     pub(super) accounts: Vec<Account<'a>>,
     pub(super) resources: Vec<(usize, &'a Resource)>,
+    /// The service accounts whose tokens operators request.
+    requested: HashSet<&'a str>,
     patches: Patches,
     sources: &'a [Source],
 }
@@ -50,6 +53,7 @@ impl<'a> Picture<'a> {
             pods: Vec::new(),
             accounts: Vec::new(),
             resources: Vec::new(),
+            requested: HashSet::new(),
             patches: Patches::of(sources),
             sources,
         };
@@ -91,6 +95,7 @@ impl<'a> Picture<'a> {
         }
         let object = Object { source, kind, value };
         self.objects.push(object);
+        add_requested(value, &mut self.requested);
         if let Some(metadata) = value.get("metadata").filter(|_| kind == "ServiceAccount") {
             let place = metadata.get("name").unwrap_or(metadata);
             self.accounts.push(Account {
@@ -141,17 +146,7 @@ impl<'a> Picture<'a> {
 
     /// Whether an operator requests tokens of the account itself, as External Secrets does.
     pub(super) fn is_requested(&self, account: &Account<'_>) -> bool {
-        fn refers(value: &Value, account: &str) -> bool {
-            let mut entries = value.entries().iter();
-            let is_reference = |key: &Value, value: &Value| {
-                key.text() == Some("serviceAccountRef")
-                    && value.get("name").and_then(Value::text) == Some(account)
-            };
-            entries.any(|(key, value)| is_reference(key, value) || refers(value, account))
-                || value.items().iter().any(|value| refers(value, account))
-        }
-        let name = account.name().unwrap_or_default();
-        self.objects.iter().any(|object| refers(object.value, name))
+        account.name().is_some_and(|name| self.requested.contains(name))
     }
 
     /// Whether a file is an object of a cluster.
@@ -381,6 +376,19 @@ impl<'a> Account<'a> {
             .get("annotations")
             .map(Value::entries)
             .unwrap_or_default()
+    }
+}
+
+/// Adds the accounts of all `serviceAccountRef`, however deep.
+fn add_requested<'a>(value: &'a Value, requested: &mut HashSet<&'a str>) {
+    for (key, value) in value.entries() {
+        let is_reference = key.text() == Some("serviceAccountRef");
+        let account = value.get("name").filter(|_| is_reference);
+        requested.extend(account.and_then(Value::text));
+        add_requested(value, requested);
+    }
+    for item in value.items() {
+        add_requested(item, requested);
     }
 }
 

@@ -11,6 +11,8 @@ use crate::Failure;
 pub(super) struct Source {
     pub(super) path: String,
     pub(super) text: String,
+    /// Where its lines begin, in bytes.
+    lines: Vec<usize>,
     pub(super) documents: Vec<Value>,
     pub(super) resources: Vec<terraform::Resource>,
     /// The local values of a file of Terraform.
@@ -21,6 +23,25 @@ pub(super) struct Source {
     pub(super) is_live: bool,
     /// What could not be read of it.
     pub(super) note: Option<String>,
+}
+
+impl Source {
+    /// The line of a place, counted from 0.
+    pub(super) fn line_of(&self, place: usize) -> usize {
+        let before = self.lines.partition_point(|start| *start <= place);
+        before.saturating_sub(1)
+    }
+
+    /// Where a line begins, in bytes.
+    pub(super) fn start_of(&self, line: usize) -> usize {
+        self.lines.get(line).copied().unwrap_or(self.text.len())
+    }
+
+    /// A line without its end.
+    pub(super) fn line(&self, line: usize) -> &str {
+        let text = self.text.get(self.start_of(line)..self.start_of(line + 1));
+        text.unwrap_or_default().trim_end_matches(['\r', '\n'])
+    }
 }
 
 /// Reads files, folders (those with a known ending) and `-`, standard input.
@@ -86,6 +107,7 @@ pub(super) fn of_object(name: &str, object: &serde_json::Value) -> Result<Source
     let documents = yaml::read(&text)?;
     Ok(Source {
         path: name.to_owned(),
+        lines: lines(&text),
         text,
         documents,
         resources: Vec::new(),
@@ -145,6 +167,7 @@ fn parse(path: String, bytes: Vec<u8>) -> Result<Source, String> {
     }
     Ok(Source {
         path,
+        lines: lines(&text),
         text,
         documents,
         resources,
@@ -153,6 +176,11 @@ fn parse(path: String, bytes: Vec<u8>) -> Result<Source, String> {
         is_live: false,
         note,
     })
+}
+
+fn lines(text: &str) -> Vec<usize> {
+    let ends = text.match_indices('\n').map(|(end, _)| end + 1);
+    [0].into_iter().chain(ends).collect()
 }
 
 fn has_ending(path: &Path, ending: &str) -> bool {

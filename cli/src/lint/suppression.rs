@@ -8,13 +8,8 @@ pub(super) fn is_silenced(sources: &[Source], finding: &Finding, notes: &mut Vec
     let Some(source) = sources.get(finding.problem.source) else {
         return false;
     };
-    let before = source.text.get(..finding.problem.span.start).unwrap_or_default();
-    let line = before.matches('\n').count();
-    let lines = source
-        .text
-        .lines()
-        .skip(line.saturating_sub(1))
-        .take(2.min(line + 1));
+    let line = source.line_of(finding.problem.span.start);
+    let lines = (line.saturating_sub(1)..=line).map(|line| source.line(line));
     for comment in lines
         .filter_map(|line| line.split_once(MARK))
         .map(|(_, comment)| comment)
