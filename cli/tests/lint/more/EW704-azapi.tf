@@ -6,7 +6,7 @@ resource "azapi_resource" "orders" {
     properties = {
       issuer    = azurerm_kubernetes_cluster.main.oidc_issuer_url
       subject   = "system:serviceaccount:shop:orders"
-      audiences = ["api://AzureADTokenExchnage"]
+      audiences = ["api://AzureADTokenExchanges"]
     }
   })
 }

@@ -1,5 +1,5 @@
 locals {
-  audience = "api://AzureADTokenExchnge"
+  audience = "api://AzureADTokenExchanges"
 }
 
 resource "azurerm_federated_identity_credential" "orders" {
