@@ -62,20 +62,10 @@ impl<'a> Picture<'a> {
             for document in source.documents.iter().filter(|_| !is_patch) {
                 picture.add(index, document, 0);
             }
-            for resource in &source.resources {
-                picture.resources.push((index, resource));
-                let metadata = resource.body.get("metadata");
-                if let Some(metadata) =
-                    metadata.filter(|_| resource.kind.starts_with("kubernetes_service_account"))
-                {
-                    let place = metadata.get("name").unwrap_or(metadata);
-                    picture.accounts.push(Account {
-                        source: index,
-                        metadata,
-                        place,
-                    });
-                }
-            }
+            let resources = source.resources.iter();
+            picture
+                .resources
+                .extend(resources.map(|resource| (index, resource)));
         }
         picture
     }
@@ -183,7 +173,7 @@ impl<'a> Picture<'a> {
     pub(super) fn is_manifest(&self, source: usize) -> bool {
         self.sources
             .get(source)
-            .is_some_and(|source| !source.documents.is_empty())
+            .is_some_and(|source| source.resources.is_empty())
     }
 
     /// Where the names of a file's resources are known.

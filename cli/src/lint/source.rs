@@ -3,6 +3,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::terraform::kubernetes;
 use super::value::{Kind, Value};
 use super::{bicep, terraform, yaml};
 use crate::Failure;
@@ -82,6 +83,10 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), Fail
         }
     }
     resolve_locals(&mut sources);
+    for source in &mut sources {
+        let objects = source.resources.iter().filter_map(kubernetes::object);
+        source.documents.extend(objects);
+    }
     notes.extend(sources.iter().filter_map(|source| source.note.clone()));
     Ok((sources, notes))
 }

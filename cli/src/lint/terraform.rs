@@ -1,3 +1,5 @@
+pub(super) mod kubernetes;
+
 use std::ops::Range;
 
 use hcl_edit::Span;

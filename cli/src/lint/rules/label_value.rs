@@ -19,9 +19,10 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .pods
         .iter()
         .filter_map(|pod| Some((pod, pod.label(LABEL)?)));
-    // In a patch, `null` removes the label.
+    // In a patch, `null` removes the label; in Terraform, it can be a reference.
     let wrong = labels.filter(|(_, (_, value))| {
-        !matches!(value.text(), Some("true" | "false")) && value.reference() != Some("null")
+        let is_literal = |text: &str| matches!(text, "true" | "false") || text.parse::<f64>().is_ok();
+        !matches!(value.text(), Some("true" | "false")) && value.reference().is_none_or(is_literal)
     });
     wrong
         .map(|(pod, (key, value))| {
