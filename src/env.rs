@@ -119,6 +119,15 @@ impl Environment {
         self.text(AZURE_CLIENT_ID)
     }
 
+    /// Returns the variable that sets the proxy for `https`, and its value.
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn https_proxy(&self) -> Option<(&'static str, String)> {
+        HTTPS_PROXY_VARIABLES.into_iter().find_map(|name| {
+            let value = self.text(name).ok()??;
+            (!value.is_empty()).then_some((name, value))
+        })
+    }
+
     /// Returns `AZURE_TOKEN_CREDENTIALS`, trimmed; an empty value counts as not set.
     #[cfg(feature = "default-credential")]
     pub(crate) fn token_credentials(&self) -> Result<Option<String>, Error> {

@@ -20,8 +20,8 @@ use crate::roots::AnyRoots;
 
 /// Checks the workload identity of this pod, and prints what is wrong, who can mend it, and how
 ///
-/// Exit codes: 0 healthy, 1 the developer can mend it, 2 a cluster administrator must, 3 a tenant
-/// administrator must, 64 wrong arguments.
+/// Exit codes: 0 healthy, 1 the developer can mend it or it passes by itself, 2 a cluster administrator must, 3 a
+/// tenant administrator must, 64 wrong arguments.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 #[expect(clippy::doc_markdown, reason = "help is plain text")]
@@ -30,10 +30,10 @@ pub(crate) struct Arguments {
     #[arg(long)]
     scope: Option<String>,
     /// Also read from this Blob account, container or blob
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = url)]
     blob: Option<String>,
     /// Also list the secrets of this Key Vault
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = url)]
     vault: Option<String>,
     /// Check the pod of this process, from an ephemeral container that shares its process namespace
     #[arg(long, value_name = "PID")]
@@ -156,6 +156,14 @@ async fn report(arguments: &Arguments, environment: &Environment) -> Result<Repo
             }
             () = tokio::time::sleep(NOTICEABLE) => show_progress(*step.lock().unwrap_or_else(PoisonError::into_inner)),
         }
+    }
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let uri: http::Uri = text.parse().map_err(|_| "it is not a URL".to_owned())?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("https" | "http"), Some(_)) => Ok(text.to_owned()),
+        _ => Err("it must be a URL, such as https://myvault.vault.azure.net".to_owned()),
     }
 }
 

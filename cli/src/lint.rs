@@ -82,6 +82,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         stdout.write_all(output::explanation(rule).as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
+    if arguments.fix && arguments.paths.iter().any(|path| path.as_os_str() == "-") {
+        return Err("--fix writes files, and standard input is none: name the files".into());
+    }
     let (mut sources, mut notes) = source::read(&arguments.paths)?;
     let mut findings = check(&sources, &mut notes);
     if arguments.fix && mend(&sources, &findings)? > 0 {

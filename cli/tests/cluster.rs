@@ -513,6 +513,17 @@ impl Cluster {
                     },
                 );
             }
+            [first, ..] if first.starts_with("IDENTITY=") => {
+                let subject = format!("system:serviceaccount:{NAMESPACE}:{name}");
+                assert!(words.contains(&format!("[?subject=='{subject}'].name").as_str()));
+                let credential = FederatedCredential {
+                    issuer: self.issuer.clone(),
+                    subject,
+                    audience: option("--audiences"),
+                };
+                let entra = self.emulator.entra();
+                entra.register_federated_credential(&client_id(name), credential);
+            }
             ["az", "ad", "sp", "update", "--id", id, ..] => self.emulator.entra().register_application(id),
             // Nothing runs here that would end the pod in its own time.
             ["kubectl", "--namespace", NAMESPACE, "delete", ref arguments @ ..] => {

@@ -32,7 +32,7 @@ pub enum DefaultAzureLink {
 
 impl DefaultAzureLink {
     /// Returns the links that `AZURE_TOKEN_CREDENTIALS` selects; all of them if it is not set.
-    pub(super) fn selected_by(variable: Option<&str>) -> Result<&'static [Self], Error> {
+    pub(crate) fn selected_by(variable: Option<&str>) -> Result<&'static [Self], Error> {
         let Some(variable) = variable else {
             return Ok(&LINKS);
         };

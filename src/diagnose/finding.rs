@@ -146,6 +146,8 @@ impl fmt::Display for Severity {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Owner {
+    /// It passes by itself.
+    Nobody,
     /// Whoever writes the program and its manifests.
     Developer,
     /// Whoever runs the cluster and its network.
@@ -157,6 +159,7 @@ pub enum Owner {
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Nobody => "nobody, it passes",
             Self::Developer => "developer",
             Self::ClusterAdmin => "cluster administrator",
             Self::TenantAdmin => "tenant administrator",

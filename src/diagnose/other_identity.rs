@@ -4,6 +4,7 @@ use super::Diagnosis;
 use super::finding::{Finding, Severity};
 use super::report::{Outcome, Step};
 use crate::assertion::jwt;
+use crate::chain::DefaultAzureLink;
 use crate::code::Code;
 use crate::credential::{
     AzureCliCredential, AzureDeveloperCliCredential, Credential, EnvironmentCredential,
@@ -14,8 +15,11 @@ use crate::error::Error;
 /// Finds out which identity a default credential would use, if workload identity is not set up.
 pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
     let environment = || diagnosis.environment.clone();
+    let selected = diagnosis.environment.token_credentials().ok().flatten();
+    let selected = DefaultAzureLink::selected_by(selected.as_deref()).unwrap_or_default();
     let links: [Link; 4] = [
         (
+            DefaultAzureLink::Environment,
             "the client secret or certificate of the environment",
             EnvironmentCredential::builder()
                 .environment(environment())
@@ -24,6 +28,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
                 .map(|credential| credential as _),
         ),
         (
+            DefaultAzureLink::ManagedIdentity,
             "the managed identity of the node",
             ManagedIdentityCredential::builder()
                 .environment(environment())
@@ -32,6 +37,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
                 .map(|credential| credential as _),
         ),
         (
+            DefaultAzureLink::AzureCli,
             "the login of the Azure CLI",
             AzureCliCredential::builder()
                 .environment(environment())
@@ -39,6 +45,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
                 .map(|credential| credential as _),
         ),
         (
+            DefaultAzureLink::AzureDeveloperCli,
             "the login of the Azure Developer CLI",
             AzureDeveloperCliCredential::builder()
                 .environment(environment())
@@ -46,7 +53,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
                 .map(|credential| credential as _),
         ),
     ];
-    for (name, link) in links {
+    for (_, name, link) in links.into_iter().filter(|(link, ..)| selected.contains(link)) {
         let scopes = [scope];
         let token = match &link {
             Ok(credential) => {
@@ -58,15 +65,20 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
             }
             Err(error) => Err(error.clone()),
         };
-        let cause = match token {
-            Ok(token) => format!(
-                "without workload identity, a default credential uses {name}{}",
-                application(token.secret())
-            ),
+        let (severity, cause) = match token {
+            Ok(token) => {
+                let application = application(token.secret());
+                let cause =
+                    format!("without workload identity, a default credential uses {name}{application}");
+                (Severity::Info, cause)
+            }
             Err(error) if error.is_unavailable() => continue,
-            Err(error) => format!("without workload identity, a default credential stops at {name}: {error}"),
+            Err(error) => (
+                Severity::Warning,
+                format!("without workload identity, a default credential stops at {name}: {error}"),
+            ),
         };
-        let finding = Finding::new(Code::ANOTHER_IDENTITY, Severity::Info, cause.clone());
+        let finding = Finding::new(Code::ANOTHER_IDENTITY, severity, cause.clone());
         return Outcome::passed(Step::OtherIdentity, cause).and(Some(finding));
     }
     Outcome::passed(
@@ -75,7 +87,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
     )
 }
 
-type Link = (&'static str, Result<Arc<dyn Credential>, Error>);
+type Link = (DefaultAzureLink, &'static str, Result<Arc<dyn Credential>, Error>);
 
 /// Returns the application of an access token.
 fn application(token: &str) -> String {
@@ -88,4 +100,38 @@ fn application(token: &str) -> String {
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     });
     id.map(|id| format!(", client {id}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::DiagnoseOptions;
+    use crate::env::Environment;
+    use crate::transport::HttpTransport;
+
+    #[tokio::test]
+    async fn identity_that_is_not_selected_does_not_answer() {
+        let variables = |selected| {
+            [
+                ("AZURE_TOKEN_CREDENTIALS", selected),
+                ("AZURE_CLIENT_SECRET", "planted"),
+                ("AZURE_TENANT_ID", "contoso.example"),
+            ]
+        };
+        for (selected, code) in [
+            ("EnvironmentCredential", Some(Code::ANOTHER_IDENTITY)),
+            ("WorkloadIdentityCredential", None),
+        ] {
+            let environment: Environment = variables(selected).into_iter().collect();
+            let diagnosis = Diagnosis {
+                environment: &environment,
+                options: &DiagnoseOptions::new(),
+                transport: Arc::new(HttpTransport::new()),
+            };
+            let findings = check(&diagnosis, "https://vault.azure.net/.default")
+                .await
+                .findings;
+            assert_eq!(findings.first().map(|finding| finding.code), code, "{selected}");
+        }
+    }
 }

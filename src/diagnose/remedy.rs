@@ -96,10 +96,9 @@ impl Federation {
         );
         let terraform = format!(
             "resource \"azurerm_federated_identity_credential\" \"{symbol}\" {{\n  \
-             name                = \"{name}\"\n  \
-             resource_group_name = azurerm_user_assigned_identity.IDENTITY.resource_group_name\n  \
-             parent_id           = azurerm_user_assigned_identity.IDENTITY.id\n  \
-             issuer              = {}\n  subject             = {}\n  audience            = [{}]\n}}",
+             name                      = \"{name}\"\n  \
+             user_assigned_identity_id = azurerm_user_assigned_identity.IDENTITY.id # parent_id before azurerm 5\n  \
+             issuer                    = {}\n  subject                   = {}\n  audience                  = [{}]\n}}",
             hcl(issuer),
             hcl(subject),
             hcl(audience),
@@ -118,27 +117,52 @@ impl Federation {
         ]
     }
 
-    /// Namespace and name of the service account.
+    /// Returns what gives the credential of this subject, which Azure allows once, the audience.
+    fn change_of_audience(&self) -> Vec<Remedy> {
+        let Self {
+            client_id,
+            subject,
+            audience,
+            ..
+        } = self;
+        let subject: String = subject.chars().filter(|c| !"'`\"\\$".contains(*c)).collect();
+        let of_identity = "--identity-name $IDENTITY --resource-group $GROUP";
+        let az = format!(
+            "IDENTITY=$({})\nGROUP=$({})\n\
+             NAME=$(az identity federated-credential list {of_identity} --query \"[?subject=='{subject}'].name\" --output tsv)\n\
+             az identity federated-credential update {of_identity} --name $NAME --audiences {}",
+            identity(client_id, "name"),
+            identity(client_id, "resourceGroup"),
+            shell(audience)
+        );
+        vec![
+            remedy(Tool::Az, az),
+            remedy(Tool::Terraform, format!("audience = [{}]", hcl(audience))),
+            remedy(Tool::Bicep, format!("audiences: [{}]", bicep(audience))),
+        ]
+    }
+
+    /// Namespace and name of the service account, and a mark of the issuer: `create` replaces the credential of another
+    /// cluster that has the same name.
     fn name(&self) -> String {
         let name = self.subject.strip_prefix("system:serviceaccount:");
         let name = name.unwrap_or(&self.subject).replace([':', '.'], "-");
         let kept = |c: &char| c.is_ascii_alphanumeric() || "-_".contains(*c);
-        let name: String = name.chars().filter(kept).take(MAX_NAME).collect();
-        if name.is_empty() {
-            "workload".to_owned()
-        } else {
-            name
-        }
+        let name: String = name.chars().filter(kept).take(MAX_NAME - 9).collect();
+        let name = if name.is_empty() { "workload" } else { &name };
+        format!("{name}-{:08x}", mark(&self.issuer))
     }
 }
 
 /// Returns what mends a finding, with the names of the pod in it.
 pub(super) fn remedies(finding: &Finding, pod: &Pod) -> Vec<Remedy> {
     match finding.code {
-        Code::NO_FEDERATED_CREDENTIAL
-        | Code::ISSUER_MISMATCH
-        | Code::AUDIENCE_MISMATCH
-        | Code::SUBJECT_MISMATCH => finding
+        Code::AUDIENCE_MISMATCH => finding
+            .federation
+            .as_ref()
+            .map(Federation::change_of_audience)
+            .unwrap_or_default(),
+        Code::NO_FEDERATED_CREDENTIAL | Code::ISSUER_MISMATCH | Code::SUBJECT_MISMATCH => finding
             .federation
             .as_ref()
             .map(Federation::remedies)
@@ -281,23 +305,26 @@ fn identity(client_id: &str, property: &str) -> String {
 }
 
 fn role(finding: &Finding, client_id: &str) -> Vec<Remedy> {
-    let (role, show) = match &finding.resource {
+    let (role, show, below) = match &finding.resource {
         Some(Resource::Blob(url)) => (
-            "Storage Blob Data Contributor",
+            "Storage Blob Data Reader",
             format!("az storage account show --name {}", first_label(url)),
+            container(url).map(|name| format!("/blobServices/default/containers/{name}")),
         ),
         Some(Resource::Vault(url)) => (
             "Key Vault Secrets User",
             format!("az keyvault show --name {}", first_label(url)),
+            None,
         ),
         None => return Vec::new(),
     };
     vec![remedy(
         Tool::Az,
         format!(
-            "az role assignment create --role {} --assignee {} \\\n  --scope \"$({show} --query id --output tsv)\"",
+            "az role assignment create --role {} --assignee {} \\\n  --scope \"$({show} --query id --output tsv){}\"",
             shell(role),
-            shell(client_id)
+            shell(client_id),
+            below.unwrap_or_default()
         ),
     )]
 }
@@ -331,11 +358,32 @@ fn network_rule(finding: &Finding) -> Vec<Remedy> {
     )]
 }
 
+/// Returns the container of a URL in the public form.
+fn container(url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    let is_name = |name: &&str| {
+        let mut bytes = name.bytes();
+        !name.is_empty() && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'$')
+    };
+    let mut segments = url.path_segments().filter(|_| url.domain().is_some())?;
+    segments
+        .next()
+        .filter(is_name)
+        .map(|name| name.replace('$', "\\$"))
+}
+
 /// Returns the name of an account or a vault.
 fn first_label(url: &str) -> String {
     let url = url::Url::parse(url).ok();
     let host = url.as_ref().and_then(url::Url::host_str).unwrap_or_default();
     host.split('.').next().unwrap_or_default().to_owned()
+}
+
+/// A number that differs from issuer to issuer. Source: FNV-1a, 32 bits.
+fn mark(issuer: &str) -> u32 {
+    issuer.bytes().fold(0x811c_9dc5, |mark, byte| {
+        (mark ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 /// Quotes a value for a shell.

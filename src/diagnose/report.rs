@@ -53,7 +53,9 @@ impl Report {
             _ => State::Passed,
         };
         for mut finding in findings {
-            finding.follows_from = finding.follows_from.or_else(|| self.predictor(&finding));
+            if finding.follows_from.is_none() {
+                finding.follows_from = self.confirm(&finding);
+            }
             finding.remedies = remedy::remedies(&finding, pod);
             self.findings.push(finding);
         }
@@ -101,13 +103,15 @@ impl Report {
         steps.into_iter().any(failed)
     }
 
-    /// Returns the code of an earlier finding that predicted what Entra answered.
-    fn predictor(&self, finding: &Finding) -> Option<Code> {
-        let predicts = |earlier: &&Finding| {
+    /// Returns the code of an earlier finding that predicted what Entra answered, which is now as certain.
+    fn confirm(&mut self, finding: &Finding) -> Option<Code> {
+        let predicts = |earlier: &&mut Finding| {
             let codes = &earlier.aadsts;
             earlier.severity >= Severity::Warning && codes.iter().any(|code| finding.aadsts.contains(code))
         };
-        Some(self.findings.iter().find(predicts)?.code)
+        let earlier = self.findings.iter_mut().find(predicts)?;
+        earlier.severity = earlier.severity.max(finding.severity);
+        Some(earlier.code)
     }
 }
 

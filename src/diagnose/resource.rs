@@ -4,7 +4,7 @@ use http::{Request, StatusCode};
 use url::{Host, Url};
 
 use super::Diagnosis;
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, Owner, Severity};
 use super::report::{Outcome, Step};
 use super::variables::Settings;
 use crate::authority::{Cloud, is_loopback};
@@ -24,8 +24,13 @@ impl Resource {
         Self::Blob(without_secrets(url))
     }
 
+    /// The path does not matter: the secrets are listed.
     pub(super) fn vault(url: &str) -> Self {
-        Self::Vault(without_secrets(url))
+        let url = without_secrets(url);
+        let end = url
+            .find("://")
+            .and_then(|start| Some(start + 3 + url.get(start + 3..)?.find('/')?));
+        Self::Vault(end.and_then(|end| url.get(..end)).unwrap_or(&url).to_owned())
     }
 
     pub(super) fn scope(&self, cloud: &Cloud) -> String {
@@ -47,9 +52,19 @@ impl Resource {
             Error::configuration(format!("{:?} is not an https URL", self.url())).with_code(Code::NO_RESOURCE)
         };
         let mut url = Url::parse(self.url()).map_err(|_| invalid())?;
-        // A token must not travel unencrypted.
+        // A token must not travel unencrypted, nor to the owner of a misspelt domain.
         if url.scheme() != "https" && !is_loopback(&url) {
             return Err(invalid());
+        }
+        let host = url.host_str().unwrap_or_default();
+        let is_known = self.domains().iter().any(|domain| host.ends_with(domain));
+        if !is_known && !is_loopback(&url) {
+            let message = format!(
+                "{host} is no host of {}, and gets no token; it ends with {}",
+                self.service(),
+                self.domains().join(" or ")
+            );
+            return Err(Error::configuration(message).with_code(Code::NO_RESOURCE));
         }
         match self {
             Self::Vault(_) => {
@@ -78,6 +93,14 @@ impl Resource {
         request.body(Bytes::new()).map_err(|_| invalid())
     }
 
+    /// Where the service is, in the clouds that Microsoft runs.
+    fn domains(&self) -> &'static [&'static str] {
+        match self {
+            Self::Blob(_) => &BLOB_DOMAINS,
+            Self::Vault(_) => &VAULT_DOMAINS,
+        }
+    }
+
     fn service(&self) -> &'static str {
         match self {
             Self::Blob(_) => "Blob Storage",
@@ -94,7 +117,10 @@ pub(super) async fn check(
     scope: &str,
     token: &AccessToken,
 ) -> Outcome {
-    let failed = |finding| Outcome::failed(Step::Resource, finding);
+    let failed = |finding: Finding| Outcome {
+        detail: Some(format!("{}: {}", resource.url(), finding.title)),
+        ..Outcome::failed(Step::Resource, finding)
+    };
     let own_scope = resource.scope(&settings.cloud);
     // The scope of the diagnosis is that of the first resource.
     let other = if scope == own_scope {
@@ -167,11 +193,18 @@ pub(super) async fn check(
         (Code::FIREWALL, _) => "a network rule or a private endpoint for this pod",
         _ => "status 200",
     };
-    let mut finding = Finding::new(code, Severity::Error, cause).with_evidence(
-        "response",
-        format!("status {}{}", status.as_u16(), error_code(&body)),
-        wanted,
-    );
+    let reported = response
+        .headers()
+        .get("x-ms-error-code")
+        .and_then(|code| code.to_str().ok());
+    let reported = reported
+        .filter(|code| code.len() <= LONGEST_CODE && code.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        .map_or_else(|| error_code(&body), |code| format!(", {code}"));
+    let presented = format!("status {}{reported}", status.as_u16());
+    let mut finding = Finding::new(code, Severity::Error, cause).with_evidence("response", presented, wanted);
+    if code == Code::RESOURCE_FAILED && status.is_client_error() {
+        finding.owner = Owner::Developer;
+    }
     finding.resource = Some(resource.clone());
     failed(finding)
 }
@@ -195,6 +228,20 @@ fn without_secrets(url: &str) -> String {
     let host = authority.rsplit('@').next().unwrap_or_default();
     format!("{scheme}://{host}{path}")
 }
+
+/// Sources: "Storage account endpoints", "Azure DNS zone endpoints", and the developer guides of the other clouds.
+const BLOB_DOMAINS: [&str; 4] = [
+    ".blob.core.windows.net",
+    ".blob.storage.azure.net",
+    ".blob.core.usgovcloudapi.net",
+    ".blob.core.chinacloudapi.cn",
+];
+
+/// Source: "About Azure Key Vault", DNS suffixes.
+const VAULT_DOMAINS: [&str; 3] = [".vault.azure.net", ".vault.usgovcloudapi.net", ".vault.azure.cn"];
+
+/// Of an error code, in bytes; the longest known one has 45.
+const LONGEST_CODE: usize = 64;
 
 /// Blob Storage says `AuthorizationFailure` for a network rule, and `AuthorizationPermissionMismatch` for a
 /// missing role. Sources: Azure Storage, "Common REST API error codes"; Key Vault, "REST API error codes".
@@ -238,5 +285,26 @@ mod tests {
         ] {
             assert_eq!(Resource::blob(url).url(), shown);
         }
+        assert_eq!(
+            Resource::vault("https://v.vault.azure.net/secrets/a").url(),
+            "https://v.vault.azure.net"
+        );
+    }
+
+    #[test]
+    fn token_is_sent_to_domains_of_azure_and_to_this_machine_only() {
+        let token = AccessToken::new("planted", std::time::SystemTime::UNIX_EPOCH);
+        for (url, is_sent) in [
+            ("https://v.vault.azure.net", true),
+            ("https://v.vault.azure.net.example.com", false),
+            ("https://v.vaults.azure.net", false),
+            ("http://v.vault.azure.net", false),
+            ("http://127.0.0.1:8080", true),
+            ("vault", false),
+        ] {
+            assert_eq!(Resource::vault(url).request(&token).is_ok(), is_sent, "{url}");
+        }
+        let account = Resource::blob("https://a.blob.core.usgovcloudapi.net/c");
+        assert!(account.request(&token).is_ok());
     }
 }

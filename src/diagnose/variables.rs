@@ -1,9 +1,12 @@
 use std::path::PathBuf;
 
+use url::Url;
+
 use super::Diagnosis;
-use super::finding::{Finding, Severity};
+use super::finding::{Finding, Owner, Severity};
 use super::report::{Outcome, Step};
 use crate::authority::{Authority, Cloud, TenantId};
+use crate::chain::DefaultAzureLink;
 use crate::code::Code;
 use crate::credential::WorkloadIdentityCredential;
 use crate::env::{AZURE_CLIENT_SECRET, AZURE_TOKEN_CREDENTIALS};
@@ -68,7 +71,10 @@ pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
         Err(error) => Outcome::failed(Step::Variables, of_error(&error)),
     };
     Variables {
-        check: check.and(other_credential(diagnosis)).and(selection(diagnosis)),
+        check: check
+            .and(other_credential(diagnosis))
+            .and(selection(diagnosis))
+            .and(proxy(diagnosis)),
         settings,
     }
 }
@@ -104,6 +110,10 @@ fn other_credential(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
         "AZURE_CLIENT_CERTIFICATE_PATH"
     };
     let has_token_file = environment.workload_identity().ok()?.token_file.is_some();
+    let selected = environment.token_credentials().ok()?;
+    if selected.is_some_and(|selected| selected.eq_ignore_ascii_case("WorkloadIdentityCredential")) {
+        return None;
+    }
     ((certificate || secret) && has_token_file).then(|| {
         Finding::new(
             Code::ANOTHER_CREDENTIAL_FIRST,
@@ -114,9 +124,31 @@ fn other_credential(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
     })
 }
 
+/// A proxy that no client can use, so that each of them tries without it, or fails. Its value can hold a password.
+fn proxy(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
+    let (variable, value) = diagnosis.environment.https_proxy()?;
+    let scheme = if value.contains("://") { "" } else { "http://" };
+    let url = Url::parse(&format!("{scheme}{}", value.trim()));
+    let is_known = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    let what = if value.trim() != value {
+        "it begins or ends with white space, often the line break of a Secret"
+    } else if url.is_ok_and(|url| is_known(&url)) {
+        return None;
+    } else {
+        "it is no http or https URL"
+    };
+    let cause = format!("{variable} is not the URL of a proxy: {what}");
+    let mut finding = Finding::new(Code::PROXY_FAILED, Severity::Error, cause);
+    finding.owner = Owner::Developer;
+    Some(finding.with_evidence(variable, "see the cause; it is not shown", "http://HOST:PORT"))
+}
+
 /// Whether `AZURE_TOKEN_CREDENTIALS` leaves workload identity out of a default credential.
 fn selection(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
     let selected = diagnosis.environment.token_credentials().ok()??;
+    if let Err(error) = DefaultAzureLink::selected_by(Some(&selected)) {
+        return Some(Finding::of_error(&error, Code::WORKLOAD_IDENTITY_EXCLUDED));
+    }
     let includes = ["prod", "WorkloadIdentityCredential"];
     let is_included = includes.iter().any(|value| value.eq_ignore_ascii_case(&selected));
     (!is_included).then(|| {
@@ -131,4 +163,75 @@ fn selection(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
             "prod or WorkloadIdentityCredential",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::env::Environment;
+    use crate::transport::HttpTransport;
+
+    fn findings(variables: &[(&str, &str)]) -> Vec<(Code, Severity, Owner)> {
+        let pod = [
+            ("AZURE_CLIENT_ID", "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"),
+            ("AZURE_TENANT_ID", "4d4cf8a9-1d4c-4b5e-8a5e-0d2c8c1b7a11"),
+            ("AZURE_FEDERATED_TOKEN_FILE", "/token"),
+        ];
+        let variables = pod.iter().chain(variables).map(|&(name, value)| (name, value));
+        let environment: Environment = variables.collect();
+        let diagnosis = Diagnosis {
+            environment: &environment,
+            options: &super::super::DiagnoseOptions::new(),
+            transport: Arc::new(HttpTransport::new()),
+        };
+        let findings = check(&diagnosis).check.findings.into_iter();
+        findings
+            .map(|finding| (finding.code, finding.severity, finding.owner))
+            .collect()
+    }
+
+    #[test]
+    fn secret_is_no_problem_if_workload_identity_is_selected() {
+        let secret = ("AZURE_CLIENT_SECRET", "planted");
+        let warning = (
+            Code::ANOTHER_CREDENTIAL_FIRST,
+            Severity::Warning,
+            Owner::Developer,
+        );
+        assert_eq!(findings(&[secret]), [warning]);
+        assert_eq!(
+            findings(&[secret, ("AZURE_TOKEN_CREDENTIALS", "prod")]),
+            [warning]
+        );
+        let selected = ("AZURE_TOKEN_CREDENTIALS", "workloadidentitycredential");
+        assert_eq!(findings(&[secret, selected]), []);
+    }
+
+    #[test]
+    fn selection_that_no_default_credential_knows_is_an_error() {
+        let error = (
+            Code::WORKLOAD_IDENTITY_EXCLUDED,
+            Severity::Error,
+            Owner::Developer,
+        );
+        assert_eq!(findings(&[("AZURE_TOKEN_CREDENTIALS", "production")]), [error]);
+    }
+
+    #[test]
+    fn proxy_that_no_client_can_use_is_an_error() {
+        let error = (Code::PROXY_FAILED, Severity::Error, Owner::Developer);
+        for value in [
+            "http://proxy:3128\n",
+            " http://proxy",
+            "not a url",
+            "socks9://proxy",
+        ] {
+            assert_eq!(findings(&[("HTTPS_PROXY", value)]), [error], "{value:?}");
+        }
+        for value in ["http://proxy:3128", "https://user:pw@proxy", "proxy:3128", ""] {
+            assert_eq!(findings(&[("HTTPS_PROXY", value)]), [], "{value:?}");
+        }
+    }
 }

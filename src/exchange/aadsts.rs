@@ -82,8 +82,8 @@ pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
              exactly, including a trailing slash, and a change takes a few minutes to propagate"
         ),
         700_212 => format!(
-            "no federated credential of this client has the token's audience, {audience:?}; it is \
-             usually \"api://AzureADTokenExchange\""
+            "no federated credential of this client has the token's audience, {audience:?}; change the \
+             audience of the credential, or that of the token"
         ),
         700_213 => format!(
             "no federated credential of this client has the token's subject, {subject:?}; it must match \

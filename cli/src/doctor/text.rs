@@ -56,7 +56,15 @@ pub(super) fn report(report: &Report, objects_are_wrong: bool) -> String {
             ),
         };
     }
-    remedies(&mut text, cause);
+    // Independent errors are mended one by one.
+    let others = report.findings.iter().filter(|finding| {
+        finding.severity == Severity::Error
+            && finding.follows_from.is_none()
+            && !std::ptr::eq(*finding, cause)
+    });
+    for finding in others.chain([cause]) {
+        remedies(&mut text, finding);
+    }
     text
 }
 
@@ -109,7 +117,11 @@ fn problem(text: &mut String, finding: &Finding) {
 
 /// What to do comes last, where a person looks first.
 fn remedies(text: &mut String, finding: &Finding) {
-    let _ = writeln!(text, "\nWho can mend it: {BOLD}{}{BOLD:#}\n", finding.owner);
+    let _ = writeln!(
+        text,
+        "\nWho can mend {}: {BOLD}{}{BOLD:#}\n",
+        finding.code, finding.owner
+    );
     let mut last = None;
     for remedy in &finding.remedies {
         if last.is_some_and(|last| last != remedy.tool) {

@@ -47,7 +47,7 @@ pub(super) fn text(sources: &[Source], findings: &[Finding]) -> String {
         .filter(|finding| finding.rule.severity == Severity::Error)
         .count();
     let _ = match findings.len() {
-        0 => writeln!(text, "no mistakes in {} files", sources.len()),
+        0 => writeln!(text, "no mistakes; files: {}", sources.len()),
         count => writeln!(
             text,
             "findings: {count}, errors: {errors}, files: {}",
@@ -192,7 +192,7 @@ pub(super) fn rules(as_json: bool) -> String {
 
 pub(super) fn explanation(rule: &Rule) -> String {
     format!(
-        "{}: {}\n\nCause: {}\n\nFix: {}\n\nWho: {}. In the cluster: {}.\n",
+        "{}: {}\n\nCause: {}\n\nFix: {}\n\nWho: {}. Without lint: {}.\n",
         rule.code, rule.summary, rule.cause, rule.fix, rule.owner, rule.symptom
     )
 }

@@ -57,6 +57,10 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), Fail
         if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
             io::stdin().read_to_end(&mut bytes)?;
+            // The program before the pipe has probably failed.
+            if bytes.trim_ascii().is_empty() {
+                return Err("<stdin>: there is nothing to read".into());
+            }
             sources.push(parse("<stdin>".to_owned(), bytes)?);
             continue;
         }

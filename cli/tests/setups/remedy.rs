@@ -45,6 +45,24 @@ fn run(world: &mut World, words: &[String]) {
                 },
             );
         }
+        [first, ..] if first.starts_with("IDENTITY=") => {
+            let mut queries = words.iter().filter_map(|word| word.strip_prefix("[?subject=='"));
+            let subject = queries
+                .next()
+                .unwrap()
+                .split_once("'].name")
+                .unwrap()
+                .0
+                .to_owned();
+            world.emulator.entra().register_federated_credential(
+                &client_id,
+                FederatedCredential {
+                    issuer: world.emulator.issuer_url().to_owned(),
+                    subject,
+                    audience: option("--audiences"),
+                },
+            );
+        }
         [
             "az",
             "ad",

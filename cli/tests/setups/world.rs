@@ -186,7 +186,7 @@ impl World {
         let owner = cause.and_then(|cause| cause["owner"].as_str());
         let code = match owner.filter(|_| report["healthy"] == false) {
             None => 0,
-            Some("developer") => 1,
+            Some("developer" | "nobody, it passes") => 1,
             Some("cluster administrator") => 2,
             Some("tenant administrator") => 3,
             Some(owner) => panic!("{owner}"),

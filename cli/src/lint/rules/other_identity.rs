@@ -11,7 +11,7 @@ pub(super) const RULE: Rule = Rule {
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "The service account asks for the token of one identity, and the federated credential that names it belongs to another.",
-    fix: "Use the same identity in the annotation and in `parent_id`.",
+    fix: "Use the same identity in the annotation and in `user_assigned_identity_id` (`parent_id` before azurerm 5).",
     check,
 };
 
