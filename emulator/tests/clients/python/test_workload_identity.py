@@ -1,6 +1,10 @@
 """Programs that know nothing of an emulator: real host names, every check of the clients on."""
 
 import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import msal
 import pytest
@@ -9,6 +13,7 @@ from azure.identity import ClientSecretCredential, DefaultAzureCredential, Workl
 from azure.keyvault.secrets import SecretClient
 from azure.storage.blob import BlobServiceClient
 
+ROOT = Path(__file__).parents[4]
 VAULT = "https://shop.vault.azure.net"
 ACCOUNT = "https://devaccount.blob.core.windows.net"
 READER = "22222222-2222-4222-8222-0000000000aa"
@@ -123,3 +128,14 @@ def test_expired_token_is_refused(admin):
     with pytest.raises(ClientAuthenticationError) as error:
         client.download_blob()
     assert error.value.status_code == 401
+
+
+def test_example_of_the_readme_passes(tmp_path):
+    readme = (ROOT / "emulator/README.md").read_text(encoding="utf-8")
+    for language, name in [("yaml", "azure.yaml"), ("python", "test_orders.py")]:
+        (example,) = re.findall(rf"^```{language}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+        (tmp_path / name).write_text(example, encoding="utf-8")
+    emulator = [ROOT / "target/debug/entra-workload", "emulator", "run", "--seed", "azure.yaml", "--"]
+    pytest_of_python = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "test_orders.py"]
+    finished = subprocess.run(emulator + pytest_of_python, cwd=tmp_path, capture_output=True, text=True)
+    assert finished.returncode == 0 and "5 passed" in finished.stdout, finished.stdout + finished.stderr
