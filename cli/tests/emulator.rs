@@ -9,7 +9,7 @@
     reason = "tests"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -323,6 +323,30 @@ fn seed_in_the_docs_is_read() {
         "{}",
         text(&output.stderr)
     );
+}
+
+#[test]
+fn docs_list_the_variables_that_run_sets() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/emulator.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, rest) = page.split_once("## Variables of the program\n").unwrap();
+    let rows = rest.split_once("\n## ").unwrap().0.lines();
+    let listed: BTreeSet<String> = rows
+        .filter_map(|row| row.strip_prefix("| `")?.split_once("` |"))
+        .flat_map(|(names, _)| names.split("`, `"))
+        .map(str::to_owned)
+        .collect();
+    let mut set = BTreeSet::new();
+    for option in [
+        "--identity-binding",
+        "--managed-identity=imds",
+        "--managed-identity=app-service",
+    ] {
+        let arguments = ["run", option, "--", "/usr/bin/env"];
+        let output = command(&arguments).env_clear().output().unwrap();
+        set.extend(variables(&text(&output.stdout)).into_keys());
+    }
+    assert_eq!(listed, set);
 }
 
 #[test]
