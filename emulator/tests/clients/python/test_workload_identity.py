@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msal
@@ -128,6 +129,27 @@ def test_expired_token_is_refused(admin):
     with pytest.raises(ClientAuthenticationError) as error:
         client.download_blob()
     assert error.value.status_code == 401
+
+
+def test_token_is_refreshed_if_the_clock_of_the_client_moves_too(admin, monkeypatch):
+    client = SecretClient(VAULT, WorkloadIdentityCredential())
+    client.get_secret("db-password")
+    admin.post("/clock/advance", {"by": "61m"})
+    admin.call("DELETE", "/requests")
+    real_time = time.time
+    monkeypatch.setattr(time, "time", lambda: real_time() + 61 * 60)
+    assert client.get_secret("db-password").value == "correct horse"
+    assert admin.call("GET", "/requests?endpoint=entra&status=200")["count"] >= 1
+    assert admin.call("GET", "/requests?status=401")["count"] == 0
+
+
+def test_new_credential_works_after_the_clock_has_moved(admin):
+    old = WorkloadIdentityCredential()
+    SecretClient(VAULT, old).get_secret("db-password")
+    admin.post("/clock/advance", {"by": "61m"})
+    with pytest.raises(ClientAuthenticationError, match="IDX10223"):
+        SecretClient(VAULT, old).get_secret("db-password")
+    assert SecretClient(VAULT, WorkloadIdentityCredential()).get_secret("db-password").value == "correct horse"
 
 
 def test_example_of_the_readme_passes(tmp_path):
