@@ -129,7 +129,8 @@ impl Emulator {
         self.clock.now()
     }
 
-    /// Removes faults, recorded requests, secrets, containers, resources and states such as an outage.
+    /// Removes faults, recorded requests, secrets, containers, resources, the keys that Entra has fetched from issuers, and
+    /// states such as an outage.
     /// Applications and managed identities have the credentials and roles that they had at
     /// [`Admin::start`](crate::Admin::start), and later ones those of their [seed](Self::seed). They and the pods stay,
     /// because programs know them. The clock stays, too: set back, it would make tokens invalid.

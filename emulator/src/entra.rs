@@ -54,7 +54,7 @@ use super::time::unix_seconds;
 ///    `api://AzureADTokenExchange`, only those of a managed identity are accepted: neither those of an
 ///    application (700226) nor those obtained with a federated credential (700231).
 /// 6. Its signing key, by key ID (7000272), and its signature (700027). The keys of the issuer are
-///    fetched once, and again for an unknown key ID. An unreachable issuer is 90061, an invalid
+///    fetched once, and again for an unknown key ID or after a reset. An unreachable issuer is 90061, an invalid
 ///    response 50166.
 /// 7. Its validity (700024), with a clock skew of five minutes.
 /// 8. Scope (900144, 1002012, 28000, 70011) and resource (500011).

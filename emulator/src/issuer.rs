@@ -144,7 +144,8 @@ impl ClusterIssuer {
         self.service_accounts.allow(caller, namespace, name);
     }
 
-    /// Makes discovery requests fail with 503. Cached keys stay valid.
+    /// Makes discovery requests fail with 503: token requests get AADSTS50166. Entra keeps the keys that it has fetched until
+    /// [`Emulator::reset`](crate::Emulator::reset).
     pub fn stop(&self) {
         self.serving.store(false, Ordering::Relaxed);
     }

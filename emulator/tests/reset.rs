@@ -77,6 +77,28 @@ async fn later_application_is_as_it_was_seeded_after_a_reset() {
     assert_eq!(request.send(&emulator).await.code(), 7_000_112);
 }
 
+#[tokio::test]
+async fn stopped_issuer_and_rotated_keys_are_refused_again_after_a_reset() {
+    let (emulator, _admin) = start().await;
+    let pod = emulator.pod("shop", "orders").unwrap();
+    for _ in 0..2 {
+        assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
+        emulator.issuer().stop();
+        assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
+        emulator.reset().unwrap();
+        emulator.issuer().stop();
+        assert_eq!(TokenRequest::new(&pod).send(&emulator).await.code(), 50_166);
+        emulator.issuer().start();
+        assert_eq!(TokenRequest::new(&pod).send(&emulator).await.status, 200);
+        emulator.reset().unwrap();
+        // The previous key stays published.
+        emulator.issuer().rotate_keys().unwrap();
+        emulator.issuer().rotate_keys().unwrap();
+        assert_eq!(TokenRequest::new(&pod).send(&emulator).await.code(), 7_000_272);
+        emulator.reset().unwrap();
+    }
+}
+
 async fn start() -> (Arc<Emulator>, Admin) {
     let emulator = Arc::new(Emulator::builder().known_keys().start().await.unwrap());
     let admin = Admin::start(Arc::clone(&emulator), None, Seed::default());

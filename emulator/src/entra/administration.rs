@@ -98,6 +98,7 @@ impl Entra {
     pub(crate) fn reset(&self) {
         let baseline = self.baseline.lock().unwrap_or_else(PoisonError::into_inner);
         self.directory().reset(&baseline);
+        self.issuer_keys.forget_fetched();
     }
 
     /// What a reset leads back to.

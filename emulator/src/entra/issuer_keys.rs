@@ -44,6 +44,11 @@ impl IssuerKeys {
         given.insert(issuer.to_owned(), keys);
     }
 
+    /// Forgets the fetched keys. Given ones stay.
+    pub(super) fn forget_fetched(&self) {
+        self.fetched().clear();
+    }
+
     /// Returns the key with this ID. Fetches the keys if the ID is not cached.
     pub(super) async fn find(&self, issuer: &str, kid: &str) -> Result<Option<PublicKey>, ErrorResponse> {
         let with_id = |keys: &Vec<PublicKey>| keys.iter().find(|key| key.kid == kid).cloned();
