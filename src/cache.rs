@@ -106,6 +106,14 @@ impl Cache {
         }
     }
 
+    /// Drops the token for `request`, if one is cached.
+    #[cfg(feature = "azure-core")]
+    pub(crate) fn forget(&self, request: &TokenRequest<'_>) {
+        if let Some(token) = self.cached(request, Clone::clone) {
+            self.invalidate(&token);
+        }
+    }
+
     /// Forgets this token, unless a newer one has replaced it; for each key at most once in 30 seconds.
     pub(crate) fn invalidate(&self, token: &AccessToken) {
         for slot in self.slots.load().values() {

@@ -91,6 +91,18 @@ impl Chain {
         token
     }
 
+    /// Drops the token for `request`, if one is cached, in the links that can answer.
+    #[cfg(feature = "azure-core")]
+    pub(crate) fn forget(&self, request: &TokenRequest<'_>) {
+        let selected = self.selected_credential();
+        let answering = self.credentials().filter(|_| selected.is_none()).chain(selected);
+        for credential in answering {
+            if let Some(token) = credential.cached(request) {
+                credential.invalidate(&token);
+            }
+        }
+    }
+
     pub(crate) fn invalidate(&self, token: &AccessToken) {
         self.credentials()
             .for_each(|credential| credential.invalidate(token));

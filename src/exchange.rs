@@ -8,7 +8,6 @@ mod claims;
 pub(crate) mod fuzz;
 mod refusal;
 mod reply;
-mod retry_after;
 mod server_text;
 
 use std::fmt;

@@ -1,6 +1,7 @@
 mod failure;
 #[cfg(feature = "default-credential")]
 mod pinned;
+pub(crate) mod retry_after;
 mod token_proxy;
 
 use std::fmt;

@@ -29,8 +29,8 @@ use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
 use entra_workload::{
-    ClaimsChallengePolicy, Environment, Error, ErrorKind, ForceTokenRefresh, HttpTransport, TokenClaims,
-    TokenTenantId, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
+    ChainedTokenCredential, ClaimsChallengePolicy, Environment, Error, ErrorKind, ForceTokenRefresh,
+    HttpTransport, TokenClaims, TokenTenantId, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
 };
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use futures::AsyncReadExt as _;
@@ -368,6 +368,23 @@ async fn malformed_claims_are_refused_before_a_request() {
         .unwrap_err();
     assert!(error.to_string().contains("are not a JSON object"), "{error}");
     assert!(cloud.emulator.requests_to(Endpoint::Entra).is_empty());
+}
+
+#[tokio::test]
+async fn context_can_force_a_refresh_of_a_chain_that_walks_every_time() {
+    let cloud = Cloud::start().await;
+    let chain = ChainedTokenCredential::builder()
+        .then("pod", cloud.credential.clone())
+        .walk_every_time()
+        .build()
+        .unwrap();
+    let first = chain.get_token(&[VAULT], None).await.unwrap();
+    let context = Context::new().with_value(ForceTokenRefresh);
+    let options = TokenRequestOptions {
+        method_options: ClientMethodOptions { context },
+    };
+    let forced = chain.get_token(&[VAULT], Some(options)).await.unwrap();
+    assert_ne!(first.token.secret(), forced.token.secret());
 }
 
 #[tokio::test]

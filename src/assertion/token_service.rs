@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
@@ -9,9 +10,10 @@ use zeroize::Zeroizing;
 
 use super::jwt::Claims;
 use crate::authority::is_loopback;
+use crate::code::Code;
 use crate::error::{Error, ErrorKind};
 use crate::token::Secret;
-use crate::transport::{MAX_BODY, Transport, wipe};
+use crate::transport::{MAX_BODY, Transport, retry_after, wipe};
 
 /// A service that issues JWTs over HTTP to the bearer of another token: that of a CI system, or the API
 /// server of a cluster.
@@ -56,10 +58,16 @@ impl TokenService {
     /// * `Rejected` for any status but 200, with the status.
     /// * `Protocol` for a redirect, a page and an answer without a JWT.
     pub(super) async fn fetch(&self, request: Request<Bytes>) -> Result<Secret, Error> {
-        let response = self.transport.send(request).await?;
+        let sent = tokio::time::timeout(ATTEMPT_TIMEOUT, self.transport.send(request));
+        let response = sent.await.unwrap_or_else(|_| {
+            let message = format!("{} did not respond in time", self.name);
+            Err(Error::transport(message).with_code(Code::NO_RESPONSE))
+        })?;
         let (status, headers) = (response.status(), response.headers().clone());
-        self.read(response)
-            .map_err(|error| with_id(error.with_status(status), &headers))
+        self.read(response).map_err(|error| {
+            let error = error.with_retry_after(retry_after::number(&headers));
+            with_id(error.with_status(status), &headers)
+        })
     }
 
     fn read(&self, response: Response<Bytes>) -> Result<Secret, Error> {
@@ -192,6 +200,9 @@ fn with_id(error: Error, headers: &HeaderMap) -> Error {
 /// The end-to-end ID of a request to Azure DevOps.
 const ACTIVITY_ID: HeaderName = HeaderName::from_static("x-vss-e2eid");
 
+/// Half of the default time limit of a token, so that another attempt fits in.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +219,55 @@ mod tests {
         };
         let response = Response::builder().status(status);
         service.read(response.body(Bytes::from(body.to_owned())).unwrap())
+    }
+
+    /// Never answers.
+    #[derive(Debug)]
+    struct Silence;
+
+    #[async_trait::async_trait]
+    impl Transport for Silence {
+        async fn send(&self, _: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+            std::future::pending().await
+        }
+    }
+
+    /// Answers with this status and a pause.
+    #[derive(Debug)]
+    struct Throttling;
+
+    #[async_trait::async_trait]
+    impl Transport for Throttling {
+        async fn send(&self, _: Request<Bytes>) -> Result<Response<Bytes>, Error> {
+            let response = Response::builder().status(429).header("retry-after", "60");
+            Ok(response.body(Bytes::new()).unwrap())
+        }
+    }
+
+    async fn fetch(transport: impl Transport) -> Error {
+        let service = TokenService {
+            name: "the service".into(),
+            pointer: "/value",
+            hints: Vec::new(),
+            transport: Arc::new(transport),
+        };
+        let request = Request::get("https://service.example/").body(Bytes::new());
+        service.fetch(request.unwrap()).await.unwrap_err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_a_transient_error_of_the_transport() {
+        let error = fetch(Silence).await;
+        assert_eq!(error.kind(), ErrorKind::Transport);
+        assert!(error.is_transient(), "{error}");
+    }
+
+    #[tokio::test]
+    async fn pause_that_the_service_asks_for_is_kept() {
+        assert_eq!(
+            fetch(Throttling).await.retry_after(),
+            Some(Duration::from_secs(60))
+        );
     }
 
     #[test]

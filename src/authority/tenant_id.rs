@@ -11,8 +11,13 @@ impl TenantId {
         if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_safe) {
             return Ok(Self(text.into()));
         }
+        // Not the text itself: it can be a secret in the wrong variable.
+        let wrong = text
+            .char_indices()
+            .find(|&(index, c)| !is_safe(c) || index == 0 && !c.is_ascii_alphanumeric());
+        let wrong = wrong.map_or_else(|| "it is empty".to_owned(), |(_, c)| format!("it contains {c:?}"));
         Err(Error::configuration(format!(
-            "invalid tenant ID {text:?}; it must be a GUID or a domain name of letters, digits, dots and hyphens"
+            "invalid tenant ID: {wrong}; it must be a GUID or a domain name of letters, digits, dots and hyphens"
         ))
         .with_code(Code::INVALID_TENANT_ID))
     }
@@ -43,5 +48,16 @@ mod tests {
                 "{text:?}"
             );
         }
+    }
+
+    #[test]
+    fn error_names_the_wrong_character_and_not_the_text() {
+        let error = TenantId::parse("planted8Q~secret").unwrap_err().to_string();
+        assert!(
+            error.contains("it contains '~'") && !error.contains("planted"),
+            "{error}"
+        );
+        let error = TenantId::parse("").unwrap_err().to_string();
+        assert!(error.contains("it is empty"), "{error}");
     }
 }

@@ -150,10 +150,8 @@ macro_rules! credential {
                 let parameters = options.as_ref().map($crate::sdk::Parameters::of);
                 if let Some(parameters) = &parameters {
                     request = parameters.add_to(request);
-                    if parameters.force_refresh
-                        && let Some(token) = self.0.cached(&request, Clone::clone)
-                    {
-                        self.0.invalidate(&token);
+                    if parameters.force_refresh {
+                        self.0.forget(&request);
                     }
                 }
                 match self.0.token(&request, $crate::sdk::token::to_sdk).await {

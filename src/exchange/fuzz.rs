@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 
-use super::{aadsts, reply, retry_after};
+use super::{aadsts, reply};
 use crate::clock::{Clock as _, SystemClock};
 use crate::error::Error;
 use crate::token::Secret;
@@ -25,5 +25,5 @@ pub(crate) fn read_reply(reply: Response<Bytes>, assertion: &str) -> Result<Dura
 }
 
 pub(crate) fn read_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    retry_after::parse(headers, now)
+    crate::transport::retry_after::parse(headers, now)
 }

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value};
 
+use super::Grant;
 use super::refusal::{Problem, Refusal};
-use super::{Grant, retry_after};
 use crate::clock::Moment;
 use crate::token::AccessToken;
+use crate::transport::retry_after;
 use crate::transport::{MAX_BODY, wipe};
 
 /// Parses a reply of the token endpoint: a token, or the reason why there is none.

@@ -8,19 +8,25 @@ use http::header::{DATE, RETRY_AFTER};
 /// `Date` if there is one, so that a wrong local clock has no effect.
 ///
 /// Source: RFC 9110, section 10.2.3; the other two are Azure's (`azure_core`, retry policy).
-pub(super) fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
-    let integer = |name: &str| text(name)?.parse::<u64>().ok();
-    if let Some(milliseconds) = MILLISECONDS.iter().find_map(|name| integer(name)) {
-        return Some(Duration::from_millis(milliseconds));
-    }
-    if let Some(seconds) = integer(RETRY_AFTER.as_str()) {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = |name: &str| httpdate::parse_http_date(text(name)?).ok();
-    let until = date(RETRY_AFTER.as_str())?;
-    let from = date(DATE.as_str()).unwrap_or(now);
-    Some(until.duration_since(from).unwrap_or_default())
+pub(crate) fn parse(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    number(headers).or_else(|| {
+        let date = |name: &str| httpdate::parse_http_date(text(headers, name)?).ok();
+        let until = date(RETRY_AFTER.as_str())?;
+        let from = date(DATE.as_str()).unwrap_or(now);
+        Some(until.duration_since(from).unwrap_or_default())
+    })
+}
+
+/// The same without a date, for those who have no clock.
+pub(crate) fn number(headers: &HeaderMap) -> Option<Duration> {
+    let integer = |name: &str| text(headers, name)?.parse::<u64>().ok();
+    let milliseconds = MILLISECONDS.iter().find_map(|name| integer(name));
+    let seconds = || integer(RETRY_AFTER.as_str()).map(Duration::from_secs);
+    milliseconds.map(Duration::from_millis).or_else(seconds)
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
 }
 
 const MILLISECONDS: [&str; 2] = ["retry-after-ms", "x-ms-retry-after-ms"];
