@@ -75,10 +75,13 @@ impl Cache {
             // Boxed, so that the future of a cached read stays small.
             None => Box::pin(async {
                 let slot = self.slot(request)?;
-                let token = slot.token(&self.fetcher).await?;
-                if request.requested_claims().is_some() {
-                    // The service rejected the token without these claims.
-                    self.slot(&request.without_claims())?.adopt(&slot);
+                // The service rejected the token without these claims.
+                let rejected = request.requested_claims().is_some();
+                let without = rejected.then(|| self.slot(&request.without_claims()));
+                let without = without.transpose()?;
+                let token = slot.token(&self.fetcher, without.as_ref()).await?;
+                if let Some(without) = without {
+                    without.adopt(&slot);
                 }
                 Ok(token)
             })

@@ -38,6 +38,15 @@ struct Shared {
     result: watch::Receiver<FetchResult>,
 }
 
+impl Shared {
+    /// Drops the result of a fetch that has ended: it holds the token, too.
+    fn forget_result(&mut self) {
+        if self.result.borrow().is_some() {
+            self.result = watch::channel(None).1;
+        }
+    }
+}
+
 /// Absent while the fetch is in flight.
 type FetchResult = Option<Result<Arc<CachedToken>, Error>>;
 
@@ -78,16 +87,22 @@ impl Slot {
         let Ok(runtime) = runtime_with_timer() else {
             return self.published().as_ref().map(|token| token.token().clone());
         };
-        self.request(fetcher, &runtime).ok()
+        self.request(fetcher, &runtime, None).ok()
     }
 
     /// Returns the usable token, or waits for the one fetch of this key; while the key cools down,
     /// returns the last error.
-    pub(super) async fn token(self: &Arc<Self>, fetcher: &Fetcher) -> Result<AccessToken, Error> {
+    ///
+    /// * `adopter`: uses the fetched token, too, also if this caller is gone by then.
+    pub(super) async fn token(
+        self: &Arc<Self>,
+        fetcher: &Fetcher,
+        adopter: Option<&Arc<Self>>,
+    ) -> Result<AccessToken, Error> {
         let runtime = runtime_with_timer()?;
         let mut error = Error::transport("the token request was lost with the Tokio runtime that ran it");
         for _ in 0..MAX_LOST_FETCHES {
-            let (mut result, deadline) = match self.request(fetcher, &runtime) {
+            let (mut result, deadline) = match self.request(fetcher, &runtime, adopter) {
                 Ok(token) => return Ok(token),
                 Err(NoToken::Failed(error)) => return Err(error),
                 Err(NoToken::Waiting { result, deadline }) => (result, deadline),
@@ -105,7 +120,10 @@ impl Slot {
     }
 
     pub(super) fn clear(&self) {
-        self.update(|shared| shared.state.clear());
+        self.update(|shared| {
+            shared.state.clear();
+            shared.forget_result();
+        });
     }
 
     /// Drops the token if `is_rejected`, at most once in 30 seconds.
@@ -113,6 +131,9 @@ impl Slot {
         let now = fetcher.clock.now();
         self.update(|shared| {
             shared.state.invalidate(now, |token| is_rejected(token.token()));
+            if shared.state.token().is_none() {
+                shared.forget_result();
+            }
         });
     }
 
@@ -123,7 +144,12 @@ impl Slot {
         }
     }
 
-    fn request(self: &Arc<Self>, fetcher: &Fetcher, runtime: &Handle) -> Result<AccessToken, NoToken> {
+    fn request(
+        self: &Arc<Self>,
+        fetcher: &Fetcher,
+        runtime: &Handle,
+        adopter: Option<&Arc<Self>>,
+    ) -> Result<AccessToken, NoToken> {
         let now = Now {
             moment: fetcher.clock.now(),
             runtime: Instant::now(),
@@ -139,6 +165,7 @@ impl Slot {
                         fetcher: fetcher.clone(),
                         fetch: *fetch,
                         result: sender,
+                        adopter: adopter.cloned(),
                     })
                 }
                 Decision::Serve(_) | Decision::Wait(_) | Decision::Fail(_) => None,
@@ -186,6 +213,7 @@ struct FetchTask {
     fetcher: Fetcher,
     fetch: Fetch,
     result: watch::Sender<FetchResult>,
+    adopter: Option<Arc<Slot>>,
 }
 
 impl FetchTask {
@@ -262,6 +290,9 @@ impl FetchTask {
                 tracing::warn!(scopes = ?scopes(), %error, ?remaining, "token refresh failed; using cached token");
             }
             None => {}
+        }
+        if let Some(adopter) = &self.adopter {
+            adopter.adopt(&self.slot);
         }
         // Waiters of a dropped sender start another fetch.
         if result.is_some() {

@@ -94,3 +94,31 @@ async fn expired_tokens_are_evicted_before_usable_ones_and_without_a_warning() {
     let log = std::fs::read_to_string(log.path()).unwrap();
     assert_eq!(log.matches("evicted usable tokens").count(), 1, "{log}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn dropped_token_is_not_kept_in_memory() {
+    for drop_it in [Cache::clear, |cache: &Cache| cache.invalidate_secret("one")] {
+        let test = CacheTest::with_token("s", "one").await;
+        let slot = test.cache.slots.load().values().next().unwrap().clone();
+        let cached = slot.published().as_ref().map(Arc::downgrade).unwrap();
+        assert!(cached.upgrade().is_some());
+        drop_it(&test.cache);
+        assert!(cached.upgrade().is_none());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_with_claims_replaces_the_one_without_although_its_caller_is_gone() {
+    let mut test = CacheTest::with_token("s", "one").await;
+    let cache = test.cache.clone();
+    let call = tokio::task::spawn(async move {
+        let request = TokenRequest::new(&["s"]).claims("{}");
+        cache.token(&request, AccessToken::clone).await.map(drop)
+    });
+    let fetch = test.next_fetch().await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    fetch.grant("two", HOUR);
+    test.assert_no_fetch().await;
+    assert_eq!(test.token_now("s").unwrap(), "two");
+}
