@@ -8,7 +8,7 @@ use crate::chain::DefaultAzureLink;
 use crate::code::Code;
 use crate::credential::{
     AzureCliCredential, AzureDeveloperCliCredential, Credential, EnvironmentCredential,
-    ManagedIdentityCredential,
+    ManagedIdentityCredential, ManagedIdentityId,
 };
 use crate::error::Error;
 
@@ -17,6 +17,14 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
     let environment = || diagnosis.environment.clone();
     let selected = diagnosis.environment.token_credentials().ok().flatten();
     let selected = DefaultAzureLink::selected_by(selected.as_deref()).unwrap_or_default();
+    let variables = diagnosis.environment.workload_identity().ok();
+    let client_id = variables.and_then(|variables| variables.client_id);
+    let mut managed_identity = ManagedIdentityCredential::builder()
+        .environment(environment())
+        .probe_first();
+    if let Some(client_id) = client_id {
+        managed_identity = managed_identity.id(ManagedIdentityId::ClientId(client_id));
+    }
     let links: [Link; 4] = [
         (
             DefaultAzureLink::Environment,
@@ -30,11 +38,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
         (
             DefaultAzureLink::ManagedIdentity,
             "the managed identity of the node",
-            ManagedIdentityCredential::builder()
-                .environment(environment())
-                .probe_first()
-                .build()
-                .map(|credential| credential as _),
+            managed_identity.build().map(|credential| credential as _),
         ),
         (
             DefaultAzureLink::AzureCli,
@@ -61,7 +65,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
                 let token = tokio::time::timeout(diagnosis.options.timeout, credential.token_for(&request));
                 token
                     .await
-                    .unwrap_or_else(|_| Err(Error::unavailable("it does not respond")))
+                    .unwrap_or_else(|_| Err(Error::transport("it does not respond")))
             }
             Err(error) => Err(error.clone()),
         };
