@@ -57,7 +57,7 @@ pub(crate) struct Arguments {
     /// Print all rules
     #[arg(long)]
     list_rules: bool,
-    /// Explain a rule
+    /// Explain a rule, or a code of the doctor
     #[arg(long, value_name = "CODE")]
     explain: Option<String>,
 }
@@ -77,9 +77,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     if let Some(code) = &arguments.explain {
-        let rule = RULES.iter().find(|rule| rule.code.eq_ignore_ascii_case(code));
-        let rule = rule.ok_or_else(|| format!("there is no rule {code}; see --list-rules"))?;
-        stdout.write_all(output::explanation(rule).as_bytes())?;
+        let explanation = output::explanation(code);
+        let text = explanation.ok_or_else(|| format!("there is no code {code}; see --list-rules"))?;
+        stdout.write_all(text.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.fix && arguments.paths.iter().any(|path| path.as_os_str() == "-") {

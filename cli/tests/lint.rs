@@ -388,6 +388,25 @@ fn fix_leaves_what_is_not_certain_alone() {
 }
 
 #[test]
+fn rules_and_codes_of_the_doctor_are_explained() {
+    for (code, part) in [("ew601", "EW601: label on the workload"), ("EW404", "EW404: no federated")] {
+        let shown = text(&lint(&["--explain", code]));
+        assert!(shown.starts_with(part) && shown.contains("Fix: "), "{shown}");
+    }
+    let unknown = lint(&["--explain", "EW999"]);
+    assert_eq!(unknown.status.code(), Some(64));
+}
+
+#[test]
+fn empty_input_and_fixes_of_the_input_are_refused() {
+    let nothing = with_input("\n");
+    assert_eq!(nothing.status.code(), Some(64));
+    assert!(text(&nothing).contains("there is nothing to read"));
+    let fix = lint(&["--fix", "-"]);
+    assert_eq!(fix.status.code(), Some(64));
+}
+
+#[test]
 fn exit_code_does_not_depend_on_the_order_of_equal_findings() {
     let (policy, account) = ("EW619/bad.yaml", "EW604/bad.yaml");
     let read = |name: &str| fs::read_to_string(fixtures().join(name)).unwrap();

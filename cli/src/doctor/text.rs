@@ -36,6 +36,9 @@ pub(super) fn report(report: &Report, objects_are_wrong: bool) -> String {
         }
         return text;
     };
+    if report.is_healthy() && !objects_are_wrong {
+        let _ = writeln!(text, "\n{GREEN}healthy{GREEN:#}: this pod gets tokens, but:");
+    }
     text.push('\n');
     problem(&mut text, cause);
     for finding in report

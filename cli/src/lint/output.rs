@@ -1,7 +1,7 @@
 use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use entra_workload::diagnose::Severity;
+use entra_workload::diagnose::{CATALOG, Entry, Severity};
 use serde_json::{Value, json};
 
 use super::Finding;
@@ -190,11 +190,30 @@ pub(super) fn rules(as_json: bool) -> String {
     text
 }
 
-pub(super) fn explanation(rule: &Rule) -> String {
-    format!(
-        "{}: {}\n\nCause: {}\n\nFix: {}\n\nWho: {}. Without lint: {}.\n",
-        rule.code, rule.summary, rule.cause, rule.fix, rule.owner, rule.symptom
-    )
+/// Explains a rule, or a code of the doctor. `None` for an unknown code.
+pub(super) fn explanation(code: &str) -> Option<String> {
+    if let Some(rule) = RULES.iter().find(|rule| rule.code.eq_ignore_ascii_case(code)) {
+        let Rule {
+            code,
+            summary,
+            cause,
+            fix,
+            ..
+        } = rule;
+        let (owner, symptom) = (rule.owner, rule.symptom);
+        return Some(format!(
+            "{code}: {summary}\n\nCause: {cause}\n\nFix: {fix}\n\nWho: {owner}. Without lint: {symptom}.\n"
+        ));
+    }
+    let mut entries = CATALOG.iter();
+    let entry = entries.find(|entry| entry.code.to_string().eq_ignore_ascii_case(code))?;
+    let Entry {
+        title, cause, fix, ..
+    } = entry;
+    let (code, owner) = (entry.code, entry.owner);
+    Some(format!(
+        "{code}: {title}\n\nCause: {cause}\n\nFix: {fix}\n\nWho: {owner}.\n"
+    ))
 }
 
 /// The section of a rule in "Troubleshooting".
