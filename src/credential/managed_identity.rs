@@ -127,7 +127,7 @@ pub struct ManagedIdentityCredentialBuilder {
     id: Option<ManagedIdentityId>,
     probe_first: bool,
     arc_key_folder: Option<PathBuf>,
-    /// Those without a method here have no effect, apart from `max_cached_tokens`.
+    /// Those without a method here have no effect, apart from `max_cached_tokens` and `tenant_id`.
     pub(crate) options: ClientOptions,
 }
 
@@ -204,6 +204,8 @@ impl ManagedIdentityCredentialBuilder {
         let transport = self.options.transport;
         let source = ManagedIdentity {
             id: self.id,
+            tenant_id: self.options.tenant_id,
+            ignores_tenant: environment.disables_multitenant_auth(),
             host: Host::detect(&environment, self.arc_key_folder)?,
             is_optional: self.probe_first && !environment.hosts_managed_identity(),
             has_responded: AtomicBool::new(false),
@@ -225,6 +227,10 @@ impl ManagedIdentityCredentialBuilder {
 #[derive(Debug)]
 struct ManagedIdentity {
     id: Option<ManagedIdentityId>,
+    /// The tenant of the chain's options, which requests may name.
+    tenant_id: Option<String>,
+    /// Whether the tenant of a request is ignored.
+    ignores_tenant: bool,
     /// If it is one that `azure_identity` does not support.
     host: Option<Host>,
     /// Whether a metadata service that is missing, or has no identity, is
@@ -239,20 +245,18 @@ struct ManagedIdentity {
 #[async_trait]
 impl TokenSource for ManagedIdentity {
     async fn fetch(&self, request: &TokenRequest<'_>, _: Urgency) -> Result<Grant, Error> {
-        if request.requested_tenant_id().is_some() || request.requested_claims().is_some() {
-            return Err(Error::configuration(
-                "a managed identity supports neither a tenant nor claims in the request",
-            ));
+        // First, so that a chain on a machine without a metadata service continues, whatever the
+        // request names. A host with its own endpoint is never optional.
+        if self.is_optional && !self.has_responded.load(Ordering::Relaxed) {
+            self.probe().await?;
+            self.has_responded.store(true, Ordering::Relaxed);
         }
+        self.check(request)?;
         if let Some(host) = &self.host {
             let transport = &*self.client.transport;
             return host
                 .token(request.scopes(), self.id.as_ref(), transport, &*self.clock)
                 .await;
-        }
-        if self.is_optional && !self.has_responded.load(Ordering::Relaxed) {
-            self.probe().await?;
-            self.has_responded.store(true, Ordering::Relaxed);
         }
         // A new one for each fetch: its own cache would return the old token until 5 minutes before
         // the expiry.
@@ -285,6 +289,23 @@ impl TokenSource for ManagedIdentity {
 }
 
 impl ManagedIdentity {
+    /// Checks that a managed identity supports the request.
+    fn check(&self, request: &TokenRequest<'_>) -> Result<(), Error> {
+        let is_own = |requested: &str| {
+            let own = self.tenant_id.as_deref();
+            own.is_some_and(|own| own.eq_ignore_ascii_case(requested))
+        };
+        let other_tenant = request
+            .requested_tenant_id()
+            .filter(|requested| !self.ignores_tenant && !is_own(requested));
+        if other_tenant.is_some() || request.requested_claims().is_some() {
+            return Err(Error::configuration(
+                "a managed identity supports neither a tenant nor claims in the request",
+            ));
+        }
+        Ok(())
+    }
+
     /// Checks that a metadata service exists. Any response will do: without the `Metadata` header
     /// the service rejects the request.
     async fn probe(&self) -> Result<(), Error> {
