@@ -50,6 +50,9 @@ fn reason(error: &Error) -> String {
     error.source().map(ToString::to_string).unwrap_or_default()
 }
 
+const TOKEN: &str =
+    r#"{"access_token":"planted-token","expires_on":"4102444800","resource":"r","token_type":"Bearer"}"#;
+
 const NOT_FOUND: &str = r#"{"error":"invalid_request","error_description":"Identity not found"}"#;
 
 #[tokio::test]
@@ -169,6 +172,23 @@ async fn json_without_a_usable_token_is_a_protocol_error_even_after_a_probe() {
             assert_eq!(error.kind(), ErrorKind::Protocol, "{body}: {error}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_without_a_response_is_retried_within_the_same_fetch() {
+    let (transport, mut endpoint) = fake_endpoint();
+    let credential = ManagedIdentityCredential::builder()
+        .environment(Environment::default())
+        .transport(transport)
+        .build()
+        .unwrap();
+    let scopes = [VAULT];
+    let service = async {
+        let _unanswered = endpoint.request().await;
+        endpoint.request().await.reply(200, &[], TOKEN);
+    };
+    let (result, ()) = tokio::join!(credential.token(&scopes), service);
+    assert_eq!(result.unwrap().secret(), "planted-token");
 }
 
 /// A major version of `azure_identity` must not be a major version of this crate.

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::error::ErrorKind as SdkErrorKind;
@@ -49,9 +50,13 @@ impl MetadataClient {
 #[async_trait]
 impl HttpClient for MetadataClient {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let mut response = self
-            .send(from_sdk_request(request)?)
+        let mut response = tokio::time::timeout(ATTEMPT_TIMEOUT, self.send(from_sdk_request(request)?))
             .await
+            .unwrap_or_else(|_| {
+                Err(Error::transport(format!(
+                    "no response within {ATTEMPT_TIMEOUT:?}"
+                )))
+            })
             .map_err(|error| azure_core::Error::new(SdkErrorKind::Io, error))?;
         // The SDK logs headers, and uses only the number of seconds or milliseconds to wait.
         let names: Vec<_> = response.headers().keys().cloned().collect();
@@ -92,3 +97,7 @@ const METADATA_HOST: &str = "169.254.169.254";
 
 /// Carries the secret of App Service, Functions and Container Apps.
 const IDENTITY_HEADER: HeaderName = HeaderName::from_static("x-identity-header");
+
+/// The limit of one attempt, after which the SDK retries. Source: `DEFAULT_READ_TIMEOUT` of the default client
+/// of `azure_core` 1.1, and `TryTimeout` of the Azure SDK for Go, `managed_identity_client.go`.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
