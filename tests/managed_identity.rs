@@ -191,6 +191,31 @@ async fn request_without_a_response_is_retried_within_the_same_fetch() {
     assert_eq!(result.unwrap().secret(), "planted-token");
 }
 
+#[tokio::test]
+async fn two_scopes_are_a_configuration_error_without_a_token_request() {
+    for probe_first in [true, false] {
+        let (transport, mut endpoint) = fake_endpoint();
+        let mut builder = ManagedIdentityCredential::builder()
+            .environment(Environment::default())
+            .transport(transport);
+        if probe_first {
+            builder = builder.probe_first();
+        }
+        let credential = builder.build().unwrap();
+        let scopes = [VAULT, "https://storage.azure.com/.default"];
+        let service = async {
+            if probe_first {
+                endpoint.request().await.reply(400, &[], "");
+            }
+            endpoint.assert_no_request().await;
+        };
+        let (result, ()) = tokio::join!(credential.token(&scopes), service);
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
+        assert!(!error.is_transient(), "{error}");
+    }
+}
+
 /// A major version of `azure_identity` must not be a major version of this crate.
 #[test]
 fn managed_identity_id_has_no_public_conversion_to_the_sdk() {

@@ -251,12 +251,10 @@ impl TokenSource for ManagedIdentity {
             self.probe().await?;
             self.has_responded.store(true, Ordering::Relaxed);
         }
-        self.check(request)?;
+        let scope = self.check(request)?;
         if let Some(host) = &self.host {
             let transport = &*self.client.transport;
-            return host
-                .token(request.scopes(), self.id.as_ref(), transport, &*self.clock)
-                .await;
+            return host.token(scope, self.id.as_ref(), transport, &*self.clock).await;
         }
         // A new one for each fetch: its own cache would return the old token until 5 minutes before
         // the expiry.
@@ -274,7 +272,7 @@ impl TokenSource for ManagedIdentity {
             })?;
         let requested_at = self.clock.now();
         let token = credential
-            .get_token(request.scopes(), None)
+            .get_token(&[scope], None)
             .await
             .map_err(|error| self.convert_error(error))?;
         Ok(sdk::token::from_sdk(&token, requested_at))
@@ -289,8 +287,8 @@ impl TokenSource for ManagedIdentity {
 }
 
 impl ManagedIdentity {
-    /// Checks that a managed identity supports the request.
-    fn check(&self, request: &TokenRequest<'_>) -> Result<(), Error> {
+    /// Checks that a managed identity supports the request, and returns its scope.
+    fn check<'a>(&self, request: &TokenRequest<'a>) -> Result<&'a str, Error> {
         let is_own = |requested: &str| {
             let own = self.tenant_id.as_deref();
             own.is_some_and(|own| own.eq_ignore_ascii_case(requested))
@@ -303,7 +301,12 @@ impl ManagedIdentity {
                 "a managed identity supports neither a tenant nor claims in the request",
             ));
         }
-        Ok(())
+        let [scope] = request.scopes() else {
+            return Err(Error::configuration(
+                "a managed identity supports one scope per request",
+            ));
+        };
+        Ok(scope)
     }
 
     /// Checks that a metadata service exists. Any response will do: without the `Metadata` header

@@ -93,16 +93,11 @@ impl Host {
     /// Requests a token. A host that is not ready is asked again for about 25 s.
     pub(super) async fn token(
         &self,
-        scopes: &[&str],
+        scope: &str,
         id: Option<&ManagedIdentityId>,
         transport: &dyn Transport,
         clock: &dyn Clock,
     ) -> Result<Grant, Error> {
-        let [scope] = scopes else {
-            return Err(Error::configuration(
-                "a managed identity supports one scope per request",
-            ));
-        };
         let resource = scope.strip_suffix("/.default").unwrap_or(scope);
         let mut failed = 0;
         loop {
