@@ -389,7 +389,10 @@ fn fix_leaves_what_is_not_certain_alone() {
 
 #[test]
 fn rules_and_codes_of_the_doctor_are_explained() {
-    for (code, part) in [("ew601", "EW601: label on the workload"), ("EW404", "EW404: no federated")] {
+    for (code, part) in [
+        ("ew601", "EW601: label on the workload"),
+        ("EW404", "EW404: no federated"),
+    ] {
         let shown = text(&lint(&["--explain", code]));
         assert!(shown.starts_with(part) && shown.contains("Fix: "), "{shown}");
     }
