@@ -123,7 +123,7 @@ impl Emulator {
     }
 
     /// Replaces the tokens that are older than 80 % of their life, as the kubelet does. With
-    /// [`EmulatorBuilder::rotate_tokens`] this happens by itself.
+    /// [`EmulatorBuilder::rotate_tokens`](crate::EmulatorBuilder::rotate_tokens) this happens by itself.
     ///
     /// # Errors
     ///
