@@ -27,7 +27,7 @@ use crate::clock::{Clock, Moment};
 use crate::code::Code;
 use crate::error::{Error, ErrorKind};
 use crate::token::{AccessToken, Secret, TokenRequest};
-use crate::transport::{TokenProxy, Transport};
+use crate::transport::{ATTEMPT_TIMEOUT, TokenProxy, Transport};
 use crate::uuid;
 
 pub(crate) use backoff::Urgency;
@@ -364,10 +364,6 @@ impl TokenCall<'_> {
 
 /// RFC 7523, section 2.2.
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// Entra responds within a second. After ten seconds the connection is dead, and half of the
-/// default time limit is left for another attempt.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// AADSTS700024: the assertion is expired or not yet valid. The file may hold a newer one by now.
 const ASSERTION_OUTSIDE_VALIDITY: u32 = 700_024;

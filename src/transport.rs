@@ -342,6 +342,10 @@ const ROOT_CERTIFICATES: &str = "the root certificates";
 /// within the default total of 20 s. The Azure SDK for Rust waits for 20 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Entra and the services that issue assertions respond within a second. After ten seconds the connection is
+/// dead, and half of the default time limit is left for another attempt.
+pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The largest responses of Entra have less than 10 KiB. A longer one comes from a captive portal
 /// or an attacker.
 pub(crate) const MAX_BODY: usize = 256 * 1024;

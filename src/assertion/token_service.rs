@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
@@ -13,7 +12,7 @@ use crate::authority::is_loopback;
 use crate::code::Code;
 use crate::error::{Error, ErrorKind};
 use crate::token::Secret;
-use crate::transport::{MAX_BODY, Transport, retry_after, wipe};
+use crate::transport::{ATTEMPT_TIMEOUT, MAX_BODY, Transport, retry_after, wipe};
 
 /// A service that issues JWTs over HTTP to the bearer of another token: that of a CI system, or the API
 /// server of a cluster.
@@ -200,11 +199,10 @@ fn with_id(error: Error, headers: &HeaderMap) -> Error {
 /// The end-to-end ID of a request to Azure DevOps.
 const ACTIVITY_ID: HeaderName = HeaderName::from_static("x-vss-e2eid");
 
-/// Half of the default time limit of a token, so that another attempt fits in.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     // {"alg":"RS256"} . {} . signature

@@ -8,14 +8,13 @@ pub(crate) struct TenantId(Box<str>);
 impl TenantId {
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let is_safe = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '-';
-        if text.starts_with(|c: char| c.is_ascii_alphanumeric()) && text.chars().all(is_safe) {
-            return Ok(Self(text.into()));
-        }
         // Not the text itself: it can be a secret in the wrong variable.
-        let wrong = text
-            .char_indices()
-            .find(|&(index, c)| !is_safe(c) || index == 0 && !c.is_ascii_alphanumeric());
-        let wrong = wrong.map_or_else(|| "it is empty".to_owned(), |(_, c)| format!("it contains {c:?}"));
+        let wrong = match text.chars().find(|c| !is_safe(*c)) {
+            Some(c) => format!("it contains {c:?}"),
+            None if text.starts_with(|c: char| c.is_ascii_alphanumeric()) => return Ok(Self(text.into())),
+            None if text.is_empty() => "it is empty".to_owned(),
+            None => "it begins with a dot or a hyphen".to_owned(),
+        };
         Err(Error::configuration(format!(
             "invalid tenant ID: {wrong}; it must be a GUID or a domain name of letters, digits, dots and hyphens"
         ))
@@ -57,7 +56,9 @@ mod tests {
             error.contains("it contains '~'") && !error.contains("planted"),
             "{error}"
         );
-        let error = TenantId::parse("").unwrap_err().to_string();
-        assert!(error.contains("it is empty"), "{error}");
+        for (text, part) in [("", "it is empty"), ("-a", "it begins with a dot or a hyphen")] {
+            let error = TenantId::parse(text).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 }

@@ -291,7 +291,7 @@ impl FetchTask {
             }
             None => {}
         }
-        if let Some(adopter) = &self.adopter {
+        if let (Some(adopter), Some(Ok(_))) = (&self.adopter, &result) {
             adopter.adopt(&self.slot);
         }
         // Waiters of a dropped sender start another fetch.

@@ -154,6 +154,61 @@ impl Federation {
     }
 }
 
+/// The permission that the service account of a pod with an identity binding needs.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::diagnose::BindingPermission;
+///
+/// let remedy = BindingPermission {
+///     client_id: "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10".into(),
+///     namespace: "shop".into(),
+///     service_account: "orders".into(),
+/// }
+/// .remedy();
+/// assert!(remedy.text.ends_with("| kubectl apply --filename -"));
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "these are the parts of the permission")]
+pub struct BindingPermission {
+    /// The client ID of the identity.
+    pub client_id: String,
+    /// The namespace of the service account.
+    pub namespace: String,
+    /// The name of the service account.
+    pub service_account: String,
+}
+
+impl BindingPermission {
+    /// Returns the command that grants it: a `ClusterRole` for the identity, and its binding.
+    pub fn remedy(&self) -> Remedy {
+        let Self {
+            client_id,
+            namespace,
+            service_account,
+        } = self;
+        let role = format!("use-{}", client_id.to_ascii_lowercase());
+        let group = "rbac.authorization.k8s.io";
+        let version = format!("{group}/v1");
+        // `kubectl create clusterrole` refuses resources that the API server does not list.
+        let grant =
+            json!({ "apiGroups": [CLIENT_IDS], "resources": [client_id], "verbs": ["use-managed-identity"] });
+        let cluster_role = json!({ "apiVersion": version, "kind": "ClusterRole", "metadata": { "name": role }, "rules": [grant] });
+        let binding = json!({
+            "apiVersion": version,
+            "kind": "ClusterRoleBinding",
+            "metadata": { "name": format!("{role}-{namespace}-{service_account}") },
+            "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": role },
+            "subjects": [{ "kind": "ServiceAccount", "namespace": namespace, "name": service_account }],
+        });
+        let list =
+            format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[\n{cluster_role},\n{binding}\n]}}");
+        let command = format!("echo {} | kubectl apply --filename -", shell(&list));
+        remedy(Tool::Kubectl, command)
+    }
+}
+
 /// Returns what mends a finding, with the names of the pod in it.
 pub(super) fn remedies(finding: &Finding, pod: &Pod) -> Vec<Remedy> {
     match finding.code {
@@ -177,7 +232,14 @@ pub(super) fn remedies(finding: &Finding, pod: &Pod) -> Vec<Remedy> {
         Code::NO_ROLE => role(finding, &pod.client_id),
         Code::NO_ACCESS_POLICY => access_policy(finding, &pod.client_id),
         Code::FIREWALL => network_rule(finding),
-        Code::IDENTITY_BINDING_FORBIDDEN => cluster_role(pod),
+        Code::IDENTITY_BINDING_FORBIDDEN => {
+            let permission = BindingPermission {
+                client_id: pod.client_id.clone(),
+                namespace: pod.namespace.clone(),
+                service_account: pod.service_account.clone(),
+            };
+            vec![permission.remedy()]
+        }
         Code::UNKNOWN_HOST if finding.owner == Owner::Developer => {
             of_workload(Code::INVALID_AUTHORITY_HOST, pod)
         }
@@ -250,35 +312,6 @@ fn of_workload(code: Code, pod: &Pod) -> Vec<Remedy> {
         | Code::INCOMPLETE_IDENTITY_BINDING => vec![kubectl(format!("delete pod {name}"))],
         _ => Vec::new(),
     }
-}
-
-fn cluster_role(pod: &Pod) -> Vec<Remedy> {
-    let Pod {
-        namespace,
-        service_account,
-        client_id,
-        ..
-    } = pod;
-    let role = format!("use-{}", client_id.to_ascii_lowercase());
-    let group = "rbac.authorization.k8s.io";
-    let version = format!("{group}/v1");
-    // `kubectl create clusterrole` refuses resources that the API server does not list.
-    let grant =
-        json!({ "apiGroups": [CLIENT_IDS], "resources": [client_id], "verbs": ["use-managed-identity"] });
-    let cluster_role = json!({ "apiVersion": version, "kind": "ClusterRole", "metadata": { "name": role }, "rules": [grant] });
-    let binding = json!({
-        "apiVersion": version,
-        "kind": "ClusterRoleBinding",
-        "metadata": { "name": format!("{role}-{namespace}-{service_account}") },
-        "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": role },
-        "subjects": [{ "kind": "ServiceAccount", "namespace": namespace, "name": service_account }],
-    });
-    let list =
-        format!("{{\"apiVersion\":\"v1\",\"kind\":\"List\",\"items\":[\n{cluster_role},\n{binding}\n]}}");
-    vec![remedy(
-        Tool::Kubectl,
-        format!("echo {} | kubectl apply --filename -", shell(&list)),
-    )]
 }
 
 fn volume(audience: &str) -> String {

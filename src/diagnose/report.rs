@@ -103,11 +103,14 @@ impl Report {
         steps.into_iter().any(failed)
     }
 
-    /// Returns the code of an earlier finding that predicted what Entra answered, which is now as certain.
+    /// Returns the code of an earlier finding that predicted this one, which is now as certain.
     fn confirm(&mut self, finding: &Finding) -> Option<Code> {
         let predicts = |earlier: &&mut Finding| {
             let codes = &earlier.aadsts;
-            earlier.severity >= Severity::Warning && codes.iter().any(|code| finding.aadsts.contains(code))
+            // Clients that cannot use a proxy try without it.
+            let is_of_proxy = earlier.code == Code::PROXY_FAILED && WITHOUT_PROXY.contains(&finding.code);
+            earlier.severity >= Severity::Warning
+                && (is_of_proxy || codes.iter().any(|code| finding.aadsts.contains(code)))
         };
         let earlier = self.findings.iter_mut().find(predicts)?;
         earlier.severity = earlier.severity.max(finding.severity);
@@ -217,5 +220,37 @@ impl Outcome {
     pub(super) fn and(mut self, finding: Option<Finding>) -> Self {
         self.findings.extend(finding);
         self
+    }
+}
+
+/// How a connection fails that needs a proxy.
+const WITHOUT_PROXY: [Code; 4] = [
+    Code::UNKNOWN_HOST,
+    Code::CONNECTION_REFUSED,
+    Code::UNREACHABLE_HOST,
+    Code::NO_RESPONSE,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warning_that_predicted_an_error_is_its_cause_and_as_severe() {
+        let proxy = Finding::new(Code::PROXY_FAILED, Severity::Warning, "no URL");
+        let issuer = Finding::new(Code::ISSUER_UNREACHABLE, Severity::Warning, "no keys").predicting(50_166);
+        let unknown_host = Finding::new(Code::UNKNOWN_HOST, Severity::Error, "no host");
+        let refusal =
+            Finding::new(Code::ISSUER_KEYS_UNREACHABLE, Severity::Error, "no keys").predicting(50_166);
+        for (warning, error) in [(proxy, unknown_host), (issuer, refusal)] {
+            let code = warning.code;
+            let mut report = Report::default();
+            report.add(Outcome::failed(Step::Variables, warning), &Pod::default());
+            assert!(report.is_healthy());
+            report.add(Outcome::failed(Step::LoginHost, error), &Pod::default());
+            let cause = report.cause().unwrap();
+            assert_eq!((cause.code, cause.severity), (code, Severity::Error));
+            assert_eq!(report.findings[1].follows_from, Some(code));
+        }
     }
 }

@@ -124,21 +124,22 @@ fn other_credential(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
     })
 }
 
-/// A proxy that no client can use, so that each of them tries without it, or fails. Its value can hold a password.
+/// A proxy that no client can use, so that each of them tries without it, or fails. Its value can hold a password. Other
+/// SDKs know SOCKS.
 fn proxy(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
     let (variable, value) = diagnosis.environment.https_proxy()?;
     let scheme = if value.contains("://") { "" } else { "http://" };
     let url = Url::parse(&format!("{scheme}{}", value.trim()));
-    let is_known = |url: &Url| matches!(url.scheme(), "http" | "https") && url.has_host();
+    let is_known = |url: &Url| PROXY_SCHEMES.contains(&url.scheme()) && url.has_host();
     let what = if value.trim() != value {
         "it begins or ends with white space, often the line break of a Secret"
     } else if url.is_ok_and(|url| is_known(&url)) {
         return None;
     } else {
-        "it is no http or https URL"
+        "it is no URL of http, https or SOCKS"
     };
     let cause = format!("{variable} is not the URL of a proxy: {what}");
-    let mut finding = Finding::new(Code::PROXY_FAILED, Severity::Error, cause);
+    let mut finding = Finding::new(Code::PROXY_FAILED, Severity::Warning, cause);
     finding.owner = Owner::Developer;
     Some(finding.with_evidence(variable, "see the cause; it is not shown", "http://HOST:PORT"))
 }
@@ -164,6 +165,9 @@ fn selection(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
         )
     })
 }
+
+/// Source: `hyper-util`, `client::proxy::matcher`.
+const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
 #[cfg(test)]
 mod tests {
@@ -220,17 +224,23 @@ mod tests {
     }
 
     #[test]
-    fn proxy_that_no_client_can_use_is_an_error() {
-        let error = (Code::PROXY_FAILED, Severity::Error, Owner::Developer);
+    fn proxy_that_no_client_can_use_is_a_warning() {
+        let warning = (Code::PROXY_FAILED, Severity::Warning, Owner::Developer);
         for value in [
             "http://proxy:3128\n",
             " http://proxy",
             "not a url",
             "socks9://proxy",
         ] {
-            assert_eq!(findings(&[("HTTPS_PROXY", value)]), [error], "{value:?}");
+            assert_eq!(findings(&[("HTTPS_PROXY", value)]), [warning], "{value:?}");
         }
-        for value in ["http://proxy:3128", "https://user:pw@proxy", "proxy:3128", ""] {
+        for value in [
+            "http://proxy:3128",
+            "https://user:pw@proxy",
+            "proxy:3128",
+            "socks5h://proxy",
+            "",
+        ] {
             assert_eq!(findings(&[("HTTPS_PROXY", value)]), [], "{value:?}");
         }
     }

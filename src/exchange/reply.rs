@@ -8,8 +8,7 @@ use super::Grant;
 use super::refusal::{Problem, Refusal};
 use crate::clock::Moment;
 use crate::token::AccessToken;
-use crate::transport::retry_after;
-use crate::transport::{MAX_BODY, wipe};
+use crate::transport::{MAX_BODY, retry_after, wipe};
 
 /// Parses a reply of the token endpoint: a token, or the reason why there is none.
 ///

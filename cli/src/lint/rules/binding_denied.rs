@@ -1,5 +1,4 @@
-use entra_workload::diagnose::{Owner, Severity};
-use serde_json::json;
+use entra_workload::diagnose::{BindingPermission, Owner, Severity};
 
 use crate::lint::picture::{Object, Picture};
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -34,23 +33,15 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .collect()
 }
 
-/// The command that lets the account use the identity. `kubectl create clusterrole` refuses this resource, since the API
-/// server does not list it.
+/// The command that lets the account use the identity.
 fn command(review: &Object<'_>, attributes: &Value) -> Option<String> {
     let user = review.value.at(&["spec", "user"])?.text()?;
     let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
-    let client = attributes.get("resource")?.text().filter(|id| !id.is_empty())?;
-    let role = format!("use-{}", client.to_ascii_lowercase());
-    let group = "rbac.authorization.k8s.io";
-    let grant = json!({
-        "apiGroups": ["cid.wi.aks.azure.com"], "resources": [client], "verbs": ["use-managed-identity"],
-    });
-    let list = json!({ "apiVersion": "v1", "kind": "List", "items": [
-        { "apiVersion": format!("{group}/v1"), "kind": "ClusterRole", "metadata": { "name": role }, "rules": [grant] },
-        { "apiVersion": format!("{group}/v1"), "kind": "ClusterRoleBinding",
-          "metadata": { "name": format!("{role}-{namespace}-{name}") },
-          "roleRef": { "apiGroup": group, "kind": "ClusterRole", "name": role },
-          "subjects": [{ "kind": "ServiceAccount", "namespace": namespace, "name": name }] },
-    ]});
-    Some(format!("echo '{list}' | kubectl apply --filename -"))
+    let client_id = attributes.get("resource")?.text().filter(|id| !id.is_empty())?;
+    let permission = BindingPermission {
+        client_id: client_id.to_owned(),
+        namespace: namespace.to_owned(),
+        service_account: name.to_owned(),
+    };
+    Some(permission.remedy().text)
 }
