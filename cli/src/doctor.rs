@@ -198,10 +198,11 @@ fn document(
     live: Option<&cluster::Live>,
     lint: Option<&lint::OfObjects>,
 ) -> serde_json::Value {
+    let objects_are_right = lint.is_none_or(|lint| lint.owner.is_none());
     serde_json::json!({
         "lint": lint.map(|lint| &lint.findings),
         "notes": live.map(|live| &live.notes),
-        "healthy": report.is_none_or(Report::is_healthy),
+        "healthy": report.is_none_or(Report::is_healthy) && objects_are_right,
         "cause": report.and_then(Report::cause).map(|finding| finding.code.to_string()),
         "checks": report.map(|report| &report.checks),
         "findings": report.map(|report| &report.findings),

@@ -40,6 +40,7 @@ async fn remedies_mend_ten_live_set_ups() {
         break_it(&cluster, name);
         let report = cluster.doctor(set_up.target, name);
         assert_eq!(cause_of(&report), *cause, "{name}: {report:#}");
+        assert_eq!(report["healthy"], false, "{name}: {report:#}");
         cluster.mend(name, &report);
         let report = cluster.doctor(set_up.target, name);
         assert_eq!(cause_of(&report), "", "{name}: {report:#}");
