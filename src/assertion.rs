@@ -49,7 +49,8 @@ pub use token_request::KubernetesTokenRequest;
 ///
 /// # Cancel safety
 ///
-/// The future is dropped when the credential's time limit ends; the next call starts a new one.
+/// The future is dropped when the credential's time limit ends, which counts as a `Transport` error; the
+/// next call after the cooldown starts a new one.
 ///
 /// # Examples
 ///

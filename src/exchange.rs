@@ -132,10 +132,13 @@ impl TokenSource for Exchange {
         let mut attempts = 0;
         let mut secret = call.first_secret(urgency, &mut attempts).await?;
         let mut has_reread_assertion = false;
+        let mut earlier = None;
         loop {
             attempts += 1;
             let error = match call.attempt(&secret, attempts).await {
                 Ok(grant) => return Ok(grant),
+                // The last complete attempt says more than the one that the deadline cut off.
+                Err(error) if call.is_cut_off(&error) => return Err(earlier.unwrap_or(error)),
                 Err(error) => error,
             };
             // Without a pause, even in the background: the assertion was rejected, Entra is
@@ -149,6 +152,7 @@ impl TokenSource for Exchange {
                     Ok(fresh) if fresh != secret => secret = fresh,
                     _ => return Err(error),
                 }
+                earlier = Some(error);
                 continue;
             }
             if !self.is_retryable(&error, &secret) {
@@ -161,7 +165,11 @@ impl TokenSource for Exchange {
             tokio::time::sleep(pause).await;
             // The kubelet may have replaced the token file. If it cannot be read now, the error of
             // the last attempt says more.
-            secret = call.secret().await.map_err(|_| error)?;
+            match call.secret().await {
+                Ok(fresh) => secret = fresh,
+                Err(_) => return Err(error),
+            }
+            earlier = Some(error);
         }
     }
 
@@ -233,9 +241,9 @@ impl TokenCall<'_> {
         loop {
             let error = match self.secret().await {
                 Ok(secret) => return Ok(secret),
+                Err(error) if self.is_cut_off(&error) => return Err(earlier.unwrap_or(error)),
                 Err(error) if error.is_transient() => error,
-                // That the time is over says less than why.
-                Err(error) => return Err(earlier.unwrap_or(error)),
+                Err(error) => return Err(error),
             };
             *attempts += 1;
             let remaining = self.deadline.saturating_duration_since(Instant::now());
@@ -262,11 +270,16 @@ impl TokenCall<'_> {
         tokio::time::timeout_at(self.deadline, source.assertion(request))
             .await
             .unwrap_or_else(|_| {
-                Err(Error::assertion(format!(
+                Err(Error::transport(format!(
                     "the source of client assertions did not respond within {:?}",
                     self.exchange.timeout
                 )))
             })
+    }
+
+    /// Whether `error` is that of an attempt that the deadline of the fetch cut off.
+    fn is_cut_off(&self, error: &Error) -> bool {
+        error.kind() == ErrorKind::Transport && Instant::now() >= self.deadline
     }
 
     /// Sends one token request.

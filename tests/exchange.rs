@@ -12,6 +12,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use entra_workload::{
@@ -22,7 +23,7 @@ use support::clock::TestClock;
 use support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
 use support::log::assert_no_secret;
 use support::pod::{PodDirectory, service_account_token};
-use support::transport::{FakeEndpoint, fake_endpoint};
+use support::transport::{FakeEndpoint, SentRequest, fake_endpoint};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -264,6 +265,55 @@ async fn call_fails_within_20_s_if_the_endpoint_never_responds() {
     assert!(error.correlation_id().is_some());
 }
 
+/// Answers each request after a while, until the call ends; returns its error.
+async fn error_at_the_deadline(delay: Duration, answer: impl Fn(SentRequest)) -> Error {
+    let pod = PodDirectory::new();
+    let (credential, mut endpoint) = credential(&pod);
+    let start = Instant::now();
+    let mut call = call(&credential);
+    let mut in_flight = None;
+    let result = loop {
+        tokio::select! {
+            result = &mut call => break result,
+            request = endpoint.request(), if in_flight.is_none() => in_flight = Some(request),
+            () = tokio::time::sleep(delay), if in_flight.is_some() => answer(in_flight.take().unwrap()),
+        }
+    };
+    assert_eq!(start.elapsed().as_secs(), 20);
+    assert!(in_flight.is_some(), "the deadline cuts off an attempt");
+    result.unwrap().unwrap_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_of_the_fetch_keeps_the_error_of_the_last_complete_attempt() {
+    let throttled = |request: SentRequest| request.reply(503, &[("retry-after", "1")], "");
+    let error = error_at_the_deadline(Duration::from_secs(8), throttled).await;
+    assert_eq!(error.status().unwrap(), 503);
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
+
+    let unreachable = |request: SentRequest| request.fail(Error::new(ErrorKind::Transport, "unreachable"));
+    let error = error_at_the_deadline(Duration::from_secs(5), unreachable).await;
+    assert_eq!(error.to_string(), "unreachable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn deadline_of_the_fetch_keeps_the_refusal_of_an_expired_assertion() {
+    let pod = PodDirectory::new();
+    let (transport, mut endpoint) = fake_endpoint();
+    let credential = WorkloadIdentityCredential::builder()
+        .environment(pod.environment())
+        .transport(transport)
+        .timeout(Duration::from_secs(3))
+        .build()
+        .unwrap();
+    let call = call(&credential);
+    let first = endpoint.request().await;
+    pod.project(service_account_token("second", Duration::from_secs(3600)));
+    first.refuse(401, "invalid_client", 700_024);
+    let _unanswered = endpoint.request().await;
+    assert_eq!(call.await.unwrap().unwrap_err().aadsts_codes(), [700_024]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn timeout_option_limits_the_fetch() {
     let pod = PodDirectory::new();
@@ -437,19 +487,42 @@ async fn next_call_reads_a_file_that_was_missing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn call_fails_at_the_timeout_if_the_assertion_source_never_responds() {
+async fn silent_assertion_source_is_a_transport_error_with_a_cooldown() {
     let (transport, mut endpoint) = fake_endpoint();
     let credential = ClientAssertionCredential::builder()
         .environment(PodDirectory::new().environment())
         .assertion(|_: AssertionRequest| std::future::pending::<Result<Secret, Error>>())
         .transport(transport)
+        .clock(TestClock::new())
         .build()
         .unwrap();
     let start = Instant::now();
     let error = credential.token(&[VAULT]).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Assertion);
+    assert_eq!(error.kind(), ErrorKind::Transport);
     assert_eq!(start.elapsed().as_secs(), 20);
+    credential.token(&[VAULT]).await.unwrap_err();
+    assert_eq!(start.elapsed().as_secs(), 20, "the second call does not wait");
     endpoint.assert_no_request().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_assertion_source_keeps_the_error_of_its_earlier_attempt() {
+    let is_first = AtomicBool::new(true);
+    let credential = ClientAssertionCredential::builder()
+        .environment(PodDirectory::new().environment())
+        .assertion(move |_: AssertionRequest| {
+            let is_first = is_first.swap(false, Ordering::Relaxed);
+            async move {
+                if !is_first {
+                    std::future::pending::<()>().await;
+                }
+                Err::<Secret, _>(Error::new(ErrorKind::Transport, "the agent is starting"))
+            }
+        })
+        .build()
+        .unwrap();
+    let error = credential.token(&[VAULT]).await.unwrap_err();
+    assert_eq!(error.to_string(), "the agent is starting");
 }
 
 #[tokio::test(start_paused = true)]
