@@ -30,8 +30,8 @@ use self::picture::Picture;
 use self::rule::{Problem, Rule};
 use self::rules::RULES;
 use self::source::Source;
-use crate::Failure;
 use crate::doctor::exit_code;
+use crate::{Failure, escape};
 
 /// Finds the mistakes of workload identity in Kubernetes manifests, Terraform modules and Bicep
 ///
@@ -92,7 +92,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         findings = check(&sources, &mut notes);
     }
     for note in &notes {
-        writeln!(io::stderr(), "note: {note}")?;
+        writeln!(io::stderr(), "note: {}", escape::line(note))?;
     }
     let text = match arguments.format {
         Format::Text => output::text(&sources, &findings),

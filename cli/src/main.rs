@@ -3,6 +3,7 @@
 mod doctor;
 #[cfg(feature = "emulator")]
 mod emulator;
+mod escape;
 mod lint;
 mod roots;
 mod token;
@@ -30,7 +31,8 @@ fn main() -> ExitCode {
         // The reader of a pipe has seen enough.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "entra-workload: {error}");
+            let error = error.to_string();
+            let _ = writeln!(io::stderr(), "entra-workload: {}", escape::lines(&error));
             ExitCode::from(USAGE)
         }
     }

@@ -9,6 +9,7 @@ use super::excerpt::Excerpt;
 use super::rule::{Problem, Rule};
 use super::rules::RULES;
 use super::source::Source;
+use crate::escape;
 
 /// Findings with the lines of the file, as rustc shows them.
 pub(super) fn text(sources: &[Source], findings: &[Finding]) -> String {
@@ -80,7 +81,7 @@ pub(super) fn json(sources: &[Source], findings: &[Finding]) -> Result<String, s
             })
         })
         .collect();
-    Ok(serde_json::to_string_pretty(&json!({ "findings": findings }))? + "\n")
+    Ok(escape::json(&json!({ "findings": findings }))? + "\n")
 }
 
 /// A file is mended where it is; for an object of a cluster there is a command.
@@ -123,7 +124,7 @@ pub(super) fn sarif(sources: &[Source], findings: &[Finding]) -> Result<String, 
         "version": "2.1.0",
         "runs": [{ "tool": { "driver": driver }, "results": results }],
     });
-    Ok(serde_json::to_string_pretty(&log)? + "\n")
+    Ok(escape::json(&log)? + "\n")
 }
 
 /// A path as a URI. Standard input has none, and stands for the folder.
@@ -144,7 +145,7 @@ fn uri(path: &str) -> String {
 
 /// Source: GitHub, "Workflow commands for GitHub Actions".
 pub(super) fn github(sources: &[Source], findings: &[Finding]) -> String {
-    let property = |text: &str| escape(text).replace(':', "%3A").replace(',', "%2C");
+    let property = |text: &str| encoded(text).replace(':', "%3A").replace(',', "%2C");
     let mut text = String::new();
     for finding in findings {
         let (path, line, column) = place(sources, finding);
@@ -157,7 +158,7 @@ pub(super) fn github(sources: &[Source], findings: &[Finding]) -> String {
             "::{command} file={},line={line},col={column},title={}::{}",
             property(path),
             property(&format!("{} {}", finding.rule.code, finding.rule.summary)),
-            escape(&format!("{}. {}", finding.problem.message, finding.rule.fix))
+            encoded(&format!("{}. {}", finding.problem.message, finding.rule.fix))
         );
     }
     text
@@ -221,7 +222,7 @@ fn link(rule: &Rule) -> String {
     format!("{PAGE}#{}", rule.code.to_ascii_lowercase())
 }
 
-fn escape(text: &str) -> String {
+fn encoded(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 

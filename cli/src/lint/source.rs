@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::terraform::kubernetes;
 use super::value::{Kind, Value};
 use super::{bicep, terraform, yaml};
-use crate::Failure;
+use crate::{Failure, escape};
 
 /// A file that was read, or standard input.
 pub(super) struct Source {
@@ -64,7 +64,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), Fail
             sources.push(parse("<stdin>".to_owned(), bytes)?);
             continue;
         }
-        let failed = |error: io::Error| format!("{}: {error}", path.display());
+        let failed = |error: io::Error| format!("{}: {error}", escape::path(path));
         if !path.is_dir() && !is_new(path) {
             continue;
         }
@@ -76,10 +76,10 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<(Vec<Source>, Vec<String>), Fail
         let mut files = Vec::new();
         walk(path, &mut files).map_err(failed)?;
         if files.is_empty() {
-            notes.push(format!("{}: there is nothing to read", path.display()));
+            notes.push(format!("{}: there is nothing to read", escape::path(path)));
         }
         for file in files.into_iter().filter(|file| is_new(file)) {
-            let bytes = fs::read(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+            let bytes = fs::read(&file).map_err(|error| format!("{}: {error}", escape::path(&file)))?;
             match parse(file.display().to_string(), bytes) {
                 Ok(source) => sources.push(source),
                 Err(reason) => notes.push(reason),
