@@ -253,6 +253,7 @@ impl Diagnosis<'_> {
         let token_file = self.environment.workload_identity().ok();
         let token_file = token_file.and_then(|variables| variables.token_file);
         let files = token_file
+            .map(|token_file| token_file.as_path().to_owned())
             .into_iter()
             .chain([self.options.api_token_file.clone()]);
         Pod::read(files.collect()).await

@@ -1,3 +1,6 @@
+#[allow(dead_code, reason = "the other variables follow")]
+mod external;
+
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -6,6 +9,8 @@ use std::path::PathBuf;
 use crate::code::Code;
 use crate::error::Error;
 use crate::token::Secret;
+
+pub(crate) use external::External;
 
 /// A snapshot of the environment variables that this crate reads: `AZURE_*`, those of hosts with a
 /// managed identity, of CI jobs and of Terraform's providers, `SPIFFE_ENDPOINT_SOCKET`,
@@ -56,7 +61,7 @@ impl Environment {
         Ok(WorkloadIdentityVariables {
             client_id: self.text(AZURE_CLIENT_ID)?,
             tenant_id: self.text(AZURE_TENANT_ID)?,
-            token_file: self.value(AZURE_FEDERATED_TOKEN_FILE).map(PathBuf::from),
+            token_file: self.path_value(AZURE_FEDERATED_TOKEN_FILE),
         })
     }
 
@@ -196,6 +201,10 @@ impl Environment {
             .filter(|value| !value.is_empty())
     }
 
+    fn path_value(&self, name: &str) -> Option<External> {
+        self.value(name).map(External::path)
+    }
+
     fn text(&self, name: &str) -> Result<Option<String>, Error> {
         self.value(name)
             .map(|value| value.to_str().map(str::to_owned))
@@ -237,7 +246,7 @@ pub(crate) struct Variable {
 pub(crate) struct WorkloadIdentityVariables {
     pub(crate) client_id: Option<String>,
     pub(crate) tenant_id: Option<String>,
-    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<External>,
 }
 
 /// The variables that the webhook sets in a pod with an identity binding.

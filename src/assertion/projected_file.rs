@@ -1,5 +1,5 @@
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -9,6 +9,7 @@ use super::jwt::Claims;
 use super::{AssertionRequest, ClientAssertion};
 use crate::clock::{Clock, SystemClock};
 use crate::code::Code;
+use crate::env::External;
 use crate::error::Error;
 use crate::token::Secret;
 use crate::{blocking, bounded_file};
@@ -47,7 +48,7 @@ use crate::{blocking, bounded_file};
 /// ```
 #[derive(Debug)]
 pub struct ProjectedTokenFile {
-    path: PathBuf,
+    path: External,
     clock: Arc<dyn Clock>,
     last: Mutex<Option<Token>>,
 }
@@ -55,12 +56,12 @@ pub struct ProjectedTokenFile {
 impl ProjectedTokenFile {
     /// Creates a source that reads the file at `path`, which need not exist yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self::with_clock(path, Arc::new(SystemClock::new()))
+        Self::with_clock(External::path(path.into()), Arc::new(SystemClock::new()))
     }
 
-    pub(crate) fn with_clock(path: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn with_clock(path: External, clock: Arc<dyn Clock>) -> Self {
         Self {
-            path: path.into(),
+            path,
             clock,
             last: Mutex::new(None),
         }
@@ -99,11 +100,14 @@ struct Token {
 }
 
 /// Reads and checks the token in `path`. Blocks on the file system.
-fn read_token(path: &Path, now: SystemTime) -> Result<Token, Error> {
-    let unusable = |code, what: &str| {
-        Error::assertion(format!("the token file {} {what}", path.display())).with_code(code)
-    };
-    let bytes = bounded_file::read(path, MAX_FILE).map_err(|error| {
+fn read_token(path: &External, now: SystemTime) -> Result<Token, Error> {
+    if let Some(problem) = path.misplaced_content() {
+        let message = format!("the path of the token file {problem}");
+        return Err(Error::assertion(message).with_code(Code::NOT_A_TOKEN));
+    }
+    let unusable =
+        |code, what: &str| Error::assertion(format!("the token file {path} {what}")).with_code(code);
+    let bytes = bounded_file::read(path.as_path(), MAX_FILE).map_err(|error| {
         let (code, what) = match error.kind() {
             io::ErrorKind::NotFound => (
                 Code::NO_TOKEN_FILE,
@@ -237,7 +241,7 @@ mod tests {
         for (name, content, why) in bad {
             let path = dir.path().join(name);
             std::fs::write(&path, content).unwrap();
-            let error = read_token(&path, at(1_000_000)).unwrap_err();
+            let error = read_token(&External::path(&path), at(1_000_000)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Assertion, "{name}");
             assert!(error.to_string().contains(why), "{name}: {error}");
             assert!(
@@ -246,9 +250,9 @@ mod tests {
             );
             assert!(!format!("{error:?}").contains("planted"), "{name}: {error:?}");
         }
-        let missing = read_token(&dir.path().join("missing"), at(0)).unwrap_err();
+        let missing = read_token(&External::path(dir.path().join("missing")), at(0)).unwrap_err();
         assert!(missing.to_string().contains("does not exist"), "{missing}");
-        let directory = read_token(dir.path(), at(0)).unwrap_err();
+        let directory = read_token(&External::path(dir.path()), at(0)).unwrap_err();
         assert!(directory.to_string().contains("is a directory"), "{directory}");
     }
 
@@ -265,7 +269,10 @@ mod tests {
         ] {
             std::fs::write(&path, &content).unwrap();
             assert_eq!(
-                read_token(&path, at(1_000_000)).unwrap().secret.expose(),
+                read_token(&External::path(&path), at(1_000_000))
+                    .unwrap()
+                    .secret
+                    .expose(),
                 token,
                 "{content:?}"
             );
@@ -278,10 +285,41 @@ mod tests {
         let token = jwt("{}");
         let long = token.clone() + &" ".repeat(64 * 1024 - token.len());
         std::fs::write(file.path(), &long).unwrap();
-        assert_eq!(read_token(file.path(), at(0)).unwrap().secret.expose(), token);
+        assert_eq!(
+            read_token(&External::path(file.path()), at(0))
+                .unwrap()
+                .secret
+                .expose(),
+            token
+        );
         std::fs::write(file.path(), long + " ").unwrap();
-        let error = read_token(file.path(), at(0)).unwrap_err();
+        let error = read_token(&External::path(file.path()), at(0)).unwrap_err();
         assert!(error.to_string().contains("is longer than 64 KiB"), "{error}");
+    }
+
+    #[test]
+    fn token_or_key_in_place_of_the_path_is_not_shown() {
+        for (content, way_out) in [
+            (
+                jwt(r#"{"sub":"planted"}"#),
+                "holds a token; set the path of its file",
+            ),
+            (
+                "-----BEGIN PRIVATE KEY-----\nplanted".to_owned(),
+                "holds a private key; set the path of its file",
+            ),
+            (
+                "planted8Q~secret".to_owned(),
+                "(not shown: it is not an absolute path)",
+            ),
+        ] {
+            let file = ProjectedTokenFile::new(&content);
+            let error = read_token(&file.path, at(0)).unwrap_err();
+            assert!(error.to_string().contains(way_out), "{error}");
+            for shown in [format!("{error:?}"), format!("{file:?}")] {
+                assert!(!shown.contains("planted") && !shown.contains("eyJ"), "{shown}");
+            }
+        }
     }
 
     #[cfg(unix)]
@@ -296,7 +334,7 @@ mod tests {
                 .unwrap()
                 .success()
         );
-        let error = read_token(&path, at(0)).unwrap_err();
+        let error = read_token(&External::path(&path), at(0)).unwrap_err();
         assert!(error.to_string().contains("is not a regular file"), "{error}");
     }
 
@@ -346,7 +384,7 @@ mod tests {
         ) {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), [&before[..], b"planted", &after[..]].concat()).unwrap();
-            if let Err(error) = read_token(file.path(), at(0)) {
+            if let Err(error) = read_token(&External::path(file.path()), at(0)) {
                 prop_assert_eq!(error.kind(), ErrorKind::Assertion);
                 let shown = format!("{error} {error:?}");
                 prop_assert!(!shown.contains("planted"), "{}", shown);

@@ -9,6 +9,7 @@ use crate::cache::Cache;
 use crate::code::Code;
 use crate::env::{
     AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE, AZURE_KUBERNETES_TOKEN_PROXY, AZURE_TENANT_ID, Environment,
+    External,
 };
 use crate::error::Error;
 use crate::exchange::ClientAuthentication;
@@ -87,14 +88,14 @@ credential!(WorkloadIdentityCredential);
 #[derive(Debug, Default)]
 pub struct WorkloadIdentityCredentialBuilder {
     pub(crate) options: ClientOptions,
-    token_file: Option<PathBuf>,
+    token_file: Option<External>,
 }
 
 impl WorkloadIdentityCredentialBuilder {
     /// Sets the file with the service-account token. Default: `AZURE_FEDERATED_TOKEN_FILE`.
     #[must_use]
     pub fn token_file(mut self, token_file: impl Into<PathBuf>) -> Self {
-        self.token_file = Some(token_file.into());
+        self.token_file = Some(External::path(token_file.into()));
         self
     }
 
@@ -135,7 +136,7 @@ impl WorkloadIdentityCredentialBuilder {
         let variables = environment.workload_identity()?;
         let token_file = self
             .token_file
-            .filter(|path| !path.as_os_str().is_empty())
+            .filter(|path| !path.is_empty())
             .or(variables.token_file);
         if self.options.token_proxy.is_none() {
             self.options.token_proxy = TokenProxy::from_environment(&environment)?;

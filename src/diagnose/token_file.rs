@@ -1,4 +1,3 @@
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use super::report::{self, Step};
 use super::variables::Settings;
 use crate::assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile, jwt};
 use crate::code::Code;
+use crate::env::External;
 
 /// A usable service-account token, without its signature.
 pub(super) struct ServiceAccountToken {
@@ -39,12 +39,12 @@ impl Outcome {
 pub(super) async fn check(
     diagnosis: &Diagnosis<'_>,
     settings: &Settings,
-    path: &Path,
+    path: &External,
     skew: Option<Duration>,
 ) -> Outcome {
     let clock = Arc::clone(&diagnosis.options.clock);
     let now = clock.now().system_time;
-    let file = ProjectedTokenFile::with_clock(path, clock);
+    let file = ProjectedTokenFile::with_clock(path.clone(), clock);
     let request = AssertionRequest::new("", &http::Uri::default(), "");
     let token = match file.assertion(request).await {
         Ok(token) => token,
@@ -54,11 +54,8 @@ pub(super) async fn check(
                 finding = finding.predicting(700_024);
                 finding.follows_from = skew.map(|_| Code::CLOCK_IS_WRONG);
             }
-            let finding = finding.with_evidence(
-                "token file",
-                path.display().to_string(),
-                "a valid service-account token",
-            );
+            let finding =
+                finding.with_evidence("token file", path.to_string(), "a valid service-account token");
             return Outcome {
                 check: report::Outcome::failed(Step::TokenFile, finding),
                 token: None,

@@ -1,5 +1,3 @@
-use std::path::PathBuf;
-
 use url::Url;
 
 use super::Diagnosis;
@@ -9,7 +7,7 @@ use crate::authority::{Authority, Cloud, TenantId};
 use crate::chain::DefaultAzureLink;
 use crate::code::Code;
 use crate::credential::WorkloadIdentityCredential;
-use crate::env::{AZURE_CLIENT_SECRET, AZURE_TOKEN_CREDENTIALS};
+use crate::env::{AZURE_CLIENT_SECRET, AZURE_TOKEN_CREDENTIALS, External};
 
 /// What the variables say, as far as they are valid.
 pub(super) struct Settings {
@@ -19,7 +17,7 @@ pub(super) struct Settings {
     /// Whether the login host is on this machine, as an emulator is.
     pub(super) is_emulated: bool,
     pub(super) has_token_proxy: bool,
-    pub(super) token_file: Option<PathBuf>,
+    pub(super) token_file: Option<External>,
     pub(super) client_id: Option<String>,
 }
 
