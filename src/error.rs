@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::code::Code;
+use crate::escape::Escaped;
 
 /// The reason why there is no token.
 ///
@@ -17,6 +18,8 @@ use crate::code::Code;
 ///   begins with the link that decided it; the alternate form (`{:#}`) adds one line for each link.
 ///   The text contains no timestamp, no request ID and no text of its source, so a controller can
 ///   put it into a status field without causing updates.
+/// * `Display` and `Debug` escape control characters, line breaks, and invisible or bidirectional
+///   characters, so that no text of a server or a variable acts on a terminal or a log.
 /// * [`source()`](StdError::source) is the cause, if there is one: the I/O error, or the server's
 ///   error text.
 /// * `Debug` is one line for people: kind, message, the status and IDs of the request, and all
@@ -364,12 +367,12 @@ impl Attempt {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)?;
+        write!(f, "{}", Escaped(&self.0.message))?;
         if f.alternate() {
             for Attempt { name, error } in &self.0.attempts {
                 // A chain within a chain is indented one step further.
                 let error = format!("{error:#}").replace('\n', "\n  ");
-                write!(f, "\n  {name}: {error}")?;
+                write!(f, "\n  {}: {error}", Escaped(name))?;
             }
         }
         Ok(())
@@ -378,7 +381,8 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}: {self}{}", self.kind(), RequestFacts(&self.0))?;
+        let facts = RequestFacts(&self.0);
+        write!(f, "{:?}: {self}{}", self.kind(), Escaped(facts))?;
         write_causes(f, self)
     }
 }
@@ -410,7 +414,8 @@ pub(crate) struct Wrapped(pub(crate) Error);
 
 impl fmt::Display for Wrapped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}{}", self.0.kind(), RequestFacts(&self.0.0))
+        let facts = RequestFacts(&self.0.0);
+        write!(f, "{:?}{}", self.0.kind(), Escaped(facts))
     }
 }
 
@@ -465,7 +470,7 @@ fn write_causes(f: &mut fmt::Formatter<'_>, error: &Error) -> fmt::Result {
     while let Some(error) = cause {
         let text = error.to_string();
         if text != last {
-            write!(f, ": {text}")?;
+            write!(f, ": {}", Escaped(&text))?;
         }
         (last, cause) = (text, error.source());
     }
@@ -474,6 +479,8 @@ fn write_causes(f: &mut fmt::Formatter<'_>, error: &Error) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -544,6 +551,27 @@ mod tests {
             "Transport: the host is down (status 502, retry after 7s, correlation ID 1f0c, trace ID 2a7b): \
              half a reply: deep"
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_in_an_error_acts_on_a_terminal(before: String, c: char, after: String) {
+            let text = format!("{before}\u{1b}]52;\u{202e}{c}\r\n{after}");
+            let error = Error::transport(text.clone())
+                .with_request_ids(text.clone(), Some(text.clone()))
+                .with_source(std::io::Error::other(text.clone()));
+            let attempt = Attempt::new(text.into(), error.clone());
+            let chain = Error::of_chain(vec![attempt], None);
+            let wrapped = Wrapped(error.clone());
+            let shown = [
+                format!("{error} {error:?} {wrapped} {wrapped:?} {chain} {chain:?}"),
+                format!("{chain:#}").replacen('\n', "", 1),
+            ];
+            for shown in shown {
+                let is_visible = |c: char| c == ' ' || c.is_ascii_graphic() || c.escape_debug().next() != Some('\\');
+                prop_assert!(shown.chars().all(is_visible), "{shown:?}");
+            }
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@
 mod blocking;
 mod bounded_file;
 mod code;
+mod escape;
 #[cfg(feature = "command")]
 mod process_group;
 mod uuid;
