@@ -9,7 +9,7 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::directory::naming;
+use super::directory::{naming, write_private};
 use super::entra::{Entra, IssuedToken, NoToken};
 use super::guid::Guid;
 use super::identity_query::IdentityQuery;
@@ -160,7 +160,7 @@ impl IdentityHosts {
     fn challenge(&self) -> io::Result<Response<Bytes>> {
         let key = format!("{}{}", Guid::random(), Guid::random());
         let file = self.key_folder.join(format!("{}.key", Guid::random()));
-        fs::write(&file, &key)?;
+        write_private(&file, &key)?;
         *self.arc_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
         let body =
             json!({ "error": "unauthorized", "error_description": "Missing Basic Authorization header" });

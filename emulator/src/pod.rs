@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::directory::naming;
+use super::directory::{naming, write_private};
 use super::issuer::ClusterIssuer;
 use super::service_account_token::{DEFAULT_LIFETIME, IDENTITY_BINDING_AUDIENCE, ServiceAccountToken};
 use super::time::unix_seconds;
@@ -106,7 +106,7 @@ impl Pod {
     ///
     /// Returns an error if the file cannot be written.
     pub fn project(&self, token: &ServiceAccountToken) -> io::Result<()> {
-        write(&self.volume, self.issuer.sign(token)).map_err(naming(&self.token_file))?;
+        write(&self.volume, &self.issuer.sign(token)).map_err(naming(&self.token_file))?;
         self.projected_on
             .store(unix_seconds(self.issuer.now()), Ordering::Relaxed);
         Ok(())
@@ -134,11 +134,11 @@ pub(super) fn token_file(volume: &Path) -> PathBuf {
 ///
 /// Source: Kubernetes, `pkg/volume/util/atomic_writer.go`.
 #[cfg(unix)]
-fn write(volume: &Path, token: String) -> io::Result<()> {
+fn write(volume: &Path, token: &str) -> io::Result<()> {
     use std::os::unix::fs::symlink;
 
     let version = tempfile::Builder::new().prefix("..").tempdir_in(volume)?.keep();
-    fs::write(version.join(TOKEN), token)?;
+    write_private(&version.join(TOKEN), token)?;
     let new_data = volume.join("..data_tmp");
     symlink(
         version.file_name().map(OsString::from).unwrap_or_default(),
@@ -154,9 +154,9 @@ fn write(volume: &Path, token: String) -> io::Result<()> {
 
 /// Replaces the file itself, because symlinks need a privilege on Windows.
 #[cfg(not(unix))]
-fn write(volume: &Path, token: String) -> io::Result<()> {
+fn write(volume: &Path, token: &str) -> io::Result<()> {
     let new = volume.join("..new");
-    fs::write(&new, token)?;
+    write_private(&new, token)?;
     fs::rename(new, token_file(volume))
 }
 
