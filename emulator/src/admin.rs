@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use self::request::{Advance, FaultOrder, Filter, Limit};
+use crate::access_key::AccessKey;
 use crate::emulator::Emulator;
 use crate::endpoint::Endpoint;
 use crate::request_log::RecordedRequest;
@@ -29,8 +30,9 @@ use crate::time::rfc3339;
 /// An HTTP API on a port of loopback, with which a test in any language steers an emulator. It is described
 /// by `GET /openapi.json`.
 ///
-/// Everybody on this machine can use it, but no web page: it refuses requests with another `Host` or
-/// `Origin` than its own. Dropping it closes the port.
+/// Its URL has a random key, without which it refuses all requests but `GET /healthz`: other users of this machine can reach
+/// the port. It also refuses requests of web pages, which have another `Host` or `Origin` than its own. Dropping it closes
+/// the port.
 ///
 /// # Examples
 ///
@@ -45,6 +47,8 @@ use crate::time::rfc3339;
 /// # Ok(()) }
 /// ```
 pub struct Admin {
+    /// `127.0.0.1:PORT`.
+    host: String,
     url: String,
     _tasks: JoinSet<()>,
 }
@@ -57,17 +61,19 @@ impl Admin {
     ///
     /// # Errors
     ///
-    /// Returns an error if the port cannot be bound.
+    /// Returns an error if the port cannot be bound or there are no random bytes.
     ///
     /// # Panics
     ///
     /// Panics outside a Tokio runtime with I/O enabled.
     pub async fn start(emulator: Arc<Emulator>, port: Option<u16>, seed: Seed) -> io::Result<Self> {
         let port = Port::bind(port.unwrap_or_default()).await?;
-        let url = port.plain_url();
+        let (host, key) = (port.address().to_string(), AccessKey::random()?);
+        let url = format!("{}/{}", port.plain_url(), key.as_str());
         emulator.set_baseline();
         let api = Arc::new(Api {
-            host: port.address().to_string(),
+            host: host.clone(),
+            key,
             emulator,
             seed,
         });
@@ -82,10 +88,14 @@ impl Admin {
                     .await;
             }
         }));
-        Ok(Self { url, _tasks: tasks })
+        Ok(Self {
+            host,
+            url,
+            _tasks: tasks,
+        })
     }
 
-    /// The URL, `http://127.0.0.1:PORT`.
+    /// The URL, `http://127.0.0.1:PORT/KEY`. Whoever has it can steer the emulator.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -94,7 +104,7 @@ impl Admin {
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin")
-            .field("url", &self.url)
+            .field("host", &self.host)
             .finish_non_exhaustive()
     }
 }
@@ -102,22 +112,14 @@ impl fmt::Debug for Admin {
 struct Api {
     /// `127.0.0.1:PORT`.
     host: String,
+    key: AccessKey,
     emulator: Arc<Emulator>,
     seed: Seed,
 }
 
 impl Api {
     async fn handle(&self, request: Request<Incoming>) -> io::Result<Response<Full<Bytes>>> {
-        let (parts, body) = request.into_parts();
-        let body = Limited::new(body, MAX_BODY).collect().await;
-        let answer = match body {
-            Ok(body) => self.route(&Request::from_parts(parts, body.to_bytes())),
-            Err(_) => Err(Refusal(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "the body is too large".to_owned(),
-            )),
-        };
-        let response = match answer {
+        let response = match self.answer(request).await {
             Ok(Some(body)) => server::json(StatusCode::OK, &body),
             Ok(None) => {
                 let mut response = Response::new(Bytes::new());
@@ -130,12 +132,32 @@ impl Api {
     }
 
     /// Returns the body of the response; without one, the status is 204.
-    fn route(&self, request: &Request<Bytes>) -> Result<Option<Value>, Refusal> {
-        self.check_caller(request)?;
+    async fn answer(&self, request: Request<Incoming>) -> Result<Option<Value>, Refusal> {
+        self.check_caller(&request)?;
+        let path = request.uri().path().trim_matches('/').to_owned();
+        let path: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+        let path = match path.as_slice() {
+            [key, path @ ..] if *key == self.key.as_str() => path,
+            // So that a script can wait for it.
+            ["healthz"] => path.as_slice(),
+            _ => {
+                let text = "the URL has no valid key; take the one of ENTRA_WORKLOAD_ADMIN_URL or Admin::url";
+                return Err(Refusal(StatusCode::FORBIDDEN, text.to_owned()));
+            }
+        };
+        let (parts, body) = request.into_parts();
+        let body = Limited::new(body, MAX_BODY).collect().await.map_err(|_| {
+            let text = "the body is too large".to_owned();
+            Refusal(StatusCode::PAYLOAD_TOO_LARGE, text)
+        })?;
+        self.route(&Request::from_parts(parts, body.to_bytes()), path)
+    }
+
+    /// * `path`: without the key.
+    fn route(&self, request: &Request<Bytes>, path: &[&str]) -> Result<Option<Value>, Refusal> {
         let emulator = &self.emulator;
         let entra = emulator.entra();
-        let path: Vec<&str> = request.uri().path().trim_matches('/').split('/').collect();
-        match (request.method(), path.as_slice()) {
+        match (request.method(), path) {
             (&Method::GET, ["healthz"]) => Ok(Some(json!({ "status": "ok" }))),
             (&Method::GET, ["openapi.json"]) => Ok(Some(serde_json::from_str(OPENAPI)?)),
             (&Method::GET, ["state"]) => Ok(Some(self.state())),
@@ -175,7 +197,7 @@ impl Api {
                     "rotate-keys" => emulator.issuer().rotate_keys()?,
                     "stop" => emulator.issuer().stop(),
                     "start" => emulator.issuer().start(),
-                    _ => return Err(self.unknown(request)),
+                    _ => return Err(unknown(request.method(), path)),
                 }
                 Ok(None)
             }
@@ -206,7 +228,7 @@ impl Api {
                 emulator.seed(&self.seed)?;
                 Ok(None)
             }
-            _ => Err(self.unknown(request)),
+            _ => Err(unknown(request.method(), path)),
         }
     }
 
@@ -230,7 +252,10 @@ impl Api {
             (&Method::POST, "enable") => entra.register_application(client_id),
             (&Method::POST, "block") => entra.block_by_policy(client_id, true),
             (&Method::POST, "unblock") => entra.block_by_policy(client_id, false),
-            _ => return Err(self.unknown(request)),
+            _ => {
+                let path = ["identities", client_id, action];
+                return Err(unknown(request.method(), &path));
+            }
         }
         Ok(None)
     }
@@ -245,7 +270,7 @@ impl Api {
 
     /// A page of the web in a browser on this machine has another origin, and after a trick with DNS another
     /// host.
-    fn check_caller(&self, request: &Request<Bytes>) -> Result<(), Refusal> {
+    fn check_caller<T>(&self, request: &Request<T>) -> Result<(), Refusal> {
         let header = |name| {
             let value = request.headers().get(name)?;
             Some(value.to_str().unwrap_or_default().to_owned())
@@ -280,16 +305,11 @@ impl Api {
             "now": rfc3339(emulator.now()),
         })
     }
+}
 
-    fn unknown(&self, request: &Request<Bytes>) -> Refusal {
-        let text = format!(
-            "there is no {} {}; see http://{}/openapi.json",
-            request.method(),
-            request.uri().path(),
-            self.host
-        );
-        Refusal(StatusCode::NOT_FOUND, text)
-    }
+fn unknown(method: &Method, path: &[&str]) -> Refusal {
+    let text = format!("there is no {method} /{}; see /openapi.json", path.join("/"));
+    Refusal(StatusCode::NOT_FOUND, text)
 }
 
 /// A status and what to say.

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod access_key;
 mod admin;
 mod app_service;
 mod azure_pipelines;

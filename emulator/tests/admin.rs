@@ -174,16 +174,42 @@ async fn invalid_orders_are_refused_with_what_is_wrong() {
     assert_eq!(status, 400);
 }
 
+/// Other users of the machine can reach the port.
+#[tokio::test]
+async fn request_without_the_key_is_refused() {
+    let steered = Steered::start().await;
+    let (origin, key) = steered.admin.url().rsplit_once('/').unwrap();
+    let other = Admin::start(Arc::clone(&steered.emulator), None, Seed::default());
+    let other = other.await.unwrap();
+    let (_, other_key) = other.url().rsplit_once('/').unwrap();
+    for path in [
+        "reset",
+        "/reset",
+        "healthz/reset",
+        &format!("{other_key}/reset"),
+        &format!("{}/reset", &key[1..]),
+        &format!("{key}0/reset"),
+        &format!("reset/{key}"),
+    ] {
+        let response = steered.client.post(format!("{origin}/{path}")).send().await;
+        assert_eq!(response.unwrap().status().as_u16(), 403, "{path}");
+    }
+    let health = steered.client.get(format!("{origin}/healthz")).send().await;
+    assert_eq!(health.unwrap().status().as_u16(), 200);
+    assert!(!format!("{:?}", steered.admin).contains(key));
+}
+
 #[tokio::test]
 async fn web_pages_of_other_origins_are_refused() {
     let steered = Steered::start().await;
     let url = format!("{}/reset", steered.admin.url());
-    let port = steered.admin.url().rsplit(':').next().unwrap();
+    let (origin, _) = steered.admin.url().rsplit_once('/').unwrap();
+    let (_, port) = origin.rsplit_once(':').unwrap();
     for (name, value, status) in [
         ("origin", "https://example.com".to_owned(), 403),
         ("origin", "null".to_owned(), 403),
         ("origin", "http://127.0.0.1:1".to_owned(), 403),
-        ("origin", steered.admin.url().to_owned(), 204),
+        ("origin", origin.to_owned(), 204),
         ("host", "evil.example.com".to_owned(), 403),
         ("host", format!("evil.example.com:{port}"), 403),
         ("host", format!("localhost:{port}"), 204),

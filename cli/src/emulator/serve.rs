@@ -12,8 +12,8 @@ use crate::Failure;
 
 /// Runs the emulator until SIGTERM or Ctrl-C
 ///
-/// When all servers accept connections, it prints one line. The admin API answers at ADMIN/healthz and describes itself
-/// at ADMIN/openapi.json.
+/// When all servers accept connections, it prints one line. The admin API describes itself at ADMIN/openapi.json; whoever
+/// has its URL can steer the emulator.
 #[derive(Args)]
 #[command(after_help = super::EXAMPLES)]
 pub(super) struct Arguments {
