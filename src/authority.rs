@@ -21,14 +21,12 @@ impl Authority {
     /// Parses a value of `AZURE_AUTHORITY_HOST`: `https://host[:port][/prefix][/]`; `http` for
     /// loopback hosts only.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
-        let invalid = |reason: &str| {
-            Error::configuration(format!(
-                "the authority host ({AZURE_AUTHORITY_HOST} or .authority_host(..)) {reason}; an example is {}",
-                Cloud::Public.authority_host()
-            ))
-            .with_code(Code::INVALID_AUTHORITY_HOST)
-        };
-        let url = Url::parse(text.trim()).map_err(|error| invalid("is not a URL").with_source(error))?;
+        let text = text.trim();
+        // `Url` drops tabs and line breaks: the host would not be the one that a person reads.
+        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            return Err(invalid("contains white space or a control character"));
+        }
+        let url = Url::parse(text).map_err(|error| invalid("is not a URL").with_source(error))?;
         match url.scheme() {
             "https" => {}
             "http" if is_loopback(&url) => {}
@@ -51,9 +49,26 @@ impl Authority {
         Ok(Self(url))
     }
 
-    /// Returns the cloud of this authority, by its host.
-    pub(crate) fn cloud(&self) -> Cloud {
-        Cloud::of_authority(&self.0)
+    /// Returns the cloud with this login host, if it is one of Microsoft's.
+    pub(crate) fn cloud(&self) -> Option<Cloud> {
+        Cloud::of_login_host(self.0.host_str()?)
+    }
+
+    /// Checks that the path ends before the tenant, which [`token_url`](Self::token_url) adds: the path has no
+    /// segment `oauth2` and not the credential's own tenant, and on a login host of Microsoft no other tenant.
+    pub(crate) fn check_path(&self, tenant: &TenantId) -> Result<(), Error> {
+        let is_known_host = self.cloud().is_some();
+        let is_added = |segment: &str| {
+            segment.eq_ignore_ascii_case("oauth2")
+                || segment.eq_ignore_ascii_case(tenant.as_str())
+                || is_known_host && is_tenant(segment)
+        };
+        if self.0.path_segments().into_iter().flatten().any(is_added) {
+            return Err(invalid(
+                "has a tenant or `oauth2` in its path, which are added to it; remove them",
+            ));
+        }
+        Ok(())
     }
 
     /// Returns the token endpoint of a tenant, `{authority}/{tenant}/oauth2/v2.0/token`. The tenant
@@ -91,6 +106,23 @@ impl Authority {
     pub(crate) fn host(&self) -> &str {
         self.0.authority()
     }
+}
+
+fn invalid(reason: &str) -> Error {
+    Error::configuration(format!(
+        "the authority host ({AZURE_AUTHORITY_HOST} or .authority_host(..)) {reason}; an example is {}",
+        Cloud::Public.authority_host()
+    ))
+    .with_code(Code::INVALID_AUTHORITY_HOST)
+}
+
+/// Whether a segment of a path is a GUID, a domain, or a name that stands for several tenants.
+fn is_tenant(segment: &str) -> bool {
+    let is_guid = segment.len() == 36
+        && segment
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    is_guid || segment.contains('.') || ["common", "organizations", "consumers"].contains(&segment)
 }
 
 /// Whether a URL leads to this machine, so that plain `http` is safe.
@@ -173,11 +205,49 @@ mod tests {
             ("https://:planted@login.microsoftonline.com", "password"),
             ("https://login.microsoftonline.com/?x=1", "query"),
             ("https://login.microsoftonline.com/#x", "fragment"),
+            ("https://login.microsoft\tonline.com", "white space"),
+            ("https://login.microsoftonline.com\n.evil.test", "white space"),
+            ("https://login.microsoftonline.com\r\n/entra", "white space"),
+            ("https://login.microsoftonline.com/a b", "white space"),
+            ("https://login.microsoftonline.com/\u{85}x", "white space"),
+            ("https://login.microsoftonline.com/\u{1b}[2J", "control character"),
         ] {
             let error = Authority::parse(host).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{host}");
             assert!(error.to_string().contains(reason), "{host}: {error}");
             assert!(!format!("{error:?}").contains("planted"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn path_with_the_tenant_or_oauth2_is_rejected_and_other_prefixes_are_kept() {
+        const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
+        let tenant = TenantId::parse(TENANT).unwrap();
+        for host in [
+            "https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47/",
+            "https://login.microsoftonline.com/72F988BF-86F1-41AF-91AB-2D7CD011DB47",
+            "https://login.microsoftonline.com//72f988bf-86f1-41af-91ab-2d7cd011db47",
+            "https://login.microsoftonline.com/00000000-0000-4000-8000-000000000000/",
+            "https://login.microsoftonline.us/contoso.onmicrosoft.com",
+            "https://sts.windows.net/common/",
+            "https://login.microsoftonline.com/oauth2/v2.0/token",
+            "https://proxy.contoso.com/entra/72f988bf-86f1-41af-91ab-2d7cd011db47/",
+            "https://proxy.contoso.com/entra/OAuth2",
+        ] {
+            let error = Authority::parse(host).unwrap().check_path(&tenant).unwrap_err();
+            assert_eq!(error.code(), Some(Code::INVALID_AUTHORITY_HOST), "{host}");
+            assert!(error.to_string().contains("in its path"), "{error}");
+        }
+        for host in [
+            "https://login.microsoftonline.com/",
+            "https://login.microsoftonline.us/prefix/",
+            "https://proxy.contoso.com/entra/v1.0/",
+            "https://proxy.contoso.com/00000000-0000-4000-8000-000000000000/",
+        ] {
+            assert!(
+                Authority::parse(host).unwrap().check_path(&tenant).is_ok(),
+                "{host}"
+            );
         }
     }
 

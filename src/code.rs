@@ -39,6 +39,7 @@ impl Code {
     pub(crate) const NOT_A_TOKEN: Self = Self(114);
     pub(crate) const EXPIRED_TOKEN: Self = Self(115);
     pub(crate) const EARLY_TOKEN: Self = Self(116);
+    pub(crate) const TOKEN_OF_THE_API_SERVER: Self = Self(117);
     pub(crate) const WRONG_AUDIENCE: Self = Self(119);
     pub(crate) const TOKEN_FOR_IDENTITY_BINDING: Self = Self(120);
     pub(crate) const VARIABLE_NOT_TEXT: Self = Self(121);
@@ -96,8 +97,8 @@ impl Code {
     pub(crate) const ANOTHER_IDENTITY: Self = Self(1);
     pub(crate) const ANOTHER_CREDENTIAL_FIRST: Self = Self(109);
     pub(crate) const WORKLOAD_IDENTITY_EXCLUDED: Self = Self(110);
-    pub(crate) const TOKEN_OF_THE_API_SERVER: Self = Self(117);
     pub(crate) const TOKEN_LIVES_TOO_LONG: Self = Self(118);
+    pub(crate) const UNKNOWN_LOGIN_HOST: Self = Self(122);
     pub(crate) const ISSUER_UNREACHABLE: Self = Self(301);
     pub(crate) const ISSUER_DIFFERS: Self = Self(302);
     pub(crate) const UNPUBLISHED_KEY: Self = Self(303);

@@ -109,11 +109,20 @@ pub async fn diagnose(environment: &Environment, options: &DiagnoseOptions) -> R
         report.skip(Step::Issuer);
     }
 
-    let scope = options.requested_scope(&settings.cloud);
+    let scope = match options.requested_scope(&settings.cloud) {
+        Ok(scope) => scope,
+        Err(error) => {
+            let finding = Finding::of_error(&error, Code::INVALID_SCOPE);
+            report.add(report::Outcome::failed(Step::TokenRequest, finding), &pod);
+            return report;
+        }
+    };
     let has_token = token_file.token.is_some();
     if report.has_failed([Step::Variables, Step::LoginHost]) || !has_token {
         report.skip(Step::TokenRequest);
-        if report.has_failed([Step::Variables]) || !has_token {
+        // A credential of the environment would use the same login host.
+        let is_refused = report.has_error(Code::UNKNOWN_LOGIN_HOST);
+        if !is_refused && (report.has_failed([Step::Variables]) || !has_token) {
             diagnosis.start(Step::OtherIdentity);
             report.add(other_identity::check(&diagnosis, &scope).await, &pod);
         }
@@ -145,6 +154,7 @@ pub struct DiagnoseOptions {
     transport: Option<Arc<dyn Transport>>,
     clock: Arc<dyn Clock>,
     api_token_file: PathBuf,
+    known_clouds_only: bool,
     on_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
 }
 
@@ -157,6 +167,7 @@ impl Default for DiagnoseOptions {
             transport: None,
             clock: Arc::new(SystemClock::new()),
             api_token_file: pod::API_TOKEN_FILE.into(),
+            known_clouds_only: false,
             on_step: None,
         }
     }
@@ -212,16 +223,34 @@ impl DiagnoseOptions {
         self
     }
 
+    /// Sets whether the login host must be that of a [cloud](Cloud) of Microsoft: for variables of somebody
+    /// else, which could send a token anywhere. Every other host is an error then, and nothing is sent to it.
+    /// Default: it is a warning, except on this machine.
+    pub fn known_clouds_only(mut self, known_clouds_only: bool) -> Self {
+        self.known_clouds_only = known_clouds_only;
+        self
+    }
+
     /// Sets a function that is called when a step starts.
     pub fn on_step(mut self, on_step: impl Fn(Step) + Send + Sync + 'static) -> Self {
         self.on_step = Some(Arc::new(on_step));
         self
     }
 
-    fn requested_scope(&self, cloud: &Cloud) -> String {
-        let of_resource = self.resources.first().map(|resource| resource.scope(cloud));
-        let scope = self.scope.clone().or(of_resource);
-        scope.unwrap_or_else(|| cloud.resource_manager_scope().to_owned())
+    fn requested_scope(&self, cloud: &Cloud) -> Result<String, Error> {
+        if let Some(scope) = &self.scope {
+            return Ok(scope.clone());
+        }
+        let (service, scope) = match self.resources.first() {
+            Some(resource) => (resource.service(), resource.scope(cloud)),
+            None => ("Resource Manager", cloud.resource_manager_scope()),
+        };
+        scope.map(str::to_owned).ok_or_else(|| {
+            Error::configuration(format!(
+                "the scope of {service} in the cloud {cloud:?} is not known; set the scope"
+            ))
+            .with_code(Code::INVALID_SCOPE)
+        })
     }
 }
 

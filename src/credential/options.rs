@@ -106,7 +106,12 @@ impl ClientOptions {
     ) -> Result<Exchange, Error> {
         let allowed_tenants = self.allowed_tenants(environment);
         let authority = self.authority(environment)?;
-        let cloud = self.cloud.clone().unwrap_or_else(|| authority.cloud());
+        authority.check_path(&client.tenant_id)?;
+        let cloud = self
+            .cloud
+            .clone()
+            .or_else(|| authority.cloud())
+            .unwrap_or_default();
         let clock = self.clock();
         let default_timeout = if self.token_proxy.is_some() {
             TOKEN_PROXY_TIMEOUT

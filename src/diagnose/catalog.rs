@@ -229,8 +229,8 @@ pub const CATALOG: &[Entry] = &[
         "the token is for the API server",
         Owner::Developer,
         "`AZURE_FEDERATED_TOKEN_FILE` points to the token in `/var/run/secrets/kubernetes.io/serviceaccount`, whose audience is the API server of the cluster.",
-        "Remove the variable from the pod template: the webhook sets it to the token for Entra.",
-        &[],
+        "Remove the variable from the pod template: the webhook sets it to the token for Entra. The token for the API server is a key to the cluster, so it is never sent.",
+        &["the client assertion is a token for the API server of a cluster"],
         &[700_212],
     ),
     entry(
@@ -267,6 +267,15 @@ pub const CATALOG: &[Entry] = &[
         "The value is not UTF-8.",
         "Correct the Secret or ConfigMap that it comes from.",
         &["is not valid UTF-8"],
+        &[],
+    ),
+    entry(
+        Code::UNKNOWN_LOGIN_HOST,
+        "the login host is not that of a known cloud",
+        Owner::Developer,
+        "`AZURE_AUTHORITY_HOST` names a host that belongs to no cloud of Microsoft. It receives the service-account token.",
+        "Correct `AZURE_AUTHORITY_HOST`, or remove it from the pod template: the webhook sets it. If it is a proxy, an emulator or an air-gapped cloud, no action is needed.",
+        &[],
         &[],
     ),
     entry(

@@ -48,7 +48,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, login_host: &LoginHost) -> 
             let finding = Finding::of_error(&error, Code::UNREACHABLE_HOST);
             let mut finding = finding.with_evidence("login host", host, "a response over TLS");
             // No cloud has this host, so the variable is wrong and not the network.
-            if finding.code == Code::UNKNOWN_HOST && !LOGIN_HOSTS.contains(&host) {
+            if finding.code == Code::UNKNOWN_HOST && authority.cloud().is_none() {
                 finding.owner = Owner::Developer;
             }
             return Outcome {
@@ -181,13 +181,3 @@ const NOTABLE_SKEW: Duration = Duration::from_secs(60);
 
 /// Source: Microsoft's list of AADSTS error codes.
 const UNKNOWN_TENANT: [u32; 2] = [90_002, 900_023];
-
-/// Source: Microsoft, "National clouds", Microsoft Entra authentication endpoints.
-const LOGIN_HOSTS: [&str; 6] = [
-    "login.microsoftonline.com",
-    "login.microsoft.com",
-    "login.windows.net",
-    "login.microsoftonline.us",
-    "login.partner.microsoftonline.cn",
-    "login.chinacloudapi.cn",
-];

@@ -95,6 +95,11 @@ impl Report {
         }
     }
 
+    pub(super) fn has_error(&self, code: Code) -> bool {
+        let mut findings = self.findings.iter();
+        findings.any(|finding| finding.code == code && finding.severity == Severity::Error)
+    }
+
     pub(super) fn has_failed(&self, steps: impl IntoIterator<Item = Step>) -> bool {
         let failed = |step| {
             let mut checks = self.checks.iter();

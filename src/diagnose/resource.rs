@@ -33,10 +33,11 @@ impl Resource {
         Self::Vault(end.and_then(|end| url.get(..end)).unwrap_or(&url).to_owned())
     }
 
-    pub(super) fn scope(&self, cloud: &Cloud) -> String {
+    /// The scope of the service; `None` if that of this cloud is not known.
+    pub(super) fn scope<'a>(&self, cloud: &'a Cloud) -> Option<&'a str> {
         match self {
-            Self::Blob(_) => cloud.storage_scope().to_owned(),
-            Self::Vault(_) => cloud.key_vault_scope().to_owned(),
+            Self::Blob(_) => cloud.storage_scope(),
+            Self::Vault(_) => cloud.key_vault_scope(),
         }
     }
 
@@ -101,7 +102,7 @@ impl Resource {
         }
     }
 
-    fn service(&self) -> &'static str {
+    pub(super) fn service(&self) -> &'static str {
         match self {
             Self::Blob(_) => "Blob Storage",
             Self::Vault(_) => "Key Vault",
@@ -121,22 +122,19 @@ pub(super) async fn check(
         detail: Some(format!("{}: {}", resource.url(), finding.title)),
         ..Outcome::failed(Step::Resource, finding)
     };
-    let own_scope = resource.scope(&settings.cloud);
-    // The scope of the diagnosis is that of the first resource.
-    let other = if scope == own_scope {
-        None
-    } else {
-        let check = super::token_request::check(diagnosis, None, &own_scope).await;
-        match check.token {
-            Some(token) => Some(token),
-            None => {
-                return Outcome {
-                    step: Step::Resource,
-                    ..check.check
-                };
-            }
+    // The scope of the diagnosis is that of the first resource, or was set because the cloud's is not known.
+    let other_scope = resource.scope(&settings.cloud).filter(|own| *own != scope);
+    let mut other = None;
+    if let Some(own_scope) = other_scope {
+        let check = super::token_request::check(diagnosis, None, own_scope).await;
+        if check.token.is_none() {
+            return Outcome {
+                step: Step::Resource,
+                ..check.check
+            };
         }
-    };
+        other = check.token;
+    }
     let request = match resource.request(other.as_ref().unwrap_or(token)) {
         Ok(request) => request,
         Err(error) => return failed(Finding::of_error(&error, Code::NO_RESOURCE)),
@@ -237,8 +235,17 @@ const BLOB_DOMAINS: [&str; 4] = [
     ".blob.core.chinacloudapi.cn",
 ];
 
-/// Source: "About Azure Key Vault", DNS suffixes.
-const VAULT_DOMAINS: [&str; 3] = [".vault.azure.net", ".vault.usgovcloudapi.net", ".vault.azure.cn"];
+/// Sources: "About Azure Key Vault", DNS suffixes; SqlClient, trusted endpoints (France, Germany); the Azure CLI
+/// (UsNat, UsSec).
+const VAULT_DOMAINS: [&str; 7] = [
+    ".vault.azure.net",
+    ".vault.usgovcloudapi.net",
+    ".vault.azure.cn",
+    ".vault.sovcloud-api.fr",
+    ".vault.sovcloud-api.de",
+    ".vault.cloudapi.eaglex.ic.gov",
+    ".vault.cloudapi.microsoft.scloud",
+];
 
 /// Of an error code, in bytes. The longest of "Blob Storage error codes" has 49.
 const LONGEST_CODE: usize = 64;

@@ -38,12 +38,18 @@ pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
     let has_token_proxy = token_proxy.is_some_and(|variables| variables.url.is_some());
     let host = environment.authority_host().ok().flatten();
     let authority = Authority::parse(host.as_deref().unwrap_or(Cloud::Public.authority_host())).ok();
+    let cloud = authority.as_ref().and_then(Authority::cloud);
+    let login_host_problem = authority
+        .as_ref()
+        .filter(|_| !has_token_proxy)
+        .and_then(|authority| unknown_login_host(authority, diagnosis.options.known_clouds_only));
+    let is_refused = (login_host_problem.as_ref()).is_some_and(|finding| finding.severity == Severity::Error);
     let tenant_id = variables
         .as_ref()
         .and_then(|variables| variables.tenant_id.as_deref());
     let tenant_id = tenant_id.and_then(|tenant_id| TenantId::parse(tenant_id).ok());
     let settings = Settings {
-        cloud: authority.as_ref().map(Authority::cloud).unwrap_or_default(),
+        cloud: cloud.unwrap_or_default(),
         is_emulated: authority.as_ref().is_some_and(Authority::is_loopback),
         has_token_proxy,
         client_id: variables
@@ -52,7 +58,8 @@ pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
         token_file: variables.and_then(|variables| variables.token_file),
         login_host: authority
             .zip(tenant_id)
-            .filter(|_| !has_token_proxy)
+            .filter(|(authority, tenant_id)| authority.check_path(tenant_id).is_ok())
+            .filter(|_| !has_token_proxy && !is_refused)
             .map(|(authority, tenant_id)| LoginHost { authority, tenant_id }),
     };
     let builder = WorkloadIdentityCredential::builder().environment(environment.clone());
@@ -70,6 +77,7 @@ pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
     };
     Variables {
         check: check
+            .and(login_host_problem)
             .and(other_credential(diagnosis))
             .and(selection(diagnosis))
             .and(proxy(diagnosis)),
@@ -95,6 +103,31 @@ fn of_error(error: &crate::error::Error) -> Finding {
         }
         _ => finding,
     }
+}
+
+/// A login host that belongs to no cloud of Microsoft.
+///
+/// * `known_clouds_only`: whether it must not receive a token. Otherwise a host on this machine is no problem: it is
+///   an emulator.
+fn unknown_login_host(authority: &Authority, known_clouds_only: bool) -> Option<Finding> {
+    if authority.cloud().is_some() || authority.is_loopback() && !known_clouds_only {
+        return None;
+    }
+    let host = authority.host();
+    let (severity, cause) = if known_clouds_only {
+        let cause = format!("{host} is not the login host of a known cloud, so no token is sent to it");
+        (Severity::Error, cause)
+    } else {
+        let cause =
+            format!("{host} is not the login host of a known cloud, and receives the service-account token");
+        (Severity::Warning, cause)
+    };
+    let finding = Finding::new(Code::UNKNOWN_LOGIN_HOST, severity, cause);
+    Some(finding.with_evidence(
+        "login host",
+        host,
+        "that of the cloud, such as login.microsoftonline.com",
+    ))
 }
 
 /// A secret or a certificate wins over workload identity in a default credential.
@@ -209,6 +242,26 @@ mod tests {
         );
         let selected = ("AZURE_TOKEN_CREDENTIALS", "workloadidentitycredential");
         assert_eq!(findings(&[secret, selected]), []);
+    }
+
+    #[test]
+    fn login_host_of_no_known_cloud_is_a_warning_except_on_this_machine() {
+        let warning = (Code::UNKNOWN_LOGIN_HOST, Severity::Warning, Owner::Developer);
+        for host in [
+            "https://login.microsoftonline.com.evil.test",
+            "https://20.190.160.1",
+            "https://proxy.contoso.com/entra/",
+        ] {
+            assert_eq!(findings(&[("AZURE_AUTHORITY_HOST", host)]), [warning], "{host}");
+        }
+        for host in [
+            "https://login.windows.net",
+            "https://login.sovcloud-identity.fr/",
+            "http://127.0.0.1:8080",
+            "https://localhost:8443",
+        ] {
+            assert_eq!(findings(&[("AZURE_AUTHORITY_HOST", host)]), [], "{host}");
+        }
     }
 
     #[test]
