@@ -21,6 +21,7 @@ use http::{Method, Request, Uri};
 use tokio::time::Instant;
 use url::form_urlencoded;
 
+use crate::assertion::jwt::Claims;
 use crate::assertion::{AssertionRequest, ClientAssertion};
 use crate::authority::{AllowedTenants, Authority, TenantId};
 use crate::clock::{Clock, Moment};
@@ -267,14 +268,23 @@ impl TokenCall<'_> {
             &self.endpoint,
             &self.exchange.token_exchange_audience,
         );
-        tokio::time::timeout_at(self.deadline, source.assertion(request))
+        let assertion = tokio::time::timeout_at(self.deadline, source.assertion(request))
             .await
             .unwrap_or_else(|_| {
                 Err(Error::transport(format!(
                     "the source of client assertions did not respond within {:?}",
                     self.exchange.timeout
                 )))
-            })
+            })?;
+        // Whoever receives it could act in the cluster.
+        if Claims::read(assertion.expose()).is_ok_and(|claims| claims.is_for_api_server()) {
+            return Err(Error::assertion(
+                "the client assertion is a token for the API server of a cluster, so it is not sent; use the token file \
+                 that the webhook mounts, or a token with the audience of the federated credential",
+            )
+            .with_code(Code::TOKEN_OF_THE_API_SERVER));
+        }
+        Ok(assertion)
     }
 
     /// Whether `error` is that of an attempt that the deadline of the fetch cut off.

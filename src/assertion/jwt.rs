@@ -57,6 +57,23 @@ impl Claims {
             not_before: time("nbf"),
         })
     }
+
+    /// Whether the API server of a cluster accepts the token: it is a key to the cluster, whatever its other
+    /// audiences are.
+    ///
+    /// Without `--api-audiences`, the audience of an API server is its issuer. Other issuers than clusters
+    /// use their own name as audience, too.
+    pub(crate) fn is_for_api_server(&self) -> bool {
+        let issuer = self.issuer.as_deref().unwrap_or_default();
+        let subject = self.subject.as_deref().unwrap_or_default();
+        let is_issuer = |audience: &str| audience.trim_end_matches('/') == issuer.trim_end_matches('/');
+        let is_of_service_account = subject.starts_with("system:serviceaccount:");
+        issuer == LEGACY_ISSUER
+            || self
+                .audiences
+                .iter()
+                .any(|audience| is_api_server(audience) || is_of_service_account && is_issuer(audience))
+    }
 }
 
 /// The parts of a JWT, not verified.
@@ -113,11 +130,26 @@ fn base64(name: &'static str, part: &str) -> Result<Vec<u8>, NotAJwt> {
     URL_SAFE_NO_PAD.decode(part).map_err(|_| NotAJwt::Base64(name))
 }
 
+/// Whether an audience is the name of the API server in its cluster, as a URL or a host.
+fn is_api_server(audience: &str) -> bool {
+    let host = audience.split_once("://").map_or(audience, |(_, rest)| rest);
+    let host = host.split(['/', ':']).next().unwrap_or_default();
+    let domain = host.strip_prefix(API_SERVER);
+    host == "kubernetes.default" || domain.is_some_and(|domain| domain.is_empty() || domain.starts_with('.'))
+}
+
 /// Converts seconds since the Unix epoch, fractions allowed (RFC 7519, `NumericDate`). Returns
 /// `None` outside the range of `SystemTime`.
 fn from_numeric_date(seconds: f64) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::try_from_secs_f64(seconds).ok()?)
 }
+
+/// The name of the API server's service, before the domain of the cluster.
+const API_SERVER: &str = "kubernetes.default.svc";
+
+/// The issuer of the tokens in Secrets, which have no audience and never expire. Source: Kubernetes,
+/// `pkg/serviceaccount/legacy.go`.
+const LEGACY_ISSUER: &str = "kubernetes/serviceaccount";
 
 /// The longest name in RFC 7518 and RFC 8037 has five characters.
 #[cfg(feature = "spiffe")]
@@ -161,6 +193,33 @@ mod tests {
             (claims.expires_on, claims.not_before, claims.issuer),
             (None, None, None)
         );
+    }
+
+    #[test]
+    fn token_that_the_api_server_accepts_is_recognized() {
+        let is_for_api_server = |claims: &str| Claims::read(&jwt(claims)).unwrap().is_for_api_server();
+        for claims in [
+            r#"{"aud":"https://kubernetes.default.svc"}"#,
+            r#"{"aud":["https://kubernetes.default.svc.cluster.local","k3s"]}"#,
+            r#"{"aud":["api://AzureADTokenExchange","kubernetes.default.svc:443"]}"#,
+            r#"{"aud":"https://kubernetes.default.svc/"}"#,
+            r#"{"aud":"https://kubernetes.default"}"#,
+            r#"{"aud":["https://issuer/"],"iss":"https://issuer","sub":"system:serviceaccount:a:b"}"#,
+            r#"{"iss":"kubernetes/serviceaccount","sub":"system:serviceaccount:a:b"}"#,
+        ] {
+            assert!(is_for_api_server(claims), "{claims}");
+        }
+        for claims in [
+            r#"{"aud":"api://AzureADTokenExchange","iss":"https://issuer","sub":"system:serviceaccount:a:b"}"#,
+            r#"{"aud":"https://vault.contoso.com","iss":"https://issuer","sub":"system:serviceaccount:a:b"}"#,
+            r#"{"aud":"https://kubernetes.default.svcs.contoso.com"}"#,
+            r#"{"aud":"https://contoso.com/kubernetes.default.svc"}"#,
+            // GitLab.
+            r#"{"aud":"https://gitlab.com","iss":"https://gitlab.com","sub":"project_path:a/b"}"#,
+            "{}",
+        ] {
+            assert!(!is_for_api_server(claims), "{claims}");
+        }
     }
 
     #[test]

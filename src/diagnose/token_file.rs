@@ -8,6 +8,7 @@ use super::finding::{Finding, Severity};
 use super::report::{self, Step};
 use super::variables::Settings;
 use crate::assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile, jwt};
+use crate::authority::Cloud;
 use crate::code::Code;
 use crate::env::External;
 
@@ -46,8 +47,8 @@ pub(super) async fn check(
     let now = clock.now().system_time;
     let file = ProjectedTokenFile::with_clock(path.clone(), clock);
     let request = AssertionRequest::new("", &http::Uri::default(), "");
-    let token = match file.assertion(request).await {
-        Ok(token) => token,
+    let secret = match file.assertion(request).await {
+        Ok(secret) => secret,
         Err(error) => {
             let mut finding = Finding::of_error(&error, Code::UNREADABLE_TOKEN_FILE);
             if matches!(finding.code, Code::EXPIRED_TOKEN | Code::EARLY_TOKEN) {
@@ -62,7 +63,7 @@ pub(super) async fn check(
             };
         }
     };
-    let jwt::Decoded { header, claims } = jwt::Decoded::read(token.expose()).unwrap_or_default();
+    let jwt::Decoded { header, claims } = jwt::Decoded::read(secret.expose()).unwrap_or_default();
     let text = |object: &Map<String, Value>, name| {
         let value = object.get(name).and_then(Value::as_str).unwrap_or_default();
         value.replace(char::is_control, "")
@@ -92,44 +93,60 @@ pub(super) async fn check(
         left.map(|left| format!(", expires in {left:.0} min"))
             .unwrap_or_default()
     );
+    let secret = secret.expose();
+    let is_for_api_server = jwt::Claims::read(secret).is_ok_and(|claims| claims.is_for_api_server());
     let check = report::Outcome::passed(Step::TokenFile, detail)
-        .and(audience_problem(settings, &token))
+        .and(audience_problem(settings, &token.audience, is_for_api_server))
         .and(lifetime_problem(lifetime));
     Outcome {
         check,
-        token: Some(token),
+        // No credential sends a key to the cluster.
+        token: Some(token).filter(|_| !is_for_api_server),
     }
 }
 
-fn audience_problem(settings: &Settings, token: &ServiceAccountToken) -> Option<Finding> {
-    let wanted = if settings.has_token_proxy {
-        IDENTITY_BINDING_AUDIENCE
+/// Which audience is right, the federated credential decides alone: it must have the same one. So another one than
+/// usual is a warning, which Entra's answer confirms or refutes.
+fn audience_problem(settings: &Settings, audience: &str, is_for_api_server: bool) -> Option<Finding> {
+    // The webhook has the first one in every cloud.
+    let usual = if settings.has_token_proxy {
+        [IDENTITY_BINDING_AUDIENCE; 2]
     } else {
-        settings.cloud.token_exchange_audience()
+        [
+            Cloud::Public.token_exchange_audience(),
+            settings.cloud.token_exchange_audience(),
+        ]
     };
-    let ServiceAccountToken { audience, issuer, .. } = token;
-    if audience.split(' ').any(|audience| audience == wanted) {
-        return None;
-    }
-    let is_of_api_server = audience.starts_with("https://") || audience == issuer;
-    let (code, cause) = if audience == IDENTITY_BINDING_AUDIENCE {
-        (
-            Code::TOKEN_FOR_IDENTITY_BINDING,
-            "the token is for an AKS identity binding, and this pod has no variables of the token proxy",
-        )
-    } else if is_of_api_server {
+    let is_usual = audience.split(' ').any(|audience| usual.contains(&audience));
+    let (code, severity, cause) = if is_for_api_server {
         (
             Code::TOKEN_OF_THE_API_SERVER,
+            Severity::Error,
             "the token is for the API server of the cluster, not for Entra",
+        )
+    } else if is_usual {
+        return None;
+    } else if settings.has_token_proxy {
+        (
+            Code::WRONG_AUDIENCE,
+            Severity::Error,
+            "the token is not for the token proxy of an AKS identity binding",
+        )
+    } else if audience == IDENTITY_BINDING_AUDIENCE {
+        (
+            Code::TOKEN_FOR_IDENTITY_BINDING,
+            Severity::Error,
+            "the token is for an AKS identity binding, and this pod has no variables of the token proxy",
         )
     } else {
         (
             Code::WRONG_AUDIENCE,
-            "the token has another audience than federated credentials of this cloud have",
+            Severity::Warning,
+            "the token has another audience than the webhook requests, which a federated credential must have, too",
         )
     };
-    let finding = Finding::new(code, Severity::Error, cause).predicting(700_212);
-    Some(finding.with_evidence("audience", audience.as_str(), wanted))
+    let finding = Finding::new(code, severity, cause).predicting(700_212);
+    Some(finding.with_evidence("audience", audience, usual[0]))
 }
 
 fn lifetime_problem(lifetime: Option<f64>) -> Option<Finding> {
