@@ -77,7 +77,7 @@ impl ConnectProxy {
                 let host = target.host();
                 let text = format!("{host} is not emulated. Allow external hosts if the program needs it.\n");
                 let line = format!("proxy CONNECT {host}: 403 {}", text.trim_end());
-                self.traffic.log.count_refusal(line);
+                self.traffic.log.count_refusal(&line);
                 return Ok(refusal(StatusCode::FORBIDDEN, text));
             }
         };

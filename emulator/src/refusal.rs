@@ -2,7 +2,8 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::Value;
 
-/// Returns what an error response says, in one line: the code and the text.
+/// Returns what an error response says, in one line: the code and the text. They can repeat what a client has sent, so control
+/// characters and others that are not seen become `\u{1b}` and the like.
 pub(super) fn reason(response: &Response<Bytes>) -> Option<String> {
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return None;
@@ -36,9 +37,21 @@ fn join(code: Option<String>, message: Option<String>) -> Option<String> {
 /// Without the IDs of the request, which are in no other place.
 fn first_line(text: &str) -> String {
     let text = text.lines().next().unwrap_or_default();
-    text.split(" Trace ID:")
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_owned()
+    escape(text.split(" Trace ID:").next().unwrap_or_default().trim())
 }
+
+/// Shows what a terminal would act on or not show, in a bounded text. `"`, `'` and `\` stay, so a second time changes nothing.
+pub(super) fn escape(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(MAX_CHARACTERS) {
+        if matches!(c, '"' | '\'' | '\\') {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_debug());
+        }
+    }
+    shown
+}
+
+/// More than any refusal has that does not repeat an absurd value.
+const MAX_CHARACTERS: usize = 4096;

@@ -221,7 +221,8 @@ impl RequestLog {
     }
 
     /// Counts a refusal, in one line.
-    pub(super) fn count_refusal(&self, line: String) {
+    pub(super) fn count_refusal(&self, line: &str) {
+        let line = refusal::escape(line);
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         // Bounds the memory of an emulator that runs for days.
         if refusals.len() < MAX_REFUSALS || refusals.contains_key(&line) {

@@ -315,7 +315,7 @@ impl Emulator {
         }
         for TrustedIssuerSeed { issuer, jwks } in &seed.trusted_issuers {
             let keys = parse_key_set(jwks.to_string().as_bytes()).ok_or_else(|| {
-                let text = format!("the keys of {issuer} are not a JWK set");
+                let text = format!("the keys of {issuer:?} are not a JWK set");
                 io::Error::new(io::ErrorKind::InvalidInput, text)
             })?;
             entra.trust_issuer(issuer, keys);

@@ -178,11 +178,16 @@ impl Handler {
         request: http::Request<Incoming>,
     ) -> Result<http::Response<Either<Full<Bytes>, TruncatedBody>>, ConnectionClosed> {
         let (parts, body) = request.into_parts();
-        let body = match Limited::new(body, MAX_BODY).collect().await {
+        let limit = if self.endpoint == Endpoint::Blob {
+            MAX_BLOB_BODY
+        } else {
+            MAX_BODY
+        };
+        let body = match Limited::new(body, limit).collect().await {
             Ok(body) => body,
             Err(error) if error.is::<LengthLimitError>() => {
-                let mut response =
-                    http::Response::new(Either::Left(Full::from("The body is larger than 512 MiB.")));
+                let text = format!("The body is larger than {limit} bytes.");
+                let mut response = http::Response::new(Either::Left(Full::from(text)));
                 *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
                 return Ok(response);
             }
@@ -213,7 +218,7 @@ impl Handler {
         };
         recorded.set_response(&response);
         if let Some(line) = recorded.refusal_line() {
-            self.traffic.log.count_refusal(line);
+            self.traffic.log.count_refusal(&line);
         }
         Ok(if truncate {
             truncated(response)
@@ -270,4 +275,7 @@ struct ConnectionClosed;
 const PAUSE_AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(10);
 
 /// Twice what the official clients upload in one request; bounds the memory of a faulty client.
-const MAX_BODY: usize = 512 * 1024 * 1024;
+const MAX_BLOB_BODY: usize = 512 * 1024 * 1024;
+
+/// Of token requests and secrets, far longer than Azure takes.
+const MAX_BODY: usize = 1024 * 1024;

@@ -8,6 +8,8 @@
 
 mod support;
 
+use std::io::{Read as _, Write as _};
+
 use bytes::Bytes;
 use entra_workload_emulator::{Emulator, Endpoint, Fault, RecordedRequest};
 
@@ -70,6 +72,57 @@ async fn debug_output_contains_no_secret() {
         printed.contains("client_credentials"),
         "public fields are shown: {printed}"
     );
+}
+
+/// A client chooses its ID and the path: both reach the terminal of `entra-workload emulator run`.
+#[tokio::test]
+async fn control_characters_of_a_request_are_escaped_in_its_refusal() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let planted = "a\u{1b}]52;c;\u{7}\r\u{9b}\u{202e}\u{200b}b";
+    let request = TokenRequest::new(&pod);
+    request.with("client_id", planted).send(&emulator).await;
+    let long = "x".repeat(100_000);
+    request.with("client_id", &long).send(&emulator).await;
+
+    let address = emulator.imds_url().trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let path = "GET /\u{9b}31m\u{202e} HTTP/1.1\r\nhost: a\r\nmetadata: true\r\nconnection: close\r\n\r\n";
+    stream.write_all(path.as_bytes()).unwrap();
+    tokio::task::spawn_blocking(move || stream.read_to_end(&mut Vec::new()).unwrap())
+        .await
+        .unwrap();
+
+    let requests = emulator.requests();
+    let refusals = emulator.refusals();
+    let lines = refusals.iter().map(|(line, _)| line.as_str());
+    let lines: Vec<_> = lines
+        .chain(requests.iter().filter_map(RecordedRequest::refusal))
+        .collect();
+    for line in &lines {
+        let is_shown = |c: char| c.is_ascii_graphic() || c == ' ';
+        assert!(line.chars().all(is_shown) && line.len() < 10_000, "{line:?}");
+    }
+    for shown in [
+        r"'a\u{1b}]52;c;\u{7}\r\u{9b}\u{202e}\u{200b}b'",
+        r"imds GET /\u{9b}31m\u{202e}: 404",
+    ] {
+        assert!(
+            lines.iter().any(|line| line.contains(shown)),
+            "{shown}: {lines:?}"
+        );
+    }
+}
+
+/// Forms are kept, and anybody on the machine can send some.
+#[tokio::test]
+async fn large_form_is_refused_and_not_recorded() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let request = TokenRequest::new(&pod).with("client_id", &"x".repeat(1 << 20));
+    let response = support::send(&emulator, request.build(&emulator)).await;
+    assert_eq!(response.status().as_u16(), 413);
+    assert!(emulator.requests().is_empty());
 }
 
 fn signature(jwt: &str) -> &str {
