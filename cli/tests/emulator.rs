@@ -213,6 +213,19 @@ fn hosts_that_are_not_emulated_are_refused_by_name() {
     );
 }
 
+/// The target is on loopback, which stands for any host that is not emulated.
+#[test]
+fn external_hosts_are_reached_with_the_password_of_the_proxy() {
+    let script = "connect() { curl -s -o /dev/null -w '%{http_connect} ' --noproxy '' -p -x $1 $ENTRA_WORKLOAD_ADMIN_URL/healthz; }; \
+                  connect $HTTPS_PROXY; connect http://${HTTPS_PROXY#*@}; echo $JAVA_TOOL_OPTIONS";
+    let shown = text(&run(&["--allow-external"], script).stdout);
+    assert!(shown.starts_with("200 407 "), "{shown}");
+    assert!(
+        shown.contains("-Dhttps.proxyHost=127.0.0.1 -Dhttps.proxyPort="),
+        "{shown}"
+    );
+}
+
 #[test]
 fn service_accounts_of_manifests_are_pods() {
     let manifest =

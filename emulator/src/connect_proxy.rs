@@ -2,9 +2,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use http::header::{PROXY_AUTHENTICATE, PROXY_AUTHORIZATION};
 use http::uri::Authority;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -15,6 +18,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
+use super::access_key::AccessKey;
 use super::public_host::PublicHost;
 use super::server::{Port, Traffic, accept};
 
@@ -26,8 +30,8 @@ pub(super) struct ConnectProxy {
     pub(super) login: SocketAddr,
     pub(super) key_vault: SocketAddr,
     pub(super) blob: SocketAddr,
-    /// Whether other hosts are connected to, too.
-    pub(super) allow_external: bool,
+    /// The password of clients that are connected to other hosts, too. `None` for no client.
+    pub(super) external: Option<AccessKey>,
     /// The proxy that leads to them, `host:port`.
     pub(super) upstream: Option<String>,
     pub(super) traffic: Arc<Traffic>,
@@ -72,7 +76,17 @@ impl ConnectProxy {
             Some(PublicHost::Login) => TcpStream::connect(self.login).await,
             Some(PublicHost::Vault(_)) => TcpStream::connect(self.key_vault).await,
             Some(PublicHost::BlobAccount(_)) => TcpStream::connect(self.blob).await,
-            None if self.allow_external => self.connect_outside(&target).await,
+            None if self.is_allowed(&request) => self.connect_outside(&target).await,
+            None if self.external.is_some() => {
+                let host = target.host();
+                let text = format!(
+                    "{host} is not emulated: it requires the user and the password in HTTPS_PROXY.\n"
+                );
+                let mut response = refusal(StatusCode::PROXY_AUTHENTICATION_REQUIRED, text);
+                let challenge = HeaderValue::from_static("Basic realm=\"entra-workload\"");
+                response.headers_mut().insert(PROXY_AUTHENTICATE, challenge);
+                return Ok(response);
+            }
             None => {
                 let host = target.host();
                 let text = format!("{host} is not emulated. Allow external hosts if the program needs it.\n");
@@ -97,6 +111,29 @@ impl ConnectProxy {
 }
 
 impl ConnectProxy {
+    /// Returns the URL of a proxy for `HTTPS_PROXY`.
+    pub(super) fn url(port: &Port, external: Option<&AccessKey>) -> String {
+        external.map_or_else(
+            || port.plain_url(),
+            |key| format!("http://{USER}:{}@{}", key.as_str(), port.address()),
+        )
+    }
+
+    /// Whether a client may connect to other hosts. Other users of the machine can reach the port, and would get the rights of
+    /// this one in the network.
+    fn is_allowed<T>(&self, request: &Request<T>) -> bool {
+        let presented = request.headers().get(PROXY_AUTHORIZATION);
+        let presented = presented.and_then(|value| value.to_str().ok()?.split_once(' '));
+        let (Some(key), Some((scheme, credentials))) = (&self.external, presented) else {
+            return false;
+        };
+        let expected = format!("{USER}:{}", key.as_str());
+        scheme.eq_ignore_ascii_case("basic")
+            && STANDARD
+                .decode(credentials)
+                .is_ok_and(|credentials| credentials == expected.as_bytes())
+    }
+
     /// Connects to a host that is not emulated, through the proxy of the machine if it has one.
     async fn connect_outside(&self, target: &Authority) -> io::Result<TcpStream> {
         let port = target.port_u16().unwrap_or(443);
@@ -132,6 +169,8 @@ fn refusal(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     *response.status_mut() = status;
     response
 }
+
+const USER: &str = "emulator";
 
 /// Far longer than the head of such a response.
 const MAX_HEAD: usize = 16 * 1024;

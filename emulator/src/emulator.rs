@@ -230,7 +230,8 @@ impl Emulator {
     /// The URL of a proxy, `http://127.0.0.1:PORT`, for `HTTPS_PROXY`. Through it, programs reach the emulator
     /// by the host names of the public cloud: `login.microsoftonline.com` and its aliases,
     /// `VAULT.vault.azure.net` for any vault, and `ACCOUNT.blob.core.windows.net` for any account. It refuses
-    /// every other host with 403. Its connections are not recorded; the requests in them are.
+    /// every other host with 403, unless they are [allowed](EmulatorBuilder::allow_external_hosts): then the URL is
+    /// `http://USER:PASSWORD@127.0.0.1:PORT`. Its connections are not recorded; the requests in them are.
     pub fn proxy_url(&self) -> &str {
         &self.proxy_url
     }

@@ -10,6 +10,8 @@
 
 mod support;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use serde_json::{Value, json};
 
@@ -229,25 +231,45 @@ async fn account_behind_its_host_name_has_no_segment_in_the_path() {
 }
 
 #[tokio::test]
-async fn other_hosts_are_refused_unless_they_are_allowed() {
+async fn other_hosts_are_refused_unless_they_are_allowed_and_the_client_has_the_password() {
     let target = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = target.local_addr().unwrap();
-    let connect = async |emulator: &Emulator| {
+    let connect = async |emulator: &Emulator, user_info: Option<&str>| {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let proxy = emulator.proxy_url().trim_start_matches("http://").to_owned();
-        let mut stream = tokio::net::TcpStream::connect(proxy).await.unwrap();
-        let request = format!("CONNECT {address} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+        let mut stream = tokio::net::TcpStream::connect(proxy(emulator).0).await.unwrap();
+        let authorization = user_info.map(|user_info| {
+            let credentials = STANDARD.encode(user_info);
+            format!("proxy-authorization: basic {credentials}\r\n")
+        });
+        let authorization = authorization.unwrap_or_default();
+        let request = format!("CONNECT {address} HTTP/1.1\r\nhost: {address}\r\n{authorization}\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut response = vec![0; 300];
         let length = stream.read(&mut response).await.unwrap();
         String::from_utf8_lossy(&response[..length]).into_owned()
     };
-    let closed = connect(&Emulator::start().await.unwrap()).await;
+    let closed = connect(&Emulator::start().await.unwrap(), None).await;
     assert!(closed.starts_with("HTTP/1.1 403 "), "{closed}");
     assert!(closed.contains("127.0.0.1 is not emulated"), "{closed}");
     let open = Emulator::builder().allow_external_hosts().start().await.unwrap();
-    let answer = connect(&open).await;
+    let user_info = proxy(&open).1.unwrap();
+    for wrong in [
+        None,
+        Some(""),
+        Some("emulator:"),
+        Some(&user_info[..user_info.len() - 1]),
+    ] {
+        let answer = connect(&open, wrong).await;
+        assert!(answer.starts_with("HTTP/1.1 407 "), "{wrong:?}: {answer}");
+        assert!(answer.contains("proxy-authenticate: Basic realm="), "{answer}");
+    }
+    let answer = connect(&open, Some(&user_info)).await;
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    // Its own hosts need no password.
+    let discovery = "https://login.microsoftonline.com/common/.well-known/openid-configuration";
+    let port = proxy(&open).0;
+    let client = client_through(&open, &format!("http://{port}"));
+    assert_eq!(client.get(discovery).send().await.unwrap().status().as_u16(), 200);
 }
 
 #[tokio::test]
@@ -265,9 +287,12 @@ async fn external_hosts_are_reached_through_the_proxy_of_the_machine() {
         stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nhello").await.unwrap();
         String::from_utf8_lossy(&head[..length]).into_owned()
     });
-    let proxy = emulator.proxy_url().trim_start_matches("http://").to_owned();
-    let mut stream = tokio::net::TcpStream::connect(proxy).await.unwrap();
-    let request = "CONNECT example.com:8443 HTTP/1.1\r\nhost: example.com\r\n\r\n";
+    let (address, user_info) = proxy(&emulator);
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let credentials = STANDARD.encode(user_info.unwrap());
+    let request = format!(
+        "CONNECT example.com:8443 HTTP/1.1\r\nhost: example.com\r\nproxy-authorization: Basic {credentials}\r\n\r\n"
+    );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).await.unwrap();
@@ -343,10 +368,23 @@ async fn json_of(response: reqwest::Response) -> Value {
     serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
 }
 
+/// Returns `host:port` of the proxy, and the user and password of its URL.
+fn proxy(emulator: &Emulator) -> (String, Option<String>) {
+    let url = emulator.proxy_url().strip_prefix("http://").unwrap();
+    match url.split_once('@') {
+        Some((user_info, address)) => (address.to_owned(), Some(user_info.to_owned())),
+        None => (url.to_owned(), None),
+    }
+}
+
 /// A client that trusts the CA and uses the proxy, as a program with `HTTPS_PROXY` does.
 fn client(emulator: &Emulator) -> reqwest::Client {
+    client_through(emulator, emulator.proxy_url())
+}
+
+fn client_through(emulator: &Emulator, proxy: &str) -> reqwest::Client {
     let root = reqwest::Certificate::from_pem(emulator.ca_certificate_pem().as_bytes()).unwrap();
-    let proxy = reqwest::Proxy::https(emulator.proxy_url()).unwrap();
+    let proxy = reqwest::Proxy::https(proxy).unwrap();
     let client = reqwest::Client::builder().tls_certs_only([root]).proxy(proxy);
     client.build().unwrap()
 }

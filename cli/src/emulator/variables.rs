@@ -92,12 +92,13 @@ impl Variables {
     }
 }
 
-/// Java takes neither certificates nor a proxy from the variables of other programs. Of two options with the same name, the
-/// last one counts, so those that this process was given come first.
+/// Java takes neither certificates nor a proxy from the variables of other programs, and has no option for the password of a
+/// proxy. Of two options with the same name, the last one counts, so those that this process was given come first.
 fn java_options(proxy: &str, truststore: &Path) -> String {
     let (host, port) = proxy
-        .trim_start_matches("http://")
-        .split_once(':')
+        .rsplit(['/', '@'])
+        .next()
+        .and_then(|address| address.split_once(':'))
         .unwrap_or_default();
     let quote = if truststore.to_string_lossy().contains(' ') {
         "\""

@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_rustls::rustls::sign::SingleCertAndKey;
 
+use crate::access_key::AccessKey;
 use crate::app_service::AppService;
 use crate::blob::BlobAccount;
 use crate::certificate_authority::{CertificateAuthority, server_config_with, thumbprint};
@@ -118,7 +119,8 @@ impl EmulatorBuilder {
         self
     }
 
-    /// Lets the [proxy](Emulator::proxy_url) connect to hosts that are not emulated. By default, it refuses.
+    /// Lets the [proxy](Emulator::proxy_url) connect to hosts that are not emulated, for clients that send the user and the
+    /// password in its URL. By default, it refuses.
     pub fn allow_external_hosts(mut self) -> Self {
         self.allow_external_hosts = true;
         self
@@ -179,13 +181,14 @@ impl EmulatorBuilder {
         let (imds_port, app_service_port) = (bind(5).await?, bind(6).await?);
         let (token_proxy_port, identity_hosts_port) = (bind(7).await?, bind(8).await?);
         let service_fabric_port = bind(9).await?;
-        let proxy_url = proxy_port.plain_url();
+        let external = self.allow_external_hosts.then(AccessKey::random).transpose()?;
+        let proxy_url = ConnectProxy::url(&proxy_port, external.as_ref());
         let traffic = Arc::new(Traffic::default());
         let proxy = ConnectProxy {
             login: entra_port.address(),
             key_vault: key_vault_port.address(),
             blob: blob_port.address(),
-            allow_external: self.allow_external_hosts,
+            external,
             upstream: self.upstream_proxy,
             traffic: Arc::clone(&traffic),
         };
