@@ -5,6 +5,7 @@
 //! ```
 
 mod ca_bundle;
+mod env_file;
 mod java_truststore;
 mod run;
 mod seed;

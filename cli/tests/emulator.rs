@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -427,6 +428,7 @@ fn server_has_fixed_ports_and_writes_an_env_file() {
     assert!(rest.starts_with("proxy http://127.0.0.1:28170"), "{rest}");
     let written = variables(&fs::read_to_string(&file).unwrap());
     assert_eq!(written["HTTPS_PROXY"], "http://127.0.0.1:28170");
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     let source = format!(". {}; echo $JAVA_TOOL_OPTIONS", file.display());
     let sourced = Command::new("sh").args(["-c", &source]).output().unwrap();
     assert!(

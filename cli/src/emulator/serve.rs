@@ -1,4 +1,3 @@
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -7,7 +6,7 @@ use clap::{Args, value_parser};
 use serde_json::json;
 
 use super::signals::Signals;
-use super::{ADMIN_PORT, Options, Running};
+use super::{ADMIN_PORT, Options, Running, env_file};
 use crate::Failure;
 
 /// Runs the emulator until SIGTERM or Ctrl-C
@@ -25,7 +24,7 @@ pub(super) struct Arguments {
     /// Print the line as JSON, with all URLs and variables
     #[arg(long)]
     json: bool,
-    /// Write the variables to a file, as NAME=VALUE
+    /// Write the variables to a file that only its owner can read, as NAME=VALUE for a shell
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
 }
@@ -34,8 +33,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut signals = Signals::new()?;
     let running = Running::start(&arguments.options, arguments.port_base).await?;
     if let Some(path) = &arguments.env_file {
-        fs::write(path, running.variables.to_env_file())
-            .map_err(|error| format!("{}: {error}", path.display()))?;
+        env_file::write(path, running.variables.iter())?;
     }
     let Running {
         emulator,

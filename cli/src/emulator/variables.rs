@@ -1,5 +1,4 @@
 use std::env;
-use std::fmt::Write as _;
 use std::path::Path;
 
 use entra_workload_emulator::{Admin, Emulator, Pod};
@@ -71,23 +70,15 @@ impl Variables {
         for name in REMOVED {
             command.env_remove(name);
         }
-        command.envs(self.0.iter().map(|(name, value)| (name, value)));
+        command.envs(self.iter());
     }
 
-    /// For a shell, Compose and dotenv: a value with a blank has quotes. A quote within is written as a shell reads it.
-    pub(super) fn to_env_file(&self) -> String {
-        let mut text = String::new();
-        for (name, value) in &self.0 {
-            let quote = if value.contains([' ', '\'']) { "'" } else { "" };
-            let value = value.replace('\'', r"'\''");
-            let _ = writeln!(text, "{name}={quote}{value}{quote}");
-        }
-        text
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
     pub(super) fn to_json(&self) -> Value {
-        let fields = self.0.iter();
-        let fields = fields.map(|(name, value)| ((*name).to_owned(), value.as_str().into()));
+        let fields = self.iter().map(|(name, value)| (name.to_owned(), value.into()));
         Value::Object(fields.collect::<Map<_, _>>())
     }
 }
@@ -155,15 +146,3 @@ const REMOVED: [&str; 26] = [
     "MSI_ENDPOINT",
     "MSI_SECRET",
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn value_with_a_blank_or_a_quote_is_quoted_for_a_shell() {
-        let variables = ["a", "a b", "it's"].map(|value| ("NAME", value.to_owned()));
-        let lines = "NAME=a\nNAME='a b'\nNAME='it'\\''s'\n";
-        assert_eq!(Variables(variables.to_vec()).to_env_file(), lines);
-    }
-}
