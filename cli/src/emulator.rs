@@ -4,6 +4,7 @@
 //! seed (YAML) ─► emulator + admin ─► variables ─► child (run) | readiness line (serve)
 //! ```
 
+mod bound_program;
 mod ca_bundle;
 mod env_file;
 mod java_truststore;
@@ -35,6 +36,8 @@ pub(crate) struct Arguments {
 enum Command {
     Run(run::Arguments),
     Serve(serve::Arguments),
+    #[command(name = EXEC, hide = true)]
+    Exec(bound_program::Arguments),
 }
 
 /// What both commands take.
@@ -67,6 +70,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     match &arguments.command {
         Command::Run(arguments) => run::run(arguments).await,
         Command::Serve(arguments) => serve::run(arguments).await,
+        Command::Exec(arguments) => bound_program::exec(arguments),
     }
 }
 
@@ -170,6 +174,8 @@ fn variables_for(
 
 const DEFAULT_ACCOUNT: (&str, &str) = ("default", "app");
 const TENANT_ID: &str = "11111111-1111-4111-8111-111111111111";
+
+const EXEC: &str = "exec";
 
 /// After the ports of the emulator.
 const ADMIN_PORT: u16 = 10;

@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -162,6 +162,40 @@ fn signals_reach_the_program() {
             (Some(3), "got"),
             "{signal}"
         );
+    }
+}
+
+/// A killed process can pass nothing on, so the system ends the program.
+#[cfg(target_os = "linux")]
+#[test]
+fn program_ends_with_a_killed_run() {
+    let mut run = command(&["run", "--", "sh", "-c", "echo ready; read line; echo survived"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = run.stdin.take().unwrap();
+    let mut stdout = BufReader::new(run.stdout.take().unwrap());
+    let mut shown = String::new();
+    stdout.read_line(&mut shown).unwrap();
+    run.kill().unwrap();
+    run.wait().unwrap();
+    // It can have ended already.
+    let _ = stdin.write_all(b"line\n");
+    stdout.read_to_string(&mut shown).unwrap();
+    assert_eq!(shown, "ready\n");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn program_is_not_started_when_its_parent_has_ended() {
+    let other = std::process::id() - 1;
+    for (parent, code) in [(std::process::id(), 0), (other, 64)] {
+        let output = command(&["exec", "--parent", &parent.to_string(), "--", "echo", "started"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(code));
+        assert_eq!(text(&output.stdout).contains("started"), code == 0);
     }
 }
 

@@ -3,8 +3,8 @@ use std::io::{self, Write as _};
 use std::process::{ExitCode, ExitStatus};
 
 use clap::Args;
-use tokio::process::Command;
 
+use super::bound_program::{self, cannot_be_started};
 use super::signals::Signals;
 use super::{Options, Running};
 use crate::Failure;
@@ -31,12 +31,11 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let mut signals = Signals::new()?;
     let running = Running::start(&arguments.options, None).await?;
     let (program, rest) = arguments.command.split_first().ok_or("there is no program")?;
-    let mut command = Command::new(program);
-    command.args(rest);
+    let mut command = bound_program::command(program, rest);
     running.variables.apply(&mut command);
     let mut child = command
         .spawn()
-        .map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
+        .map_err(|error| cannot_be_started(program, &error))?;
     let status = signals.pass_on_until_exit(&mut child).await?;
     if !arguments.quiet {
         let mut stderr = io::stderr().lock();
