@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand, ValueEnum};
-use entra_workload_emulator::{Admin, Emulator, Pod, PodSeed};
+use entra_workload_emulator::{Admin, Emulator, Pod, PodSeed, Seed};
 
 use self::variables::Variables;
 use crate::Failure;
@@ -83,8 +83,7 @@ struct Running {
 
 impl Running {
     /// * `port_base`: `None` for free ports.
-    async fn start(options: &Options, port_base: Option<u16>) -> Result<Self, Failure> {
-        let mut seed = seed::read(&options.seed)?;
+    async fn start(options: &Options, mut seed: Seed, port_base: Option<u16>) -> Result<Self, Failure> {
         if let Some(name) = &options.service_account {
             let (namespace, name) = name
                 .split_once('/')

@@ -24,10 +24,19 @@ pub(crate) struct Lines<'a>(&'a str);
 
 /// Indented JSON. Strings keep their values: what [`line`] escapes becomes `\u001b` and the like.
 pub(crate) fn json(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string_pretty(value)?;
+    Ok(escape_json(&serde_json::to_string_pretty(value)?))
+}
+
+/// JSON on one line.
+#[cfg(feature = "emulator")]
+pub(crate) fn json_line(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    Ok(escape_json(&serde_json::to_string(value)?))
+}
+
+fn escape_json(text: &str) -> String {
     let mut json = String::with_capacity(text.len());
     for (index, c) in text.char_indices() {
-        if c == '\n' || !is_unsafe(c) && !is_command(&text, index) {
+        if c == '\n' || !is_unsafe(c) && !is_command(text, index) {
             json.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
@@ -35,7 +44,7 @@ pub(crate) fn json(value: &impl Serialize) -> Result<String, serde_json::Error> 
             }
         }
     }
-    Ok(json)
+    json
 }
 
 /// A path as text, not yet escaped; bytes that are not UTF-8 become `\xff` and the like.

@@ -16,7 +16,7 @@ mod source;
 mod suppression;
 mod terraform;
 mod value;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::fs;
 use std::io::{self, Write};

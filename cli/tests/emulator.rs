@@ -200,6 +200,83 @@ fn program_is_not_started_when_its_parent_has_ended() {
 }
 
 #[test]
+fn exit_code_tells_what_happened_when_the_reader_has_gone() {
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let script = "curl -s https://example.com; exit 7";
+    let mut run = command(&["run", "--", "sh", "-c", script]);
+    assert_eq!(run.stderr(closed()).status().unwrap().code(), Some(7));
+    for arguments in [&["serve"][..], &["serve", "--json"]] {
+        let output = command(arguments)
+            .stdout(closed())
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(64));
+        assert!(text(&output.stderr).contains("the line of readiness cannot be written"));
+    }
+}
+
+#[test]
+fn control_characters_of_requests_and_seeds_do_not_reach_the_terminal() {
+    let script = "curl -s -o /dev/null -d grant_type=client_credentials -d client_id=%1b%5d52%3bc%0d%c2%9b%e2%80%ae \
+                  https://login.microsoftonline.com/$AZURE_TENANT_ID/oauth2/v2.0/token";
+    let shown = text(&run(&[], script).stderr);
+    let escaped = r"identifier '\u{1b}]52;c\r\u{9b}\u{202e}' was not found";
+    assert!(shown.contains(escaped), "{shown:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a\u{1b}]52\u{202e}.yaml");
+    for seed in [
+        "pods: [{namespace: \"a\\e]52\\N\\x9b\", serviceAccount: a}]",
+        "\"a\\e]52\\r\\n::error::b\": []",
+        "trustedIssuers: [{issuer: \"a\\e]52\", jwks: 1}]",
+    ] {
+        fs::write(&file, seed).unwrap();
+        let output = run(&["--seed", file.to_str().unwrap()], "true");
+        let shown = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(64), "{seed}: {shown:?}");
+        assert!(
+            !shown
+                .trim_end()
+                .contains(|c: char| c.is_control() || c == '\u{202e}'),
+            "{shown:?}"
+        );
+    }
+}
+
+#[test]
+fn seed_that_is_too_long_or_nested_too_deep_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("seed.yaml");
+    for (seed, reason) in [
+        ("- ".repeat(1_000_000), "nested too deep"),
+        ("#".repeat(17 << 20), "a seed has at most 16 MiB"),
+    ] {
+        fs::write(&file, seed).unwrap();
+        let output = run(&["--seed", file.to_str().unwrap()], "true");
+        assert_eq!(output.status.code(), Some(64));
+        let shown = text(&output.stderr);
+        assert!(shown.contains(reason), "{shown}");
+    }
+}
+
+#[test]
+fn seed_is_read_from_a_pipe() {
+    let exe = env!("CARGO_BIN_EXE_entra-workload");
+    let seed =
+        "pods: [{namespace: shop, serviceAccount: orders, clientId: 7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10}]";
+    let script = format!("echo '{seed}' | {exe} emulator run --seed /dev/stdin -- printenv AZURE_CLIENT_ID");
+    let output = Command::new("sh").args(["-c", &script]).output().unwrap();
+    assert_eq!(
+        text(&output.stdout).trim(),
+        "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"
+    );
+}
+
+#[test]
 fn hangup_that_is_ignored_at_the_start_stays_ignored() {
     let exe = env!("CARGO_BIN_EXE_entra-workload");
     let script = "kill -HUP $PPID; kill -HUP $$; echo survived";
@@ -232,6 +309,26 @@ fn inherited_options_of_java_and_certificates_of_node_are_kept() {
         shown.starts_with("2\ninherited\n-Dinherited=it's -Djavax.net.ssl.trustStore="),
         "{shown}"
     );
+}
+
+#[test]
+fn pipe_in_place_of_certificates_does_not_block_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
+        let mut limited = Command::new("timeout");
+        limited.args([
+            "60",
+            env!("CARGO_BIN_EXE_entra-workload"),
+            "emulator",
+            "run",
+            "--",
+            "true",
+        ]);
+        let status = limited.env(name, &pipe).status().unwrap();
+        assert_eq!(status.code(), Some(0), "{name}");
+    }
 }
 
 #[test]

@@ -13,10 +13,8 @@ pub(super) fn write(ca_file: &Path, ca: &str) -> Result<PathBuf, Failure> {
     let inherited = ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"]
         .into_iter()
         .filter_map(env::var_os);
-    let inherited = inherited
-        .map(PathBuf::from)
-        .find_map(|path| fs::read_to_string(path).ok());
-    let system = || SYSTEM.iter().find_map(|path| fs::read_to_string(path).ok());
+    let inherited = inherited.map(PathBuf::from).find_map(|path| read(&path));
+    let system = || SYSTEM.iter().find_map(|path| read(Path::new(path)));
     let roots = inherited.or_else(system).unwrap_or_else(roots::mozilla_pem);
     let path = ca_file.with_file_name("ca-bundle.pem");
     fs::write(&path, format!("{ca}\n{roots}"))?;
@@ -28,13 +26,18 @@ pub(super) fn write(ca_file: &Path, ca: &str) -> Result<PathBuf, Failure> {
 ///
 /// * `ca_file`: the file of the CA alone.
 pub(super) fn write_for_node(ca_file: &Path, ca: &str) -> Result<PathBuf, Failure> {
-    let inherited = env::var_os("NODE_EXTRA_CA_CERTS").and_then(|path| fs::read_to_string(path).ok());
+    let inherited = env::var_os("NODE_EXTRA_CA_CERTS").and_then(|path| read(Path::new(&path)));
     let Some(inherited) = inherited else {
         return Ok(ca_file.to_owned());
     };
     let path = ca_file.with_file_name("node-extra-ca.pem");
     fs::write(&path, format!("{ca}\n{inherited}"))?;
     Ok(path)
+}
+
+/// A pipe could make the start wait.
+fn read(path: &Path) -> Option<String> {
+    path.is_file().then(|| fs::read_to_string(path).ok()).flatten()
 }
 
 /// Debian, Fedora, Alpine and macOS, SUSE. Source: Go, `crypto/x509/root_linux.go`.

@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::bound_program::{self, cannot_be_started};
 use super::signals::Signals;
-use super::{Options, Running};
-use crate::Failure;
+use super::{Options, Running, seed};
+use crate::{Failure, escape};
 
 /// Runs a program with the emulator, and with the variables that lead to it
 ///
@@ -27,9 +27,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    // Before anything else, so that no signal ends this process without its child and its files.
+    // While this waits for a pipe, a signal ends it.
+    let seed = seed::read(&arguments.options.seed)?;
+    // Before the child and the files, so that no signal ends this process without them.
     let mut signals = Signals::new()?;
-    let running = Running::start(&arguments.options, None).await?;
+    let running = Running::start(&arguments.options, seed, None).await?;
     let (program, rest) = arguments.command.split_first().ok_or("there is no program")?;
     let mut command = bound_program::command(program, rest);
     running.variables.apply(&mut command);
@@ -45,7 +47,8 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             } else {
                 String::new()
             };
-            writeln!(stderr, "entra-workload: refused{times}: {line}")?;
+            // The exit code of the program matters more than a reader that has gone.
+            let _ = writeln!(stderr, "entra-workload: refused{times}: {}", escape::line(&line));
         }
     }
     Ok(exit_code(status))

@@ -1,18 +1,24 @@
-use std::fs;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
 
 use entra_workload_emulator::{PodSeed, Seed};
 use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 use serde_json::{Map, Value};
 
-use crate::Failure;
+use crate::lint::yaml::check_depth;
+use crate::{Failure, escape};
 
-/// Reads seeds and Kubernetes manifests, and joins them.
+/// Reads seeds and Kubernetes manifests, and joins them. A pipe, such as `<(helm template .)`, can make it wait.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Seed, Failure> {
     let mut all = Seed::default();
     for path in paths {
-        let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-        let text = fs::read_to_string(path).map_err(|error| failed(&error))?;
+        let failed = |error: &dyn std::fmt::Display| {
+            let text = format!("{}: {error}", escape::path(path));
+            escape::line(&text).to_string()
+        };
+        let text = read_text(path).map_err(|error| failed(&error))?;
+        check_depth(&text).map_err(|error| failed(&error))?;
         let documents = Yaml::load_from_str(&text).map_err(|error| failed(&error))?;
         for document in &documents {
             let document = json(document);
@@ -37,6 +43,18 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Seed, Failure> {
         }
     }
     Ok(all)
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(MAX_LENGTH + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_LENGTH {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            "a seed has at most 16 MiB",
+        ));
+    }
+    Ok(text)
 }
 
 /// A service account with a client ID is a pod. Everything else in a manifest does not matter here.
@@ -78,3 +96,6 @@ fn json(value: &Yaml<'_>) -> Value {
         Yaml::Tagged(_, value) => json(value),
     }
 }
+
+/// In bytes, as much as the admin API takes.
+const MAX_LENGTH: u64 = 16 * 1024 * 1024;

@@ -6,8 +6,8 @@ use clap::{Args, value_parser};
 use serde_json::json;
 
 use super::signals::Signals;
-use super::{ADMIN_PORT, Options, Running, env_file};
-use crate::Failure;
+use super::{ADMIN_PORT, Options, Running, env_file, seed};
+use crate::{Failure, escape};
 
 /// Runs the emulator until SIGTERM or Ctrl-C
 ///
@@ -30,8 +30,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    // While this waits for a pipe, a signal ends it.
+    let seed = seed::read(&arguments.options.seed)?;
     let mut signals = Signals::new()?;
-    let running = Running::start(&arguments.options, arguments.port_base).await?;
+    let running = Running::start(&arguments.options, seed, arguments.port_base).await?;
     if let Some(path) = &arguments.env_file {
         env_file::write(path, running.variables.iter())?;
     }
@@ -41,7 +43,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         variables,
     } = &running;
     let mut stdout = io::stdout().lock();
-    if arguments.json {
+    let written = if arguments.json {
         let line = json!({
             "ready": true,
             "adminUrl": admin.url(),
@@ -55,7 +57,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             "caFile": emulator.ca_certificate_file(),
             "variables": variables.to_json(),
         });
-        writeln!(stdout, "{line}")?;
+        writeln!(stdout, "{}", escape::json_line(&line)?)
     } else {
         writeln!(
             stdout,
@@ -65,9 +67,11 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             emulator.authority_host(),
             emulator.key_vault_url(),
             emulator.blob_account_url()
-        )?;
-    }
-    stdout.flush()?;
+        )
+    };
+    // A server that nobody knows of is a failure, whatever the reader of the output wanted.
+    let written = written.and_then(|()| stdout.flush());
+    written.map_err(|error| format!("the line of readiness cannot be written: {error}"))?;
     drop(stdout);
     signals.wait_for_end().await;
     Ok(ExitCode::SUCCESS)

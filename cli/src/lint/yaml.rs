@@ -29,7 +29,7 @@ pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
 }
 
 /// The loader recurses, so a file that is nested too deep is refused before.
-fn check_depth(text: &str) -> Result<(), String> {
+pub(crate) fn check_depth(text: &str) -> Result<(), String> {
     let mut depth = 0_usize;
     for event in Parser::new_from_str(text) {
         // The loader reports it with a better text.
