@@ -44,15 +44,7 @@ impl Environment {
     )]
     pub fn from_process() -> Self {
         std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
-            // Its name is "Path" on Windows.
-            .map(|(name, value)| {
-                if name.eq_ignore_ascii_case(PATH) {
-                    (PATH.to_owned(), value)
-                } else {
-                    (name, value)
-                }
-            })
+            .filter_map(|(name, value)| Some((canonical_name(name.into_string().ok()?), value)))
             .filter(|(name, _)| name.starts_with("AZURE_") || is_of_another_system(name))
             .collect()
     }
@@ -314,9 +306,19 @@ const MANAGED_IDENTITY_ENDPOINTS: [&str; 2] = ["IDENTITY_ENDPOINT", "MSI_ENDPOIN
 /// Source: `hyper-util`, `client::proxy::matcher`.
 const HTTPS_PROXY_VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 const PATH: &str = "PATH";
+
+/// Windows ignores the case of names, and calls this one `Path`. Elsewhere `path` is another variable.
+fn canonical_name(name: String) -> String {
+    if cfg!(windows) && name.eq_ignore_ascii_case(PATH) {
+        PATH.to_owned()
+    } else {
+        name
+    }
+}
+
 /// Whether a snapshot of the process environment contains this variable, though it is not an `AZURE_*`.
 fn is_of_another_system(name: &str) -> bool {
-    let lists: [&[&str]; 8] = [
+    let lists: [&[&str]; 6] = [
         &OTHERS,
         &CLIENT_IDS,
         &TENANT_IDS,
@@ -475,6 +477,18 @@ mod tests {
             names.contains("PATH") && !names.contains("HOME") && !names.contains("CARGO"),
             "{names}"
         );
+    }
+
+    #[test]
+    fn name_of_the_path_is_case_insensitive_on_windows_only() {
+        for (name, canonical) in [("path", "path"), ("Path", "Path"), ("PATH", "PATH"), ("p", "p")] {
+            let canonical = if cfg!(windows) && name != "p" {
+                "PATH"
+            } else {
+                canonical
+            };
+            assert_eq!(canonical_name(name.to_owned()), canonical);
+        }
     }
 
     #[test]
