@@ -323,12 +323,13 @@ fn is_of_another_system(name: &str) -> bool {
         &CLIENT_IDS,
         &TENANT_IDS,
         &SERVICE_CONNECTION_IDS,
-        &OIDC_REQUEST_URLS,
-        &OIDC_REQUEST_TOKENS,
         &OIDC_TOKENS,
         &OIDC_TOKEN_FILES,
     ];
     lists.iter().any(|list| list.contains(&name))
+        || OIDC_REQUESTS
+            .iter()
+            .any(|(url, token)| [*url, *token].contains(&name))
 }
 
 /// The variables besides `AZURE_*` that a snapshot of the process environment contains, without those of
@@ -360,15 +361,11 @@ pub(crate) const SERVICE_CONNECTION_IDS: [&str; 3] = [
     "ARM_OIDC_AZURE_SERVICE_CONNECTION_ID",
     AZURESUBSCRIPTION_SERVICE_CONNECTION_ID,
 ];
-pub(crate) const OIDC_REQUEST_URLS: [&str; 3] = [
-    ARM_OIDC_REQUEST_URL,
-    ACTIONS_ID_TOKEN_REQUEST_URL,
-    SYSTEM_OIDCREQUESTURI,
-];
-pub(crate) const OIDC_REQUEST_TOKENS: [&str; 3] = [
-    ARM_OIDC_REQUEST_TOKEN,
-    ACTIONS_ID_TOKEN_REQUEST_TOKEN,
-    SYSTEM_ACCESSTOKEN,
+/// The URL and the token of each system's token service.
+pub(crate) const OIDC_REQUESTS: [(&str, &str); 3] = [
+    (ARM_OIDC_REQUEST_URL, ARM_OIDC_REQUEST_TOKEN),
+    (ACTIONS_ID_TOKEN_REQUEST_URL, ACTIONS_ID_TOKEN_REQUEST_TOKEN),
+    (SYSTEM_OIDCREQUESTURI, SYSTEM_ACCESSTOKEN),
 ];
 pub(crate) const OIDC_TOKENS: [&str; 1] = [ARM_OIDC_TOKEN];
 pub(crate) const OIDC_TOKEN_FILES: [&str; 2] = [ARM_OIDC_TOKEN_FILE_PATH, AZURE_FEDERATED_TOKEN_FILE];

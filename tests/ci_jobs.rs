@@ -19,7 +19,9 @@ use entra_workload_emulator::{CiJob, Emulator, Endpoint, Fault};
 
 mod support;
 
+use support::identifiers::{CLIENT_ID, TENANT_ID};
 use support::log::{assert_no_secret, watch_for_secrets};
+use support::transport::fake_endpoint;
 
 const SCOPES: [&str; 1] = ["https://vault.azure.net/.default"];
 
@@ -399,6 +401,76 @@ async fn terraform_variables_lead_to_the_token_service_of_the_job() {
         };
         builder.build().unwrap().token(&SCOPES).await.unwrap();
         assert_eq!(emulator.requests_to(endpoint).len(), before + 1);
+    }
+}
+
+/// Each URL has a name of its own, and so has each token.
+#[tokio::test]
+async fn terraform_token_goes_to_the_host_of_its_own_system_only() {
+    const ARM: [(&str, &str); 2] = [
+        ("ARM_OIDC_REQUEST_URL", "https://arm.example/"),
+        ("ARM_OIDC_REQUEST_TOKEN", "arm"),
+    ];
+    const GITHUB: [(&str, &str); 2] = [
+        ("ACTIONS_ID_TOKEN_REQUEST_URL", "https://github.example/"),
+        ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "github"),
+    ];
+    const PIPELINES: [(&str, &str); 2] = [
+        ("SYSTEM_OIDCREQUESTURI", "https://pipelines.example/"),
+        ("SYSTEM_ACCESSTOKEN", "pipelines"),
+    ];
+    const CONNECTION: [(&str, &str); 1] = [("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID", "c")];
+    for (variables, expected) in [
+        (&[&ARM[..], &GITHUB, &PIPELINES][..], Ok("arm")),
+        (&[&ARM, &GITHUB, &PIPELINES, &CONNECTION], Ok("arm")),
+        (&[&GITHUB, &PIPELINES], Ok("github")),
+        (&[&GITHUB, &PIPELINES, &CONNECTION], Ok("github")),
+        (&[&GITHUB[1..], &PIPELINES, &CONNECTION], Ok("pipelines")),
+        (&[&GITHUB, &PIPELINES[1..]], Ok("github")),
+        (&[&ARM[..1], &GITHUB], Err("ARM_OIDC_REQUEST_TOKEN")),
+        (&[&ARM[1..], &PIPELINES, &CONNECTION], Err("ARM_OIDC_REQUEST_URL")),
+        (
+            &[&GITHUB[..1], &PIPELINES, &CONNECTION],
+            Err("ACTIONS_ID_TOKEN_REQUEST_TOKEN"),
+        ),
+        (&[&PIPELINES[..1], &GITHUB[1..]], Err("SYSTEM_ACCESSTOKEN")),
+    ] {
+        let environment: Environment = variables.iter().copied().flatten().copied().collect();
+        let source = TerraformOidc::from_environment(&environment);
+        let source = match (source, expected) {
+            (Ok(source), Ok(_)) => source,
+            (Err(error), Err(missing)) => {
+                assert!(
+                    error.to_string().starts_with(&format!("{missing} is not set")),
+                    "{error}"
+                );
+                continue;
+            }
+            (result, _) => panic!("{variables:?}: {result:?}"),
+        };
+        let (transport, mut endpoint) = fake_endpoint();
+        let credential = ClientAssertionCredential::builder()
+            .tenant_id(TENANT_ID)
+            .client_id(CLIENT_ID)
+            .assertion(source.transport(transport))
+            .build()
+            .unwrap();
+        let service = async {
+            let request = endpoint.request().await;
+            let token = request
+                .header("authorization")
+                .trim_start_matches("Bearer ")
+                .to_owned();
+            assert!(
+                request.uri.starts_with(&format!("https://{token}.example/")),
+                "{}",
+                request.uri
+            );
+            request.reply(400, &[], "");
+            token
+        };
+        let (_, token) = tokio::join!(credential.token(&SCOPES), service);
+        assert_eq!(Ok(token.as_str()), expected, "{variables:?}");
     }
 }
 

@@ -7,9 +7,9 @@ use super::jwt::Claims;
 use super::{AssertionRequest, AzurePipelines, ClientAssertion, GitHubActions, ProjectedTokenFile};
 use crate::clock::{Clock, SystemClock};
 use crate::env::{
-    ARM_OIDC_REQUEST_TOKEN, ARM_OIDC_REQUEST_URL, ARM_OIDC_TOKEN, ARM_OIDC_TOKEN_FILE_PATH, CLIENT_IDS,
-    Environment, OIDC_REQUEST_TOKENS, OIDC_REQUEST_URLS, OIDC_TOKEN_FILES, OIDC_TOKENS,
-    SERVICE_CONNECTION_IDS, SYSTEM_OIDCREQUESTURI, TENANT_IDS, Variable,
+    ACTIONS_ID_TOKEN_REQUEST_URL, ARM_OIDC_REQUEST_TOKEN, ARM_OIDC_REQUEST_URL, ARM_OIDC_TOKEN,
+    ARM_OIDC_TOKEN_FILE_PATH, CLIENT_IDS, Environment, OIDC_REQUESTS, OIDC_TOKEN_FILES, OIDC_TOKENS,
+    SERVICE_CONNECTION_IDS, TENANT_IDS, Variable,
 };
 use crate::error::Error;
 use crate::token::Secret;
@@ -24,7 +24,11 @@ use crate::transport::Transport;
 /// | --- | --- | --- |
 /// | `ARM_OIDC_TOKEN` | | the assertion itself, which expires |
 /// | `ARM_OIDC_TOKEN_FILE_PATH` | `AZURE_FEDERATED_TOKEN_FILE` | a file with it, read for each token request |
-/// | `ARM_OIDC_REQUEST_URL` and `ARM_OIDC_REQUEST_TOKEN` | `ACTIONS_ID_TOKEN_REQUEST_…`, `SYSTEM_OIDCREQUESTURI` and `SYSTEM_ACCESSTOKEN` | the token service of GitHub Actions, or of Azure Pipelines if a service connection is set |
+/// | `ARM_OIDC_REQUEST_URL` and `ARM_OIDC_REQUEST_TOKEN` | | the token service of GitHub Actions, or of Azure Pipelines if a service connection is set |
+/// | `ACTIONS_ID_TOKEN_REQUEST_URL` and `ACTIONS_ID_TOKEN_REQUEST_TOKEN` | | the token service of GitHub Actions |
+/// | `SYSTEM_OIDCREQUESTURI` and `SYSTEM_ACCESSTOKEN` | | the token service of Azure Pipelines |
+///
+/// A token is never sent to the URL of another line.
 ///
 /// `ARM_CLIENT_ID` and `ARM_TENANT_ID` (or `AZURESUBSCRIPTION_CLIENT_ID` and `AZURESUBSCRIPTION_TENANT_ID`)
 /// are the defaults of the credential. The service connection is
@@ -142,34 +146,37 @@ impl Source {
         if let Some(file) = environment.first(&OIDC_TOKEN_FILES)? {
             return Ok(Self::File(ProjectedTokenFile::new(Path::new(&file.value))));
         }
-        let url = environment.first(&OIDC_REQUEST_URLS)?;
-        let token = environment.first(&OIDC_REQUEST_TOKENS)?;
-        match (url, token) {
-            (Some(url), Some(token)) => Self::of_service(environment, &url, token),
-            (Some(url), None) => Err(lonely(url.name, ARM_OIDC_REQUEST_TOKEN)),
-            // An access token of Azure Pipelines alone is no sign of a federation.
-            (None, Some(token)) if token.name == ARM_OIDC_REQUEST_TOKEN => {
-                Err(lonely(token.name, ARM_OIDC_REQUEST_URL))
+        // A token is only for the service of its own system, so the variables of two are never mixed.
+        for (url, token) in OIDC_REQUESTS {
+            match (environment.first(&[url])?, environment.first(&[token])?) {
+                (Some(url), Some(token)) => return Self::of_service(environment, &url, token),
+                (Some(_), None) => return Err(lonely(url, token)),
+                // A token of a CI system alone is no sign of a federation.
+                (None, Some(_)) if token == ARM_OIDC_REQUEST_TOKEN => return Err(lonely(token, url)),
+                (None, _) => {}
             }
-            (None, _) => Err(Error::unavailable(format!(
-                "none of {ARM_OIDC_TOKEN}, {ARM_OIDC_TOKEN_FILE_PATH} and {ARM_OIDC_REQUEST_URL} is set"
-            ))),
         }
+        Err(Error::unavailable(format!(
+            "none of {ARM_OIDC_TOKEN}, {ARM_OIDC_TOKEN_FILE_PATH} and {ARM_OIDC_REQUEST_URL} is set"
+        )))
     }
 
     fn of_service(environment: &Environment, url: &Variable, token: Variable) -> Result<Self, Error> {
-        if let Some(id) = environment.first(&SERVICE_CONNECTION_IDS)? {
-            let access_token = Secret::from(token.value);
-            let source = AzurePipelines::new(url, token.name, access_token, &id.value)?;
-            return Ok(Self::AzurePipelines(source));
-        }
-        if url.name == SYSTEM_OIDCREQUESTURI {
-            return Err(Error::configuration(format!(
+        let service_connection = environment.first(&SERVICE_CONNECTION_IDS)?;
+        match (url.name, service_connection) {
+            (ACTIONS_ID_TOKEN_REQUEST_URL, _) | (ARM_OIDC_REQUEST_URL, None) => {
+                GitHubActions::new(url, token).map(Self::GitHubActions)
+            }
+            (_, Some(id)) => {
+                let access_token = Secret::from(token.value);
+                let source = AzurePipelines::new(url, token.name, access_token, &id.value)?;
+                Ok(Self::AzurePipelines(source))
+            }
+            (_, None) => Err(Error::configuration(format!(
                 "{} is not set; set it to the ID in the URL of the service connection",
                 SERVICE_CONNECTION_IDS[0]
-            )));
+            ))),
         }
-        GitHubActions::new(url, token).map(Self::GitHubActions)
     }
 }
 
