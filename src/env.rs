@@ -168,17 +168,20 @@ impl Environment {
         self.text(AZURE_POD_IDENTITY_AUTHORITY_HOST)
     }
 
-    #[cfg(feature = "default-credential")]
-    pub(crate) fn path(&self) -> Option<&OsStr> {
-        self.value(PATH)
-    }
-
-    /// Returns the directories of `PATH`.
+    /// Returns the absolute folders of `PATH`: what the others mean depends on the working directory.
     #[cfg(feature = "default-credential")]
     pub(crate) fn program_folders(&self) -> Vec<PathBuf> {
-        self.path()
-            .map(|path| std::env::split_paths(path).collect())
-            .unwrap_or_default()
+        self.value(PATH)
+            .map(|path| std::env::split_paths(path).filter(|folder| folder.is_absolute()))
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// Returns the `PATH` of [`program_folders`](Self::program_folders).
+    #[cfg(feature = "default-credential")]
+    pub(crate) fn program_path(&self) -> Option<OsString> {
+        std::env::join_paths(self.program_folders()).ok()
     }
 
     /// Whether this process runs in a Kubernetes pod.

@@ -1,39 +1,88 @@
 use std::io;
+use std::pin::pin;
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
 use futures_util::future::try_join;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
+use tokio::sync::Semaphore;
 
-/// Runs a command to its end and returns its output.
-///
-/// If the future fails or is dropped, the program and all processes that it has started are killed.
-///
-/// * `limit`: of each of the two output streams, in bytes.
-///
-/// # Errors
-///
-/// `FileTooLarge` if an output stream is longer than `limit`, and every error of the system.
-pub(crate) async fn output(command: &mut Command, limit: u64) -> io::Result<Output> {
+/// Runs programs to their end and returns their output, a few at a time: a cache with many tenants
+/// refreshes all their tokens at once after an outage.
+#[derive(Debug)]
+pub(crate) struct Programs(Semaphore);
+
+impl Programs {
+    pub(crate) fn new() -> Self {
+        Self(Semaphore::new(MAX_RUNNING))
+    }
+
+    /// Runs a command, once fewer than the allowed number run.
+    ///
+    /// If the program does not end in time, or the future is dropped before it has ended, the program and
+    /// all processes that it has started are killed. A process that outlives the program, such as the
+    /// telemetry of the Azure CLI, keeps running.
+    ///
+    /// * `time_limit`: of the program, from its start.
+    /// * `max_output`: the limit of each of the two output streams, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` after the time limit, `FileTooLarge` if an output stream is too long, and every error
+    /// of the system.
+    pub(crate) async fn output(
+        &self,
+        command: &mut Command,
+        time_limit: Duration,
+        max_output: u64,
+    ) -> io::Result<Output> {
+        let _permit = self.0.acquire().await.map_err(io::Error::other)?;
+        tokio::time::timeout(time_limit, output(command, max_output))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+async fn output(command: &mut Command, limit: u64) -> io::Result<Output> {
     let mut group = ProcessGroup::spawn(command)?;
-    let (stdout, stderr) = (group.0.stdout.take(), group.0.stderr.take());
-    let (stdout, stderr) = try_join(read(stdout, limit), read(stderr, limit)).await?;
+    let streams = (group.0.stdout.take(), group.0.stderr.take());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let status = {
+        let mut reads = pin!(try_join(
+            read(streams.0, limit, &mut stdout),
+            read(streams.1, limit, &mut stderr)
+        ));
+        tokio::select! {
+            biased;
+            read = &mut reads => {
+                read?;
+                group.0.wait().await?
+            }
+            status = group.0.wait() => {
+                // A process that the program has left behind may hold the streams open for hours.
+                if let Ok(read) = tokio::time::timeout(OUTPUT_AFTER_EXIT, reads).await {
+                    read?;
+                }
+                status?
+            }
+        }
+    };
     Ok(Output {
-        status: group.0.wait().await?,
+        status,
         stdout,
         stderr,
     })
 }
 
-async fn read(stream: Option<impl AsyncRead + Unpin>, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+async fn read(stream: Option<impl AsyncRead + Unpin>, limit: u64, bytes: &mut Vec<u8>) -> io::Result<()> {
     if let Some(stream) = stream {
-        stream.take(limit + 1).read_to_end(&mut bytes).await?;
+        stream.take(limit + 1).read_to_end(bytes).await?;
     }
     if bytes.len() as u64 > limit {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// A process and those that it starts. Killed on drop, unless the process has ended and was waited
@@ -84,4 +133,40 @@ fn kill(id: u32) {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
+}
+
+/// The programs that print a token take a second of a core each, and the Azure CLI locks the file of
+/// its tokens.
+const MAX_RUNNING: usize = 4;
+
+/// What the program has written before its exit is in the pipe already; it only has to be read.
+const OUTPUT_AFTER_EXIT: Duration = Duration::from_secs(1);
+
+#[cfg(all(test, unix))]
+mod tests {
+    use futures::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn fifth_program_starts_when_one_of_four_has_ended() {
+        let programs = Programs::new();
+        let mut endless: [Command; MAX_RUNNING] = std::array::from_fn(|_| Command::new("/bin/sleep"));
+        let mut running: Vec<_> = endless
+            .iter_mut()
+            .map(|command| Box::pin(programs.output(command.arg("60"), LIMIT, 0)))
+            .collect();
+        for program in &mut running {
+            assert!(poll!(program).is_pending());
+        }
+        // It fails as soon as it is started.
+        let mut missing = Command::new("/nowhere/program");
+        let mut fifth = pin!(programs.output(&mut missing, LIMIT, 0));
+        assert!(poll!(&mut fifth).is_pending());
+        running.pop();
+        let error = fifth.await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+
+    const LIMIT: Duration = Duration::from_secs(60);
 }

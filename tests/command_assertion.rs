@@ -14,13 +14,20 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::Command;
 use std::time::Duration;
 
-use entra_workload::{ClientAssertionCredential, CommandAssertion, Error, ErrorKind, HttpTransport};
+use entra_workload::{
+    ClientAssertionCredential, CommandAssertion, Error, ErrorKind, HttpTransport, TokenRequest,
+};
 use entra_workload_emulator::{Emulator, Endpoint};
 use support::identifiers::{CLIENT_ID, TENANT_ID};
 use support::log::{assert_no_secret, watch_for_secrets};
 use support::transport::fake_endpoint;
 
 const SCOPES: [&str; 1] = ["https://vault.azure.net/.default"];
+
+/// `{"alg":"RS256"}`, `{}` and a signature.
+const JWT: &str = "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl";
+
+const TENANTS: usize = 12;
 
 fn script(commands: &str) -> CommandAssertion {
     CommandAssertion::new("/bin/sh").args(["-c", commands])
@@ -67,6 +74,68 @@ async fn output_of_a_program_is_the_assertion() {
         credential.token(&SCOPES).await.unwrap();
     }
     assert_eq!(emulator.requests_to(Endpoint::Entra).len(), 2);
+}
+
+/// The process that it leaves behind holds both output streams open, and waits for a writer of the FIFO.
+#[tokio::test]
+async fn output_of_a_program_that_leaves_a_process_behind_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let commands = format!("(read line < '{}') & echo {JWT}", fifo.display());
+    let (transport, mut endpoint) = fake_endpoint();
+    let credential = ClientAssertionCredential::builder()
+        .tenant_id(TENANT_ID)
+        .client_id(CLIENT_ID)
+        .transport(transport)
+        .assertion(script(&commands))
+        .build()
+        .unwrap();
+    let entra = async {
+        let request = endpoint.request().await;
+        assert_eq!(request.form["client_assertion"], JWT);
+        request.grant("planted", 3600);
+    };
+    let (token, ()) = tokio::join!(credential.token(&SCOPES), entra);
+    token.unwrap();
+    // Waits for ever if nobody reads, so the process has not been killed.
+    drop(std::fs::OpenOptions::new().write(true).open(fifo).unwrap());
+}
+
+#[tokio::test]
+async fn at_most_four_programs_run_at_a_time_for_many_tenants() {
+    let folder = tempfile::tempdir().unwrap();
+    let commands = format!(
+        "cd '{}'; mkdir run.$$; set -- run.*; echo $# >> counts; sleep 0.1; rmdir run.$$; echo {JWT}",
+        folder.path().display()
+    );
+    let (transport, mut endpoint) = fake_endpoint();
+    let credential = ClientAssertionCredential::builder()
+        .tenant_id(TENANT_ID)
+        .client_id(CLIENT_ID)
+        .additionally_allowed_tenants(["*"])
+        .transport(transport)
+        .assertion(script(&commands))
+        .build()
+        .unwrap();
+    let entra = async {
+        for _ in 0..TENANTS {
+            endpoint.request().await.grant("planted", 3600);
+        }
+    };
+    let tokens = futures::future::join_all((0..TENANTS).map(|tenant| {
+        let credential = &credential;
+        async move {
+            let tenant = format!("tenant{tenant}.example");
+            let request = TokenRequest::new(&SCOPES).tenant_id(&tenant);
+            credential.token_for(&request).await.unwrap();
+        }
+    }));
+    tokio::join!(tokens, entra);
+    let counts = std::fs::read_to_string(folder.path().join("counts")).unwrap();
+    let counts: Vec<usize> = counts.lines().map(|count| count.parse().unwrap()).collect();
+    assert_eq!(counts.len(), TENANTS);
+    assert!(counts.iter().all(|count| *count <= 4), "{counts:?}");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use entra_workload::{
     AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential, DefaultAzureCredential,
@@ -139,6 +139,88 @@ async fn tool_that_writes_more_than_a_mebibyte_is_a_protocol_error() {
         assert_eq!(error.kind(), ErrorKind::Protocol, "{commands}: {error}");
         assert!(error.to_string().contains("az wrote more than 1 MiB"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn token_of_a_tool_that_leaves_a_process_behind_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let tool = Tool::new(&format!(
+        "(read line < '{}') &\n{}",
+        fifo.display(),
+        prints("a-token")
+    ));
+    let token = tool.credential().token(&SCOPES).await.unwrap();
+    assert_eq!(token.secret(), "a-token");
+    // Waits for ever if nobody reads, so the process has not been killed.
+    drop(fs::OpenOptions::new().write(true).open(fifo).unwrap());
+}
+
+#[tokio::test]
+async fn at_most_four_tools_run_at_a_time_for_many_tenants() {
+    let tool = Tool::new(&format!(
+        "cd \"$PATH\"; /bin/mkdir run.$$; set -- run.*; echo $# >> counts; /bin/sleep 0.1; /bin/rmdir run.$$\n{}",
+        prints("a-token")
+    ));
+    let credential = tool
+        .builder()
+        .additionally_allowed_tenants(["*"])
+        .build()
+        .unwrap();
+    futures::future::join_all((0..12).map(|tenant| {
+        let credential = &credential;
+        async move {
+            let tenant = format!("tenant{tenant}.example");
+            let request = TokenRequest::new(&SCOPES).tenant_id(&tenant);
+            credential.token_for(&request).await.unwrap();
+        }
+    }))
+    .await;
+    let counts = fs::read_to_string(tool.0.path().join("counts")).unwrap();
+    let counts: Vec<usize> = counts.lines().map(|count| count.parse().unwrap()).collect();
+    assert_eq!(counts.len(), 12);
+    assert!(counts.iter().all(|count| *count <= 4), "{counts:?}");
+}
+
+#[tokio::test]
+async fn only_an_executable_tool_in_an_absolute_folder_is_run() {
+    let text = Tool::new(&prints("not-executable"));
+    fs::set_permissions(text.0.path().join("az"), fs::Permissions::from_mode(0o644)).unwrap();
+    let text = text.0.path().to_str().unwrap();
+    let other = Tool::new(&prints("in-a-relative-folder"));
+    // The same folder from anywhere.
+    let relative = format!("{}{}", "../".repeat(30), other.0.path().to_str().unwrap());
+    let tool = Tool::new(&prints("a-token"));
+    let tool = tool.0.path().to_str().unwrap();
+    for (path, expected) in [
+        (text.to_owned(), Err(ErrorKind::Unavailable)),
+        (relative.clone(), Err(ErrorKind::Unavailable)),
+        (format!("{text}:{relative}:"), Err(ErrorKind::Unavailable)),
+        (format!("{text}:{relative}:{tool}"), Ok("a-token".to_owned())),
+    ] {
+        let credential = AzureCliCredential::builder()
+            .environment(Environment::from_iter([("PATH", &path)]))
+            .build()
+            .unwrap();
+        let token = credential.token(&SCOPES).await;
+        let token = token.map(|token| token.secret().to_owned());
+        assert_eq!(token.map_err(|error| error.kind()), expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn token_of_a_tool_counts_as_valid_for_two_days_at_most() {
+    let tool = Tool::new(&prints("a-token"));
+    let token = tool.credential().token(&SCOPES).await.unwrap();
+    // The clock of the credential is up to a tick fast.
+    let two_days = Duration::from_secs(48 * 3600 + 1);
+    assert!(token.expires_on() <= SystemTime::now() + two_days, "{token:?}");
+}
+
+/// Returns the command that prints a token with an expiry in the year 2100.
+fn prints(token: &str) -> String {
+    format!(r#"echo '{{"accessToken":"{token}","expires_on":4102444800,"tokenType":"Bearer"}}'"#)
 }
 
 const OWN: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";

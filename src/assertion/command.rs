@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::jwt::Claims;
 use super::{AssertionRequest, ClientAssertion};
 use crate::error::{Error, ErrorKind};
-use crate::process_group;
+use crate::process_group::Programs;
 use crate::token::Secret;
 
 /// A source of client assertions that runs a program and takes the JWT that it writes.
@@ -21,7 +21,8 @@ use crate::token::Secret;
 /// * Its standard output must be the JWT; white space around it is ignored. Its error output is read and
 ///   dropped, because it may contain a secret.
 /// * At the time limit, and when the credential gives up, the program is killed with all processes that it
-///   has started.
+///   has started. When it has ended, a process that it has left behind keeps running.
+/// * At most four run at a time.
 ///
 /// # Errors
 ///
@@ -58,6 +59,7 @@ pub struct CommandAssertion {
     program: OsString,
     args: Vec<OsString>,
     timeout: Duration,
+    programs: Programs,
 }
 
 impl CommandAssertion {
@@ -69,6 +71,7 @@ impl CommandAssertion {
             program: program.as_ref().to_owned(),
             args: Vec::new(),
             timeout: TIMEOUT,
+            programs: Programs::new(),
         }
     }
 
@@ -94,6 +97,9 @@ impl CommandAssertion {
     fn run_error(&self, error: io::Error) -> Error {
         let name = self.name();
         let error_text = match error.kind() {
+            io::ErrorKind::TimedOut => {
+                return Error::transport(format!("{name} did not end within {:?}", self.timeout));
+            }
             io::ErrorKind::FileTooLarge => {
                 return Error::protocol(format!("{name} wrote more than 64 KiB, so it is not a token"));
             }
@@ -111,10 +117,8 @@ impl ClientAssertion for CommandAssertion {
         let name = self.name();
         let mut command = Command::new(&self.program);
         command.args(&self.args);
-        let output = tokio::time::timeout(self.timeout, process_group::output(&mut command, MAX_OUTPUT))
-            .await
-            .map_err(|_| Error::transport(format!("{name} did not end within {:?}", self.timeout)))?
-            .map_err(|error| self.run_error(error))?;
+        let output = self.programs.output(&mut command, self.timeout, MAX_OUTPUT);
+        let output = output.await.map_err(|error| self.run_error(error))?;
         let stdout = Zeroizing::new(output.stdout);
         drop(Zeroizing::new(output.stderr));
         if !output.status.success() {

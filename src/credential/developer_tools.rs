@@ -1,6 +1,6 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,19 +17,19 @@ use crate::clock::Clock;
 use crate::env::Environment;
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
-use crate::process_group;
+use crate::process_group::Programs;
 use crate::sdk;
 use crate::token::TokenRequest;
 
 /// Gets tokens for the user or service principal that is logged in to the Azure CLI (`az login`).
 ///
 /// It adds this crate's cache to `azure_identity`'s credential, so `az` runs once for each token.
-/// At the time limit, and when the runtime shuts down, `az` is killed with all processes that it
-/// has started.
+/// At most four `az` run at a time. At the time limit, and when the runtime shuts down, `az` is killed
+/// with all processes that it has started. Only the absolute folders of the `PATH` count.
 ///
 /// # Errors
 ///
-/// * [`ErrorKind::Unavailable`] if `az` is not on the `PATH`, or if nobody is logged in.
+/// * [`ErrorKind::Unavailable`] if `az` is not on the `PATH`, is not executable, or if nobody is logged in.
 /// * [`ErrorKind::Rejected`] if `az` fails.
 /// * [`ErrorKind::Transport`] if `az` does not end within 30 s.
 /// * [`ErrorKind::Protocol`] if `az` writes more than 1 MiB.
@@ -215,7 +215,7 @@ impl Tool {
 #[derive(Debug)]
 struct DeveloperTool {
     tool: Tool,
-    path: Option<OsString>,
+    shell: Arc<Shell>,
     folders: Vec<PathBuf>,
     /// The tenant of requests that name none. Default: that of the login.
     tenant_id: Option<TenantId>,
@@ -233,7 +233,10 @@ impl DeveloperTool {
         let clock = options.clock();
         let source = Self {
             tool,
-            path: environment.path().map(OsStr::to_owned),
+            shell: Arc::new(Shell {
+                path: environment.program_path(),
+                programs: Programs::new(),
+            }),
             folders: environment.program_folders(),
             tenant_id,
             allowed_tenants: options.allowed_tenants(environment),
@@ -250,18 +253,16 @@ impl DeveloperTool {
         }
     }
 
-    /// Returns whether the program exists. Blocks on the file system, for microseconds.
+    /// Returns whether this user can run the program. Blocks on the file system, for microseconds.
     fn is_on_path(&self) -> bool {
         let names = PROGRAM_SUFFIXES.map(|suffix| format!("{}{suffix}", self.tool.program()));
         self.folders
             .iter()
-            .any(|folder| names.iter().any(|name| folder.join(name).is_file()))
+            .any(|folder| names.iter().any(|name| is_executable(&folder.join(name))))
     }
 
     fn credential(&self, tenant_id: Option<TenantId>) -> azure_core::Result<Arc<dyn TokenCredential>> {
-        let executor: Option<Arc<dyn Executor>> = Some(Arc::new(Shell {
-            path: self.path.clone(),
-        }));
+        let executor: Option<Arc<dyn Executor>> = Some(self.shell.clone());
         let tenant_id = tenant_id.map(|tenant_id| tenant_id.as_str().to_owned());
         Ok(match self.tool {
             Tool::Az => azure_identity::AzureCliCredential::new(Some(AzureCliCredentialOptions {
@@ -326,11 +327,21 @@ impl TokenSource for DeveloperTool {
     }
 }
 
+fn is_executable(file: &Path) -> bool {
+    #[cfg(unix)]
+    let is_allowed = rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok();
+    // On Windows, the extension decides.
+    #[cfg(not(unix))]
+    let is_allowed = true;
+    is_allowed && file.is_file()
+}
+
 /// Runs a tool with the `PATH` of an [`Environment`], without input, and with limits of its time
 /// and its output.
 #[derive(Debug)]
 struct Shell {
     path: Option<OsString>,
+    programs: Programs,
 }
 
 #[async_trait]
@@ -341,9 +352,7 @@ impl Executor for Shell {
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
-        tokio::time::timeout(TIMEOUT, process_group::output(&mut command, MAX_OUTPUT))
-            .await
-            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        self.programs.output(&mut command, TIMEOUT, MAX_OUTPUT).await
     }
 }
 
