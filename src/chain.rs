@@ -169,12 +169,9 @@ impl Chain {
                 Err(error) => Err(error.clone()),
             };
             match result {
-                Ok(token) => {
-                    if self.select(index, &attempts) {
-                        return Ok(token);
-                    }
-                    break;
-                }
+                Ok(token) if self.select(index, &attempts) => return Ok(token),
+                // Another walk has selected a link meanwhile.
+                Ok(_) => {}
                 Err(error) => {
                     let is_unavailable = error.is_unavailable();
                     attempts.push(Attempt::new(link.name.clone(), error));

@@ -120,6 +120,30 @@ fn walk_continues_past_unavailable_links_only() {
 }
 
 #[test]
+fn walk_calls_no_further_link_after_another_walk_has_selected_one() {
+    let first = FakeLink::new(Ok(token("first")), Some(Notify::new()));
+    let (second, third) = (FakeLink::returning("second"), FakeLink::returning("third"));
+    let chain = chain([&first, &second, &third]).build().unwrap();
+    let [mut selecting, mut waiting] = [&["s"], &["t"]].map(|scopes| Box::pin(chain.token(scopes)));
+    assert!((&mut selecting).now_or_never().is_none());
+    assert!((&mut waiting).now_or_never().is_none());
+
+    first.gate.as_ref().unwrap().notify_one();
+    assert_eq!(selecting.now_or_never().unwrap().unwrap().secret(), "first");
+    first.set_error(ErrorKind::Unavailable);
+    first.gate.as_ref().unwrap().notify_one();
+    assert!(
+        (&mut waiting).now_or_never().is_none(),
+        "it calls the selected link again"
+    );
+    assert_eq!((first.calls(), second.calls(), third.calls()), (3, 0, 0));
+
+    first.set_token("again");
+    first.gate.as_ref().unwrap().notify_one();
+    assert_eq!(waiting.now_or_never().unwrap().unwrap().secret(), "again");
+}
+
+#[test]
 fn error_is_one_line_and_has_all_links_in_its_alternate_form() {
     let links = [0; 3].map(|_| FakeLink::failing(ErrorKind::Unavailable));
     let chain = chain([&links[0], &links[1], &links[2]]).build().unwrap();
