@@ -68,6 +68,20 @@ pub(crate) struct Grant {
     pub(crate) refresh_in: Option<Duration>,
 }
 
+impl Grant {
+    /// * `lifetime`: from the request; a longer one than [`MAX_LIFETIME`] counts as that.
+    pub(crate) fn new(secret: impl Into<Secret>, requested_at: Moment, lifetime: Duration) -> Self {
+        let lifetime = lifetime.min(MAX_LIFETIME);
+        let sent_at = requested_at.system_time;
+        Self {
+            token: AccessToken::new(secret, sent_at.checked_add(lifetime).unwrap_or(sent_at)),
+            requested_at,
+            lifetime,
+            refresh_in: None,
+        }
+    }
+}
+
 /// How the client authenticates.
 #[derive(Clone)]
 pub(crate) enum ClientAuthentication {
@@ -384,6 +398,10 @@ impl TokenCall<'_> {
             .map_err(|error| Error::configuration("the token request cannot be built").with_source(error))
     }
 }
+
+/// The longest lifetimes are 28 hours (continuous access evaluation) and 24 hours (managed identities). A
+/// longer one counts as two days, so that an invalid number neither overflows nor keeps a token forever.
+pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 
 /// RFC 7523, section 2.2.
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";

@@ -1,13 +1,12 @@
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Map, Value};
 
-use super::Grant;
 use super::refusal::{Problem, Refusal};
+use super::{Grant, MAX_LIFETIME};
 use crate::clock::Moment;
-use crate::token::AccessToken;
 use crate::transport::{MAX_BODY, retry_after, wipe};
 
 /// Parses a reply of the token endpoint: a token, or the reason why there is none.
@@ -81,15 +80,9 @@ pub(super) fn grant(reply: Response<Bytes>, requested_at: Moment) -> Result<Gran
         return Err(refuse(Problem::NoToken));
     }
     Ok(Grant {
-        token: AccessToken::new(secret, expiry(requested_at.system_time, lifetime)),
-        requested_at,
-        lifetime,
         refresh_in,
+        ..Grant::new(secret, requested_at, lifetime)
     })
-}
-
-fn expiry(requested_at: SystemTime, lifetime: Duration) -> SystemTime {
-    requested_at.checked_add(lifetime).unwrap_or(requested_at)
 }
 
 /// Returns the AADSTS codes: `error_codes`, or else the code at the start of the description.
@@ -135,10 +128,6 @@ fn seconds(value: &Value) -> Option<Duration> {
 fn header(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get(name)?.to_str().ok().map(str::to_owned)
 }
-
-/// The longest lifetime that Entra grants is 28 hours (continuous access evaluation). A longer one
-/// counts as two days, so that an invalid number neither overflows nor keeps a token forever.
-const MAX_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 
 #[cfg(test)]
 mod tests {

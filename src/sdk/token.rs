@@ -29,15 +29,8 @@ pub(crate) fn to_sdk(token: &AccessToken) -> SdkToken {
 
 /// Converts a token that a credential of the SDK returned to a request of `requested_at`.
 pub(crate) fn from_sdk(token: &SdkToken, requested_at: Moment) -> Grant {
-    let expires_on = SystemTime::from(token.expires_on);
-    Grant {
-        token: AccessToken::new(token.token.secret(), expires_on),
-        requested_at,
-        lifetime: expires_on
-            .duration_since(requested_at.system_time)
-            .unwrap_or_default(),
-        refresh_in: None,
-    }
+    let lifetime = SystemTime::from(token.expires_on).duration_since(requested_at.system_time);
+    Grant::new(token.token.secret(), requested_at, lifetime.unwrap_or_default())
 }
 
 impl From<SdkSecret> for Secret {
