@@ -121,6 +121,7 @@ impl Place {
             }
             "metadata: identity pod" => self.emulator.assign_identity(identity(self.pod.client_id())),
             "metadata: web page" => self.emulator.inject(Endpoint::Imds, reply(200, "<html>please log in</html>")),
+            "metadata: another cloud" => self.emulator.inject(Endpoint::Imds, reply(404, "<html>404 - Not Found</html>")),
             "metadata: unreachable" => self.emulator.inject(
                 Endpoint::Imds,
                 reply(403, "connecting to 169.254.169.254:80: dial tcp: a socket operation was attempted to an unreachable network"),
@@ -306,6 +307,22 @@ async fn cold_chain_in_a_pod_sends_one_request() {
         .collect();
     assert_eq!(requests.len(), 1, "{requests:?}");
     assert_eq!(requests[0].endpoint(), Endpoint::Entra);
+}
+
+/// The token endpoint stands in for a managed identity endpoint with TLS.
+#[tokio::test]
+async fn managed_identity_endpoint_with_tls_is_reached_without_the_proxy() {
+    let mut place = Place::new("nothing", "no metadata").await;
+    let login_host = place.emulator.authority_host().trim_end_matches('/').to_owned();
+    let tenant_id = place.emulator.entra().tenant_id().to_owned();
+    place.variable(
+        "MSI_ENDPOINT",
+        &format!("{login_host}/{tenant_id}/oauth2/v2.0/token"),
+    );
+    place.variable("HTTPS_PROXY", "http://127.0.0.1:9");
+    let output = place.sample.run([]).await;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert_eq!(place.emulator.requests_to(Endpoint::Entra).len(), 1, "{output:?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 mod arc;
-mod bad_request;
 mod host;
 mod metadata_client;
+mod reason;
+mod schedule;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,9 +12,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind as SdkErrorKind;
-use azure_core::http::{ClientOptions as SdkClientOptions, StatusCode, Url};
+use azure_core::http::{ClientOptions as SdkClientOptions, Url};
 use azure_identity::{ManagedIdentityCredentialOptions, UserAssignedId};
 use bytes::Bytes;
+use http::StatusCode;
 
 use super::sdk::SDK_FETCH_TIMEOUT;
 use super::{ClientOptions, credential};
@@ -24,10 +26,11 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
 use crate::sdk;
 use crate::token::TokenRequest;
-use crate::transport::{HttpTransport, Transport};
-use bad_request::BadRequest;
+use crate::transport::Transport;
 use host::Host;
-use metadata_client::MetadataClient;
+use metadata_client::{MetadataClient, Refusal};
+use reason::Reason;
+use schedule::Schedule;
 
 /// Gets tokens for a managed identity of the virtual machine, node, App Service, Function, Container
 /// App, Azure Arc server, Azure ML job, Service Fabric application or Cloud Shell that this process runs
@@ -142,8 +145,8 @@ impl ManagedIdentityCredentialBuilder {
     /// Probes for the metadata service, for at most one second, before the first token request.
     ///
     /// For a link of a chain: the error is [`ErrorKind::Unavailable`] if there is no metadata
-    /// service, or if it has no identity. Without a probe, the request is retried for more than a
-    /// minute, which covers a restart of the service.
+    /// service, if it is not Azure's, or if it has no identity. An error of Azure's that may be temporary
+    /// is retried for up to 90 s, with or without the probe, which covers a restart of the service.
     #[must_use]
     pub fn probe_first(mut self) -> Self {
         self.probe_first = true;
@@ -167,8 +170,9 @@ impl ManagedIdentityCredentialBuilder {
         self
     }
 
-    /// Sets the transport of the requests. Default: [`HttpTransport`], which uses no proxy for
-    /// plain `http`.
+    /// Sets the transport of the requests. Default: an [`HttpTransport`](crate::HttpTransport) without a
+    /// proxy; on Service Fabric, one that trusts only the certificate that the host announces. There, a
+    /// transport of your own must trust it.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.options.transport = Some(Arc::new(transport));
@@ -201,18 +205,26 @@ impl ManagedIdentityCredentialBuilder {
                 .with_source(error)
             })?;
         let clock = self.options.clock();
+        let host = Host::detect(&environment, self.arc_key_folder)?;
+        let has_own_endpoint = environment.hosts_managed_identity();
         let transport = self.options.transport;
         let source = ManagedIdentity {
             id: self.id,
             tenant_id: self.options.tenant_id,
             ignores_tenant: environment.disables_multitenant_auth(),
-            host: Host::detect(&environment, self.arc_key_folder)?,
-            is_optional: self.probe_first && !environment.hosts_managed_identity(),
+            schedule: if has_own_endpoint {
+                schedule::HOST
+            } else {
+                schedule::METADATA_SERVICE
+            },
+            is_optional: self.probe_first && !has_own_endpoint,
             has_responded: AtomicBool::new(false),
             client: Arc::new(MetadataClient {
-                transport: transport.unwrap_or_else(|| Arc::new(HttpTransport::new())),
+                transport: transport.unwrap_or_else(|| Arc::new(Host::transport(host.as_ref()))),
                 metadata_host,
+                clock: clock.clone(),
             }),
+            host,
             clock: clock.clone(),
         };
         Ok(Arc::new(ManagedIdentityCredential(Cache::new(
@@ -233,6 +245,7 @@ struct ManagedIdentity {
     ignores_tenant: bool,
     /// If it is one that `azure_identity` does not support.
     host: Option<Host>,
+    schedule: Schedule,
     /// Whether a metadata service that is missing, or has no identity, is
     /// [`ErrorKind::Unavailable`].
     is_optional: bool,
@@ -252,11 +265,24 @@ impl TokenSource for ManagedIdentity {
             self.has_responded.store(true, Ordering::Relaxed);
         }
         let scope = self.check(request)?;
+        self.schedule.run(|| self.attempt(scope)).await
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        match &self.id {
+            Some(ManagedIdentityId::ClientId(client_id)) => Some(client_id),
+            _ => None,
+        }
+    }
+}
+
+impl ManagedIdentity {
+    async fn attempt(&self, scope: &str) -> Result<Grant, Error> {
         if let Some(host) = &self.host {
             let transport = &*self.client.transport;
             return host.token(scope, self.id.as_ref(), transport, &*self.clock).await;
         }
-        // A new one for each fetch: its own cache would return the old token until 5 minutes before
+        // A new one for each attempt: its own cache would return the old token until 5 minutes before
         // the expiry.
         let credential =
             azure_identity::ManagedIdentityCredential::new(Some(ManagedIdentityCredentialOptions {
@@ -278,15 +304,6 @@ impl TokenSource for ManagedIdentity {
         Ok(sdk::token::from_sdk(&token, requested_at))
     }
 
-    fn client_id(&self) -> Option<&str> {
-        match &self.id {
-            Some(ManagedIdentityId::ClientId(client_id)) => Some(client_id),
-            _ => None,
-        }
-    }
-}
-
-impl ManagedIdentity {
     /// Checks that a managed identity supports the request, and returns its scope.
     fn check<'a>(&self, request: &TokenRequest<'a>) -> Result<&'a str, Error> {
         let is_own = |requested: &str| {
@@ -327,54 +344,58 @@ impl ManagedIdentity {
     }
 
     fn convert_error(&self, error: azure_core::Error) -> Error {
-        if let Some(reason) = sdk::error::causes(&error).find_map(|cause| cause.downcast_ref()) {
-            return self.convert_bad_request(reason);
+        if let Some(refusal) = sdk::error::causes(&error).find_map(|cause| cause.downcast_ref()) {
+            return self.convert_refusal(refusal);
         }
-        let status = sdk_causes(&error).find_map(azure_core::Error::http_status);
-        let converted = match status {
-            // The response of Docker Desktop's proxy for an unreachable address.
-            Some(StatusCode::Forbidden) if self.is_optional && error.to_string().contains("unreachable") => {
-                Error::unavailable("the metadata service cannot be reached from here")
-            }
-            Some(_) => Error::new(
-                ErrorKind::Rejected,
-                "the managed identity endpoint rejected the request",
-            ),
-            // Without the source, which quotes the response: it may contain a token.
-            None if is_unexpected_json(&error) => {
-                return Error::protocol("the response of the managed identity endpoint has no usable token");
-            }
-            None if is_not_json(&error) && self.is_optional => {
-                return Error::unavailable("the response is not from the Azure metadata service");
-            }
-            None if is_not_json(&error) => {
-                return Error::protocol("the response of the managed identity endpoint is not JSON");
-            }
-            None => Error::transport("the managed identity endpoint did not respond"),
+        // Without the source, which quotes the response: it may contain a token.
+        if is_unexpected_json(&error) {
+            return Error::protocol("the response of the managed identity endpoint has no usable token");
+        }
+        if !is_not_json(&error) {
+            return sdk::error::from_sdk(error);
+        }
+        if self.is_optional {
+            Error::unavailable(FOREIGN)
+        } else {
+            Error::protocol("the response of the managed identity endpoint is not JSON")
+        }
+    }
+
+    fn convert_refusal(&self, refusal: &Refusal) -> Error {
+        let status = refusal.status;
+        if status == StatusCode::BAD_REQUEST {
+            return self.convert_bad_request(&refusal.reason);
+        }
+        let converted = if !self.is_optional || !refusal.is_foreign {
+            let message = format!(
+                "the managed identity endpoint rejected the request (status {})",
+                status.as_u16()
+            );
+            Error::new(ErrorKind::Rejected, message).with_retry_after(refusal.retry_after)
+        } else if status == StatusCode::FORBIDDEN && refusal.reason.is_unreachable() {
+            Error::unavailable("the metadata service cannot be reached from here")
+        } else {
+            Error::unavailable(FOREIGN)
         };
-        let status = status.and_then(|status| http::StatusCode::from_u16(status.into()).ok());
-        let converted = match status {
-            Some(status) => converted.with_status(status),
-            None => converted,
-        };
-        converted.with_source(error)
+        refusal.reason.explain(converted, status)
     }
 
     /// Only a machine without an identity lets a chain continue. Any other reason concerns this
     /// request, so the identity of another link must not replace this one.
-    fn convert_bad_request(&self, reason: &BadRequest) -> Error {
+    fn convert_bad_request(&self, reason: &Reason) -> Error {
         if !reason.is_identity_not_found() {
             return reason.rejected();
         }
         let missing = "no managed identity is assigned to this machine";
-        reason.explain(match &self.id {
+        let error = match &self.id {
             None if self.is_optional => Error::unavailable(missing),
             None => Error::new(ErrorKind::Rejected, missing),
             Some(id) => Error::new(
                 ErrorKind::Rejected,
                 format!("{id:?} is not assigned to this machine"),
             ),
-        })
+        };
+        reason.explain(error, StatusCode::BAD_REQUEST)
     }
 }
 
@@ -395,6 +416,8 @@ fn json_errors(error: &azure_core::Error) -> impl Iterator<Item = &serde_json::E
 fn sdk_causes(error: &azure_core::Error) -> impl Iterator<Item = &azure_core::Error> {
     sdk::error::causes(error).filter_map(|cause| cause.downcast_ref())
 }
+
+const FOREIGN: &str = "the response is not from the Azure metadata service";
 
 const METADATA_URL: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
 

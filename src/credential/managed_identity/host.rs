@@ -9,13 +9,13 @@ use url::form_urlencoded::Serializer;
 
 use super::ManagedIdentityId;
 use super::arc;
-use super::bad_request::BadRequest;
+use super::reason::Reason;
 use crate::clock::Clock;
 use crate::env::{Environment, ManagedIdentityVariables};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Grant;
-use crate::token::{AccessToken, Secret};
-use crate::transport::{HttpTransport, Transport};
+use crate::token::Secret;
+use crate::transport::{HttpTransport, Transport, retry_after};
 
 /// A host with a managed identity endpoint of its own that `azure_identity` does not support.
 ///
@@ -38,8 +38,8 @@ pub(super) enum Host {
     ServiceFabric {
         endpoint: Uri,
         secret: Secret,
-        /// Trusts the certificate of the endpoint only.
-        transport: HttpTransport,
+        /// Of the certificate of the endpoint.
+        thumbprint: String,
     },
 }
 
@@ -69,7 +69,7 @@ impl Host {
                         Ok::<_, Error>(Self::ServiceFabric {
                             endpoint: https(uri("IDENTITY_ENDPOINT", &endpoint)?)?,
                             secret,
-                            transport: HttpTransport::with_pinned_certificate(&thumbprint),
+                            thumbprint,
                         })
                     })
                     .transpose()?
@@ -90,7 +90,17 @@ impl Host {
         })
     }
 
-    /// Requests a token. A host that is not ready is asked again for about 25 s.
+    /// Returns a transport that reaches the endpoint, which is on the same machine, without a proxy.
+    pub(super) fn transport(host: Option<&Self>) -> HttpTransport {
+        match host {
+            Some(Self::ServiceFabric { thumbprint, .. }) => {
+                HttpTransport::with_pinned_certificate(thumbprint)
+            }
+            _ => HttpTransport::new().without_proxy(),
+        }
+    }
+
+    /// Requests a token.
     pub(super) async fn token(
         &self,
         scope: &str,
@@ -99,27 +109,6 @@ impl Host {
         clock: &dyn Clock,
     ) -> Result<Grant, Error> {
         let resource = scope.strip_suffix("/.default").unwrap_or(scope);
-        let mut failed = 0;
-        loop {
-            let result = self.attempt(resource, id, transport, clock).await;
-            match (result, PAUSES.get(failed)) {
-                (Err(error), Some(pause)) if is_temporary(&error, failed) => {
-                    tracing::debug!(%error, "managed identity endpoint not ready");
-                    tokio::time::sleep(*pause).await;
-                    failed += 1;
-                }
-                (result, _) => return result,
-            }
-        }
-    }
-
-    async fn attempt(
-        &self,
-        resource: &str,
-        id: Option<&ManagedIdentityId>,
-        transport: &dyn Transport,
-        clock: &dyn Clock,
-    ) -> Result<Grant, Error> {
         let requested_at = clock.now();
         let mut request = self.request(resource, id)?;
         let mut secret = match self {
@@ -136,7 +125,7 @@ impl Host {
             response = self.send(request, transport).await?;
         }
         if response.status() == StatusCode::BAD_REQUEST {
-            return Err(BadRequest::read(response.body(), &secret).rejected());
+            return Err(Reason::read(response.body(), &secret).rejected());
         }
         if response.status() != StatusCode::OK {
             let status = response.status();
@@ -145,17 +134,14 @@ impl Host {
                 self.name(),
                 status.as_u16()
             );
-            return Err(Error::new(ErrorKind::Rejected, message).with_status(status));
+            let retry_after = retry_after::parse(response.headers(), clock.now().system_time);
+            return Err(Error::new(ErrorKind::Rejected, message)
+                .with_status(status)
+                .with_retry_after(retry_after));
         }
         let unusable = || Error::protocol(format!("the response of {} has no usable token", self.name()));
-        let now = requested_at.system_time;
-        let (token, lifetime) = read_token(response.body(), now).ok_or_else(unusable)?;
-        Ok(Grant {
-            token: AccessToken::new(token, now + lifetime),
-            requested_at,
-            lifetime,
-            refresh_in: None,
-        })
+        let (token, lifetime) = read_token(response.body(), requested_at.system_time).ok_or_else(unusable)?;
+        Ok(Grant::new(token, requested_at, lifetime))
     }
 
     async fn send(
@@ -163,10 +149,6 @@ impl Host {
         request: Request<Bytes>,
         transport: &dyn Transport,
     ) -> Result<Response<Bytes>, Error> {
-        let transport = match self {
-            Self::ServiceFabric { transport, .. } => transport,
-            _ => transport,
-        };
         tokio::time::timeout(REQUEST_TIMEOUT, transport.send(request))
             .await
             .unwrap_or_else(|_| {
@@ -321,36 +303,11 @@ fn read_token(body: &[u8], now: std::time::SystemTime) -> Option<(String, Durati
         return None;
     };
     let is_header_text = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
-    (is_header_text && !lifetime.is_zero()).then_some((token, lifetime.min(MAX_LIFETIME)))
+    (is_header_text && !lifetime.is_zero()).then_some((token, lifetime))
 }
-
-/// Statuses of a host that is being updated, throttles, or is not ready. Source: the Azure SDK for Go,
-/// `managed_identity_client.go`. Without a response, one more attempt is enough: the endpoint is on the same
-/// machine.
-///
-/// * `failed`: how many attempts have failed before.
-fn is_temporary(error: &Error, failed: usize) -> bool {
-    match error.status() {
-        Some(StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::TOO_MANY_REQUESTS) => true,
-        Some(status) => status.is_server_error(),
-        None => error.kind() == ErrorKind::Transport && failed == 0,
-    }
-}
-
-/// As in the Azure SDK for Python: 0.8 s, doubling; 25 s in all.
-const PAUSES: [Duration; 5] = [
-    Duration::from_millis(800),
-    Duration::from_millis(1600),
-    Duration::from_millis(3200),
-    Duration::from_millis(6400),
-    Duration::from_millis(12_800),
-];
 
 /// The endpoints are on the same machine.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Tokens of managed identities live a day; a longer lifetime is an error of the host.
-const MAX_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 
 #[cfg(test)]
 mod tests {
@@ -433,7 +390,10 @@ mod tests {
             ),
             (r#"{"access_token":"a","expires_on":"1060"}"#, Some(60)),
             (r#"{"access_token":"a","expires_on":1060}"#, Some(60)),
-            (r#"{"access_token":"a","expires_in":9999999999}"#, Some(48 * 3600)),
+            (
+                r#"{"access_token":"a","expires_in":9999999999}"#,
+                Some(9_999_999_999),
+            ),
             (r#"{"access_token":"a","expires_on":"999"}"#, None),
             (r#"{"access_token":"a","expires_in":0}"#, None),
             (r#"{"access_token":"a b","expires_in":60}"#, None),

@@ -7,20 +7,38 @@ use azure_core::error::ErrorKind as SdkErrorKind;
 use azure_core::http::headers::HeaderName;
 use azure_core::http::{AsyncRawResponse, HttpClient, Request, Url};
 use bytes::Bytes;
+use http::StatusCode;
+use serde::de::IgnoredAny;
 
-use super::bad_request::BadRequest;
+use super::reason::Reason;
+use crate::clock::Clock;
 use crate::env::AZURE_POD_IDENTITY_AUTHORITY_HOST;
-use crate::error::Error;
-use crate::exchange::ServerText;
+use crate::error::{Error, ErrorKind};
+use crate::sdk;
 use crate::sdk::http_client::{from_sdk_request, to_sdk_response};
 use crate::token::Secret;
-use crate::transport::Transport;
+use crate::transport::{Transport, retry_after};
 
 /// The HTTP client of the SDK's managed identity credential. Sends through a [`Transport`], and
 /// replaces the host of the metadata service if another one is configured.
+///
+/// Its errors are of kinds that the SDK does not retry, so that this crate obeys the pause that the service
+/// asks for.
 pub(super) struct MetadataClient {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) metadata_host: Option<Url>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// A response without a token. The SDK logs its text.
+#[derive(Debug, thiserror::Error)]
+#[error("the managed identity endpoint responded with status {}", status.as_u16())]
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) reason: Reason,
+    /// Whether another cloud's metadata service, a proxy or a captive portal has responded.
+    pub(super) is_foreign: bool,
 }
 
 impl MetadataClient {
@@ -50,36 +68,34 @@ impl MetadataClient {
 #[async_trait]
 impl HttpClient for MetadataClient {
     async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
-        let mut response = tokio::time::timeout(ATTEMPT_TIMEOUT, self.send(from_sdk_request(request)?))
-            .await
-            .unwrap_or_else(|_| {
-                Err(Error::transport(format!(
-                    "no response within {ATTEMPT_TIMEOUT:?}"
-                )))
-            })
-            .map_err(|error| azure_core::Error::new(SdkErrorKind::Io, error))?;
-        // The SDK logs headers, and uses only the number of seconds or milliseconds to wait.
-        let names: Vec<_> = response.headers().keys().cloned().collect();
-        for name in names {
-            let is_number =
-                |value: &http::HeaderValue| value.to_str().is_ok_and(|value| value.parse::<u32>().is_ok());
-            if !response.headers().get(&name).is_some_and(is_number) {
-                response.headers_mut().remove(&name);
-            }
+        let sent = tokio::time::timeout(ATTEMPT_TIMEOUT, self.send(from_sdk_request(request)?));
+        let response = sent.await.unwrap_or_else(|_| {
+            Err(Error::transport(format!(
+                "no response within {ATTEMPT_TIMEOUT:?}"
+            )))
+        });
+        let mut response = response.map_err(|error| match error.kind() {
+            ErrorKind::Transport => sdk::error::to_sdk(
+                Error::transport("the managed identity endpoint did not respond").with_source(error),
+            ),
+            _ => sdk::error::to_sdk(error),
+        })?;
+        if response.status().is_success() {
+            // The SDK logs them.
+            response.headers_mut().clear();
+            return Ok(to_sdk_response(response));
         }
         let secret = request.headers().get_optional_str(&IDENTITY_HEADER);
         let secret = Secret::from(secret.unwrap_or_default());
-        // The SDK takes every 400 for a missing identity and hides the reason.
-        if response.status() == http::StatusCode::BAD_REQUEST {
-            let reason = BadRequest::read(response.body(), &secret);
-            return Err(azure_core::Error::new(SdkErrorKind::Credential, reason));
-        }
-        // The SDK quotes the body in its error.
-        if !response.status().is_success() {
-            let text = ServerText::new(&String::from_utf8_lossy(response.body()), &secret);
-            *response.body_mut() = text.map(|text| text.to_string().into()).unwrap_or_default();
-        }
-        Ok(to_sdk_response(response))
+        let now = self.clock.now().system_time;
+        // The SDK takes every 400 for a missing identity and hides the reason; in other errors, it quotes the body.
+        let refusal = Refusal {
+            status: response.status(),
+            retry_after: retry_after::parse(response.headers(), now),
+            reason: Reason::read(response.body(), &secret),
+            is_foreign: is_foreign(response.status(), response.body()),
+        };
+        Err(azure_core::Error::new(SdkErrorKind::Credential, refusal))
     }
 }
 
@@ -91,6 +107,18 @@ impl fmt::Debug for MetadataClient {
     }
 }
 
+/// The errors of Azure's metadata service are JSON. Those that may be temporary can come from something in
+/// front of it, and be empty.
+fn is_foreign(status: StatusCode, body: &[u8]) -> bool {
+    let is_temporary = status.is_server_error()
+        || matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::GONE | StatusCode::TOO_MANY_REQUESTS
+        );
+    let is_json = || serde_json::from_slice::<IgnoredAny>(body).is_ok();
+    status.is_redirection() || !(is_temporary || body.is_empty() || is_json())
+}
+
 /// The link-local address of Azure's metadata service. Source: Microsoft, "How to use managed
 /// identities for Azure resources on an Azure VM to acquire an access token".
 const METADATA_HOST: &str = "169.254.169.254";
@@ -98,6 +126,6 @@ const METADATA_HOST: &str = "169.254.169.254";
 /// Carries the secret of App Service, Functions and Container Apps.
 const IDENTITY_HEADER: HeaderName = HeaderName::from_static("x-identity-header");
 
-/// The limit of one attempt, after which the SDK retries. Source: `DEFAULT_READ_TIMEOUT` of the default client
+/// The limit of one attempt. Source: `DEFAULT_READ_TIMEOUT` of the default client
 /// of `azure_core` 1.1, and `TryTimeout` of the Azure SDK for Go, `managed_identity_client.go`.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);

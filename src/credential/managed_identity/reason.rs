@@ -5,16 +5,16 @@ use crate::error::{Error, ErrorKind};
 use crate::exchange::ServerText;
 use crate::token::Secret;
 
-/// The reason of a managed identity endpoint for a response with status 400, redacted.
+/// The reason of a managed identity endpoint for a response without a token, redacted.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{description}")]
-pub(super) struct BadRequest {
+pub(super) struct Reason {
     /// The OAuth error. Only the metadata service sends one.
     code: Option<String>,
     description: String,
 }
 
-impl BadRequest {
+impl Reason {
     /// Reads a body: JSON with `error` and `error_description` from the metadata service, JSON with
     /// `message` from App Service, or any text.
     ///
@@ -38,7 +38,12 @@ impl BadRequest {
         IDENTITY_NOT_FOUND.iter().any(is_start)
     }
 
-    /// Converts the reason into an error of a request that was rejected.
+    /// Returns whether the proxy of Docker Desktop has responded: it cannot reach the address.
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.description.contains("unreachable")
+    }
+
+    /// Converts the reason of a response with status 400 into an error.
     pub(super) fn rejected(&self) -> Error {
         let aadsts = self.aadsts_code();
         let code = self.code.as_ref().map(|code| format!(" with {code}"));
@@ -57,15 +62,13 @@ impl BadRequest {
         );
         let error = Error::new(ErrorKind::Rejected, message)
             .with_oauth_error(self.code.clone(), aadsts.into_iter().collect());
-        self.explain(error)
+        self.explain(error, StatusCode::BAD_REQUEST)
     }
 
     /// Adds the status, and the reason as the source.
-    pub(super) fn explain(&self, error: Error) -> Error {
+    pub(super) fn explain(&self, error: Error, status: StatusCode) -> Error {
         let source = (!self.description.is_empty()).then(|| self.clone());
-        error
-            .with_status(StatusCode::BAD_REQUEST)
-            .with_optional_source(source)
+        error.with_status(status).with_optional_source(source)
     }
 
     fn aadsts_code(&self) -> Option<u32> {
