@@ -20,6 +20,8 @@ mod identity;
 #[cfg(feature = "default-credential")]
 mod managed_identity;
 #[cfg(feature = "azure-core")]
+mod own_tenant;
+#[cfg(feature = "azure-core")]
 mod sdk;
 mod workload_identity;
 
@@ -50,6 +52,8 @@ pub(crate) use macros::{client_options, credential};
 pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId};
 #[cfg(feature = "default-credential")]
 pub(crate) use options::ClientOptions;
+#[cfg(feature = "azure-core")]
+pub(crate) use own_tenant::own_tenant_token;
 pub use pool::CredentialPool;
 #[cfg(feature = "azure-core")]
 pub use sdk::SdkCredential;

@@ -190,6 +190,14 @@ impl<'a> TokenRequest<'a> {
         }
     }
 
+    #[cfg(feature = "azure-core")]
+    pub(crate) fn without_tenant_id(self) -> Self {
+        Self {
+            tenant_id: None,
+            ..self
+        }
+    }
+
     pub(crate) fn without_claims(self) -> Self {
         Self { claims: None, ..self }
     }

@@ -28,6 +28,7 @@ use azure_core::stream::BytesStream;
 use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
+use bytes::Bytes;
 use entra_workload::{
     ChainedTokenCredential, ClaimsChallengePolicy, Environment, Error, ErrorKind, ForceTokenRefresh,
     HttpTransport, TokenClaims, TokenTenantId, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
@@ -291,6 +292,63 @@ async fn stream_that_was_read_is_sent_from_its_start() {
     assert_eq!(response.status(), StatusCode::Created);
     let downloaded = container.blob_client("july.csv").download(None).await.unwrap();
     assert_eq!(downloaded.body.collect().await.unwrap(), content);
+}
+
+/// Returns its tokens one after another.
+#[derive(Debug)]
+struct TokensInTurn(Mutex<Vec<&'static str>>);
+
+#[async_trait]
+impl TokenCredential for TokensInTurn {
+    async fn get_token(
+        &self,
+        _scopes: &[&str],
+        _options: Option<TokenRequestOptions<'_>>,
+    ) -> azure_core::Result<azure_core::credentials::AccessToken> {
+        let token = self.0.lock().unwrap().remove(0);
+        let expires_on = azure_core::time::OffsetDateTime::now_utc() + azure_core::time::Duration::hours(1);
+        Ok(azure_core::credentials::AccessToken::new(token, expires_on))
+    }
+}
+
+/// Rejects a token with a claims challenge, and records the lengths of the bodies of accepted requests.
+#[derive(Debug)]
+struct RejectsToken(&'static str, Mutex<Vec<usize>>);
+
+#[async_trait]
+impl HttpClient for RejectsToken {
+    async fn execute_request(&self, request: &Request) -> azure_core::Result<AsyncRawResponse> {
+        let mut headers = Headers::new();
+        let token = request.headers().get_str(&AUTHORIZATION)?;
+        if token == format!("Bearer {}", self.0) {
+            headers.insert("www-authenticate", r#"Bearer claims="e30=""#);
+            let status = StatusCode::Unauthorized;
+            return Ok(AsyncRawResponse::from_bytes(status, headers, ""));
+        }
+        let length = Bytes::from(request.body()).len();
+        self.1.lock().unwrap().push(length);
+        Ok(AsyncRawResponse::from_bytes(StatusCode::Ok, headers, ""))
+    }
+}
+
+#[tokio::test]
+async fn stream_is_sent_from_its_start_after_the_rejected_token_was_held_back() {
+    let tokens = TokensInTurn(Mutex::new(vec!["planted-1", "planted-1", "planted-2"]));
+    let service = Arc::new(RejectsToken("planted-1", Mutex::default()));
+    let bearer = BearerTokenAuthorizationPolicy::new(Arc::new(tokens), [BLOB]);
+    let credential = Cloud::start().await.credential;
+    let options = ClientOptions {
+        transport: Some(Transport::new(service.clone())),
+        per_call_policies: vec![Arc::new(ClaimsChallengePolicy::new(credential))],
+        per_try_policies: vec![Arc::new(BodyReader)],
+        ..ClientOptions::default()
+    };
+    let pipeline = Pipeline::new(None, None, options, Vec::new(), vec![Arc::new(bearer)], None);
+    let mut request = Request::new(Url::parse("https://orders.example.com").unwrap(), Method::Put);
+    let content = vec![7_u8; 1000];
+    request.set_body(Body::SeekableStream(Box::new(BytesStream::new(content))));
+    pipeline.send(&Context::new(), &mut request, None).await.unwrap();
+    assert_eq!(*service.1.lock().unwrap(), [1000]);
 }
 
 #[tokio::test]

@@ -105,6 +105,16 @@ pub(crate) fn algorithm(jwt: &str) -> Option<String> {
     is_name.then(|| name.to_owned())
 }
 
+/// Whether an access token says that it was issued in the tenant with this GUID. Nothing is verified: for
+/// decisions that cost at most a token request.
+#[cfg(feature = "azure-core")]
+pub(crate) fn is_of_tenant(access_token: &str, tenant_id: &str) -> bool {
+    let payload = access_token.split('.').nth(1);
+    let claims = payload.and_then(|payload| object("payload", payload).ok());
+    let issued_in = claims.as_ref().and_then(|claims| claims.get("tid")?.as_str());
+    issued_in.is_some_and(|issued_in| issued_in.eq_ignore_ascii_case(tenant_id))
+}
+
 /// Why a text is not a JWT: what it looks like, or its invalid part. Never contains any of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAJwt {

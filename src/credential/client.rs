@@ -35,7 +35,7 @@ impl Client {
 }
 
 /// Whether `text` is a GUID, with or without hyphens.
-fn is_guid(text: &str) -> bool {
+pub(super) fn is_guid(text: &str) -> bool {
     let lengths: Vec<usize> = text.split('-').map(str::len).collect();
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     is_hex && matches!(lengths[..], [8, 4, 4, 4, 12] | [32])

@@ -154,8 +154,20 @@ macro_rules! credential {
                         self.0.forget(&request);
                     }
                 }
-                match self.0.token(&request, $crate::sdk::token::to_sdk).await {
-                    Ok(token) => Ok(token),
+                let error = match self.0.token(&request, $crate::sdk::token::to_sdk).await {
+                    Ok(token) => return Ok(token),
+                    Err(error) => error,
+                };
+                let result = match &parameters {
+                    Some(parameters) => {
+                        let own = $crate::credential::own_tenant_token(self, &request, parameters, error);
+                        // Boxed, so that the future of a cached read stays small.
+                        Box::pin(own).await
+                    }
+                    None => Err(error),
+                };
+                match result {
+                    Ok(token) => Ok($crate::sdk::token::to_sdk(&token)),
                     Err(error) => Err($crate::sdk::error::to_sdk(error)),
                 }
             }

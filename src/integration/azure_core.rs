@@ -9,6 +9,7 @@ use azure_core::http::headers::{AUTHORIZATION, Headers, WWW_AUTHENTICATE};
 use azure_core::http::policies::{Policy, PolicyResult};
 use azure_core::http::{AsyncRawResponse, Context, Request, StatusCode, Url};
 
+use crate::assertion::jwt;
 use crate::challenge::BearerChallenge;
 use crate::credential::Credential;
 use crate::error::{Error, Wrapped};
@@ -162,7 +163,12 @@ impl Policy for ClaimsChallengePolicy {
             self.remember(&host, &tenant);
             return Ok(response);
         }
-        let Some(Challenge { claims, header }) = observer.take() else {
+        let Some(Challenge {
+            claims,
+            header,
+            spared,
+        }) = observer.take()
+        else {
             return Ok(response);
         };
         let claims = match claims {
@@ -172,20 +178,22 @@ impl Policy for ClaimsChallengePolicy {
         if let Some(claims) = claims {
             ctx.insert(TokenClaims::new(claims));
         }
-        request.body_mut().reset().await?;
-        let mut response = first.send(&ctx, request, rest).await?;
-        if observer.has_held_back() {
-            // The client still had its copy of the rejected token. It has dropped it by now.
-            request.body_mut().reset().await?;
-            response = first.send(&ctx, request, rest).await?;
-        }
-        if response.status() != StatusCode::Unauthorized {
+        let result = observer.repeat(&ctx, request, first, rest).await;
+        let is_accepted = |response: &AsyncRawResponse| response.status() != StatusCode::Unauthorized;
+        if result.as_ref().is_ok_and(is_accepted) {
             self.remember(&host, &tenant);
-            return Ok(response);
+            return result;
         }
+        let last = observer.take();
+        // No token of another tenant was accepted, so the tenant is not why these were rejected.
+        let last_spared = last.as_ref().and_then(|challenge| challenge.spared.as_ref());
+        for rejected in spared.iter().chain(last_spared) {
+            self.credential.invalidate_secret(rejected.expose());
+        }
+        let response = result?;
         // The last challenge says why; it is in the response unless it was held back.
         let is_held_back = response.headers().get_optional_str(&WWW_AUTHENTICATE).is_none();
-        let header = observer.take().map_or(header, |challenge| challenge.header);
+        let header = last.map_or(header, |challenge| challenge.header);
         Ok(if is_held_back {
             with_challenge(response, Some(header))
         } else {
@@ -221,6 +229,9 @@ struct Observer {
 struct Challenge {
     claims: Result<Option<String>, Error>,
     header: String,
+    /// The rejected token, if another tenant may be the reason: it is dropped only if a token of that tenant
+    /// is not accepted either.
+    spared: Option<Secret>,
 }
 
 impl Observer {
@@ -250,14 +261,36 @@ impl Observer {
         let tenant_id = self
             .policy
             .tenant(&self.host, &challenge)
+            // The GUID of a tenant that the credential knows by its domain name is no other tenant.
+            .filter(|tenant_id| !rejected.is_some_and(|token| jwt::is_of_tenant(token, tenant_id)))
             .or_else(|| before.clone());
         let is_other_tenant = rejected.is_some() && tenant_id != before;
         self.tenant.set(tenant_id);
         let concerns_claims = !matches!(claims, Ok(None));
+        let spared = rejected.filter(|_| is_other_tenant && claims.is_ok());
         (concerns_claims || is_other_tenant).then(|| Challenge {
+            spared: spared.map(Secret::from),
             claims,
             header: header.to_owned(),
         })
+    }
+
+    /// Sends the request again, with another token.
+    async fn repeat(
+        &self,
+        ctx: &Context<'_>,
+        request: &mut Request,
+        first: &Arc<dyn Policy>,
+        rest: &[Arc<dyn Policy>],
+    ) -> PolicyResult {
+        request.body_mut().reset().await?;
+        let response = first.send(ctx, request, rest).await?;
+        if !self.has_held_back() {
+            return Ok(response);
+        }
+        // The client still had its copy of the rejected token. It has dropped it by now.
+        request.body_mut().reset().await?;
+        first.send(ctx, request, rest).await
     }
 }
 
@@ -285,10 +318,12 @@ impl Policy for Observer {
         let rejected = bearer(request);
         let header = response.headers().get_optional_str(&WWW_AUTHENTICATE);
         let challenge = header.and_then(|header| self.judge(header, rejected));
-        // A token for the wrong tenant is not a bad one. Any other is dropped before the client asks for the
-        // next one: the claims can be the same as last time, and other calls must not get it meanwhile.
-        let is_for_other_tenant = matches!(&challenge, Some(Challenge { claims: Ok(None), .. }));
-        if let Some(rejected) = rejected.filter(|_| !is_for_other_tenant) {
+        // A token for the wrong tenant may not be a bad one. Any other is dropped before the client asks for
+        // the next one: the claims can be the same as last time, and other calls must not get it meanwhile.
+        let is_spared = challenge
+            .as_ref()
+            .is_some_and(|challenge| challenge.spared.is_some());
+        if let Some(rejected) = rejected.filter(|_| !is_spared) {
             self.policy.credential.invalidate_secret(rejected);
         }
         let Some(challenge) = challenge else {

@@ -83,6 +83,8 @@ impl DiscoveredTenant {
 pub(crate) struct Parameters<'a> {
     claims: Option<&'a str>,
     tenant_id: Option<String>,
+    /// Whether a service named `tenant_id`.
+    pub(crate) is_tenant_discovered: bool,
     pub(crate) force_refresh: bool,
 }
 
@@ -92,10 +94,12 @@ impl<'a> Parameters<'a> {
         let named = context
             .value::<TokenTenantId>()
             .map(|tenant_id| tenant_id.0.clone());
+        let is_tenant_discovered = named.is_none();
         let discovered = || context.value().and_then(DiscoveredTenant::get);
         Self {
             claims: context.value::<TokenClaims>().map(|claims| claims.0.as_str()),
             tenant_id: named.or_else(discovered),
+            is_tenant_discovered,
             force_refresh: context.value::<ForceTokenRefresh>().is_some(),
         }
     }
