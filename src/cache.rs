@@ -73,21 +73,24 @@ impl Cache {
         match self.cached(request, &read) {
             Some(token) => Ok(token),
             // Boxed, so that the future of a cached read stays small.
-            None => Box::pin(async {
-                let slot = self.slot(request)?;
-                // The service rejected the token without these claims.
-                let rejected = request.requested_claims().is_some();
-                let without = rejected.then(|| self.slot(&request.without_claims()));
-                let without = without.transpose()?;
-                let token = slot.token(&self.fetcher, without.as_ref()).await?;
-                if let Some(without) = without {
-                    without.adopt(&slot);
-                }
-                Ok(token)
-            })
-            .await
-            .map(|token| read(&token)),
+            None => Box::pin(self.fetch(request)).await.map(|token| read(&token)),
         }
+    }
+
+    async fn fetch(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+        let Some(claims) = request.requested_claims() else {
+            return self.slot(request)?.token(&self.fetcher, None).await;
+        };
+        // The service rejected the token without these claims.
+        let without = self.slot(&request.without_claims())?;
+        if !without.admits(claims, self.fetcher.clock.now()) {
+            tracing::debug!(scopes = ?request.scopes(), "too many different claims; using the token without");
+            return without.token(&self.fetcher, None).await;
+        }
+        let slot = self.slot(request)?;
+        let token = slot.token(&self.fetcher, Some(&without)).await?;
+        without.adopt(&slot);
+        Ok(token)
     }
 
     /// Reads the token for `request` if a usable one is cached, and starts its refresh if that is due.
@@ -158,14 +161,20 @@ impl Cache {
             return Ok(slot.clone());
         }
         let key = view.to_key()?;
+        self.fetcher.source.check_tenant(request.requested_tenant_id())?;
         // A copy of the map takes microseconds, and the token request that follows takes milliseconds.
         let mut slots = HashMap::clone(&slots);
-        let evicted = evict(&mut slots, self.max_slots, now);
+        let max_slots = match key.has_claims() {
+            true => self.max_slots.min(MAX_SLOTS_WITH_CLAIMS),
+            false => self.max_slots,
+        };
+        let evicted = evict(&mut slots, key.has_claims(), max_slots, now);
         let slot = Arc::new(Slot::new(key.clone()));
+        let has_claims = key.has_claims();
         slots.insert(key, slot.clone());
         self.slots.store(Arc::new(slots));
         drop(growth);
-        if evicted > 0 {
+        if evicted > 0 && !has_claims {
             metrics::evicted(evicted);
             tracing::warn!(
                 evicted,
@@ -186,24 +195,32 @@ impl fmt::Debug for Cache {
     }
 }
 
-/// Makes room for one more slot, and returns how many usable tokens that removed. Idle slots without a
-/// usable token go first, then others at random: choosing the least recently used would evict just the
-/// next one of keys that are used in turn. A slot in use stays, since its key must not start a second
-/// fetch: whoever waits for a fetch or runs one holds the slot, and not only the present map and the
+/// Makes room for one more slot with or without claims, and returns how many usable tokens that removed.
+/// Idle slots without a usable token go first, then others at random: choosing the least recently used would
+/// evict just the next one of keys that are used in turn. A slot in use stays, since its key must not start a
+/// second fetch: whoever waits for a fetch or runs one holds the slot, and not only the present map and the
 /// next one, which is `slots`.
-fn evict(slots: &mut HashMap<Key, Arc<Slot>>, max_slots: usize, now: Moment) -> usize {
-    if slots.len() < max_slots {
+///
+/// * `max_slots`: of the same kind. Slots with claims never evict those without.
+fn evict(slots: &mut HashMap<Key, Arc<Slot>>, has_claims: bool, max_slots: usize, now: Moment) -> usize {
+    let is_idle =
+        |key: &Key, slot: &Arc<Slot>| key.has_claims() == has_claims && Arc::strong_count(slot) <= 2;
+    let count = |slots: &HashMap<Key, Arc<Slot>>| {
+        let same_kind = slots.keys().filter(|key| key.has_claims() == has_claims);
+        same_kind.count()
+    };
+    if count(slots) < max_slots {
         return 0;
     }
-    let is_idle = |slot: &Arc<Slot>| Arc::strong_count(slot) <= 2;
-    slots.retain(|_, slot| !is_idle(slot) || slot.has_usable_token(now));
-    if slots.len() < max_slots {
+    slots.retain(|key, slot| !is_idle(key, slot) || slot.has_usable_token(now));
+    let left = count(slots);
+    if left < max_slots {
         return 0;
     }
-    let excess = slots.len() + 1 - max_slots + max_slots / EVICTED_SHARE;
+    let excess = left + 1 - max_slots + max_slots / EVICTED_SHARE;
     let mut idle: Vec<Key> = slots
         .iter()
-        .filter(|(_, slot)| is_idle(slot))
+        .filter(|(key, slot)| is_idle(key, slot))
         .map(|(key, _)| key.clone())
         .collect();
     fastrand::shuffle(&mut idle);
@@ -218,6 +235,10 @@ fn evict(slots: &mut HashMap<Key, Arc<Slot>>, max_slots: usize, now: Moment) -> 
 /// tenants, and a bound for a stream of invented scopes. A token takes about 4 kB, so this is at most
 /// 40 MB.
 pub(crate) const DEFAULT_MAX_SLOTS: usize = 10_000;
+
+/// A token with claims replaces the one without, so its own slot soon has no use. Services choose the claims,
+/// and can choose others in each challenge.
+const MAX_SLOTS_WITH_CLAIMS: usize = 64;
 
 /// The share of the slots that one eviction removes, so that the next keys find room without another.
 const EVICTED_SHARE: usize = 16;

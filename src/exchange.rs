@@ -51,6 +51,13 @@ pub(crate) trait TokenSource: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// Returns an error if tokens may not be requested in the tenant that a request names. Sends nothing: a
+    /// request that is refused here takes no place in the cache.
+    fn check_tenant(&self, requested: Option<&str>) -> Result<(), Error> {
+        let _ = requested;
+        Ok(())
+    }
+
     /// The client ID that tokens are requested for, if it is known.
     fn client_id(&self) -> Option<&str> {
         None
@@ -194,6 +201,10 @@ impl TokenSource for Exchange {
 
     fn tenant_id(&self) -> Option<&str> {
         Some(self.tenant_id.as_str())
+    }
+
+    fn check_tenant(&self, requested: Option<&str>) -> Result<(), Error> {
+        self.tenant(requested).map(drop)
     }
 
     fn client_id(&self) -> Option<&str> {

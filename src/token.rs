@@ -180,8 +180,8 @@ impl<'a> TokenRequest<'a> {
     }
 
     /// Sets the claims: the JSON text of a claims challenge (continuous access evaluation), decoded
-    /// from base64. The text is part of the cache key, so a new challenge always leads to a new
-    /// token.
+    /// from base64. The text is part of the cache key, so a new challenge leads to a new token: for two
+    /// different claims in 30 s with the same tenant and scopes. Others get the newest cached token.
     #[must_use]
     pub fn claims(self, claims: &'a str) -> Self {
         Self {

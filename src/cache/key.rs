@@ -36,6 +36,10 @@ impl Key {
         self.0.scopes.iter().map(AsRef::as_ref).collect()
     }
 
+    pub(super) fn has_claims(&self) -> bool {
+        self.0.claims.is_some()
+    }
+
     /// Returns the request of this key.
     ///
     /// * `scopes`: those of [`scopes`](Self::scopes).

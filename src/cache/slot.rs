@@ -75,6 +75,12 @@ impl Slot {
         self.published.load()
     }
 
+    /// Blocks whoever changes this slot.
+    #[cfg(test)]
+    pub(super) fn lock(&self) -> impl Drop {
+        self.shared.lock().unwrap()
+    }
+
     pub(super) fn has_usable_token(&self, now: Moment) -> bool {
         self.published()
             .as_ref()
@@ -126,8 +132,12 @@ impl Slot {
         });
     }
 
-    /// Drops the token if `is_rejected`, at most once in 30 seconds.
-    pub(super) fn invalidate(&self, fetcher: &Fetcher, is_rejected: impl FnOnce(&AccessToken) -> bool) {
+    /// Drops the token if `is_rejected`, at most once in 30 seconds. Takes the lock only if it is.
+    pub(super) fn invalidate(&self, fetcher: &Fetcher, is_rejected: impl Fn(&AccessToken) -> bool) {
+        let published = self.published();
+        if !published.as_ref().is_some_and(|token| is_rejected(token.token())) {
+            return;
+        }
         let now = fetcher.clock.now();
         self.update(|shared| {
             shared.state.invalidate(now, |token| is_rejected(token.token()));
@@ -135,6 +145,11 @@ impl Slot {
                 shared.forget_result();
             }
         });
+    }
+
+    /// Whether a token with these claims may be requested in place of the one of this slot.
+    pub(super) fn admits(&self, claims: &str, now: Moment) -> bool {
+        self.update(|shared| shared.state.admits(claims, now))
     }
 
     /// Uses the token of another slot, unless it has a newer one.

@@ -59,6 +59,8 @@ pub(super) struct State {
     has_local_failure: bool,
     /// When a token was last invalidated.
     invalidated_at: Option<Moment>,
+    /// The claims that replaced the token without claims, and since when.
+    recent_claims: Vec<(Box<str>, Moment)>,
 }
 
 /// The time as the two clocks of a slot show it: tokens age by [`Moment`], fetches by the runtime's.
@@ -254,6 +256,22 @@ impl State {
         }
     }
 
+    /// Whether a token with these claims may be requested in place of the one without. A service can demand
+    /// other claims in each 401, so these are at most [`MAX_RECENT_CLAIMS`] different ones in
+    /// [`INVALIDATION_INTERVAL`].
+    pub(super) fn admits(&mut self, claims: &str, now: Moment) -> bool {
+        self.recent_claims
+            .retain(|(_, since)| !now.reached(*since + INVALIDATION_INTERVAL));
+        if self.recent_claims.iter().any(|(recent, _)| **recent == *claims) {
+            return true;
+        }
+        let is_admitted = self.recent_claims.len() < MAX_RECENT_CLAIMS;
+        if is_admitted {
+            self.recent_claims.push((claims.into(), now));
+        }
+        is_admitted
+    }
+
     fn usable_token(&self, now: Moment) -> Option<Arc<CachedToken>> {
         self.token
             .clone()
@@ -335,6 +353,10 @@ fn reached_server(error: &Error) -> bool {
 /// As long as after a failed refresh: a service that rejects every token costs two token requests a
 /// minute.
 const INVALIDATION_INTERVAL: Duration = Duration::from_secs(30);
+
+/// One event at Entra, such as a disabled identity, leads to one challenge, which all its callers get; a
+/// second event may follow at once.
+const MAX_RECENT_CLAIMS: usize = 2;
 
 /// A task notices within a moment that its source exceeded the time limit; one that stays silent for
 /// longer belongs to a runtime that no thread runs any more.

@@ -59,6 +59,13 @@ impl TokenSource for FakeSource {
     fn retries_when_awaited(&self) -> bool {
         self.retries_when_awaited
     }
+
+    fn check_tenant(&self, requested: Option<&str>) -> Result<(), Error> {
+        match requested {
+            Some("refused") => Err(Error::configuration("the tenant is not allowed")),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl PendingFetch {
@@ -176,6 +183,24 @@ impl CacheTest {
         self.next_fetch().await.grant("token", HOUR);
         call.await.unwrap().unwrap();
         true
+    }
+
+    /// Requests a token with claims, and grants it if that takes a fetch; returns whether it did.
+    async fn fetch_with_claims(&mut self, scope: &str, claims: &str) -> bool {
+        let (cache, scope, claims) = (self.cache.clone(), scope.to_owned(), claims.to_owned());
+        let call = tokio::task::spawn(async move {
+            let scopes = [scope.as_str()];
+            let request = TokenRequest::new(&scopes).claims(&claims);
+            cache.token(&request, AccessToken::clone).await.map(drop)
+        });
+        settle().await;
+        let fetch = self.fetches.try_recv();
+        let has_fetched = fetch.is_ok();
+        if let Ok(fetch) = fetch {
+            fetch.grant("token with claims", HOUR);
+        }
+        call.await.unwrap().unwrap();
+        has_fetched
     }
 
     async fn assert_no_fetch(&mut self) {

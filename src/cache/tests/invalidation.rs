@@ -64,3 +64,63 @@ async fn invalidate_starts_at_most_one_fetch_in_30_seconds() {
     test.cache.invalidate(&second);
     assert!(test.fetch_if_missing("s").await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn claims_that_differ_in_each_challenge_lead_to_two_fetches_in_30_seconds() {
+    let mut test = CacheTest::with_token("s", "one").await;
+    for round in 0..2 {
+        let mut fetches = 0;
+        for n in 0..200 {
+            test.cache.invalidate(&test.cached("s").unwrap());
+            let claims = format!("{round} {n}");
+            fetches += usize::from(test.fetch_with_claims("s", &claims).await);
+        }
+        assert_eq!(fetches, 2);
+        advance(Duration::from_secs(30)).await;
+    }
+    assert!(
+        test.fetch_with_claims("other", "claims").await,
+        "each key for itself"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_with_the_same_claims_is_fetched_again_after_its_rejection() {
+    let mut test = CacheTest::with_token("s", "one").await;
+    for _ in 0..2 {
+        test.cache.invalidate(&test.cached("s").unwrap());
+        assert!(test.fetch_with_claims("s", "claims").await);
+    }
+    test.cache.invalidate(&test.cached("s").unwrap());
+    assert!(!test.fetch_with_claims("s", "claims").await);
+}
+
+#[test]
+fn invalidation_waits_only_for_the_slot_of_its_token() {
+    let runtime = paused_runtime();
+    let test = runtime.block_on(async {
+        let mut test = CacheTest::with_token("busy", "two").await;
+        let call = test.call("s");
+        test.next_fetch().await.grant("one", HOUR);
+        call.await.unwrap().unwrap();
+        test
+    });
+    let slots = test.cache.slots.load_full();
+    let lock = slots
+        .get(&Key::of(&TokenRequest::new(&["busy"])).unwrap())
+        .unwrap()
+        .lock();
+    let (sender, done) = std::sync::mpsc::channel();
+    let cache = test.cache.clone();
+    let thread = std::thread::spawn(move || {
+        cache.invalidate_secret("one");
+        sender.send(()).unwrap();
+    });
+    // Returns at once; the limit is for a failure.
+    let result = done.recv_timeout(Duration::from_secs(10));
+    drop(lock);
+    thread.join().unwrap();
+    result.unwrap();
+    assert!(test.cached("s").is_none());
+    assert!(test.cached("busy").is_some());
+}

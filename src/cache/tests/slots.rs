@@ -122,3 +122,39 @@ async fn token_with_claims_replaces_the_one_without_although_its_caller_is_gone(
     test.assert_no_fetch().await;
     assert_eq!(test.token_now("s").unwrap(), "two");
 }
+
+#[tokio::test(start_paused = true)]
+async fn tokens_with_claims_evict_only_each_other() {
+    let mut test = CacheTest::with_max_slots(400);
+    let scopes: Vec<String> = (0..400).map(|n| format!("scope-{n}")).collect();
+    for scope in &scopes {
+        assert!(test.fetch_if_missing(scope).await);
+    }
+    for scope in &scopes {
+        assert!(test.fetch_with_claims(scope, "claims").await);
+    }
+    for scope in &scopes {
+        assert!(!test.fetch_if_missing(scope).await, "{scope}");
+    }
+    let with_claims = test
+        .cache
+        .slots
+        .load()
+        .keys()
+        .filter(|key| key.has_claims())
+        .count();
+    assert!(
+        (1..=MAX_SLOTS_WITH_CLAIMS).contains(&with_claims),
+        "{with_claims}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_for_a_refused_tenant_takes_no_slot() {
+    let mut test = CacheTest::new();
+    let request = TokenRequest::new(&["s"]).tenant_id("refused");
+    let error = test.cache.token(&request, AccessToken::clone).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert_eq!(test.cache.slots.load().len(), 0);
+    test.assert_no_fetch().await;
+}
