@@ -11,8 +11,8 @@
 
 mod support;
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::ops::DerefMut;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -26,7 +26,7 @@ use futures::Stream;
 use support::clock::TestClock;
 use support::identifiers::VAULT;
 use support::pod::{PodDirectory, service_account_token};
-use support::runtime::settle;
+use support::runtime::{paused_runtime, settle};
 use support::transport::{FakeEndpoint, fake_endpoint};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -197,11 +197,7 @@ async fn two_streams_of_a_credential_share_its_token_requests() {
 async fn token_without_a_refresh_time_is_replaced_minutes_before_its_expiry() {
     let clock = TestClock::new();
     let lifetimes = [3600, 60, 3600].map(Duration::from_secs);
-    let credential = Arc::new(Uncached {
-        clock: clock.clone(),
-        lifetimes: Mutex::new(lifetimes.into()),
-    });
-    let mut stream = TokenStream::with_clock(credential, [VAULT], clock);
+    let mut stream = stream_of(&clock, move |calls| Ok(lifetimes[calls - 1]));
     let mut times = Vec::new();
     for _ in 0..3 {
         let before = Instant::now();
@@ -226,20 +222,148 @@ async fn stream_of_the_futures_crate_has_the_same_tokens() {
     );
 }
 
-/// A credential that returns a new token at each call.
-#[derive(Debug)]
-struct Uncached {
+#[test]
+fn stream_that_waited_in_one_runtime_continues_in_another() {
+    for (is_asking, ends) in [(false, false), (false, true), (true, false), (true, true)] {
+        let first = paused_runtime();
+        let (mut fixture, _unanswered) = first.block_on(async {
+            let mut fixture = Fixture::new();
+            if !is_asking {
+                fixture.granted("planted-1").await;
+            }
+            let next = Box::pin(fixture.stream.next());
+            assert!(is_pending(next).await);
+            let mut unanswered = None;
+            if is_asking {
+                unanswered = Some(fixture.endpoint.request().await);
+            }
+            (fixture, unanswered)
+        });
+        let first = (!ends).then_some(first);
+        let token = paused_runtime().block_on(async {
+            let granted = fixture.granted("planted-2");
+            tokio::time::timeout(Duration::from_secs(3600), granted).await
+        });
+        assert_eq!(token.unwrap(), "planted-2", "{is_asking} {ends}");
+        drop(first);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn panic_of_the_credential_is_an_error_and_the_stream_goes_on() {
+    let clock = TestClock::new();
+    let mut stream = stream_of(&clock, |calls| match calls {
+        2 => panic!("a bug in the credential"),
+        _ => Ok(Duration::from_secs(3600)),
+    });
+    for expected in [0, 3600 - 180 + 1] {
+        let start = Instant::now();
+        stream.next().await;
+        assert_eq!(start.elapsed().as_secs(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wall_clock_that_is_set_back_does_not_delay_the_next_token() {
+    let clock = TestClock::new();
+    let mut stream = stream_of(&clock, |_| Ok(Duration::from_secs(3600)));
+    stream.next().await;
+    clock.move_wall(-3 * 3600);
+    let start = Instant::now();
+    stream.next().await;
+    assert_eq!(start.elapsed().as_secs(), 3600 - 180);
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_token_is_asked_for_often_in_an_outage() {
+    let clock = TestClock::new();
+    let start = Instant::now();
+    let tries = Arc::new(Mutex::new(0));
+    let mut stream = stream_of(&clock, {
+        let tries = tries.clone();
+        move |calls| {
+            if calls == 1 || start.elapsed() >= Duration::from_secs(60) {
+                return Ok(Duration::from_secs(60));
+            }
+            *tries.lock().unwrap() += 1;
+            Err(Error::new(ErrorKind::Transport, "down"))
+        }
+    });
+    stream.next().await;
+    stream.next().await;
+    let tries = *tries.lock().unwrap();
+    assert!(
+        (10..20).contains(&tries),
+        "{tries} from half a minute before the expiry"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn retry_after_of_the_server_delays_the_next_try() {
+    let mut fixture = Fixture::new();
+    let calls = Arc::new(Mutex::new(0));
+    let credential = Counted(fixture.credential.clone(), calls.clone());
+    let mut stream = TokenStream::with_clock(Arc::new(credential), [VAULT], fixture.clock.clone());
+    let start = Instant::now();
+    let (token, ()) = tokio::join!(stream.next(), async {
+        let request = fixture.endpoint.request().await;
+        request.reply(429, &[("retry-after", "120")], "");
+        fixture.endpoint.request().await.grant("planted-1", 3600);
+    });
+    assert_eq!(token.secret(), "planted-1");
+    assert_eq!((start.elapsed().as_secs(), *calls.lock().unwrap()), (120, 2));
+}
+
+/// Returns a stream of the tokens of a credential without a cache.
+///
+/// * `answer`: returns the lifetime of a new token; its argument is the number of the call, from 1.
+fn stream_of(
+    clock: &TestClock,
+    answer: impl Fn(usize) -> Result<Duration, Error> + Send + Sync + 'static,
+) -> TokenStream {
+    let credential = Answers {
+        clock: clock.clone(),
+        calls: Mutex::new(0),
+        answer: Box::new(answer),
+    };
+    TokenStream::with_clock(Arc::new(credential), [VAULT], clock.clone())
+}
+
+struct Answers {
     clock: TestClock,
-    lifetimes: Mutex<VecDeque<Duration>>,
+    calls: Mutex<usize>,
+    answer: Box<dyn Fn(usize) -> Result<Duration, Error> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Answers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answers")
+    }
 }
 
 #[async_trait::async_trait]
-impl Credential for Uncached {
+impl Credential for Answers {
     async fn token_for(&self, _request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
-        let mut lifetimes = self.lifetimes.lock().unwrap();
-        let lifetime = lifetimes.pop_front().expect("asked too often");
-        let text = format!("planted-{}", lifetimes.len());
+        let calls = {
+            let mut calls = self.calls.lock().unwrap();
+            *calls += 1;
+            *calls
+        };
+        let lifetime = (self.answer)(calls)?;
+        let text = format!("planted-{calls}");
         Ok(AccessToken::new(text, self.clock.now().system_time + lifetime))
+    }
+}
+
+/// Counts the calls for a token that is not cached.
+#[derive(Debug)]
+struct Counted(Arc<WorkloadIdentityCredential>, Arc<Mutex<usize>>);
+
+#[async_trait::async_trait]
+impl Credential for Counted {
+    async fn token_for(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+        *self.1.lock().unwrap() += 1;
+        self.0.token_for(request).await
     }
 }
 
@@ -250,6 +374,6 @@ fn call(credential: &Arc<WorkloadIdentityCredential>) -> JoinHandle<()> {
     })
 }
 
-async fn is_pending(mut future: Pin<&mut impl Future<Output = AccessToken>>) -> bool {
+async fn is_pending(mut future: Pin<impl DerefMut<Target = impl Future<Output = AccessToken>>>) -> bool {
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context).is_pending())).await
 }

@@ -1,13 +1,15 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_core::Stream;
+use tokio::runtime::{self, Handle};
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Moment, SystemClock};
 use crate::credential::Credential;
 use crate::error::Error;
 use crate::token::{AccessToken, TokenRequest};
@@ -22,11 +24,11 @@ use crate::token::{AccessToken, TokenRequest};
 ///   lifetime before it expires. If the credential has a token whose refresh time is its expiry,
 ///   the stream asks for the next one at least three minutes before, or after half the remaining
 ///   time if that is less.
-/// * The stream never ends. When the credential fails, it keeps asking, after 1 s and then at up to
+/// * The stream never ends. When the credential fails or panics, it keeps asking, after 1 s and then at up to
 ///   30 s, or later if the server says so. [`last_error`](Self::last_error) has the reason. To find
 ///   a wrong setting at start-up, call [`Credential::token`] once before.
 /// * It starts no task: it does its work while [`next`](Self::next) is awaited or the stream is
-///   polled.
+///   polled. A runtime may end meanwhile, and another one continue.
 /// * Each stream has its own state. Two streams of one credential cause one token request.
 ///
 /// It is a [`Stream`] and has an inherent `next`, so that no other crate is needed.
@@ -52,16 +54,28 @@ use crate::token::{AccessToken, TokenRequest};
 /// ```
 pub struct TokenStream {
     source: Arc<Source>,
-    last: Option<AccessToken>,
+    last: Option<Last>,
     last_error: Option<Error>,
     /// How often the credential had no new token since it was due.
     misses: u32,
+    /// When the credential is asked next; at once if absent.
+    ask_at: Option<Moment>,
     /// Kept when `next` is dropped. The mutex is never locked: it makes the stream `Sync`.
     step: Mutex<Option<Step>>,
 }
 
+/// The last token that the stream returned.
+struct Last {
+    token: AccessToken,
+    expires_at: Moment,
+}
+
 /// Waits until the credential is to be asked, and asks it.
-type Step = Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>;
+struct Step {
+    /// The runtime that its timers belong to.
+    runtime: runtime::Id,
+    future: Pin<Box<dyn Future<Output = Result<AccessToken, Error>> + Send>>,
+}
 
 #[derive(Debug)]
 struct Source {
@@ -96,6 +110,7 @@ impl TokenStream {
             last: None,
             last_error: None,
             misses: 0,
+            ask_at: None,
             step: Mutex::new(None),
         }
     }
@@ -119,40 +134,53 @@ impl TokenStream {
     }
 
     fn poll_token(&mut self, context: &mut Context<'_>) -> Poll<AccessToken> {
+        let runtime = Handle::current().id();
         loop {
             let result = {
                 let step = self.step.get_mut().unwrap_or_else(PoisonError::into_inner);
-                let running = step.get_or_insert_with(|| {
-                    start(
-                        &self.source,
-                        self.last.as_ref(),
-                        self.misses,
-                        self.last_error.as_ref(),
-                    )
+                // Timers of another runtime never fire if nobody runs it any more, and panic if it has ended.
+                step.take_if(|step| step.runtime != runtime);
+                let step_in_progress = step.get_or_insert_with(|| {
+                    let last = self.last.as_ref().map(|last| last.token.clone());
+                    let future = self.source.clone().next_token(last, self.ask_at);
+                    Step {
+                        runtime,
+                        future: Box::pin(future),
+                    }
                 });
-                let result = std::task::ready!(running.as_mut().poll(context));
+                let result = std::task::ready!(step_in_progress.future.as_mut().poll(context));
                 *step = None;
                 result
             };
-            match result {
+            let now = self.source.clock.now();
+            let retry_after = match result {
                 Ok(token) => {
                     self.last_error = None;
-                    if self.last.as_ref().is_some_and(|last| is_same(last, &token)) {
-                        // Its refresh time may be a later one.
-                        self.misses = self.misses.saturating_add(1);
-                        self.last = Some(token);
-                        continue;
+                    if !self
+                        .last
+                        .as_ref()
+                        .is_some_and(|last| is_same(&last.token, &token))
+                    {
+                        self.misses = 0;
+                        self.ask_at = Some(due(&token, now));
+                        self.last = Some(Last {
+                            token: token.clone(),
+                            expires_at: at(token.expires_on(), now),
+                        });
+                        return Poll::Ready(token);
                     }
-                    self.misses = 0;
-                    self.last = Some(token.clone());
-                    return Poll::Ready(token);
+                    None
                 }
                 Err(error) => {
                     tracing::debug!(error = %error, "no token for the stream; trying again");
-                    self.misses = self.misses.saturating_add(1);
+                    let retry_after = error.retry_after();
                     self.last_error = Some(error);
+                    retry_after
                 }
-            }
+            };
+            self.misses = self.misses.saturating_add(1);
+            let remaining = self.last.as_ref().map(|last| left(last.expires_at, now));
+            self.ask_at = Some(now + pause(self.misses, remaining.unwrap_or_default(), retry_after));
         }
     }
 }
@@ -171,66 +199,65 @@ impl fmt::Debug for TokenStream {
         f.debug_struct("TokenStream")
             .field("credential", &self.source.credential)
             .field("scopes", &self.source.scopes)
-            .field("last", &self.last)
+            .field("last", &self.last.as_ref().map(|last| &last.token))
             .field("last_error", &self.last_error)
             .finish_non_exhaustive()
     }
 }
 
-/// Starts a step.
-///
-/// * `last`: the last token that the stream returned.
-/// * `misses`: how often the credential had no other one since then.
-fn start(source: &Arc<Source>, last: Option<&AccessToken>, misses: u32, error: Option<&Error>) -> Step {
-    let source = Arc::clone(source);
-    let last = last.cloned();
-    let pause = (misses > 0).then(|| {
-        let now = source.clock.now().system_time;
-        let remaining = last
-            .as_ref()
-            .and_then(|last| last.expires_on().duration_since(now).ok());
-        pause(
-            misses,
-            remaining.unwrap_or_default(),
-            error.and_then(Error::retry_after),
-        )
-    });
-    Box::pin(async move {
-        match (pause, last) {
-            (Some(pause), _) => tokio::time::sleep(pause).await,
-            (None, Some(last)) => {
-                if let Some(token) = source.wait_until_due(&last).await {
-                    return Ok(token);
+impl Source {
+    /// Waits until `ask_at`, and asks the credential. Returns a token at once if the cache of the credential
+    /// holds another one than `last` before, for example because a service rejected that.
+    async fn next_token(
+        self: Arc<Self>,
+        last: Option<AccessToken>,
+        ask_at: Option<Moment>,
+    ) -> Result<AccessToken, Error> {
+        let scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
+        let request = TokenRequest::new(&scopes);
+        if let Some(ask_at) = ask_at {
+            // The timers of the runtime stop while a machine is suspended, and the wall clock may be set, so
+            // the time is read again from time to time.
+            loop {
+                let left = left(ask_at, self.clock.now());
+                if left.is_zero() {
+                    break;
+                }
+                tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
+                let cached = catch_unwind(AssertUnwindSafe(|| self.credential.cached(&request)));
+                let cached = cached.ok().flatten();
+                if let Some(other) =
+                    cached.filter(|cached| last.as_ref().is_some_and(|last| !is_same(last, cached)))
+                {
+                    return Ok(other);
                 }
             }
-            (None, None) => {}
         }
-        let scopes: Vec<&str> = source.scopes.iter().map(String::as_str).collect();
-        source.credential.token(&scopes).await
-    })
+        let mut token = self.credential.token(&scopes);
+        poll_fn(|context| {
+            catch_unwind(AssertUnwindSafe(|| token.as_mut().poll(context)))
+                .unwrap_or_else(|_| Poll::Ready(Err(Error::assertion("the credential panicked"))))
+        })
+        .await
+    }
 }
 
-impl Source {
-    /// Waits until `token` is due for its successor. Returns a token at once if the cache of the
-    /// credential holds another one before, for example because a service rejected this one.
-    async fn wait_until_due(&self, token: &AccessToken) -> Option<AccessToken> {
-        let scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
-        let start = self.clock.now().system_time;
-        let remaining = token.expires_on().duration_since(start).unwrap_or_default();
-        let reserve = RESERVE.min(remaining / 2);
-        let due = token.refresh_on().min(token.expires_on() - reserve);
-        loop {
-            // The timers of the runtime stop while a machine is suspended, and the wall clock may be
-            // set, so the time is read again from time to time.
-            let now = self.clock.now().system_time;
-            let left = due.duration_since(now).ok().filter(|left| !left.is_zero())?;
-            tokio::time::sleep(left.min(LONGEST_SLEEP)).await;
-            let cached = self.credential.cached(&TokenRequest::new(&scopes));
-            if let Some(other) = cached.filter(|cached| !is_same(token, cached)) {
-                return Some(other);
-            }
-        }
-    }
+/// Returns when the successor of a token is due.
+fn due(token: &AccessToken, now: Moment) -> Moment {
+    let remaining = left(at(token.expires_on(), now), now);
+    let reserve = RESERVE.min(remaining / 2);
+    at(token.refresh_on().min(token.expires_on() - reserve), now)
+}
+
+/// Returns the moment of a wall time that is known now, whatever the wall clock is set to later.
+fn at(time: SystemTime, now: Moment) -> Moment {
+    now + time.duration_since(now.system_time).unwrap_or_default()
+}
+
+/// Returns the time until either clock has reached `deadline`.
+fn left(deadline: Moment, now: Moment) -> Duration {
+    let on_the_wall = deadline.system_time.duration_since(now.system_time);
+    deadline.since(now).min(on_the_wall.unwrap_or_default())
 }
 
 /// Returns whether both are the same token, by identity or by text: a credential without a cache
