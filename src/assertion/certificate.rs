@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use self::signing_certificate::{Signature, SigningCertificate, Unusable};
 use super::{AssertionRequest, ClientAssertion};
-use crate::blocking;
+use crate::blocking::{self, Shared};
 use crate::bounded_file;
 use crate::clock::Clock;
 use crate::crypto;
@@ -51,6 +51,7 @@ impl ClientCertificate {
             password,
             sends_chain,
             clock,
+            reading: Shared::default(),
             last: Mutex::new(None),
         }))
     }
@@ -60,7 +61,11 @@ impl ClientCertificate {
 impl ClientAssertion for ClientCertificate {
     async fn assertion(&self, request: AssertionRequest) -> Result<Secret, Error> {
         let source = Arc::clone(&self.0);
-        blocking::run(move || source.sign(&request)).await
+        let loaded = self.0.reading.read(move || source.load()).await;
+        let loaded = loaded.unwrap_or_else(|error| Err(self.0.origin.unreadable(error)));
+        let certificate = self.0.or_last(loaded)?;
+        let source = Arc::clone(&self.0);
+        blocking::run(move || source.sign(&certificate, &request)).await
     }
 }
 
@@ -77,17 +82,20 @@ impl CertificateOrigin {
             Self::Bytes(bytes) => return Ok(Zeroizing::clone(bytes)),
             Self::File(path) => path,
         };
-        bounded_file::read(path, MAX_FILE).map_err(|error| {
-            let what = match error.kind() {
-                io::ErrorKind::NotFound => "does not exist",
-                io::ErrorKind::PermissionDenied => "may not be read by this user",
-                io::ErrorKind::IsADirectory => "is a directory; name the file in it",
-                io::ErrorKind::InvalidInput => "is not a regular file",
-                io::ErrorKind::FileTooLarge => "is longer than 256 KiB: this is no certificate with its key",
-                _ => "cannot be read",
-            };
-            Error::assertion(format!("{self} {what}")).with_source(error)
-        })
+        bounded_file::read(path, MAX_FILE).map_err(|error| self.unreadable(error))
+    }
+
+    fn unreadable(&self, error: io::Error) -> Error {
+        let what = match error.kind() {
+            io::ErrorKind::NotFound => "does not exist",
+            io::ErrorKind::PermissionDenied => "may not be read by this user",
+            io::ErrorKind::IsADirectory => "is a directory; name the file in it",
+            io::ErrorKind::InvalidInput => "is not a regular file",
+            io::ErrorKind::FileTooLarge => "is longer than 256 KiB: this is no certificate with its key",
+            io::ErrorKind::TimedOut => "cannot be read in time; check the file system that holds it",
+            _ => "cannot be read",
+        };
+        Error::assertion(format!("{self} {what}")).with_source(error)
     }
 }
 
@@ -114,13 +122,14 @@ struct Source {
     password: Option<Secret>,
     sends_chain: bool,
     clock: Arc<dyn Clock>,
+    /// Also makes the key of a password, which takes long, once for all callers.
+    reading: Shared<Result<Arc<SigningCertificate>, Error>>,
     last: Mutex<Option<Read>>,
 }
 
 impl Source {
     /// Blocks.
-    fn sign(&self, request: &AssertionRequest) -> Result<Secret, Error> {
-        let certificate = self.certificate()?;
+    fn sign(&self, certificate: &SigningCertificate, request: &AssertionRequest) -> Result<Secret, Error> {
         let now = self.clock.now().system_time;
         let unix_seconds = |time: SystemTime| {
             time.duration_since(SystemTime::UNIX_EPOCH)
@@ -146,18 +155,30 @@ impl Source {
             .ok_or_else(|| Error::assertion(format!("{} did not sign the assertion", self.origin)))
     }
 
-    fn certificate(&self) -> Result<Arc<SigningCertificate>, Error> {
-        // Held while the file is parsed: deriving a key from its password is slow, and happens once
-        // for all callers.
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let (certificate, error) = match (self.read(last.as_ref()), last.as_ref()) {
-            (Ok(read), _) => return Ok(Arc::clone(&last.insert(read).certificate)),
-            (Err(error), Some(last)) => (Arc::clone(&last.certificate), error),
-            (Err(error), None) => return Err(error),
-        };
-        drop(last);
-        tracing::warn!(%error, "using the client certificate that was read before");
+    /// Blocks.
+    fn load(&self) -> Result<Arc<SigningCertificate>, Error> {
+        let read = self.read(self.last().as_ref())?;
+        let certificate = Arc::clone(&read.certificate);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(read);
         Ok(certificate)
+    }
+
+    /// Returns the certificate that was read before if the present one cannot be used.
+    fn or_last(
+        &self,
+        loaded: Result<Arc<SigningCertificate>, Error>,
+    ) -> Result<Arc<SigningCertificate>, Error> {
+        let error = match loaded {
+            Ok(certificate) => return Ok(certificate),
+            Err(error) => error,
+        };
+        let last = self.last().ok_or_else(|| error.clone())?;
+        tracing::warn!(%error, "using the client certificate that was read before");
+        Ok(last.certificate)
+    }
+
+    fn last(&self) -> Option<Read> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn read(&self, last: Option<&Read>) -> Result<Read, Error> {

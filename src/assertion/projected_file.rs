@@ -7,12 +7,13 @@ use async_trait::async_trait;
 
 use super::jwt::Claims;
 use super::{AssertionRequest, ClientAssertion};
+use crate::blocking::Shared;
+use crate::bounded_file;
 use crate::clock::{Clock, SystemClock};
 use crate::code::Code;
 use crate::env::External;
 use crate::error::Error;
 use crate::token::Secret;
-use crate::{blocking, bounded_file};
 
 /// A source of client assertions that reads the service-account token which the kubelet projects
 /// into a pod.
@@ -21,8 +22,8 @@ use crate::{blocking, bounded_file};
 ///   with a symlink swap, so a reader gets the old token or the new one, complete.
 /// * Surrounding white space and a byte order mark are ignored.
 /// * A token past its `exp` is never returned.
-/// * If the file cannot be read while the last token is still valid, that token is used and a
-///   warning is logged.
+/// * If the file cannot be read, or not within 2 s, while the last token is still valid, that token is
+///   used and a warning is logged.
 ///
 /// See [Configure Service Accounts for Pods] in the Kubernetes documentation.
 ///
@@ -50,6 +51,7 @@ use crate::{blocking, bounded_file};
 pub struct ProjectedTokenFile {
     path: External,
     clock: Arc<dyn Clock>,
+    reading: Shared<Result<Token, Error>>,
     last: Mutex<Option<Token>>,
 }
 
@@ -63,6 +65,7 @@ impl ProjectedTokenFile {
         Self {
             path,
             clock,
+            reading: Shared::default(),
             last: Mutex::new(None),
         }
     }
@@ -79,7 +82,8 @@ impl ClientAssertion for ProjectedTokenFile {
     async fn assertion(&self, _request: AssertionRequest) -> Result<Secret, Error> {
         let path = self.path.clone();
         let now = self.clock.now().system_time;
-        match blocking::run(move || read_token(&path, now)).await {
+        let read = self.reading.read(move || read_token(&path, now)).await;
+        match read.unwrap_or_else(|error| Err(unreadable(&self.path, error))) {
             Ok(token) => {
                 *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
                 Ok(token.secret)
@@ -105,32 +109,8 @@ fn read_token(path: &External, now: SystemTime) -> Result<Token, Error> {
         let message = format!("the path of the token file {problem}");
         return Err(Error::assertion(message).with_code(Code::NOT_A_TOKEN));
     }
-    let unusable =
-        |code, what: &str| Error::assertion(format!("the token file {path} {what}")).with_code(code);
-    let bytes = bounded_file::read(path.as_path(), MAX_FILE).map_err(|error| {
-        let (code, what) = match error.kind() {
-            io::ErrorKind::NotFound => (
-                Code::NO_TOKEN_FILE,
-                "does not exist; check that the volume is mounted, and that the pod had the label \
-                 azure.workload.identity/use: \"true\" when it was created",
-            ),
-            io::ErrorKind::PermissionDenied => (
-                Code::UNREADABLE_TOKEN_FILE,
-                "cannot be read by this user; set fsGroup in the pod's securityContext",
-            ),
-            io::ErrorKind::IsADirectory => (
-                Code::NOT_A_TOKEN,
-                "is a directory; set the path of the file in it",
-            ),
-            io::ErrorKind::InvalidInput => (Code::NOT_A_TOKEN, "is not a regular file"),
-            io::ErrorKind::FileTooLarge => (
-                Code::NOT_A_TOKEN,
-                "is longer than 64 KiB, so it is not a service-account token",
-            ),
-            _ => (Code::UNREADABLE_TOKEN_FILE, "cannot be read"),
-        };
-        unusable(code, what).with_source(error)
-    })?;
+    let unusable = |code, what: &str| unusable(path, code, what);
+    let bytes = bounded_file::read(path.as_path(), MAX_FILE).map_err(|error| unreadable(path, error))?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| unusable(Code::NOT_A_TOKEN, "is not UTF-8, so it is not a token"))?;
     let jwt = text.trim_start_matches('\u{feff}').trim();
@@ -165,6 +145,39 @@ fn read_token(path: &External, now: SystemTime) -> Result<Token, Error> {
         secret: Secret::from(jwt),
         expires_on: claims.expires_on,
     })
+}
+
+fn unreadable(path: &External, error: io::Error) -> Error {
+    let (code, what) = match error.kind() {
+        io::ErrorKind::NotFound => (
+            Code::NO_TOKEN_FILE,
+            "does not exist; check that the volume is mounted, and that the pod had the label \
+             azure.workload.identity/use: \"true\" when it was created",
+        ),
+        io::ErrorKind::PermissionDenied => (
+            Code::UNREADABLE_TOKEN_FILE,
+            "cannot be read by this user; set fsGroup in the pod's securityContext",
+        ),
+        io::ErrorKind::IsADirectory => (
+            Code::NOT_A_TOKEN,
+            "is a directory; set the path of the file in it",
+        ),
+        io::ErrorKind::InvalidInput => (Code::NOT_A_TOKEN, "is not a regular file"),
+        io::ErrorKind::FileTooLarge => (
+            Code::NOT_A_TOKEN,
+            "is longer than 64 KiB, so it is not a service-account token",
+        ),
+        io::ErrorKind::TimedOut => (
+            Code::UNREADABLE_TOKEN_FILE,
+            "cannot be read in time; check the file system that holds it",
+        ),
+        _ => (Code::UNREADABLE_TOKEN_FILE, "cannot be read"),
+    };
+    unusable(path, code, what).with_source(error)
+}
+
+fn unusable(path: &External, code: Code, what: &str) -> Error {
+    Error::assertion(format!("the token file {path} {what}")).with_code(code)
 }
 
 /// A service-account token has one to two kilobytes. Entra would reject anything near this limit.
@@ -363,6 +376,32 @@ mod tests {
         let newer = jwt(&format!(r#"{{"exp":{}}}"#, now + 7200));
         std::fs::write(&path, &newer).unwrap();
         assert_eq!(file.assertion(request).await.unwrap().expose(), newer);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn last_valid_token_is_used_while_the_file_system_hangs() {
+        let file = ProjectedTokenFile::new("token");
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let mut hanging = std::pin::pin!(file.reading.read(move || {
+            let _ = ended.recv();
+            Err(Error::assertion("the end"))
+        }));
+        assert!(futures::poll!(&mut hanging).is_pending());
+        let request = AssertionRequest::new("client", &http::Uri::from_static("https://login/t"), "audience");
+        let assertion = async || {
+            let time = tokio::time::advance(Duration::from_secs(2));
+            tokio::join!(file.assertion(request.clone()), time).0
+        };
+
+        let error = assertion().await.unwrap_err();
+        assert_eq!(error.code(), Some(Code::UNREADABLE_TOKEN_FILE));
+        assert!(error.to_string().contains("cannot be read in time"), "{error}");
+        *file.last.lock().unwrap() = Some(Token {
+            secret: Secret::from("planted"),
+            expires_on: None,
+        });
+        assert_eq!(assertion().await.unwrap().expose(), "planted");
+        drop(end);
     }
 
     #[test]

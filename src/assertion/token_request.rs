@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,11 +12,12 @@ use url::Url;
 
 use super::token_service::{Hint, TokenService, parse_url, request};
 use super::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
+use crate::blocking::Shared;
+use crate::bounded_file;
 use crate::env::{Environment, KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT};
 use crate::error::Error;
 use crate::token::Secret;
 use crate::transport::{HttpTransport, Transport};
-use crate::{blocking, bounded_file};
 
 /// A source of client assertions for controllers that act for other service accounts: it requests the
 /// token of a service account from the API server of the cluster (`TokenRequest` API).
@@ -70,6 +72,7 @@ pub struct KubernetesTokenRequest {
     namespace: String,
     /// In place of one that trusts the CA file.
     transport: Option<Arc<dyn Transport>>,
+    reading: Shared<Result<Vec<u8>, Error>>,
     last: Mutex<Option<TrustedCa>>,
 }
 
@@ -133,6 +136,7 @@ impl KubernetesTokenRequest {
             name,
             namespace,
             transport: None,
+            reading: Shared::default(),
             last: Mutex::new(None),
         })
     }
@@ -178,27 +182,23 @@ impl KubernetesTokenRequest {
             return Ok(transport.clone());
         }
         let path = self.ca_file.clone();
-        let loaded = blocking::run(move || bounded_file::read(&path, MAX_CA_FILE)).await;
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let loaded = loaded
-            .map_err(|error| {
-                let path = self.ca_file.display();
-                Error::configuration(format!("the CA file {path} cannot be read")).with_source(error)
-            })
-            .and_then(|pem| match &*last {
-                Some(last) if last.pem == *pem => Ok(last.clone()),
-                _ => TrustedCa::new(pem.to_vec()),
-            });
-        let current = match (loaded, &*last) {
+        let pem = self.reading.read(move || read_ca(&path)).await;
+        let pem = pem.unwrap_or_else(|error| Err(unreadable_ca(&self.ca_file, error)));
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let loaded = pem.and_then(|pem| match &last {
+            Some(last) if last.pem == pem => Ok(last.clone()),
+            _ => TrustedCa::new(pem),
+        });
+        let current = match (loaded, last) {
             (Ok(loaded), _) => loaded,
             (Err(error), Some(last)) => {
                 tracing::warn!(%error, "CA certificates of the API server unusable; using the last ones");
-                last.clone()
+                last
             }
             (Err(error), None) => return Err(error),
         };
         let transport = current.transport.clone();
-        *last = Some(current);
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(current);
         Ok(Arc::new(transport))
     }
 
@@ -279,6 +279,20 @@ impl TrustedCa {
         let transport = HttpTransport::with_root_certificates(&pem)?.without_proxy();
         Ok(Self { pem, transport })
     }
+}
+
+fn read_ca(path: &Path) -> Result<Vec<u8>, Error> {
+    let pem = bounded_file::read(path, MAX_CA_FILE).map_err(|error| unreadable_ca(path, error))?;
+    Ok(pem.to_vec())
+}
+
+fn unreadable_ca(path: &Path, error: io::Error) -> Error {
+    let path = path.display();
+    let what = match error.kind() {
+        io::ErrorKind::TimedOut => "cannot be read in time; check the file system that holds it",
+        _ => "cannot be read",
+    };
+    Error::configuration(format!("the CA file {path} {what}")).with_source(error)
 }
 
 /// Whether `text` is a DNS subdomain (RFC 1123), as the names of service accounts are.

@@ -140,21 +140,21 @@ fn a_file_that_cannot_be_read_is_named_and_may_appear_later() {
         (&long, "is longer than 256 KiB"),
         (&missing, "does not exist"),
     ] {
-        let error = source(path, None).sign(&request()).unwrap_err();
+        let error = sign(&source(path, None), &request()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Assertion, "{error}");
         let start = format!("the client certificate {} {why}", path.display());
         assert!(error.to_string().starts_with(&start), "{error}");
     }
     let late = source(&missing, None);
-    late.sign(&request()).unwrap_err();
+    sign(&late, &request()).unwrap_err();
     std::fs::write(&missing, fixture("chain.pem")).unwrap();
-    late.sign(&request()).unwrap();
+    sign(&late, &request()).unwrap();
 }
 
 #[test]
 fn an_assertion_has_the_documented_header_and_claims() {
     let source = in_memory("chain.pem", false);
-    let first = source.sign(&request()).unwrap();
+    let first = sign(&source, &request()).unwrap();
     let (header, claims) = parts(&first);
     assert_eq!(
         header,
@@ -174,7 +174,7 @@ fn an_assertion_has_the_documented_header_and_claims() {
     let jti = claims["jti"].as_str().unwrap();
     assert_eq!(jti.len(), 36);
     assert_ne!(
-        parts(&source.sign(&request()).unwrap()).1["jti"],
+        parts(&sign(&source, &request()).unwrap()).1["jti"],
         jti,
         "a `jti` is used once"
     );
@@ -183,9 +183,8 @@ fn an_assertion_has_the_documented_header_and_claims() {
 #[test]
 fn ad_fs_gets_rs256_and_a_sha1_thumbprint() {
     let endpoint = http::Uri::from_static("https://fs.contoso.com/adfs/oauth2/token");
-    let jwt = in_memory("chain.pem", false)
-        .sign(&AssertionRequest::new("client", &endpoint, "audience"))
-        .unwrap();
+    let request = AssertionRequest::new("client", &endpoint, "audience");
+    let jwt = sign(&in_memory("chain.pem", false), &request).unwrap();
     let (header, claims) = parts(&jwt);
     assert_eq!(
         header,
@@ -196,7 +195,7 @@ fn ad_fs_gets_rs256_and_a_sha1_thumbprint() {
 
 #[test]
 fn the_chain_is_sent_from_leaf_to_root_and_only_if_enabled() {
-    let (header, _) = parts(&in_memory("chain.pem", true).sign(&request()).unwrap());
+    let (header, _) = parts(&sign(&in_memory("chain.pem", true), &request()).unwrap());
     let chain: Vec<Vec<u8>> = header["x5c"]
         .as_array()
         .unwrap()
@@ -214,7 +213,7 @@ fn a_renewed_file_is_used_at_once_and_an_unusable_one_is_ignored() {
     let path = folder.path().join("app.pem");
     let source = source(&path, None);
     let has_chain = |source: &Source| {
-        let (header, _) = parts(&source.sign(&request()).unwrap());
+        let (header, _) = parts(&sign(source, &request()).unwrap());
         header["x5c"].as_array().unwrap().len()
     };
     std::fs::write(&path, fixture("pkcs1.pem")).unwrap();
@@ -236,7 +235,7 @@ fn log_line_is_written_without_the_lock_when_the_file_is_unusable() {
     let path = folder.path().join("app.pem");
     std::fs::write(&path, fixture("pkcs1.pem")).unwrap();
     let source = Arc::new(source(&path, None));
-    source.certificate().unwrap();
+    source.or_last(source.load()).unwrap();
     std::fs::remove_file(&path).unwrap();
 
     let was_locked = Arc::new(Mutex::new(Vec::new()));
@@ -248,15 +247,15 @@ fn log_line_is_written_without_the_lock_when_the_file_is_unusable() {
         }
     };
     let subscriber = tracing_subscriber::fmt().with_writer(writer).finish();
-    tracing::subscriber::with_default(subscriber, || source.certificate().unwrap());
+    tracing::subscriber::with_default(subscriber, || source.or_last(source.load()).unwrap());
     assert_eq!(*was_locked.lock().unwrap(), [false]);
 }
 
 #[test]
 fn an_unchanged_file_is_parsed_once() {
     let source = in_memory("chain.pem", false);
-    let first = source.certificate().unwrap();
-    assert!(Arc::ptr_eq(&first, &source.certificate().unwrap()));
+    let first = source.or_last(source.load()).unwrap();
+    assert!(Arc::ptr_eq(&first, &source.or_last(source.load()).unwrap()));
 }
 
 #[test]
@@ -268,6 +267,10 @@ fn an_origin_shows_its_path_and_never_its_bytes() {
         format!("{bytes:?} {bytes}"),
         "Bytes(..) the client certificate given to .certificate(..)"
     );
+}
+
+fn sign(source: &Source, request: &AssertionRequest) -> Result<Secret, Error> {
+    source.sign(&*source.or_last(source.load())?, request)
 }
 
 #[track_caller]
@@ -290,7 +293,7 @@ fn is_refused(content: &[u8], password: Option<&str>, why: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("app");
     std::fs::write(&path, content).unwrap();
-    let error = source(&path, password).sign(&request()).unwrap_err();
+    let error = sign(&source(&path, password), &request()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
     let start = format!("the client certificate {} {why}", path.display());
     assert!(error.to_string().starts_with(&start), "{error}; expected: {why}");
@@ -304,6 +307,7 @@ fn source(path: &Path, password: Option<&str>) -> Source {
         password: password.map(Secret::from),
         sends_chain: true,
         clock: Arc::new(SystemClock::new()),
+        reading: Shared::default(),
         last: Mutex::new(None),
     }
 }
@@ -316,6 +320,7 @@ fn in_memory(name: &str, sends_chain: bool) -> Source {
         password: Some(PASSWORD.into()),
         sends_chain,
         clock: Arc::new(clock),
+        reading: Shared::default(),
         last: Mutex::new(None),
     }
 }
