@@ -56,6 +56,7 @@ impl Code {
     pub(crate) const CLOCK_IS_WRONG: Self = Self(210);
     pub(crate) const TOKEN_PROXY_UNREACHABLE: Self = Self(211);
     pub(crate) const TOKEN_PROXY_UNTRUSTED: Self = Self(212);
+    pub(crate) const RESOLVER_SILENT: Self = Self(213);
 
     pub(crate) const NO_FEDERATED_CREDENTIAL: Self = Self(401);
     pub(crate) const ISSUER_MISMATCH: Self = Self(402);

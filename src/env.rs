@@ -275,6 +275,18 @@ pub(crate) struct ClientCertificateVariables {
     pub(crate) sends_chain: bool,
 }
 
+/// Returns the file of the process that replaces the root certificates of the system, where there is such a
+/// variable.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only here is the process environment read"
+)]
+pub(crate) fn root_certificate_file() -> Option<PathBuf> {
+    let is_read = cfg!(all(unix, not(target_vendor = "apple")));
+    let file = is_read.then(|| std::env::var_os("SSL_CERT_FILE")).flatten();
+    file.map(PathBuf::from)
+}
+
 /// Returns the variable of the process that sets the proxy for `https`; the first that is set counts.
 #[expect(
     clippy::disallowed_methods,

@@ -1,15 +1,17 @@
 mod failure;
+mod name_resolution;
 #[cfg(feature = "default-credential")]
 mod pinned;
 pub(crate) mod retry_after;
 mod token_proxy;
 
-use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use std::{fmt, fs, io};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
+use reqwest::dns::Resolve;
 use rustls::crypto::{CryptoProvider, SecureRandom};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -18,9 +20,11 @@ use rustls_platform_verifier::BuilderVerifierExt;
 use zeroize::Zeroize;
 
 use self::failure::{Peer, failure};
+use self::name_resolution::{SystemResolver, TimeLimited};
+use crate::blocking::Shared;
 use crate::code::Code;
 use crate::error::Error;
-use crate::{blocking, crypto};
+use crate::{crypto, env};
 
 pub use token_proxy::{TokenProxy, TokenProxyBuilder};
 
@@ -76,8 +80,8 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
 
 /// The default transport: `reqwest` with rustls.
 ///
-/// * The connect timeout is 5 seconds. Redirects are not followed. A response of more than 256 KiB
-///   is an error.
+/// * The connect timeout is 5 seconds, of which a DNS query has 4. Redirects are not followed. A
+///   response of more than 256 KiB is an error.
 /// * Connections are not reused: a token is requested about twice an hour, and by then an idle
 ///   connection is closed, or its runtime has ended.
 /// * `HTTPS_PROXY` and `NO_PROXY` are honoured. Plain `http`, which this crate only uses for
@@ -181,33 +185,26 @@ impl HttpTransport {
             drop(tokio::task::spawn_blocking(move || gather_entropy(random)));
             self.roots.clone()
         };
-        let lazy = Arc::clone(lazy);
         let bypasses_proxies = is_local || self.bypasses_proxies;
         #[cfg(feature = "default-credential")]
         let pinned = self.pinned.clone();
-        blocking::run(move || {
-            lazy.get_or_build(|| {
-                #[cfg(feature = "default-credential")]
-                if let Some(thumbprint) = pinned {
-                    return Ok(builder(pinned::tls_config(provider, &thumbprint)?)
-                        .no_proxy()
-                        .build()?);
-                }
-                let builder = builder(tls_config(provider, roots)?);
-                Ok(if bypasses_proxies {
-                    builder.no_proxy()
-                } else {
-                    builder
-                }
-                .build()?)
-            })
-        })
-        .await
-        .map_err(|error| {
-            Error::transport("the HTTP client cannot be made; are there root certificates in this image?")
-                .with_code(Code::NO_ROOT_CERTIFICATES)
-                .with_source(error)
-        })
+        let build = move || {
+            let builder = |tls| builder(tls, SystemResolver::default(), CONNECT_TIMEOUT);
+            #[cfg(feature = "default-credential")]
+            if let Some(thumbprint) = pinned {
+                return Ok(builder(pinned::tls_config(provider, &thumbprint)?)
+                    .no_proxy()
+                    .build()?);
+            }
+            let builder = builder(tls_config(provider, roots)?);
+            Ok(if bypasses_proxies {
+                builder.no_proxy()
+            } else {
+                builder
+            }
+            .build()?)
+        };
+        Arc::clone(lazy).get_or_build(build).await
     }
 }
 
@@ -215,22 +212,42 @@ impl HttpTransport {
 #[derive(Debug, Default)]
 struct LazyClient {
     built: OnceLock<reqwest::Client>,
-    building: Mutex<()>,
+    building: Shared<Result<reqwest::Client, Error>>,
 }
 
 impl LazyClient {
-    /// Blocks for 10 ms or more while the root certificates of the system are read. The lock is
-    /// held by a blocking thread, which finishes even if its runtime is never polled again.
-    fn get_or_build(
-        &self,
-        build: impl FnOnce() -> Result<reqwest::Client, BuildError>,
-    ) -> Result<reqwest::Client, BuildError> {
-        let _building = self.building.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = self.built.get() {
-            return Ok(client.clone());
-        }
-        build().inspect(|client| drop(self.built.set(client.clone())))
+    /// Takes 10 ms or more while the root certificates of the system are read.
+    async fn get_or_build(
+        self: Arc<Self>,
+        build: impl FnOnce() -> Result<reqwest::Client, BuildError> + Send + 'static,
+    ) -> Result<reqwest::Client, Error> {
+        let this = Arc::clone(&self);
+        let client = self.building.run(BUILD_LIMIT, move || {
+            // Another caller may have built it meanwhile.
+            if let Some(client) = this.built.get() {
+                return Ok(client.clone());
+            }
+            let client = build().map_err(no_client)?;
+            drop(this.built.set(client.clone()));
+            Ok(client)
+        });
+        client.await.unwrap_or_else(|error| Err(no_client(error.into())))
     }
+}
+
+fn no_client(error: BuildError) -> Error {
+    let message = match error.downcast_ref().map(io::Error::kind) {
+        Some(io::ErrorKind::TimedOut) => {
+            "the root certificates cannot be read in time; check the file system that holds them"
+        }
+        Some(io::ErrorKind::InvalidInput) => {
+            "SSL_CERT_FILE is not a regular file; set it to the path of a file with root certificates in PEM"
+        }
+        _ => "the HTTP client cannot be made; are there root certificates in this image?",
+    };
+    Error::transport(message)
+        .with_code(Code::NO_ROOT_CERTIFICATES)
+        .with_source(error)
 }
 
 type BuildError = Box<dyn std::error::Error + Send + Sync>;
@@ -240,11 +257,19 @@ type BuildError = Box<dyn std::error::Error + Send + Sync>;
 fn tls_config(
     provider: Arc<CryptoProvider>,
     roots: Option<Arc<RootCertStore>>,
-) -> Result<ClientConfig, rustls::Error> {
+) -> Result<ClientConfig, BuildError> {
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let config = match roots {
         Some(roots) => config.with_root_certificates(roots),
-        None => config.with_platform_verifier()?,
+        None => {
+            // Opening a FIFO would block until it has a writer.
+            if let Some(file) = env::root_certificate_file()
+                && fs::metadata(file).is_ok_and(|file| !file.is_file())
+            {
+                return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
+            }
+            config.with_platform_verifier()?
+        }
     };
     let mut config = config.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -276,10 +301,20 @@ fn root_store(certificates: Vec<CertificateDer<'static>>, origin: &str) -> Resul
     Ok(roots)
 }
 
-fn builder(tls: ClientConfig) -> reqwest::ClientBuilder {
+/// * `resolver`: has four fifths of the time limit of a connection.
+fn builder<R: Resolve + 'static>(
+    tls: ClientConfig,
+    resolver: R,
+    connect_timeout: Duration,
+) -> reqwest::ClientBuilder {
+    let resolver = TimeLimited {
+        resolver: Arc::new(resolver),
+        limit: connect_timeout * 4 / 5,
+    };
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        .connect_timeout(CONNECT_TIMEOUT)
+        .dns_resolver(Arc::new(resolver))
+        .connect_timeout(connect_timeout)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .pool_max_idle_per_host(0)
@@ -342,6 +377,10 @@ const ROOT_CERTIFICATES: &str = "the root certificates";
 /// within the default total of 20 s. The Azure SDK for Rust waits for 20 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// For reading the root certificates of the system: some 10 ms, and seconds with a small share of a core. Less than
+/// the time limit of an attempt, which says nothing about the cause.
+const BUILD_LIMIT: Duration = Duration::from_secs(8);
+
 /// Entra and the services that issue assertions respond within a second. After ten seconds the connection is
 /// dead, and half of the default time limit is left for another attempt.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -354,6 +393,42 @@ pub(crate) const MAX_BODY: usize = 256 * 1024;
 mod tests {
     use super::*;
     use crate::error::ErrorKind;
+
+    /// A DNS server that drops every query.
+    struct Silence;
+
+    impl Resolve for Silence {
+        fn resolve(&self, _name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn silent_resolver_is_not_reported_as_a_silent_host() {
+        let roots = Some(Arc::new(RootCertStore::empty()));
+        let tls = tls_config(crypto::provider().unwrap(), roots).unwrap();
+        let client = builder(tls, Silence, CONNECT_TIMEOUT).no_proxy().build().unwrap();
+        for (peer, name) in [
+            (Peer::Host("login.example.com"), "the name login.example.com"),
+            (
+                Peer::TokenProxy("the token proxy a"),
+                "the name of the token proxy a",
+            ),
+        ] {
+            let request = http::Request::get("https://login.example.com").body(Bytes::new());
+            let error = execute(&client, request.unwrap(), &peer).await.unwrap_err();
+            assert_eq!(
+                (error.kind(), error.code()),
+                (ErrorKind::Transport, Some(Code::RESOLVER_SILENT))
+            );
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "{name} was not resolved in time; allow egress to the DNS service, port 53 with UDP and TCP (EW213)"
+                )
+            );
+        }
+    }
 
     #[test]
     fn root_certificates_that_cannot_be_used_are_rejected() {

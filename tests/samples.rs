@@ -2,6 +2,7 @@
 #![cfg(feature = "azure-core")]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
     unreachable_pub,
@@ -427,6 +428,27 @@ mod keyvault {
             assert_no_token(&output.stderr);
         }
     }
+}
+
+/// Reading a FIFO without a writer never ends, and neither does the process then.
+#[cfg(all(unix, feature = "default-credential"))]
+#[tokio::test]
+async fn fifo_in_place_of_the_root_certificates_is_reported() {
+    let cluster = Cluster::start().await;
+    let fifo = cluster.path("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&fifo).status();
+    assert!(made.unwrap().success());
+    let program = tokio::process::Command::new(example("default_credential"))
+        .env_clear()
+        .envs(cluster.pod.variables())
+        .env("SSL_CERT_FILE", &fifo)
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(std::time::Duration::from_secs(60), program).await;
+    let output = output.expect("the process does not end").unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    let message = "SSL_CERT_FILE is not a regular file; set it to the path of a file with root certificates in PEM (EW207)";
+    assert!(error.contains(message), "{error}");
 }
 
 mod proxy {

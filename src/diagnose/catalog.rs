@@ -390,6 +390,15 @@ pub const CATALOG: &[Entry] = &[
         &[],
     ),
     entry(
+        Code::RESOLVER_SILENT,
+        "the name of the host was not resolved in time",
+        Owner::ClusterAdmin,
+        "The DNS service does not answer: a NetworkPolicy that restricts egress drops the queries, or the service is overloaded.",
+        "Allow egress to the DNS service of the cluster, port 53 with UDP and TCP.",
+        &["was not resolved in time"],
+        &[],
+    ),
+    entry(
         Code::ISSUER_UNREACHABLE,
         "the issuer cannot be read",
         Owner::ClusterAdmin,

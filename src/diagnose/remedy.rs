@@ -243,7 +243,11 @@ pub(super) fn remedies(finding: &Finding, pod: &Pod) -> Vec<Remedy> {
         Code::UNKNOWN_HOST if finding.owner == Owner::Developer => {
             of_workload(Code::INVALID_AUTHORITY_HOST, pod)
         }
-        Code::UNKNOWN_HOST | Code::CONNECTION_REFUSED | Code::UNREACHABLE_HOST | Code::NO_RESPONSE => {
+        Code::UNKNOWN_HOST
+        | Code::RESOLVER_SILENT
+        | Code::CONNECTION_REFUSED
+        | Code::UNREACHABLE_HOST
+        | Code::NO_RESPONSE => {
             vec![remedy(Tool::Yaml, EGRESS)]
         }
         Code::EXPIRED_TOKEN | Code::ASSERTION_OUTSIDE_VALIDITY => vec![remedy(Tool::Yaml, VOLUME_MOUNT)],

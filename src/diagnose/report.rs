@@ -229,8 +229,9 @@ impl Outcome {
 }
 
 /// How a connection fails that needs a proxy.
-const WITHOUT_PROXY: [Code; 4] = [
+const WITHOUT_PROXY: [Code; 5] = [
     Code::UNKNOWN_HOST,
+    Code::RESOLVER_SILENT,
     Code::CONNECTION_REFUSED,
     Code::UNREACHABLE_HOST,
     Code::NO_RESPONSE,

@@ -6,6 +6,7 @@ use std::io;
 
 use rustls::CertificateError;
 
+use super::name_resolution::ResolverSilent;
 use crate::code::Code;
 use crate::env::{self, AZURE_KUBERNETES_CA_FILE, AZURE_KUBERNETES_SNI_NAME, AZURE_KUBERNETES_TOKEN_PROXY};
 use crate::error::Error;
@@ -70,6 +71,12 @@ fn connect_failure(host: &str, error: &reqwest::Error) -> (Code, String) {
             Code::UNKNOWN_HOST,
             format!("the name {host} cannot be resolved; check DNS and the authority host"),
         ),
+        (Unreachable::ResolverSilent, _) => (
+            Code::RESOLVER_SILENT,
+            format!(
+                "the name {host} was not resolved in time; allow egress to the DNS service, port 53 with UDP and TCP"
+            ),
+        ),
         (Unreachable::Refused, _) => (
             Code::CONNECTION_REFUSED,
             format!("{host} refused the connection; check egress rules and the authority host"),
@@ -120,6 +127,12 @@ fn token_proxy_connect_failure(name: &str, error: &reqwest::Error) -> (Code, Str
         Unreachable::Name => {
             format!("the name of {name} cannot be resolved; check DNS and {AZURE_KUBERNETES_TOKEN_PROXY}")
         }
+        Unreachable::ResolverSilent => {
+            let message = format!(
+                "the name of {name} was not resolved in time; allow egress to the DNS service, port 53 with UDP and TCP"
+            );
+            return (Code::RESOLVER_SILENT, message);
+        }
         Unreachable::Refused => {
             format!(
                 "{name} refused the connection; check network policies and {AZURE_KUBERNETES_TOKEN_PROXY}"
@@ -146,6 +159,7 @@ fn proxy_failure(tunnel: &str, error: &reqwest::Error) -> String {
     } else {
         match Unreachable::from(error) {
             Unreachable::Name => "its name cannot be resolved",
+            Unreachable::ResolverSilent => "its name was not resolved in time",
             Unreachable::Refused => "it refused the connection",
             Unreachable::NoRoute => "there is no route to it",
             Unreachable::Timeout => "it did not respond in time",
@@ -197,6 +211,7 @@ fn tls_failure(host: &str, error: &rustls::Error) -> (Code, String) {
 #[derive(Clone, Copy)]
 enum Unreachable {
     Name,
+    ResolverSilent,
     Refused,
     NoRoute,
     Timeout,
@@ -205,6 +220,9 @@ enum Unreachable {
 
 impl Unreachable {
     fn from(error: &reqwest::Error) -> Self {
+        if causes(error).any(|cause| cause.is::<ResolverSilent>()) {
+            return Self::ResolverSilent;
+        }
         // The type of `hyper_util` is private.
         if causes(error).any(|cause| cause.to_string() == "dns error") {
             return Self::Name;

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,20 +7,21 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{HOST, HeaderValue};
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, DnsName};
 use url::{Host, Url};
 
 use super::failure::Peer;
+use super::name_resolution::SystemResolver;
 use super::{Transport, builder, certificates, execute, root_store, tls_config};
+use crate::blocking::Shared;
 use crate::code::Code;
 use crate::env::{
     AZURE_KUBERNETES_CA_DATA, AZURE_KUBERNETES_CA_FILE, AZURE_KUBERNETES_SNI_NAME,
     AZURE_KUBERNETES_TOKEN_PROXY, Environment,
 };
 use crate::error::Error;
-use crate::{blocking, bounded_file, crypto};
+use crate::{bounded_file, crypto};
 
 /// Sends token requests to the token proxy of an AKS cluster, which serves pods with an identity
 /// binding.
@@ -126,11 +126,7 @@ impl TokenProxy {
 #[async_trait]
 impl Transport for TokenProxy {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
-        let proxy = Arc::clone(&self.0);
-        let (client, failure) = blocking::run(move || proxy.client()).await?;
-        if let Some(error) = failure {
-            tracing::warn!(%error, "CA certificates of the token proxy unusable; using the last ones");
-        }
+        let client = self.0.client().await?;
         let request = self.0.redirect(request)?;
         execute(&client, request, &Peer::TokenProxy(&self.0.name)).await
     }
@@ -222,6 +218,7 @@ impl TokenProxyBuilder {
             ca_data,
             url,
             current: Mutex::new(None),
+            loading: Shared::default(),
         })))
     }
 }
@@ -255,6 +252,7 @@ struct Proxy {
     ca_file: Option<PathBuf>,
     ca_data: Option<Vec<CertificateDer<'static>>>,
     current: Mutex<Option<Client>>,
+    loading: Shared<Result<Client, Error>>,
 }
 
 /// An HTTP client that trusts the certificates of one version of the CA file.
@@ -266,17 +264,40 @@ struct Client {
 }
 
 impl Proxy {
-    /// Returns the client for the present CA certificates; if they are unusable, that for the last ones
-    /// and the error. Blocks on the file system.
-    fn client(&self) -> Result<(reqwest::Client, Option<Error>), Error> {
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        match (self.load(current.as_ref()), &*current) {
-            (Ok(loaded), _) => Ok((current.insert(loaded).client.clone(), None)),
-            (Err(error), Some(last)) => Ok((last.client.clone(), Some(error))),
+    /// Returns the client for the present CA certificates; if they are unusable, that for the last ones.
+    async fn client(self: &Arc<Self>) -> Result<reqwest::Client, Error> {
+        let proxy = Arc::clone(self);
+        let loaded = self.loading.read(move || {
+            proxy.load(proxy.last().as_ref()).inspect(|client| {
+                *proxy.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(client.clone());
+            })
+        });
+        let loaded = loaded.await.unwrap_or_else(|error| {
+            let hung = "cannot be read in time; check the file system that holds them";
+            Err(
+                Error::configuration(format!("the CA certificates of {} {hung}", self.name))
+                    .with_code(Code::INCOMPLETE_IDENTITY_BINDING)
+                    .with_source(error),
+            )
+        });
+        match (loaded, self.last()) {
+            (Ok(loaded), _) => Ok(loaded.client),
+            (Err(error), Some(last)) => {
+                tracing::warn!(%error, "CA certificates of the token proxy unusable; using the last ones");
+                Ok(last.client)
+            }
             (Err(error), None) => Err(error),
         }
     }
 
+    fn last(&self) -> Option<Client> {
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Blocks on the file system.
     fn load(&self, last: Option<&Client>) -> Result<Client, Error> {
         let bundle = match &self.ca_file {
             Some(path) => read_bundle(path)?,
@@ -308,12 +329,16 @@ impl Proxy {
         let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
             Error::transport(format!("no HTTP client can be made for {}", self.name)).with_source(error)
         };
-        let tls = tls_config(crypto::provider()?, roots).map_err(|error| failed(error.into()))?;
-        let mut client = builder(tls).no_proxy().connect_timeout(CONNECT_TIMEOUT);
-        if self.server_name.is_some() {
-            client = client.dns_resolver(Arc::new(ProxyAddress::of(&self.url)));
-        }
-        client.build().map_err(|error| failed(error.into()))
+        let tls = tls_config(crypto::provider()?, roots).map_err(failed)?;
+        // The TLS server name, which is the host of the requests, has no address.
+        let resolver = SystemResolver {
+            host: self.url.host().map(|host| match host {
+                Host::Ipv6(address) => address.to_string(),
+                host => host.to_string(),
+            }),
+        };
+        let client = builder(tls, resolver, CONNECT_TIMEOUT).no_proxy().build();
+        client.map_err(|error| failed(error.into()))
     }
 
     /// Sends the request to the proxy instead: `reqwest` takes the TLS server name from the URL, so
@@ -360,34 +385,6 @@ fn read_bundle(path: &Path) -> Result<Vec<u8>, Error> {
 fn is_same_set(one: &[CertificateDer<'_>], other: &[CertificateDer<'_>]) -> bool {
     one.iter().all(|certificate| other.contains(certificate))
         && other.iter().all(|certificate| one.contains(certificate))
-}
-
-/// Resolves every name to the addresses of the proxy: the TLS server name has none.
-struct ProxyAddress {
-    host: String,
-}
-
-impl ProxyAddress {
-    fn of(url: &Url) -> Self {
-        let host = match url.host() {
-            Some(Host::Domain(name)) => name.to_owned(),
-            Some(Host::Ipv4(address)) => address.to_string(),
-            Some(Host::Ipv6(address)) => address.to_string(),
-            None => String::new(),
-        };
-        Self { host }
-    }
-}
-
-impl Resolve for ProxyAddress {
-    fn resolve(&self, _server_name: Name) -> Resolving {
-        let host = self.host.clone();
-        Box::pin(async move {
-            // The port is that of the URL.
-            let addresses = blocking::run(move || (host.as_str(), 0).to_socket_addrs()).await?;
-            Ok(Box::new(addresses.collect::<Vec<SocketAddr>>().into_iter()) as Addrs)
-        })
-    }
 }
 
 /// The proxy is in the cluster. After two seconds the connection is lost, and half of the credential's
