@@ -4,6 +4,9 @@
 //! ```text
 //! cargo run --example default_credential [SCOPE]
 //! ```
+//!
+//! On an Azure machine, set `AZURE_POD_IDENTITY_AUTHORITY_HOST=http://169.254.169.254`: `.cargo/config.toml` keeps
+//! what cargo runs away from the metadata service.
 #![allow(clippy::print_stdout, reason = "prints the result, but never the token")]
 
 use std::error::Error;

@@ -19,6 +19,7 @@ const SCOPES: [&str; 1] = ["https://vault.azure.net/.default"];
 const CLIENT_ID: (&str, &str) = ("AZURE_CLIENT_ID", "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10");
 const TENANT_ID: (&str, &str) = ("AZURE_TENANT_ID", "72f988bf-86f1-41af-91ab-2d7cd011db47");
 const SECRET: (&str, &str) = ("AZURE_CLIENT_SECRET", "planted-secret");
+const NO_METADATA_SERVICE: (&str, &str) = ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9");
 const TOKEN_FILE: (&str, &str) = ("AZURE_FEDERATED_TOKEN_FILE", "/nowhere/token");
 
 #[tokio::test]
@@ -55,7 +56,7 @@ async fn check_returns_the_selected_link_of_a_chain_and_the_skipped_ones() {
 
 #[tokio::test]
 async fn check_fails_like_token_if_there_is_no_token() {
-    let environment = Environment::from_iter([TOKEN_FILE, CLIENT_ID, TENANT_ID]);
+    let environment = Environment::from_iter([NO_METADATA_SERVICE, TOKEN_FILE, CLIENT_ID, TENANT_ID]);
     let credential = DefaultAzureCredential::builder()
         .environment(environment)
         .build()
@@ -79,7 +80,7 @@ fn build_warns_once_about_a_link_that_is_set_up_and_cannot_work() {
             .with_ansi(false)
             .finish();
         tracing::subscriber::with_default(subscriber, || {
-            let environment = variables.iter().copied().collect();
+            let environment = variables.iter().chain([&NO_METADATA_SERVICE]).copied().collect();
             DefaultAzureCredential::builder()
                 .environment(environment)
                 .build()

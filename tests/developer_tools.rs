@@ -336,6 +336,7 @@ async fn options_of_the_default_chain_reach_the_developer_tools() {
         let credential = DefaultAzureCredential::builder()
             .environment(Environment::from_iter([
                 ("AZURE_TOKEN_CREDENTIALS", name.as_ref()),
+                ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9".as_ref()),
                 ("PATH", path.as_os_str()),
             ]))
             .tenant_id(OWN)

@@ -19,6 +19,7 @@ use entra_workload::{
 };
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use futures::StreamExt;
+use support::identifiers::NO_METADATA_SERVICE;
 use support::runtime::current_thread;
 use support::sample::{Sample, example};
 
@@ -181,7 +182,9 @@ fn closed_port() -> std::net::SocketAddr {
 }
 
 fn environment(pod: &Pod) -> Environment {
-    pod.variables().into_iter().collect()
+    let (name, value) = NO_METADATA_SERVICE;
+    let variables = pod.variables().into_iter();
+    variables.chain([(name, value.to_owned())]).collect()
 }
 
 fn credential(pod: &Pod) -> Arc<WorkloadIdentityCredential> {

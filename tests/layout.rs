@@ -10,6 +10,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,14 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The layers, lowest first. A module uses only modules of the lines above its own.
 const LAYERS: [&[&str]; 14] = [
-    &["blocking", "bounded_file", "code", "process_group", "uuid"],
+    &[
+        "blocking",
+        "bounded_file",
+        "code",
+        "escape",
+        "process_group",
+        "uuid",
+    ],
     &["error", "token"],
     &["clock", "crypto", "env", "metrics"],
     &["transport"],
@@ -135,6 +143,45 @@ fn no_file_uses_unsafe_code_or_prints() {
             );
         }
     }
+}
+
+/// Variables that are passed as values replace those of `.cargo/config.toml`.
+#[test]
+fn every_test_of_managed_identities_replaces_the_metadata_service() {
+    let uses = [
+        "DefaultAzureCredential::builder",
+        "DefaultAzureCredential::new",
+        "ManagedIdentityCredential::builder",
+        "diagnose(&",
+        "CARGO_BIN_EXE_entra-workload",
+    ];
+    let replaces = ["AZURE_POD_IDENTITY_AUTHORITY_HOST", "NO_METADATA_SERVICE"];
+    let mut checked = Vec::new();
+    for folder in ["tests", "cli/tests", "emulator/tests", "benches/peers/tests"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        // The published package has no other packages.
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let binary = entry.unwrap().path();
+            let code = code_below(&binary);
+            let contains = |words: &[&str]| words.iter().any(|word| code.contains(word));
+            if contains(&uses) && binary.file_name() != Some(OsStr::new("layout.rs")) {
+                assert!(contains(&replaces), "{} uses the machine's", binary.display());
+                checked.push(binary);
+            }
+        }
+    }
+    assert!(checked.len() > 5, "{checked:?}");
+}
+
+/// Returns the code of a file, or of all files in a folder.
+fn code_below(path: &Path) -> String {
+    if path.is_dir() {
+        let entries = fs::read_dir(path).unwrap();
+        return entries.map(|entry| code_below(&entry.unwrap().path())).collect();
+    }
+    let is_code = path.extension() == Some(OsStr::new("rs"));
+    let code = is_code.then(|| fs::read_to_string(path).unwrap());
+    code.unwrap_or_default()
 }
 
 /// Returns the paths in a file that lead to its own or to a higher layer.

@@ -90,7 +90,10 @@ async fn request_with_a_tenant_gets_a_token_of_az_without_a_metadata_service() {
     let folder = folder_with_az();
     let builder = || {
         DefaultAzureCredential::builder()
-            .environment(Environment::from_iter([("PATH", folder.path())]))
+            .environment(Environment::from_iter([
+                ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9".as_ref()),
+                ("PATH", folder.path()),
+            ]))
             .transport(NoTransport)
     };
     for builder in [

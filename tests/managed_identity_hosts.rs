@@ -17,7 +17,7 @@ use entra_workload::{
     ManagedIdentityCredentialBuilder, ManagedIdentityId,
 };
 use entra_workload_emulator::{Emulator, Endpoint, Fault, IdentityHost, ManagedIdentity};
-use support::identifiers::VAULT;
+use support::identifiers::{NO_METADATA_SERVICE, VAULT};
 use support::log::watch_for_secrets;
 
 const HOSTS: [IdentityHost; 4] = [
@@ -30,8 +30,19 @@ const HOSTS: [IdentityHost; 4] = [
 fn builder(emulator: &Emulator, host: IdentityHost) -> ManagedIdentityCredentialBuilder {
     watch_for_secrets();
     ManagedIdentityCredential::builder()
-        .environment(Environment::from_iter(emulator.host_variables(host)))
+        .environment(environment(emulator, host, []))
         .arc_key_folder(emulator.arc_key_folder())
+}
+
+/// The variables of a host, and more.
+fn environment<const N: usize>(
+    emulator: &Emulator,
+    host: IdentityHost,
+    more: [(&'static str, String); N],
+) -> Environment {
+    let (name, value) = NO_METADATA_SERVICE;
+    let variables = emulator.host_variables(host).into_iter();
+    variables.chain([(name, value.to_owned())]).chain(more).collect()
 }
 
 async fn fetch(credential: &Arc<ManagedIdentityCredential>) -> Result<(), Error> {
@@ -71,10 +82,9 @@ async fn azure_ml_finds_a_user_assigned_identity_by_its_client_id() {
         .await
         .unwrap();
 
-    let variables = emulator.host_variables(IdentityHost::AzureMl).into_iter();
-    let variables = variables.chain([("DEFAULT_IDENTITY_CLIENT_ID", identity.client_id)]);
+    let default_id = ("DEFAULT_IDENTITY_CLIENT_ID", identity.client_id);
     let by_default = ManagedIdentityCredential::builder()
-        .environment(variables.collect())
+        .environment(environment(&emulator, IdentityHost::AzureMl, [default_id]))
         .build()
         .unwrap();
     fetch(&by_default).await.unwrap();
@@ -149,9 +159,7 @@ async fn challenge_of_azure_arc_for_another_file_is_refused() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
     let credential = ManagedIdentityCredential::builder()
-        .environment(Environment::from_iter(
-            emulator.host_variables(IdentityHost::AzureArc),
-        ))
+        .environment(environment(&emulator, IdentityHost::AzureArc, []))
         .build()
         .unwrap();
     let error = fetch(&credential).await.unwrap_err();
@@ -168,10 +176,9 @@ async fn challenge_of_azure_arc_for_another_file_is_refused() {
 async fn certificate_of_service_fabric_that_has_another_thumbprint_is_refused() {
     let emulator = Emulator::start().await.unwrap();
     emulator.assign_system_identity();
-    let variables = emulator.host_variables(IdentityHost::ServiceFabric).into_iter();
     let wrong = ("IDENTITY_SERVER_THUMBPRINT", "00".repeat(20));
     let credential = ManagedIdentityCredential::builder()
-        .environment(variables.chain([wrong]).collect())
+        .environment(environment(&emulator, IdentityHost::ServiceFabric, [wrong]))
         .build()
         .unwrap();
     let error = tokio::time::timeout(Duration::from_secs(60), fetch(&credential))
@@ -190,9 +197,8 @@ async fn certificate_of_service_fabric_that_has_another_thumbprint_is_refused() 
 #[tokio::test]
 async fn host_of_the_chain_is_used_without_a_probe_and_stops_it_if_it_fails() {
     let emulator = Emulator::start().await.unwrap();
-    let variables = emulator.host_variables(IdentityHost::CloudShell);
     let chain = DefaultAzureCredential::builder()
-        .environment(Environment::from_iter(variables))
+        .environment(environment(&emulator, IdentityHost::CloudShell, []))
         .build()
         .unwrap();
     let error = chain.token(&[VAULT]).await.unwrap_err();
@@ -200,9 +206,7 @@ async fn host_of_the_chain_is_used_without_a_probe_and_stops_it_if_it_fails() {
     emulator.assign_system_identity();
     chain.clear();
     let chain = DefaultAzureCredential::builder()
-        .environment(Environment::from_iter(
-            emulator.host_variables(IdentityHost::CloudShell),
-        ))
+        .environment(environment(&emulator, IdentityHost::CloudShell, []))
         .build()
         .unwrap();
     chain.token(&[VAULT]).await.unwrap();

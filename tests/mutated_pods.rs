@@ -20,6 +20,7 @@ use bytes::Bytes;
 use entra_workload::diagnose::{DiagnoseOptions, diagnose};
 use entra_workload::{Environment, Error, Transport};
 
+use support::identifiers::NO_METADATA_SERVICE;
 use support::pod::service_account_token;
 
 #[tokio::test(start_paused = true)]
@@ -56,16 +57,13 @@ async fn ten_thousand_mutated_pods_cause_no_panic_and_show_no_token() {
             .into_iter()
             .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(&value).into_owned()))
             .collect();
-        // Without it, the managed identity of the node would be looked for.
-        environment.push((
-            "AZURE_POD_IDENTITY_AUTHORITY_HOST".to_owned(),
-            "http://127.0.0.1:1".to_owned(),
-        ));
         environment.push((
             "AZURE_FEDERATED_TOKEN_FILE".to_owned(),
             file.display().to_string(),
         ));
         environment.remove(random.below(environment.len() * 4).min(environment.len() - 1));
+        let (name, value) = NO_METADATA_SERVICE;
+        environment.push((name.to_owned(), value.to_owned()));
         let responses = Responses(Mutex::new(Random(random.next())));
         let options = DiagnoseOptions::new()
             .transport(responses)

@@ -74,6 +74,7 @@ async fn default_credential_passes_the_capability_and_the_tenants_to_its_links()
         let entra = Entra::default();
         let credential = DefaultAzureCredential::builder()
             .environment(Environment::from_iter([
+                ("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9"),
                 ("AZURE_TENANT_ID", "fabrikam.com"),
                 ("AZURE_CLIENT_ID", CLIENT_ID),
                 ("AZURE_CLIENT_SECRET", "planted-secret"),

@@ -476,6 +476,7 @@ impl Cluster {
             ])
             .arg(format!("{NAMESPACE}/{name}"))
             .env("AZURE_AUTHORITY_HOST", self.emulator.authority_host())
+            .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")
             .env("AZURE_TENANT_ID", self.emulator.entra().tenant_id())
             .env("SSL_CERT_FILE", self.roots.path());
         command

@@ -89,6 +89,7 @@ fn token(emulator: &Emulator, pod: &Pod, arguments: &[&str]) -> Output {
         .args(arguments)
         .env_clear()
         .envs(pod.variables())
+        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")
         .env("SSL_CERT_FILE", emulator.ca_certificate_file())
         .output()
         .unwrap()

@@ -15,7 +15,7 @@ async fn nothing_leaks_when_a_link_of_the_default_chain_is_selected() {
     check.emulator.assign_system_identity();
     for (environment, selected) in [
         (with_secret(&check, CLIENT_SECRET), "environment"),
-        (Environment::from_iter(check.pod.variables()), "workload identity"),
+        (check.pod_environment(), "workload identity"),
         (check.machine(), "managed identity"),
     ] {
         let builder = builder(&check, environment);

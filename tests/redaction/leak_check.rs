@@ -15,7 +15,7 @@ use http::Response;
 use tokio::sync::MutexGuard;
 
 use crate::support::clock::TestClock;
-use crate::support::identifiers::{CLIENT_ID, VAULT};
+use crate::support::identifiers::{CLIENT_ID, NO_METADATA_SERVICE, VAULT};
 
 /// A pod with a credential, and all that a test learns and shows of its secrets.
 pub struct LeakCheck {
@@ -69,8 +69,16 @@ impl LeakCheck {
             ("AZURE_AUTHORITY_HOST", self.emulator.authority_host()),
             ("AZURE_TENANT_ID", self.emulator.entra().tenant_id()),
             ("AZURE_CLIENT_ID", CLIENT_ID),
+            NO_METADATA_SERVICE,
         ];
         application.iter().chain(more).copied().collect()
+    }
+
+    /// The environment of the pod, on a machine without a metadata service.
+    pub fn pod_environment(&self) -> Environment {
+        let (name, value) = NO_METADATA_SERVICE;
+        let variables = self.pod.variables().into_iter();
+        variables.chain([(name, value.to_owned())]).collect()
     }
 
     /// The environment of a machine with a metadata service.

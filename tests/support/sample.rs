@@ -22,7 +22,7 @@ pub struct Output {
 }
 
 impl Sample {
-    /// A program whose only variable is `SSL_CERT_FILE`.
+    /// A program whose only variables are `SSL_CERT_FILE`, and that of a machine without a metadata service.
     ///
     /// * `ca_certificates`: the file with the trusted root certificates.
     /// * `directory`: its working directory.
@@ -32,7 +32,9 @@ impl Sample {
             directory: directory.to_owned(),
             variables: Vec::new(),
         };
-        sample.variable("SSL_CERT_FILE", ca_certificates)
+        sample
+            .variable("SSL_CERT_FILE", ca_certificates)
+            .variable("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")
     }
 
     /// Unsets a variable.

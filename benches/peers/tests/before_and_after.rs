@@ -54,7 +54,7 @@ async fn one_credential_works_in_a_pod_and_on_a_laptop() {
         Ok(upstream) => assert!(upstream.get_token(&[VAULT], None).await.is_err()),
     }
     let ours = DefaultAzureCredential::builder()
-        .environment(place.pod.variables().into_iter().collect())
+        .environment(place.environment())
         .transport(place.transport())
         .build()
         .unwrap();
@@ -129,7 +129,7 @@ async fn pod_with_an_identity_binding_gets_a_token_from_the_default_chain() {
     upstream.get_token(&[VAULT], None).await.unwrap_err();
     assert!(bound.emulator.requests_to(Endpoint::TokenProxy).is_empty());
     let ours = DefaultAzureCredential::builder()
-        .environment(bound.pod.variables().into_iter().collect())
+        .environment(bound.environment())
         .build()
         .unwrap();
     ours.get_token(&[VAULT], None).await.unwrap();
@@ -323,6 +323,16 @@ impl Place {
             client_id: Some(self.pod.client_id().to_owned()),
             token_file_path: Some(token_file.to_owned()),
         }))
+    }
+
+    /// The variables of the pod, on a machine without a metadata service.
+    fn environment(&self) -> Environment {
+        let no_metadata_service = (
+            "AZURE_POD_IDENTITY_AUTHORITY_HOST",
+            "http://127.0.0.1:9".to_owned(),
+        );
+        let variables = self.pod.variables().into_iter();
+        variables.chain([no_metadata_service]).collect()
     }
 
     fn transport(&self) -> HttpTransport {
