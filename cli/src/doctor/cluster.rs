@@ -251,9 +251,10 @@ async fn mint(client: &Client, account: &Name, audience: &str) -> Result<String,
 }
 
 /// Settings of the webhook and of this machine.
-const PASSED: [&str; 5] = [
+const PASSED: [&str; 6] = [
     "AZURE_TENANT_ID",
     "AZURE_AUTHORITY_HOST",
+    "AZURE_POD_IDENTITY_AUTHORITY_HOST",
     "SSL_CERT_FILE",
     "HTTPS_PROXY",
     "NO_PROXY",
