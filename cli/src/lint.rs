@@ -7,6 +7,7 @@
 mod bicep;
 mod egress;
 mod excerpt;
+mod fix;
 mod kustomize;
 mod output;
 mod picture;
@@ -15,10 +16,10 @@ mod rules;
 mod source;
 mod suppression;
 mod terraform;
+mod uri;
 mod value;
 pub(crate) mod yaml;
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,7 +30,7 @@ use entra_workload::diagnose::{Owner, Severity};
 use self::picture::Picture;
 use self::rule::{Problem, Rule};
 use self::rules::RULES;
-use self::source::Source;
+use self::source::{Note, Source};
 use crate::doctor::exit_code;
 use crate::{Failure, escape};
 
@@ -38,7 +39,8 @@ use crate::{Failure, escape};
 /// Exit codes: 0 no error, 1 the developer can mend all errors, 2 one needs a cluster administrator, 3 one needs a
 /// tenant administrator, 64 wrong arguments or a named file that cannot be read. Warnings alone exit with 0.
 ///
-/// A comment silences a rule on its line and the next: # entra-workload: ignore EW601 because REASON
+/// A comment suppresses a rule on its line and the next, within its object:
+/// # entra-workload: ignore EW601 because REASON
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct Arguments {
@@ -48,7 +50,7 @@ pub(crate) struct Arguments {
     /// How findings are printed
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-    /// Mend what is certain, in the files
+    /// Apply safe fixes to the files, to all or, if one cannot be written, to none
     #[arg(long)]
     fix: bool,
     /// Treat warnings as errors
@@ -83,30 +85,40 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.fix && arguments.paths.iter().any(|path| path.as_os_str() == "-") {
-        return Err("--fix writes files, and standard input is none: name the files".into());
+        return Err("--fix writes files, not standard input; name the files".into());
     }
-    let (mut sources, mut notes) = source::read(&arguments.paths)?;
-    let mut findings = check(&sources, &mut notes);
-    if arguments.fix && mend(&sources, &findings)? > 0 {
-        (sources, notes) = source::read(&arguments.paths)?;
-        findings = check(&sources, &mut notes);
-    }
-    for note in &notes {
-        writeln!(io::stderr(), "note: {}", escape::line(note))?;
+    let report = checked(arguments).inspect_err(|note| {
+        if matches!(arguments.format, Format::Sarif) {
+            // The log is the only place that a later step of a pipeline reads.
+            let log = output::sarif(&Report::default(), Some(note)).unwrap_or_default();
+            let _ = stdout.write_all(log.as_bytes());
+        }
+    });
+    let report = report.map_err(|note| note.to_string())?;
+    for note in &report.notes {
+        writeln!(io::stderr(), "note: {}", escape::line(&note.to_string()))?;
     }
     let text = match arguments.format {
-        Format::Text => output::text(&sources, &findings),
-        Format::Json => output::json(&sources, &findings)?,
-        Format::Sarif => output::sarif(&sources, &findings)?,
-        Format::Github => output::github(&sources, &findings),
+        Format::Text => output::text(&report),
+        Format::Json => output::json(&report)?,
+        Format::Sarif => output::sarif(&report, None)?,
+        Format::Github => output::github(&report),
     };
     stdout.write_all(text.as_bytes())?;
+    stdout.flush()?;
     let counts = |finding: &&Finding| finding.rule.severity == Severity::Error || arguments.deny_warnings;
-    let codes = findings
-        .iter()
-        .filter(counts)
-        .map(|finding| exit_code(finding.rule.owner));
+    let findings = report.findings.iter().filter(counts);
+    let codes = findings.map(|finding| exit_code(finding.rule.owner));
     Ok(ExitCode::from(codes.max().unwrap_or_default()))
+}
+
+/// Reads and checks the files, and fixes them if asked.
+fn checked(arguments: &Arguments) -> Result<Report, Note> {
+    let report = check(source::read(&arguments.paths)?);
+    if arguments.fix && fix::apply(&report.sources, &report.findings)? > 0 {
+        return Ok(check(source::read(&arguments.paths)?));
+    }
+    Ok(report)
 }
 
 /// What the rules find in objects of a cluster.
@@ -122,8 +134,8 @@ pub(crate) fn of_objects(objects: &[(String, serde_json::Value)]) -> Result<OfOb
     let sources = objects
         .iter()
         .map(|(name, object)| source::of_object(name, object));
-    let sources = sources.collect::<Result<Vec<_>, _>>()?;
-    let findings = check(&sources, &mut Vec::new());
+    let report = check((sources.collect::<Result<_, _>>()?, Vec::new()));
+    let findings = &report.findings;
     let mut errors = findings
         .iter()
         .filter(|finding| finding.rule.severity == Severity::Error);
@@ -132,10 +144,20 @@ pub(crate) fn of_objects(objects: &[(String, serde_json::Value)]) -> Result<OfOb
         text: if findings.is_empty() {
             String::new()
         } else {
-            output::text(&sources, &findings)
+            output::text(&report)
         },
-        findings: serde_json::from_str(&output::json(&sources, &findings)?)?,
+        findings: serde_json::from_str(&output::json(&report)?)?,
     })
+}
+
+/// What the rules found in the sources.
+#[derive(Default)]
+struct Report {
+    sources: Vec<Source>,
+    findings: Vec<Finding>,
+    /// Those that a comment suppresses, each with its reason.
+    suppressed: Vec<(Finding, String)>,
+    notes: Vec<Note>,
 }
 
 /// A rule, and where it is broken.
@@ -144,46 +166,27 @@ struct Finding {
     problem: Problem,
 }
 
-/// Applies all rules, and leaves out what a comment silences.
-fn check(sources: &[Source], notes: &mut Vec<String>) -> Vec<Finding> {
-    let picture = Picture::of(sources);
-    let mut findings = Vec::new();
+/// Applies all rules, and sets apart what a comment suppresses.
+fn check((sources, notes): (Vec<Source>, Vec<Note>)) -> Report {
+    let picture = Picture::of(&sources);
+    let mut found = Vec::new();
     for rule in RULES {
         let problems = (rule.check)(&picture).into_iter();
-        findings.extend(problems.map(|problem| Finding { rule, problem }));
+        found.extend(problems.map(|problem| Finding { rule, problem }));
     }
-    findings.retain(|finding| !suppression::is_silenced(sources, finding, notes));
-    findings.sort_by_key(|finding| (finding.problem.source, finding.problem.span.start));
-    findings
-}
-
-/// Writes the certain mends, the last of a file first, and returns how many there were.
-fn mend(sources: &[Source], findings: &[Finding]) -> Result<usize, Failure> {
-    let mut count = 0;
-    for (index, source) in sources
-        .iter()
-        .enumerate()
-        .filter(|(_, source)| source.path != "<stdin>")
-    {
-        let mut text = source.text.clone();
-        let mut end = text.len();
-        for Finding { problem, .. } in findings
-            .iter()
-            .rev()
-            .filter(|finding| finding.problem.source == index)
-        {
-            let Some((span, mended)) = problem.mend.as_ref().filter(|(span, _)| span.end <= end) else {
-                continue;
-            };
-            text.replace_range(span.clone(), mended);
-            end = span.start;
-            count += 1;
-        }
-        if text != source.text {
-            fs::write(&source.path, text).map_err(|error| format!("{}: {error}", source.path))?;
+    found.sort_by_key(|finding| (finding.problem.source, finding.problem.span.start));
+    let mut report = Report {
+        notes,
+        ..Report::default()
+    };
+    for finding in found {
+        match suppression::reason(&sources, &finding, &mut report.notes) {
+            Some(reason) => report.suppressed.push((finding, reason)),
+            None => report.findings.push(finding),
         }
     }
-    Ok(count)
+    report.sources = sources;
+    report
 }
 
 const EXAMPLES: &str = "Examples:

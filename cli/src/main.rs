@@ -19,7 +19,12 @@ fn main() -> ExitCode {
         Ok(cli) => cli.command,
         Err(error) => {
             let is_usage_error = error.use_stderr();
-            return match error.print() {
+            let printed = if is_usage_error {
+                write!(io::stderr(), "{}", escape::lines(&error.render().to_string()))
+            } else {
+                error.print()
+            };
+            return match printed {
                 Ok(()) if is_usage_error => ExitCode::from(USAGE),
                 Ok(()) => ExitCode::SUCCESS,
                 Err(_) => ExitCode::FAILURE,
@@ -28,8 +33,7 @@ fn main() -> ExitCode {
     };
     match run(command) {
         Ok(code) => code,
-        // The reader of a pipe has seen enough.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(BROKEN_PIPE),
         Err(error) => {
             let error = error.to_string();
             let _ = writeln!(io::stderr(), "entra-workload: {}", escape::lines(&error));
@@ -89,5 +93,7 @@ enum Command {
     },
 }
 
+/// What a shell shows for a program that SIGPIPE ended: the reader has not seen the whole output.
+const BROKEN_PIPE: u8 = 141;
 /// `EX_USAGE` of sysexits.h. Lower codes say who can mend what a check has found.
 const USAGE: u8 = 64;

@@ -1,11 +1,25 @@
-use tree_sitter::{Node, Parser};
+use std::collections::HashMap;
+use std::ops::Range;
 
-use super::terraform::{Resource, resolve};
+use tree_sitter::{Node, Parser, Tree};
+
+use super::terraform::{LONGEST_LOCAL, Resource, resolve};
 use super::value::{Kind, Value};
 
-/// Reads the resources of a Bicep file in the terms of Terraform, so that one rule reads both. The second value says
-/// what could not be read, because it is wrong or newer than the grammar; the error is a line and a reason.
-pub(super) fn read(text: &str) -> Result<(Vec<Resource>, Option<String>), String> {
+/// What a file has.
+pub(super) struct Module {
+    pub(super) resources: Vec<Resource>,
+    /// Where its outer declarations are.
+    pub(super) declarations: Vec<Range<usize>>,
+    /// Where strings are: what looks like a comment in them is none.
+    pub(super) literals: Vec<Range<usize>>,
+    /// What could not be read, because it is wrong or newer than the grammar.
+    pub(super) problem: Option<String>,
+}
+
+/// Reads the resources of a Bicep file in the terms of Terraform, so that one rule reads both; the error is a line and
+/// a reason.
+pub(super) fn read(text: &str) -> Result<Module, String> {
     let mut parser = Parser::new();
     parser
         .set_language(&tree_sitter_bicep::LANGUAGE.into())
@@ -16,15 +30,15 @@ pub(super) fn read(text: &str) -> Result<(Vec<Resource>, Option<String>), String
         if node.kind() == "variable_declaration"
             && let [name, .., value] = children(node).as_slice()
         {
-            let kind = of_node(*value, text, 0).kind;
-            found.variables.push((source(*name, text).to_owned(), kind));
+            let value = of_node(*value, text, 0);
+            if value.span.len() <= LONGEST_LOCAL {
+                found.variables.insert(source(*name, text).to_owned(), value.kind);
+            }
         }
     }
     collect(tree.root_node(), &[], text, &mut found);
     for resource in &mut found.resources {
-        for symbol in &found.symbols {
-            symbol.resolve_scope(&mut resource.body);
-        }
+        resolve_scope(&mut resource.body, &found.symbols);
     }
     let problem = first_error(tree.root_node()).map(|node| {
         let line = node.start_position().row + 1;
@@ -32,41 +46,59 @@ pub(super) fn read(text: &str) -> Result<(Vec<Resource>, Option<String>), String
     });
     match problem {
         Some(problem) if found.symbols.is_empty() => Err(problem),
-        problem => Ok((found.resources, problem)),
+        problem => Ok(Module {
+            resources: found.resources,
+            declarations: children(tree.root_node()).iter().map(Node::byte_range).collect(),
+            literals: literals(&tree),
+            problem,
+        }),
     }
 }
 
-/// What a file has.
+/// The places of strings, in their order and without overlap.
+fn literals(tree: &Tree) -> Vec<Range<usize>> {
+    let mut literals = Vec::new();
+    let mut cursor = tree.walk();
+    loop {
+        let is_string = cursor.node().kind() == "string";
+        if is_string {
+            literals.push(cursor.node().byte_range());
+        }
+        if !is_string && cursor.goto_first_child() {
+            continue;
+        }
+        while !cursor.goto_next_sibling() {
+            if !cursor.goto_parent() {
+                return literals;
+            }
+        }
+    }
+}
+
 #[derive(Default)]
 struct Found {
     resources: Vec<Resource>,
-    symbols: Vec<Symbol>,
+    /// The type of each symbol, in lower case.
+    symbols: HashMap<String, String>,
     /// The names of `var`, each with its value.
-    variables: Vec<(String, Kind)>,
+    variables: HashMap<String, Kind>,
 }
 
-struct Symbol {
-    name: String,
-    /// In lower case.
-    kind: String,
-}
-
-impl Symbol {
-    /// Writes the scope of a role assignment as Terraform would.
-    fn resolve_scope(&self, body: &mut Value) {
-        let kind = match self.kind.as_str() {
+/// Writes the scope of a role assignment as Terraform would.
+fn resolve_scope(body: &mut Value, symbols: &HashMap<String, String>) {
+    let Kind::Map(entries) = &mut body.kind else {
+        return;
+    };
+    for (_, value) in entries.iter_mut().filter(|(key, _)| key.text() == Some("scope")) {
+        let Some((name, kind)) = value.reference().and_then(|name| symbols.get_key_value(name)) else {
+            continue;
+        };
+        let kind = match kind.as_str() {
             "microsoft.storage/storageaccounts" => "azurerm_storage_account",
             "microsoft.keyvault/vaults" => "azurerm_key_vault",
-            _ => return,
+            _ => continue,
         };
-        let Kind::Map(entries) = &mut body.kind else {
-            return;
-        };
-        for (key, value) in entries {
-            if key.text() == Some("scope") && value.reference() == Some(&self.name) {
-                value.kind = Kind::Other(format!("{kind}.{}.id", self.name));
-            }
-        }
+        value.kind = Kind::Other(format!("{kind}.{name}.id"));
     }
 }
 
@@ -122,10 +154,7 @@ fn declaration(node: Node<'_>, parents: &[(&str, &str)], text: &str, found: &mut
         Some((kind, _)) if !own.contains('.') => format!("{kind}/{own}"),
         _ => own.to_owned(),
     };
-    found.symbols.push(Symbol {
-        name: symbol.to_owned(),
-        kind: kind.to_ascii_lowercase(),
-    });
+    found.symbols.insert(symbol.to_owned(), kind.to_ascii_lowercase());
     let mut walk = node.walk();
     let is_existing = node.children(&mut walk).any(|child| child.kind() == "existing");
     if !is_existing {

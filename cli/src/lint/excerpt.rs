@@ -2,14 +2,14 @@ use std::ops::Range;
 
 use super::rule::Problem;
 use super::source::Source;
+use crate::escape;
 
-/// The line of a problem, as it may be shown: what can be a secret is covered with stars, one for each byte, so that
-/// places stay as they are.
+/// The line of a problem, as it may be shown: escaped, and without what can be a secret.
 pub(super) struct Excerpt {
     pub(super) line: String,
     /// Counted from 1.
     pub(super) number: usize,
-    /// The place of the problem in the line, in bytes.
+    /// The place of the problem in `line`, in bytes.
     pub(super) span: Range<usize>,
 }
 
@@ -19,22 +19,54 @@ impl Excerpt {
         let (line, start) = (source.line(number), source.start_of(number));
         let place = (problem.span.start - start).min(line.len());
         // A problem of several lines is shown in its first one.
-        let shown = line
-            .get(place..(problem.span.end - start).min(line.len()))
-            .unwrap_or_default();
-        let span = place..place + shown.trim_end().len();
-        let previous = number.checked_sub(1).map(|previous| source.line(previous));
-        let mut hidden = hidden(previous.unwrap_or_default(), line);
-        if has_several_values(line) {
-            let words = words(line).filter(|word| word.end <= span.start || span.end <= word.start);
-            hidden.extend(words);
-        }
+        let end = (problem.span.end - start).min(line.len());
+        let shown = line.get(place..end).unwrap_or_default().trim_end();
+        let (before, after) = (line.get(..place), line.get(place + shown.len()..));
+        let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+        let (before, shown, after) = if line.len() > LONGEST || is_flow(before) || is_flow(after) {
+            // Other values are beside it.
+            let dots = |text: &str| if text.trim().is_empty() { "" } else { ELLIPSIS }.to_owned();
+            (dots(before), of_flow(shown), dots(after))
+        } else {
+            let previous = number.checked_sub(1).map(|previous| source.line(previous));
+            let hidden = hidden(previous.unwrap_or_default(), line);
+            let masked = |from: usize, text: &str| masked(from, text, &hidden);
+            let after_start = place + shown.len();
+            (
+                masked(0, before),
+                masked(place, shown),
+                masked(after_start, after),
+            )
+        };
         Self {
-            line: masked(line, &hidden),
+            span: before.len()..before.len() + shown.len(),
+            line: before + &shown + &after,
             number: number + 1,
-            span,
         }
     }
+
+    /// The column of the problem in `line` in characters, counted from 1.
+    pub(super) fn column(&self) -> usize {
+        let before = self.line.get(..self.span.start).unwrap_or_default();
+        before.chars().count() + 1
+    }
+}
+
+/// Whether a part of a line has other values of a map or of a list in one line. An interpolation of Terraform is none.
+fn is_flow(text: &str) -> bool {
+    let text = text.replace("${", "");
+    text.contains(['{', '}']) || text.contains(['[', ']']) && text.contains(',')
+}
+
+/// A span as it may be shown beside other values: short, and without what is in it.
+fn of_flow(shown: &str) -> String {
+    if shown.starts_with(['{', '[']) {
+        return ELLIPSIS.to_owned();
+    }
+    let end = shown.char_indices().nth(LONGEST).map(|(end, _)| end);
+    let part = shown.get(..end.unwrap_or(shown.len())).unwrap_or_default();
+    let users: Vec<_> = users(part).collect();
+    masked(0, part, &users) + if end.is_some() { ELLIPSIS } else { "" }
 }
 
 /// Returns what follows the name of a secret variable, in any notation, and the user of a URL.
@@ -44,49 +76,39 @@ fn hidden(previous: &str, line: &str) -> Vec<Range<usize>> {
         SECRETS.iter().any(|name| line.contains(name))
     };
     let value = line.find(VALUE).map(|start| start + VALUE.len());
-    let is_secret = names_secret(line) || names_secret(previous) && !previous.contains(VALUE);
+    let is_secret =
+        names_secret(line) || previous.len() > LONGEST || names_secret(previous) && !previous.contains(VALUE);
     let value = value.filter(|_| is_secret).map(|start| start..line.len());
-    let users = line.match_indices("://").filter_map(|(scheme, mark)| {
+    value.into_iter().chain(users(line)).collect()
+}
+
+/// The users of URLs.
+fn users(text: &str) -> impl Iterator<Item = Range<usize>> {
+    text.match_indices("://").filter_map(|(scheme, mark)| {
         let start = scheme + mark.len();
-        let authority = line.get(start..)?.split(['/', '"', '\'', ' ']).next()?;
+        let authority = text.get(start..)?.split(['/', '"', '\'', ' ']).next()?;
         Some(start..start + authority.rfind('@')?)
-    });
-    value.into_iter().chain(users).collect()
-}
-
-/// Whether a line holds values of other variables, or the data of a Secret.
-fn has_several_values(line: &str) -> bool {
-    let line = line.to_ascii_lowercase();
-    line.contains('{') && (line.contains(VALUE) || line.contains("data"))
-}
-
-/// The words of a line that are no keys.
-fn words(line: &str) -> impl Iterator<Item = Range<usize>> {
-    let words = line
-        .split(|c| STRUCTURE.contains(c))
-        .filter(|word| !word.is_empty());
-    let starts = words.scan(0, |end, word| {
-        let start = *end + line.get(*end..)?.find(word)?;
-        *end = start + word.len();
-        Some(start..*end)
-    });
-    starts.filter(|word| {
-        let rest = line.get(word.end..).unwrap_or_default();
-        !rest.trim_start_matches(['"', '\'']).starts_with(':')
     })
 }
 
-fn masked(line: &str, hidden: &[Range<usize>]) -> String {
-    let mut masked = String::with_capacity(line.len());
-    for (index, c) in line.char_indices() {
-        let is_hidden = hidden.iter().any(|range| range.contains(&index));
+/// Part of a line, escaped, with stars for what is hidden.
+///
+/// * `from`: where it begins in the line.
+fn masked(from: usize, text: &str, hidden: &[Range<usize>]) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut open = String::new();
+    for (index, c) in text.char_indices() {
+        let is_hidden = hidden.iter().any(|range| range.contains(&(from + index)));
         if is_hidden && !STRUCTURE.contains(c) {
-            masked.extend(std::iter::repeat_n('*', c.len_utf8()));
+            masked += &escape::line(&std::mem::take(&mut open)).to_string();
+            masked.push('*');
+        } else if c == '\t' {
+            open += "    ";
         } else {
-            masked.push(c);
+            open.push(c);
         }
     }
-    masked
+    masked + &escape::line(&open).to_string()
 }
 
 const VALUE: &str = "value";
@@ -95,3 +117,8 @@ const VALUE: &str = "value";
 const SECRETS: [&str; 5] = ["_SECRET", "PASSWORD", "CONNECTION_STRING", "_KEY", "_TOKEN"];
 
 const STRUCTURE: &str = ":, \"'{}[]";
+
+/// In bytes; a longer line would not fit on a screen.
+const LONGEST: usize = 200;
+
+const ELLIPSIS: &str = "…";

@@ -1,73 +1,219 @@
+use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
-use super::source::Source;
+use super::picture::template_of;
+use super::source::{Origin, Source};
 use super::value::Value;
 use super::yaml;
 
 /// What the patches of Kustomize change: of a changed object, the files do not say what it lacks in the end.
+///
+/// Only a kustomization that can be built counts, and only for the objects that it builds.
 #[derive(Default)]
 pub(super) struct Patches {
-    files: Vec<PathBuf>,
-    targets: Vec<Target>,
+    /// What each build changes.
+    builds: Vec<Vec<Target>>,
+    /// For each file, the builds that it is part of.
+    of_source: Vec<Vec<usize>>,
+    /// Files that are themselves a patch, each with the index of the document.
+    documents: HashSet<(usize, usize)>,
 }
 
 /// The objects that a patch is for; without a kind or a name, all of them.
+#[derive(Clone)]
 struct Target {
     kind: Option<String>,
     name: Option<String>,
 }
 
+/// An entry of `patches`.
+struct Patch {
+    file: Option<PathBuf>,
+    /// Without any, the objects in the file name themselves.
+    targets: Vec<Target>,
+}
+
+struct Kustomization {
+    folder: PathBuf,
+    /// Built only as part of another one.
+    is_component: bool,
+    resources: Vec<String>,
+    components: Vec<String>,
+    patches: Vec<Patch>,
+    /// Whether it builds objects that are in no file, such as those of a chart.
+    has_generators: bool,
+}
+
 impl Patches {
     pub(super) fn of(sources: &[Source]) -> Self {
-        let mut patches = Self::default();
-        for source in sources {
-            for document in source.documents.iter().filter(|it| is_kustomization(source, it)) {
-                patches.add(&source.path, document);
+        let tree = Tree::of(sources);
+        let mut patches = Self {
+            of_source: vec![Vec::new(); sources.len()],
+            ..Self::default()
+        };
+        for (index, kustomization) in tree.kustomizations.iter().enumerate() {
+            if kustomization.is_component {
+                continue;
+            }
+            let mut walk = Walk::default();
+            if tree.build(index, true, &mut walk, 0).is_some() {
+                patches.add(&tree, walk);
             }
         }
-        let files = sources.iter().filter(|source| patches.is_patch(source));
-        let objects = files.flat_map(|source| &source.documents);
-        let targets: Vec<Target> = objects.map(Target::of_object).collect();
-        patches.targets.extend(targets);
         patches
     }
 
-    /// Whether a file is itself a patch, and no object.
-    pub(super) fn is_patch(&self, source: &Source) -> bool {
-        let path = normal(Path::new(&source.path));
-        self.files.contains(&path)
+    /// Whether a document of a file is itself a patch, and no object.
+    pub(super) fn is_patch(&self, source: usize, document: usize) -> bool {
+        self.documents.contains(&(source, document))
     }
 
-    pub(super) fn change(&self, kind: &str, name: Option<&str>) -> bool {
-        let matches = |wanted: &Option<String>, found: Option<&str>| {
-            // A target can have a pattern in place of a name.
-            let is_pattern = |text: &str| text.contains(['*', '.', '|']);
-            wanted
-                .as_deref()
-                .is_none_or(|wanted| is_pattern(wanted) || Some(wanted) == found)
-        };
-        let mut targets = self.targets.iter();
-        targets.any(|target| matches(&target.kind, Some(kind)) && matches(&target.name, name))
+    /// Whether an object of a file is changed.
+    pub(super) fn change(&self, source: usize, kind: &str, name: Option<&str>) -> bool {
+        let builds = self.of_source.get(source).into_iter().flatten();
+        let builds = builds.filter_map(|build| self.builds.get(*build));
+        { builds.flatten() }.any(|target| target.matches(kind, name))
     }
 
-    fn add(&mut self, path: &str, kustomization: &Value) {
-        let folder = Path::new(path).parent().unwrap_or(Path::new(""));
-        let list = |name: &str| kustomization.get(name).map(Value::items).unwrap_or_default();
-        for patch in list("patches")
+    fn add(&mut self, tree: &Tree<'_>, walk: Walk) {
+        let objects = walk.sources.iter().filter_map(|source| tree.sources.get(*source));
+        let objects: HashSet<_> = objects.flat_map(objects_of).map(name_of).collect();
+        let is_built = |target: &Target| objects.iter().any(|(kind, name)| target.matches(kind, *name));
+        let patches = walk
+            .patched
             .iter()
-            .chain(list("patchesStrategicMerge"))
-            .chain(list("patchesJson6902"))
-        {
-            let file = patch.get("path").and_then(Value::text).or(patch.text());
-            self.files.extend(file.map(|file| normal(&folder.join(file))));
-            if let Some(target) = patch.get("target") {
-                self.targets
-                    .push(Target::of(target.get("kind"), target.get("name")));
-            } else if let Some(text) = patch.get("patch").and_then(Value::text) {
-                let objects = yaml::read(text).unwrap_or_default();
-                self.targets.extend(objects.iter().map(Target::of_object));
+            .filter_map(|index| tree.kustomizations.get(*index));
+        let mut targets = Vec::new();
+        for patch in patches.flat_map(|kustomization| &kustomization.patches) {
+            targets.extend(patch.targets.iter().cloned());
+            let file = patch.file.as_ref().filter(|file| !tree.resources.contains(*file));
+            let Some(source) = file.and_then(|file| tree.files.get(file).copied()) else {
+                continue;
+            };
+            let documents = tree.sources.get(source).map(|source| source.documents.as_slice());
+            for (index, document) in documents.unwrap_or_default().iter().enumerate() {
+                let own = Target::of_object(document);
+                let is_patch = patch.targets.is_empty() && is_built(&own)
+                    || !is_whole(document) && (walk.is_open || patch.targets.iter().any(is_built));
+                if !is_patch {
+                    continue;
+                }
+                self.documents.insert((source, index));
+                targets.push(own);
             }
         }
+        if targets.is_empty() {
+            return;
+        }
+        for source in &walk.sources {
+            if let Some(builds) = self.of_source.get_mut(*source) {
+                builds.push(self.builds.len());
+            }
+        }
+        self.builds.push(targets);
+    }
+}
+
+/// All kustomizations, and where they are.
+struct Tree<'a> {
+    sources: &'a [Source],
+    kustomizations: Vec<Kustomization>,
+    files: HashMap<PathBuf, usize>,
+    folders: HashMap<PathBuf, usize>,
+    /// The files of each folder.
+    beside: HashMap<PathBuf, Vec<usize>>,
+    /// What a kustomization has as a resource is an object, whatever another one says.
+    resources: HashSet<PathBuf>,
+}
+
+/// A kustomization as it is built.
+#[derive(Default)]
+struct Walk {
+    seen: HashSet<usize>,
+    sources: HashSet<usize>,
+    /// The kustomizations whose patches are for all of it: itself and its components.
+    patched: Vec<usize>,
+    /// Whether some of its resources are not among the files.
+    is_open: bool,
+}
+
+impl<'a> Tree<'a> {
+    fn of(sources: &'a [Source]) -> Self {
+        let mut tree = Self {
+            sources,
+            kustomizations: Vec::new(),
+            files: HashMap::new(),
+            folders: HashMap::new(),
+            beside: HashMap::new(),
+            resources: HashSet::new(),
+        };
+        let files = sources.iter().enumerate();
+        for (index, source) in files.filter(|(_, source)| source.origin == Origin::File) {
+            let path = normal(&source.path);
+            let folder = path.parent().unwrap_or(Path::new("")).to_owned();
+            tree.beside.entry(folder.clone()).or_default().push(index);
+            tree.files.insert(path, index);
+            let mut documents = source.documents.iter();
+            if let Some(document) = documents.find(|document| is_kustomization(source, document)) {
+                let kustomization = Kustomization::of(folder, document);
+                let resources = kustomization.resources.iter();
+                tree.resources
+                    .extend(resources.map(|path| normal(&kustomization.folder.join(path))));
+                tree.folders
+                    .insert(kustomization.folder.clone(), tree.kustomizations.len());
+                tree.kustomizations.push(kustomization);
+            }
+        }
+        tree
+    }
+
+    /// Follows resources and components. `None` if one of them does not exist: then Kustomize builds nothing.
+    ///
+    /// * `is_patched`: whether the patches are for the whole build.
+    fn build(&self, index: usize, is_patched: bool, walk: &mut Walk, depth: usize) -> Option<()> {
+        let kustomization = self.kustomizations.get(index)?;
+        if depth > DEEPEST {
+            return None;
+        }
+        if !walk.seen.insert(index) {
+            return Some(());
+        }
+        if is_patched {
+            walk.patched.push(index);
+        }
+        walk.is_open |= kustomization.has_generators;
+        let resources = kustomization.resources.iter().map(|path| (path, false));
+        let components = kustomization.components.iter().map(|path| (path, is_patched));
+        for (path, is_patched) in resources.chain(components) {
+            let whole = normal(&kustomization.folder.join(path));
+            if let Some(source) = self.files.get(&whole) {
+                walk.sources.insert(*source);
+            } else if let Some(index) = self.folders.get(&whole) {
+                self.build(*index, is_patched, walk, depth + 1)?;
+            } else if path.contains("://")
+                || path.contains("?ref=")
+                || path.starts_with("git@")
+                || whole.exists()
+            {
+                walk.is_open = true;
+                walk.sources.extend(self.beside.get(&whole).into_iter().flatten());
+            } else {
+                return None;
+            }
+        }
+        Some(())
+    }
+}
+
+impl Kustomization {
+    fn of(folder: PathBuf, value: &Value) -> Self {
+        let list = |name: &str| value.get(name).map(Value::items).unwrap_or_default();
+        let texts = |name: &str| list(name).iter().filter_map(Value::text).map(str::to_owned);
+        let patches = list("patches")
+            .iter()
+            .chain(list("patchesStrategicMerge"))
+            .chain(list("patchesJson6902"));
+        let mut patches: Vec<Patch> = patches.map(|patch| Patch::of(&folder, patch)).collect();
         // They are for all objects.
         let of_all = [
             "labels",
@@ -76,14 +222,45 @@ impl Patches {
             "replacements",
             "components",
         ];
-        if of_all
-            .iter()
-            .any(|name| kustomization.get(name).is_some_and(mentions))
-        {
-            self.targets.push(Target {
-                kind: None,
-                name: None,
+        if of_all.iter().any(|name| value.get(name).is_some_and(mentions)) {
+            patches.push(Patch {
+                file: None,
+                targets: vec![Target {
+                    kind: None,
+                    name: None,
+                }],
             });
+        }
+        Self {
+            folder,
+            is_component: value.get("kind").and_then(Value::text) == Some("Component"),
+            resources: texts("resources").chain(texts("bases")).collect(),
+            components: texts("components").collect(),
+            patches,
+            has_generators: ["helmCharts", "generators"]
+                .iter()
+                .any(|name| value.get(name).is_some()),
+        }
+    }
+}
+
+impl Patch {
+    fn of(folder: &Path, patch: &Value) -> Self {
+        // An entry of `patchesStrategicMerge` is a file or, in several lines, the patch itself.
+        let text = patch.get("patch").or(Some(patch)).and_then(Value::text);
+        let inline = text.filter(|text| text.contains('\n'));
+        let file = patch.get("path").and_then(Value::text).or(patch.text());
+        let targets = match (patch.get("target"), inline) {
+            (Some(target), _) => vec![Target::of(target.get("kind"), target.get("name"))],
+            (None, Some(text)) => {
+                let objects = yaml::read(text).unwrap_or_default();
+                objects.iter().map(Target::of_object).collect()
+            }
+            (None, None) => Vec::new(),
+        };
+        Self {
+            file: file.map(|file| normal(&folder.join(file))),
+            targets,
         }
     }
 }
@@ -100,11 +277,55 @@ impl Target {
     fn of_object(object: &Value) -> Self {
         Self::of(object.get("kind"), object.at(&["metadata", "name"]))
     }
+
+    fn matches(&self, kind: &str, name: Option<&str>) -> bool {
+        let matches = |wanted: &Option<String>, found: Option<&str>| {
+            // A target can have a pattern in place of a name.
+            let is_pattern = |text: &str| text.contains(['*', '.', '|']);
+            wanted
+                .as_deref()
+                .is_none_or(|wanted| is_pattern(wanted) || Some(wanted) == found)
+        };
+        matches(&self.kind, Some(kind)) && matches(&self.name, name)
+    }
+}
+
+/// The objects of a file, also those in lists.
+fn objects_of(source: &Source) -> impl Iterator<Item = &Value> {
+    source.documents.iter().flat_map(|document| {
+        let items = document.get("items").map(Value::items).unwrap_or_default();
+        [document].into_iter().chain(items)
+    })
+}
+
+fn name_of(object: &Value) -> (&str, Option<&str>) {
+    let kind = object.get("kind").and_then(Value::text);
+    let name = object.at(&["metadata", "name"]).and_then(Value::text);
+    (kind.unwrap_or_default(), name)
+}
+
+/// Whether a workload can be created as it is; a patch lacks something.
+fn is_whole(object: &Value) -> bool {
+    let (kind, _) = name_of(object);
+    let Some(spec) = template_of(kind, object).and_then(|template| template.get("spec")) else {
+        return false;
+    };
+    let mut containers = spec
+        .get("containers")
+        .map(Value::items)
+        .unwrap_or_default()
+        .iter();
+    containers.all(|container| container.get("image").is_some())
+        && match kind {
+            "Pod" => true,
+            "Job" | "CronJob" => spec.get("restartPolicy").is_some(),
+            _ => object.at(&["spec", "selector"]).is_some(),
+        }
 }
 
 /// A kustomization need not name its kind; that of Flux has another version.
 fn is_kustomization(source: &Source, document: &Value) -> bool {
-    let file = Path::new(&source.path).file_stem().unwrap_or_default();
+    let file = source.path.file_stem().unwrap_or_default();
     let version = document.get("apiVersion").and_then(Value::text);
     match version {
         Some(version) => version.starts_with("kustomize.config.k8s.io/"),
@@ -125,7 +346,7 @@ fn mentions(value: &Value) -> bool {
 }
 
 /// A path without `.` and `..`.
-fn normal(path: &Path) -> PathBuf {
+pub(super) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
         match part {
@@ -133,8 +354,13 @@ fn normal(path: &Path) -> PathBuf {
             Component::ParentDir if normal.file_name().is_some() => {
                 normal.pop();
             }
+            // Nothing is above the root.
+            Component::ParentDir if normal.has_root() => {}
             part => normal.push(part),
         }
     }
     normal
 }
+
+/// Far deeper than overlays are, and shallow enough for the stack.
+const DEEPEST: usize = 100;

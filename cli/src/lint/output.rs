@@ -1,22 +1,24 @@
+use std::env;
 use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 use entra_workload::diagnose::{CATALOG, Entry, Severity};
 use serde_json::{Value, json};
 
-use super::Finding;
 use super::excerpt::Excerpt;
 use super::rule::{Problem, Rule};
 use super::rules::RULES;
-use super::source::Source;
+use super::source::{Note, Origin, Source};
+use super::{Finding, Report, uri};
 use crate::escape;
 
 /// Findings with the lines of the file, as rustc shows them.
-pub(super) fn text(sources: &[Source], findings: &[Finding]) -> String {
+pub(super) fn text(report: &Report) -> String {
     let renderer = Renderer::styled();
     let mut text = String::new();
-    for Finding { rule, problem } in findings {
-        let Some(source) = sources.get(problem.source) else {
+    for finding in &report.findings {
+        let Finding { rule, problem } = finding;
+        let Some(source) = report.sources.get(problem.source) else {
             continue;
         };
         let level = match rule.severity {
@@ -24,15 +26,13 @@ pub(super) fn text(sources: &[Source], findings: &[Finding]) -> String {
             Severity::Warning => Level::WARNING,
             _ => Level::INFO,
         };
+        let path = escape::line(&escape::path(&source.path)).to_string();
         let excerpt = Excerpt::of(source, problem);
+        let own_column = excerpt.column();
         let snippet = Snippet::source(excerpt.line)
             .line_start(excerpt.number)
-            .path(source.path.as_str())
-            .annotation(
-                AnnotationKind::Primary
-                    .span(excerpt.span)
-                    .label(problem.message.as_str()),
-            );
+            .path(path.as_str())
+            .annotation(AnnotationKind::Primary.span(excerpt.span).label(message(problem)));
         let help = format!("{} (who: {}; without it: {})", rule.fix, rule.owner, rule.symptom);
         let group = level
             .primary_title(rule.summary)
@@ -41,56 +41,81 @@ pub(super) fn text(sources: &[Source], findings: &[Finding]) -> String {
             .element(Level::HELP.message(help))
             .element(Level::NOTE.message(link(rule)))
             .elements(command(source, problem).map(|command| Level::HELP.with_name("run").message(command)));
-        let _ = writeln!(text, "{}\n", renderer.render(&[group]));
+        // The renderer counts columns in the excerpt.
+        let (line, column) = place(report, finding);
+        let shown = format!("{path}:{line}:{own_column}");
+        let rendered = renderer.render(&[group]);
+        let rendered = rendered.replacen(&shown, &format!("{path}:{line}:{column}"), 1);
+        let _ = writeln!(text, "{rendered}\n");
     }
-    let errors = findings
+    let (count, files) = (report.findings.len(), report.sources.len());
+    let errors = report
+        .findings
         .iter()
         .filter(|finding| finding.rule.severity == Severity::Error)
         .count();
-    let _ = match findings.len() {
-        0 => writeln!(text, "no mistakes; files: {}", sources.len()),
-        count => writeln!(
-            text,
-            "findings: {count}, errors: {errors}, files: {}",
-            sources.len()
-        ),
+    let _ = match count {
+        0 => write!(text, "no mistakes; files: {files}"),
+        count => write!(text, "findings: {count}, errors: {errors}, files: {files}"),
+    };
+    let _ = match report.suppressed.len() {
+        0 => writeln!(text),
+        count => writeln!(text, ", suppressed by comments: {count}"),
     };
     text
 }
 
-pub(super) fn json(sources: &[Source], findings: &[Finding]) -> Result<String, serde_json::Error> {
-    let findings: Vec<Value> = findings
+pub(super) fn json(report: &Report) -> Result<String, serde_json::Error> {
+    let findings: Vec<Value> = report
+        .findings
         .iter()
         .map(|finding| {
             let Finding { rule, problem } = finding;
-            let (path, line, column) = place(sources, finding);
+            let source = report.sources.get(problem.source);
+            let (line, column) = place(report, finding);
             json!({
                 "code": rule.code,
                 "severity": rule.severity.to_string(),
                 "owner": rule.owner.to_string(),
                 "symptom": rule.symptom.to_string(),
                 "title": rule.summary,
-                "message": problem.message,
+                "message": message(problem),
                 "fix": rule.fix,
                 "link": link(rule),
-                "path": path,
+                "path": source.map(|source| escape::path(&source.path)),
                 "line": line,
                 "column": column,
                 "fixable": problem.mend.is_some(),
-                "command": sources.get(problem.source).and_then(|source| command(source, problem)),
+                "command": source.and_then(|source| command(source, problem)),
             })
         })
         .collect();
-    Ok(escape::json(&json!({ "findings": findings }))? + "\n")
+    Ok(escape::json(&json!({ "findings": findings, "suppressed": report.suppressed.len() }))? + "\n")
+}
+
+/// What is wrong, in one line of bounded length: values of the files are in it.
+fn message(problem: &Problem) -> String {
+    shortened(&problem.message)
 }
 
 /// A file is mended where it is; for an object of a cluster there is a command.
-fn command<'a>(source: &Source, problem: &'a Problem) -> Option<&'a str> {
-    problem.command.as_deref().filter(|_| source.is_live)
+fn command(source: &Source, problem: &Problem) -> Option<String> {
+    let command = problem.command.as_deref();
+    let command = command.filter(|_| source.origin == Origin::Cluster);
+    command.map(|command| escape::line(command).to_string())
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", escape::line(text.get(..end).unwrap_or_default())),
+        None => escape::line(text).to_string(),
+    }
 }
 
 /// Source: SARIF 2.1.0, OASIS.
-pub(super) fn sarif(sources: &[Source], findings: &[Finding]) -> Result<String, serde_json::Error> {
+///
+/// * `failure`: why nothing was checked.
+pub(super) fn sarif(report: &Report, failure: Option<&Note>) -> Result<String, serde_json::Error> {
     let rules: Vec<Value> = RULES
         .iter()
         .map(|rule| {
@@ -103,52 +128,65 @@ pub(super) fn sarif(sources: &[Source], findings: &[Finding]) -> Result<String, 
             })
         })
         .collect();
-    let results: Vec<Value> = findings
-        .iter()
-        .map(|finding| {
-            let (path, line, column) = place(sources, finding);
-            json!({
-                "ruleId": finding.rule.code,
-                "level": level(finding.rule.severity),
-                "message": { "text": finding.problem.message },
-                "locations": [{ "physicalLocation": {
-                    "artifactLocation": { "uri": uri(path) },
-                    "region": { "startLine": line, "startColumn": column },
-                } }],
-            })
+    let folder = env::current_dir().unwrap_or_default();
+    let result = |finding: &Finding, suppressions: Value| {
+        let source = report.sources.get(finding.problem.source);
+        let (line, column) = place(report, finding);
+        json!({
+            "ruleId": finding.rule.code,
+            "level": level(finding.rule.severity),
+            "message": { "text": message(&finding.problem) },
+            "locations": [{ "physicalLocation": {
+                "artifactLocation": { "uri": source.map(|source| uri::of(&source.path, &folder)) },
+                "region": { "startLine": line, "startColumn": column },
+            } }],
+            "suppressions": suppressions,
         })
-        .collect();
+    };
+    // An empty list says that nothing suppresses a result.
+    let shown = report.findings.iter().map(|finding| result(finding, json!([])));
+    let suppressed = report.suppressed.iter().map(|(finding, reason)| {
+        let suppression = json!({ "kind": "inSource", "justification": shortened(reason) });
+        result(finding, json!([suppression]))
+    });
+    let notes = report.notes.iter().map(|note| ("warning", note));
+    let notes = notes.chain(failure.map(|failure| ("error", failure)));
+    let notifications = notes.map(|(level, note)| {
+        let text = format!("{}: {}", escape::path(&note.path), note.text);
+        json!({
+            "level": level,
+            "message": { "text": shortened(&text) },
+            "locations": [{ "physicalLocation": {
+                "artifactLocation": { "uri": uri::of(&note.path, &folder) },
+                "region": note.line.map(|line| json!({ "startLine": line })),
+            } }],
+        })
+    });
     let driver = json!({ "name": "entra-workload", "version": env!("CARGO_PKG_VERSION"), "rules": rules });
     let log = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
-        "runs": [{ "tool": { "driver": driver }, "results": results }],
+        "runs": [{
+            "tool": { "driver": driver },
+            "columnKind": "unicodeCodePoints",
+            "invocations": [{
+                "executionSuccessful": failure.is_none(),
+                "toolExecutionNotifications": notifications.collect::<Vec<_>>(),
+            }],
+            "results": shown.chain(suppressed).collect::<Vec<_>>(),
+        }],
     });
     Ok(escape::json(&log)? + "\n")
 }
 
-/// A path as a URI. Standard input has none, and stands for the folder.
-fn uri(path: &str) -> String {
-    if path == "<stdin>" {
-        return "stdin".to_owned();
-    }
-    let mut uri = String::new();
-    for byte in path.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~/:".contains(&byte) {
-            uri.push(char::from(byte));
-        } else {
-            let _ = write!(uri, "%{byte:02X}");
-        }
-    }
-    uri
-}
-
 /// Source: GitHub, "Workflow commands for GitHub Actions".
-pub(super) fn github(sources: &[Source], findings: &[Finding]) -> String {
-    let property = |text: &str| encoded(text).replace(':', "%3A").replace(',', "%2C");
+pub(super) fn github(report: &Report) -> String {
     let mut text = String::new();
-    for finding in findings {
-        let (path, line, column) = place(sources, finding);
+    for finding in &report.findings {
+        let Some(source) = report.sources.get(finding.problem.source) else {
+            continue;
+        };
+        let (line, column) = place(report, finding);
         let command = match level(finding.rule.severity) {
             "note" => "notice",
             level => level,
@@ -156,9 +194,16 @@ pub(super) fn github(sources: &[Source], findings: &[Finding]) -> String {
         let _ = writeln!(
             text,
             "::{command} file={},line={line},col={column},title={}::{}",
-            property(path),
+            property(&escape::line(&escape::path(&source.path)).to_string()),
             property(&format!("{} {}", finding.rule.code, finding.rule.summary)),
-            encoded(&format!("{}. {}", finding.problem.message, finding.rule.fix))
+            data(&format!("{}. {}", message(&finding.problem), finding.rule.fix))
+        );
+    }
+    if !report.suppressed.is_empty() {
+        let _ = writeln!(
+            text,
+            "::notice::findings suppressed by comments: {}",
+            report.suppressed.len()
         );
     }
     text
@@ -222,8 +267,13 @@ fn link(rule: &Rule) -> String {
     format!("{PAGE}#{}", rule.code.to_ascii_lowercase())
 }
 
-fn encoded(text: &str) -> String {
+/// The message of a command of GitHub.
+fn data(text: &str) -> String {
     text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+}
+
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 fn level(severity: Severity) -> &'static str {
@@ -234,17 +284,17 @@ fn level(severity: Severity) -> &'static str {
     }
 }
 
-/// File, line and column, counted from 1.
-fn place<'a>(sources: &'a [Source], finding: &Finding) -> (&'a str, usize, usize) {
-    let Some(source) = sources.get(finding.problem.source) else {
-        return ("", 1, 1);
-    };
+/// Line and column, counted from 1.
+fn place(report: &Report, finding: &Finding) -> (usize, usize) {
     let place = finding.problem.span.start;
-    let line = source.line_of(place);
-    let before = source.text.get(source.start_of(line)..place);
-    let column = before.unwrap_or_default().chars().count();
-    (&source.path, line + 1, column + 1)
+    let source = report.sources.get(finding.problem.source);
+    source.map_or((1, 1), |source| {
+        (source.line_of(place) + 1, source.column_of(place) + 1)
+    })
 }
+
+/// In characters. A value in a file can have megabytes.
+const LONGEST: usize = 500;
 
 const PAGE: &str =
     "https://docs.rs/entra-workload/latest/entra_workload/_documentation/troubleshooting/index.html";

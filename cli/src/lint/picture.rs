@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::kustomize::Patches;
-use super::source::Source;
+use super::source::{Origin, Source};
 use super::terraform::Resource;
 use super::value::Value;
 
@@ -58,9 +58,10 @@ impl<'a> Picture<'a> {
             sources,
         };
         for (index, source) in sources.iter().enumerate() {
-            let is_patch = picture.patches.is_patch(source);
-            for document in source.documents.iter().filter(|_| !is_patch) {
-                picture.add(index, document, 0);
+            for (number, document) in source.documents.iter().enumerate() {
+                if !picture.patches.is_patch(index, number) {
+                    picture.add(index, document, 0);
+                }
             }
             let resources = source.resources.iter();
             picture
@@ -94,12 +95,8 @@ impl<'a> Picture<'a> {
                 place,
             });
         }
-        let template = match kind {
-            "Pod" => Some(value),
-            "CronJob" => value.at(&["spec", "jobTemplate", "spec", "template"]),
-            _ => value.at(&["spec", "template"]),
-        };
-        if let Some((template, spec)) = template.and_then(|template| Some((template, template.get("spec")?)))
+        if let Some((template, spec)) =
+            template_of(kind, value).and_then(|template| Some((template, template.get("spec")?)))
             && spec.get("containers").is_some()
         {
             self.pods.push(Pod {
@@ -117,7 +114,7 @@ impl<'a> Picture<'a> {
         let accounts = self.accounts.iter().rev();
         let accounts =
             accounts.filter(|it| it.name() == Some(name) && same(it.namespace(), pod.object.namespace()));
-        let path = |source: usize| self.sources.get(source).map(|source| Path::new(&source.path));
+        let path = |source: usize| self.sources.get(source).map(|source| source.path.as_path());
         accounts.max_by_key(|account| {
             let (one, other) = (path(account.source)?, path(pod.object.source)?);
             let parts = one.components().zip(other.components());
@@ -127,11 +124,13 @@ impl<'a> Picture<'a> {
 
     /// Whether Kustomize adds to an object what the file does not have.
     pub(super) fn is_patched(&self, object: &Object<'_>) -> bool {
-        self.patches.change(object.kind, object.place().text())
+        self.patches
+            .change(object.source, object.kind, object.place().text())
     }
 
     pub(super) fn is_patched_account(&self, account: &Account<'_>) -> bool {
-        self.patches.change("ServiceAccount", account.name())
+        self.patches
+            .change(account.source, "ServiceAccount", account.name())
     }
 
     /// Whether an operator requests tokens of the account itself, as External Secrets does.
@@ -141,7 +140,8 @@ impl<'a> Picture<'a> {
 
     /// Whether a file is an object of a cluster.
     pub(super) fn is_live(&self, source: usize) -> bool {
-        self.sources.get(source).is_some_and(|source| source.is_live)
+        let source = self.sources.get(source);
+        source.is_some_and(|source| source.origin == Origin::Cluster)
     }
 
     /// What is written between two values.
@@ -379,6 +379,15 @@ fn add_requested<'a>(value: &'a Value, requested: &mut HashSet<&'a str>) {
     }
     for item in value.items() {
         add_requested(item, requested);
+    }
+}
+
+/// The pod of an object, or its pod template.
+pub(super) fn template_of<'a>(kind: &str, object: &'a Value) -> Option<&'a Value> {
+    match kind {
+        "Pod" => Some(object),
+        "CronJob" => object.at(&["spec", "jobTemplate", "spec", "template"]),
+        _ => object.at(&["spec", "template"]),
     }
 }
 

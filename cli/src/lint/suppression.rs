@@ -1,33 +1,113 @@
-use super::Finding;
-use super::source::Source;
+use std::ops::Range;
 
-/// Whether a comment on the line of a finding, or on the line before, silences its rule.
-///
-/// A comment without a reason silences nothing, and is noted.
-pub(super) fn is_silenced(sources: &[Source], finding: &Finding, notes: &mut Vec<String>) -> bool {
-    let Some(source) = sources.get(finding.problem.source) else {
-        return false;
-    };
-    let line = source.line_of(finding.problem.span.start);
-    let lines = (line.saturating_sub(1)..=line).map(|line| source.line(line));
-    for comment in lines
-        .filter_map(|line| line.split_once(MARK))
-        .map(|(_, comment)| comment)
-    {
-        let (codes, reason) = comment.split_once(" because ").unwrap_or((comment, ""));
-        if codes.split([' ', ',']).any(|code| code == finding.rule.code) {
-            if !reason.trim().is_empty() {
-                return true;
-            }
-            notes.push(format!(
-                "{}:{}: the comment does not silence {}: it needs `because` and a reason",
-                source.path,
-                line + 1,
-                finding.rule.code
-            ));
-        }
-    }
-    false
+use super::Finding;
+use super::source::{Note, Source};
+
+/// A comment that suppresses rules on its line and the next, within its object.
+pub(super) struct Comment {
+    /// Where the codes begin.
+    place: usize,
+    text: String,
+    /// Whether nothing is before it in its line.
+    is_alone: bool,
 }
 
-const MARK: &str = "entra-workload: ignore ";
+impl Comment {
+    pub(super) const MARK: &str = "entra-workload: ignore ";
+
+    /// Finds the comments of a file.
+    ///
+    /// * `starts`: what begins a comment.
+    /// * `literals`: the places of strings, in their order and without overlap.
+    pub(super) fn find(text: &str, starts: &[&str], literals: &[Range<usize>]) -> Vec<Self> {
+        let is_literal = |place: usize| {
+            let before = literals.partition_point(|literal| literal.start <= place);
+            let last = before.checked_sub(1).and_then(|last| literals.get(last));
+            last.is_some_and(|literal| place < literal.end)
+        };
+        let mut comments = Vec::new();
+        let mut line_start = 0;
+        for line in text.split_inclusive('\n') {
+            let begins = |index: usize| {
+                let (before, rest) = line.split_at_checked(index).unwrap_or((line, ""));
+                let is_start = starts.iter().any(|start| rest.starts_with(start));
+                // In YAML, `a#b` is a text.
+                let is_apart = before.is_empty() || before.ends_with([' ', '\t']) || !rest.starts_with('#');
+                is_start && is_apart && !is_literal(line_start + index)
+            };
+            let mark = line.find(Self::MARK);
+            let start = mark.and_then(|mark| {
+                let places = line.char_indices().map(|(index, _)| index);
+                places
+                    .take_while(|index| *index < mark)
+                    .find(|index| begins(*index))
+            });
+            let rest = start.and_then(|start| line.get(start..)?.split_once(Self::MARK));
+            if let (Some(start), Some((_, rest))) = (start, rest) {
+                comments.push(Self {
+                    place: line_start + start,
+                    text: rest.trim_end_matches("*/").trim().to_owned(),
+                    is_alone: line.get(..start).unwrap_or_default().trim().is_empty(),
+                });
+            }
+            line_start += line.len();
+        }
+        comments
+    }
+
+    /// The object that the comment is in or beside: of one alone, that of the next line.
+    fn object<'a>(&self, source: &'a Source) -> Option<&'a Range<usize>> {
+        let line = source.line_of(self.place);
+        if self.is_alone {
+            let next = source.start_of(line + 1)..source.start_of(line + 2);
+            let after = source.objects.partition_point(|object| object.start < next.start);
+            let first = source.objects.get(after).filter(|object| object.start < next.end);
+            return first.or_else(|| object_at(source, next.start));
+        }
+        let before = source.objects.partition_point(|object| object.start < self.place);
+        source.objects.get(before.checked_sub(1)?)
+    }
+}
+
+/// Returns the reason for which a comment suppresses a finding.
+///
+/// A comment without a reason suppresses nothing, and is noted.
+pub(super) fn reason(sources: &[Source], finding: &Finding, notes: &mut Vec<Note>) -> Option<String> {
+    let source = sources.get(finding.problem.source)?;
+    let place = finding.problem.span.start;
+    let line = source.line_of(place);
+    let first = source.start_of(line.saturating_sub(1));
+    let before = source.comments.partition_point(|comment| comment.place < first);
+    let comments = source.comments.get(before..).unwrap_or_default().iter();
+    for comment in comments.take_while(|comment| comment.place < source.start_of(line + 1)) {
+        let (codes, reason) = comment
+            .text
+            .split_once(" because ")
+            .unwrap_or((&comment.text, ""));
+        if !codes.split([' ', ',']).any(|code| code == finding.rule.code)
+            || comment.object(source) != object_at(source, place)
+        {
+            continue;
+        }
+        if !reason.trim().is_empty() {
+            return Some(reason.trim().to_owned());
+        }
+        notes.push(Note {
+            line: Some(line + 1),
+            ..Note::new(
+                &source.path,
+                format!(
+                    "the comment does not suppress {}: it needs `because` and a reason",
+                    finding.rule.code
+                ),
+            )
+        });
+    }
+    None
+}
+
+fn object_at(source: &Source, place: usize) -> Option<&Range<usize>> {
+    let before = source.objects.partition_point(|object| object.start <= place);
+    let last = source.objects.get(before.checked_sub(1)?);
+    last.filter(|object| place < object.end)
+}

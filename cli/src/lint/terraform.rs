@@ -1,10 +1,12 @@
 pub(super) mod kubernetes;
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use hcl_edit::Span;
 use hcl_edit::expr::{Expression, ObjectKey};
-use hcl_edit::structure::{Body, Structure};
+use hcl_edit::structure::{BlockLabel, Body, Structure};
+use hcl_edit::visit::{self, Visit};
 
 use super::value::{Kind, Value};
 
@@ -26,11 +28,15 @@ pub(super) struct Module {
     pub(super) resources: Vec<Resource>,
     /// Such as `local.audience`, with its value.
     pub(super) locals: Vec<(String, Kind)>,
+    /// Where its outer blocks are.
+    pub(super) blocks: Vec<Range<usize>>,
+    /// Where strings are: what looks like a comment in them is none.
+    pub(super) literals: Vec<Range<usize>>,
 }
 
 impl Resource {
     /// Writes the values of names in place of the names.
-    pub(super) fn resolve(&mut self, names: &[(String, Kind)]) {
+    pub(super) fn resolve(&mut self, names: &HashMap<String, Kind>) {
         resolve(&mut self.body, names);
     }
 }
@@ -41,8 +47,14 @@ pub(super) fn read(text: &str) -> Result<Module, String> {
         let location = error.location();
         format!("line {}: {}", location.line(), error.message())
     })?;
-    let mut module = Module::default();
+    let mut literals = Literals::default();
+    literals.visit_body(&body);
+    let mut module = Module {
+        literals: literals.0,
+        ..Module::default()
+    };
     for block in body.iter().filter_map(Structure::as_block) {
+        module.blocks.extend(block.span());
         let body = of_body(&block.body, block.ident.span().unwrap_or_default(), text);
         let label = |index: usize| block.labels.get(index).map(|label| label.as_str().to_owned());
         match block.ident.as_str() {
@@ -65,6 +77,7 @@ pub(super) fn read(text: &str) -> Result<Module, String> {
             }),
             "locals" => {
                 let entries = body.entries().iter();
+                let entries = entries.filter(|(_, value)| value.span.len() <= LONGEST_LOCAL);
                 module.locals.extend(entries.filter_map(|(name, value)| {
                     Some((format!("local.{}", name.text()?), value.kind.clone()))
                 }));
@@ -75,11 +88,27 @@ pub(super) fn read(text: &str) -> Result<Module, String> {
     Ok(module)
 }
 
-pub(super) fn resolve(value: &mut Value, names: &[(String, Kind)]) {
-    if let Some((_, kind)) = value
-        .reference()
-        .and_then(|reference| names.iter().find(|(name, _)| name == reference))
-    {
+/// The places of strings, in their order and without overlap.
+#[derive(Default)]
+struct Literals(Vec<Range<usize>>);
+
+impl Visit for Literals {
+    fn visit_block_label(&mut self, label: &BlockLabel) {
+        self.0.extend(label.span());
+    }
+
+    fn visit_expr(&mut self, expression: &Expression) {
+        match expression {
+            Expression::String(_) | Expression::StringTemplate(_) | Expression::HeredocTemplate(_) => {
+                self.0.extend(expression.span());
+            }
+            _ => visit::visit_expr(self, expression),
+        }
+    }
+}
+
+pub(super) fn resolve(value: &mut Value, names: &HashMap<String, Kind>) {
+    if let Some(kind) = value.reference().and_then(|reference| names.get(reference)) {
         value.kind = kind.clone();
         return;
     }
@@ -180,3 +209,6 @@ fn of_expression(expression: &Expression, text: &str) -> Value {
     };
     Value { span, kind }
 }
+
+/// In bytes. Each reference copies the value; a subject or an audience is far shorter.
+pub(super) const LONGEST_LOCAL: usize = 1000;

@@ -1,7 +1,8 @@
+use std::collections::HashSet;
 use std::ops::Range;
 
 use saphyr::{MarkedYaml, Scalar, ScanError, YamlData, YamlLoader};
-use saphyr_parser::{Event, Parser};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use super::value::{Kind, Value};
 
@@ -17,15 +18,24 @@ pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
     if let Some(error) = loader.error() {
         return Err(failed(error));
     }
-    // Places are counted in characters.
-    let bytes: Vec<usize> = text
-        .char_indices()
-        .map(|(byte, _)| byte)
-        .chain([text.len()])
-        .collect();
-    let file = File { text, bytes };
+    let file = File::new(text);
     let documents = loader.into_documents();
     Ok(documents.iter().map(|node| file.value(node)).collect())
+}
+
+/// The places of all scalars, in their order: what looks like a comment in them is none.
+pub(super) fn scalars(text: &str) -> Vec<Range<usize>> {
+    let file = File::new(text);
+    let events = Parser::new_from_str(text).map_while(Result::ok);
+    events
+        .filter_map(|(event, span)| match event {
+            Event::Scalar(_, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted, ..) => {
+                Some(file.quoted(file.place(span)))
+            }
+            Event::Scalar(..) => Some(file.place(span)),
+            _ => None,
+        })
+        .collect()
 }
 
 /// The loader recurses, so a file that is nested too deep is refused before.
@@ -54,19 +64,31 @@ struct File<'a> {
     bytes: Vec<usize>,
 }
 
-impl File<'_> {
-    fn span(&self, node: &MarkedYaml<'_>) -> Range<usize> {
+impl<'a> File<'a> {
+    fn new(text: &'a str) -> Self {
+        // Places are counted in characters.
+        let bytes = text.char_indices().map(|(byte, _)| byte).chain([text.len()]);
+        Self {
+            text,
+            bytes: bytes.collect(),
+        }
+    }
+
+    fn place(&self, span: Span) -> Range<usize> {
         let byte = |index: usize| {
             let found = self.bytes.get(index).or(self.bytes.last());
             found.copied().unwrap_or_default()
         };
-        let start = byte(node.span.start.index());
-        let end = byte(node.span.end.index()).max(start);
-        // After a quoted scalar, the parser counts blanks and a comment, too.
-        let text = self.text.get(start..end).unwrap_or_default();
+        let start = byte(span.start.index());
+        start..byte(span.end.index()).max(start)
+    }
+
+    /// After a quoted scalar, the parser counts blanks and a comment, too.
+    fn quoted(&self, place: Range<usize>) -> Range<usize> {
+        let text = self.text.get(place.clone()).unwrap_or_default();
         let quoted = text.chars().next().filter(|quote| matches!(quote, '"' | '\''));
         let closing = quoted.and_then(|quote| closing_quote(text, quote));
-        start..closing.map_or(end, |length| start + length)
+        place.start..closing.map_or(place.end, |length| place.start + length)
     }
 
     fn value(&self, node: &MarkedYaml<'_>) -> Value {
@@ -90,15 +112,23 @@ impl File<'_> {
                     }
                 }
                 // A merge key fills in what the map does not have itself.
-                merged.retain(|(key, _)| !own.iter().any(|(known, _)| known.text() == key.text()));
+                if !merged.is_empty() {
+                    let known: HashSet<Option<String>> =
+                        own.iter().map(|(key, _)| key.text().map(str::to_owned)).collect();
+                    merged.retain(|(key, _)| !known.contains(&key.text().map(str::to_owned)));
+                }
                 own.extend(merged);
                 Kind::Map(own)
             }
             YamlData::Tagged(_, node) => return self.value(node),
             _ => other("null".to_owned()),
         };
+        let place = self.place(node.span);
         Value {
-            span: self.span(node),
+            span: match kind {
+                Kind::Text(_) | Kind::Other(_) => self.quoted(place),
+                Kind::List(_) | Kind::Map(_) => place,
+            },
             kind,
         }
     }
