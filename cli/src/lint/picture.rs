@@ -234,6 +234,7 @@ impl<'a> Pod<'a> {
             _ => format!(r#"{{"template":{labels}}}"#),
         };
         let (namespace, name) = (self.object.namespace()?, self.object.place().text()?);
+        let (namespace, name) = (object_name(namespace)?, object_name(name)?);
         let kind = self.object.kind.to_ascii_lowercase();
         Some(format!(
             "kubectl --namespace {namespace} patch {kind} {name} --type merge --patch '{{\"spec\":{template}}}'"
@@ -298,6 +299,7 @@ impl<'a> Pod<'a> {
     pub(super) fn create_anew(&self) -> Option<String> {
         self.object.value.at(&["metadata", "ownerReferences"])?;
         let (namespace, name) = (self.object.namespace()?, self.object.place().text()?);
+        let (namespace, name) = (object_name(namespace)?, object_name(name)?);
         Some(format!("kubectl --namespace {namespace} delete pod {name}"))
     }
 
@@ -339,7 +341,7 @@ impl<'a> Pod<'a> {
 impl<'a> Account<'a> {
     /// The command that sets the annotation.
     pub(super) fn set_client_id(&self) -> Option<String> {
-        let (namespace, name) = (self.namespace()?, self.name()?);
+        let (namespace, name) = (object_name(self.namespace()?)?, object_name(self.name()?)?);
         Some(format!(
             "kubectl --namespace {namespace} annotate serviceaccount {name} --overwrite {CLIENT_ID}=CLIENT_ID_OF_THE_IDENTITY"
         ))
@@ -409,6 +411,16 @@ pub(super) fn is_near(one: &str, other: &str) -> bool {
     }
     let distance = row.last().copied().unwrap_or_default();
     distance <= 2 && distance < one.len().max(other.len()) / 2
+}
+
+/// Returns a name that Kubernetes accepts, so that it is safe in a command. Nothing for any other text: an API server can
+/// send what it likes.
+pub(super) fn object_name(text: &str) -> Option<&str> {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    let is_name = text.len() <= 253
+        && text.bytes().all(is_part)
+        && text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    is_name.then_some(text)
 }
 
 pub(super) fn is_guid(text: &str) -> bool {

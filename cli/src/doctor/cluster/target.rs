@@ -24,7 +24,7 @@ impl std::str::FromStr for Name {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (namespace, name) = text.split_once('/').ok_or("must be NAMESPACE/NAME")?;
         let is_name = |text: &str| {
-            !text.is_empty()
+            text.starts_with(|c: char| c.is_ascii_alphanumeric())
                 && text
                     .bytes()
                     .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))

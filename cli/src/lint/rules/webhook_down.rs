@@ -1,6 +1,6 @@
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::picture::{Object, Picture};
+use crate::lint::picture::{Object, Picture, object_name};
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
 
@@ -34,11 +34,11 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     endpoints
         .filter(|object| services.contains(&of(object)) && !is_ready(object))
         .map(|object| {
-            let namespace = object.namespace().unwrap_or_default();
-            let command = format!(
-                "kubectl --namespace {namespace} get pods --selector azure-workload-identity.io/system=true"
-            );
-            Problem::new(object.source, object.place(), "no address is ready").mended_by(Some(command))
+            let namespace = object.namespace().and_then(object_name);
+            let command = namespace.map(|namespace| {
+                format!("kubectl --namespace {namespace} get pods --selector azure-workload-identity.io/system=true")
+            });
+            Problem::new(object.source, object.place(), "no address is ready").mended_by(command)
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::picture::Picture;
+use crate::lint::picture::{Picture, object_name};
 use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
@@ -19,7 +19,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     webhooks
         .map(|(object, webhook)| {
             let place = webhook.get("name").unwrap_or(webhook);
-            let name = object.place().text();
+            let name = object.place().text().and_then(object_name);
             let command = name.map(|name| format!("kubectl delete mutatingwebhookconfiguration {name}"));
             Problem::new(object.source, place, "another one does the same").mended_by(command)
         })
