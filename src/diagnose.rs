@@ -1,4 +1,4 @@
-//! What is wrong with the identity of this pod, who can mend it, and how.
+//! What is wrong with the identity of this pod, who can fix it, and how.
 //!
 //! [`diagnose()`] looks at everything that a token needs, from inside the pod, in the order in which a
 //! credential meets it:
@@ -90,6 +90,9 @@ pub async fn diagnose(environment: &Environment, options: &DiagnoseOptions) -> R
     diagnosis.start(Step::LoginHost);
     let login_host = match &settings.login_host {
         Some(login_host) => login_host::check(&diagnosis, login_host).await,
+        None if settings.has_token_proxy && !report.has_failed([Step::Variables]) => {
+            login_host::Outcome::replaced_by_token_proxy()
+        }
         None => login_host::Outcome::skipped(),
     };
     report.add(login_host.clock, &pod);

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
-        Command::Doctor(arguments) => runtime()?.block_on(doctor::run(&arguments)),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         #[cfg(feature = "emulator")]
         Command::Emulator(arguments) => runtime()?.block_on(emulator::run(&arguments)),
         Command::Lint(arguments) => lint::run(&arguments),
@@ -95,5 +95,5 @@ enum Command {
 
 /// What a shell shows for a program that SIGPIPE ended: the reader has not seen the whole output.
 const BROKEN_PIPE: u8 = 141;
-/// `EX_USAGE` of sysexits.h. Lower codes say who can mend what a check has found.
+/// `EX_USAGE` of sysexits.h. Lower codes say who can fix what a check has found.
 const USAGE: u8 = 64;

@@ -138,7 +138,7 @@ async fn text_begins_with_the_checklist_and_ends_with_the_remedies() {
         "FAIL  token request",
         "error[EW404]",
         "presented",
-        "Who can mend EW404: tenant administrator",
+        "Who can fix EW404: tenant administrator",
         "az identity federated-credential create",
         "or, in Terraform:",
         "or, in Bicep:",

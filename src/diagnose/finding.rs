@@ -8,7 +8,7 @@ use super::resource::Resource;
 use crate::code::Code;
 use crate::error::Error;
 
-/// One problem: what it is, who can mend it, and how.
+/// One problem: what it is, who can fix it, and how.
 ///
 /// As JSON, it has the fields below under their names; severity and owner are words, as in their
 /// `Display`.
@@ -21,7 +21,7 @@ pub struct Finding {
     /// How much it matters.
     #[serde(serialize_with = "display")]
     pub severity: Severity,
-    /// Who can mend it.
+    /// Who can fix it.
     #[serde(serialize_with = "display")]
     pub owner: Owner,
     /// The problem in a few words, the same for each finding of the code.
@@ -30,7 +30,7 @@ pub struct Finding {
     pub cause: String,
     /// What was presented, next to what was wanted.
     pub evidence: Vec<Evidence>,
-    /// Commands and snippets that mend it, with the names of this pod in them. A word in capitals, such
+    /// Commands and snippets that fix it, with the names of this pod in them. A word in capitals, such
     /// as `RESOURCE_GROUP`, stands for what the pod cannot know.
     pub remedies: Vec<Remedy>,
     /// The AADSTS codes that Entra answered with, or that it would answer with if it were asked.
@@ -142,7 +142,7 @@ impl fmt::Display for Severity {
     }
 }
 
-/// Who can mend the cause of a [`Finding`].
+/// Who can fix the cause of a [`Finding`].
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 #[non_exhaustive]
 pub enum Owner {
@@ -159,7 +159,7 @@ pub enum Owner {
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Nobody => "nobody, it passes",
+            Self::Nobody => "no action needed (temporary)",
             Self::Developer => "developer",
             Self::ClusterAdmin => "cluster administrator",
             Self::TenantAdmin => "tenant administrator",

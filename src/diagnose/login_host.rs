@@ -26,6 +26,29 @@ impl Outcome {
             skew: None,
         }
     }
+
+    /// In a pod with an identity binding, only the token proxy is asked.
+    pub(super) fn replaced_by_token_proxy() -> Self {
+        let skipped = report::Outcome::skipped_because;
+        Self {
+            clock: skipped(
+                Step::Clock,
+                "not compared: the token proxy takes the place of the login host",
+            ),
+            check: skipped(Step::LoginHost, "the token proxy takes its place"),
+            skew: None,
+        }
+    }
+
+    /// Without a response, there is no time to compare with.
+    fn failed(finding: Finding) -> Self {
+        let reason = "not compared: the login host did not respond";
+        Self {
+            clock: report::Outcome::skipped_because(Step::Clock, reason),
+            check: report::Outcome::failed(Step::LoginHost, finding),
+            skew: None,
+        }
+    }
 }
 
 /// Reads the discovery document of the tenant, which needs no token.
@@ -36,10 +59,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, login_host: &LoginHost) -> 
         Ok(url) => url,
         Err(error) => {
             let finding = Finding::of_error(&error, Code::INVALID_AUTHORITY_HOST);
-            return Outcome {
-                check: report::Outcome::failed(Step::LoginHost, finding),
-                ..Outcome::skipped()
-            };
+            return Outcome::failed(finding);
         }
     };
     let response = match diagnosis.get(&url).await {
@@ -51,10 +71,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, login_host: &LoginHost) -> 
             if finding.code == Code::UNKNOWN_HOST && authority.cloud().is_none() {
                 finding.owner = Owner::Developer;
             }
-            return Outcome {
-                check: report::Outcome::failed(Step::LoginHost, finding),
-                ..Outcome::skipped()
-            };
+            return Outcome::failed(finding);
         }
     };
     let now = diagnosis.options.clock.now().system_time;
@@ -72,7 +89,8 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, login_host: &LoginHost) -> 
 fn clock(response: &Response<Bytes>, now: SystemTime) -> (report::Outcome, Option<Duration>) {
     let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
     let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else {
-        return (report::Outcome::skipped(Step::Clock), None);
+        let reason = "not compared: the response of the login host has no date";
+        return (report::Outcome::skipped_because(Step::Clock, reason), None);
     };
     let (skew, direction) = match now.duration_since(theirs) {
         Ok(ahead) => (ahead, "ahead of"),

@@ -13,6 +13,8 @@ use crate::code::Code;
 pub enum Tool {
     /// A shell with `az`.
     Az,
+    /// A shell with `az`, if the client is an application registration and not a managed identity.
+    AzApplication,
     /// A shell with `kubectl`.
     Kubectl,
     /// A part of a manifest.
@@ -27,6 +29,7 @@ impl fmt::Display for Tool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Az => "az",
+            Self::AzApplication => "az ad app",
             Self::Kubectl => "kubectl",
             Self::Yaml => "yaml",
             Self::Terraform => "terraform",
@@ -68,7 +71,7 @@ pub struct Federation {
 }
 
 impl Federation {
-    /// Returns what creates it: a command, Terraform and Bicep.
+    /// Returns what creates it: a command for a managed identity, one for an application registration, Terraform and Bicep.
     pub fn remedies(&self) -> Vec<Remedy> {
         let Self {
             client_id,
@@ -94,6 +97,13 @@ impl Federation {
             shell(subject),
             shell(audience),
         );
+        let parameters =
+            json!({ "name": name, "issuer": issuer, "subject": subject, "audiences": [audience] });
+        let application = format!(
+            "az ad app federated-credential create --id {} \\\n  --parameters {}",
+            shell(client_id),
+            shell(&parameters.to_string()),
+        );
         let terraform = format!(
             "resource \"azurerm_federated_identity_credential\" \"{symbol}\" {{\n  \
              name                      = \"{name}\"\n  \
@@ -112,6 +122,7 @@ impl Federation {
         );
         vec![
             remedy(Tool::Az, az),
+            remedy(Tool::AzApplication, application),
             remedy(Tool::Terraform, terraform),
             remedy(Tool::Bicep, bicep),
         ]
@@ -135,8 +146,16 @@ impl Federation {
             identity(client_id, "resourceGroup"),
             shell(audience)
         );
+        let parameters = json!({ "audiences": [audience] });
+        let id = format!("--id {}", shell(client_id));
+        let application = format!(
+            "NAME=$(az ad app federated-credential list {id} --query \"[?subject=='{subject}'].name\" --output tsv)\n\
+             az ad app federated-credential update {id} --federated-credential-id $NAME --parameters {}",
+            shell(&parameters.to_string()),
+        );
         vec![
             remedy(Tool::Az, az),
+            remedy(Tool::AzApplication, application),
             remedy(Tool::Terraform, format!("audience = [{}]", hcl(audience))),
             remedy(Tool::Bicep, format!("audiences: [{}]", bicep(audience))),
         ]
@@ -484,10 +503,15 @@ mod tests {
         );
         assert!(texts[0].contains("[?clientId=='xtrue'].name"), "{}", texts[0]);
         assert!(
-            texts[1].contains(r#""system:serviceaccount:a:$${b}\"""#),
+            texts[1].contains(r#""issuer":"https://i/'\''$(reboot)""#),
             "{}",
             texts[1]
         );
-        assert!(texts[2].contains(r"'https://i/\'$(reboot)'"), "{}", texts[2]);
+        assert!(
+            texts[2].contains(r#""system:serviceaccount:a:$${b}\"""#),
+            "{}",
+            texts[2]
+        );
+        assert!(texts[3].contains(r"'https://i/\'$(reboot)'"), "{}", texts[3]);
     }
 }

@@ -40,6 +40,7 @@ impl Report {
     pub(super) fn add(&mut self, outcome: Outcome, pod: &Pod) {
         let Outcome {
             step,
+            is_skipped,
             detail,
             findings,
         } = outcome;
@@ -50,6 +51,7 @@ impl Report {
         let state = match worst {
             Some(Severity::Error) => State::Failed,
             Some(Severity::Warning) => State::Warned,
+            _ if is_skipped => State::Skipped,
             _ => State::Passed,
         };
         for mut finding in findings {
@@ -63,9 +65,10 @@ impl Report {
     }
 
     pub(super) fn skip(&mut self, step: Step) {
-        let detail = match self.cause() {
+        let cause = self.cause().filter(|cause| cause.severity == Severity::Error);
+        let detail = match cause {
             Some(cause) => format!("follows from {}", cause.code),
-            None => "not needed".to_owned(),
+            None => "not checked".to_owned(),
         };
         self.checks.push(Check {
             step,
@@ -85,7 +88,7 @@ impl Report {
         }
         for check in &mut self.checks {
             match check.step {
-                Step::TokenFile | Step::Issuer if check.state != State::Passed => {
+                Step::TokenFile | Step::Issuer if matches!(check.state, State::Warned | State::Failed) => {
                     check.state = State::Passed;
                     check.detail = format!("Entra accepts it, although {}", check.detail);
                 }
@@ -191,7 +194,9 @@ impl fmt::Display for Step {
 /// What a step has seen.
 pub(super) struct Outcome {
     pub(super) step: Step,
-    /// `None` if it was not checked.
+    /// Whether it was not checked.
+    pub(super) is_skipped: bool,
+    /// `None` if it was not checked because of an earlier finding.
     pub(super) detail: Option<String>,
     pub(super) findings: Vec<Finding>,
 }
@@ -200,6 +205,7 @@ impl Outcome {
     pub(super) fn passed(step: Step, detail: impl Into<String>) -> Self {
         Self {
             step,
+            is_skipped: false,
             detail: Some(detail.into()),
             findings: Vec::new(),
         }
@@ -208,22 +214,44 @@ impl Outcome {
     /// The finding is the detail, too.
     pub(super) fn failed(step: Step, finding: Finding) -> Self {
         Self {
-            step,
-            detail: Some(finding.title.to_owned()),
-            findings: vec![finding],
+            findings: vec![finding.clone()],
+            ..Self::passed(step, finding.title)
         }
     }
 
+    /// Not checked, because an earlier check has failed.
     pub(super) fn skipped(step: Step) -> Self {
         Self {
             step,
+            is_skipped: true,
             detail: None,
             findings: Vec::new(),
         }
     }
 
+    /// Not checked, for another reason.
+    pub(super) fn skipped_because(step: Step, reason: impl Into<String>) -> Self {
+        Self {
+            detail: Some(reason.into()),
+            ..Self::skipped(step)
+        }
+    }
+
+    /// Adds a finding. The first error replaces the detail, and a warning is added to it.
     pub(super) fn and(mut self, finding: Option<Finding>) -> Self {
-        self.findings.extend(finding);
+        let Some(finding) = finding else {
+            return self;
+        };
+        let has_failed = self
+            .findings
+            .iter()
+            .any(|finding| finding.severity == Severity::Error);
+        self.detail = match (self.detail, finding.severity) {
+            (_, Severity::Error) if !has_failed => Some(finding.title.to_owned()),
+            (Some(detail), Severity::Warning) if !has_failed => Some(format!("{detail}; {}", finding.title)),
+            (detail, _) => detail,
+        };
+        self.findings.push(finding);
         self
     }
 }

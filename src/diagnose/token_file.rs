@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::Diagnosis;
-use super::finding::{Finding, Severity};
+use super::finding::{Evidence, Finding, Severity};
 use super::report::{self, Step};
 use super::variables::Settings;
 use crate::assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile, jwt};
@@ -95,9 +95,18 @@ pub(super) async fn check(
     );
     let secret = secret.expose();
     let is_for_api_server = jwt::Claims::read(secret).is_ok_and(|claims| claims.is_for_api_server());
-    let check = report::Outcome::passed(Step::TokenFile, detail)
+    let mut check = report::Outcome::passed(Step::TokenFile, detail)
         .and(audience_problem(settings, &token.audience, is_for_api_server))
         .and(lifetime_problem(lifetime));
+    let evidence = check.findings.iter().find_map(|finding| finding.evidence.first());
+    if let Some(Evidence {
+        what,
+        presented,
+        wanted,
+    }) = evidence
+    {
+        check.detail = Some(format!("{what} is {presented}, expected {wanted}"));
+    }
     Outcome {
         check,
         // No credential sends a key to the cluster.

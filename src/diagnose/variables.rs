@@ -7,7 +7,9 @@ use crate::authority::{Authority, Cloud, TenantId};
 use crate::chain::DefaultAzureLink;
 use crate::code::Code;
 use crate::credential::WorkloadIdentityCredential;
-use crate::env::{AZURE_CLIENT_SECRET, AZURE_TOKEN_CREDENTIALS, External};
+use crate::env::{AZURE_CLIENT_SECRET, AZURE_TOKEN_CREDENTIALS, Environment, External};
+use crate::error::Error;
+use crate::exchange::Exchange;
 
 /// What the variables say, as far as they are valid.
 pub(super) struct Settings {
@@ -62,8 +64,7 @@ pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
             .filter(|_| !has_token_proxy && !is_refused)
             .map(|(authority, tenant_id)| LoginHost { authority, tenant_id }),
     };
-    let builder = WorkloadIdentityCredential::builder().environment(environment.clone());
-    let check = match builder.exchange() {
+    let check = match exchange(environment) {
         Ok(exchange) => Outcome::passed(
             Step::Variables,
             format!(
@@ -85,7 +86,42 @@ pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
     }
 }
 
-fn of_error(error: &crate::error::Error) -> Finding {
+/// Builds what requests the tokens. An invalid variable does not hide that another one is invalid, too: they are all
+/// returned.
+fn exchange(environment: &Environment) -> Result<Exchange, (Error, Vec<Error>)> {
+    let mut errors = Vec::new();
+    // In place of the variables that are known to be invalid.
+    let [mut client_id, mut tenant_id, mut authority_host] = [""; 3];
+    loop {
+        let builder = WorkloadIdentityCredential::builder()
+            .environment(environment.clone())
+            .client_id(client_id)
+            .tenant_id(tenant_id)
+            .authority_host(authority_host);
+        let error = match builder.exchange() {
+            Err(error) => error,
+            Ok(exchange) if errors.is_empty() => return Ok(exchange),
+            Ok(_) => break,
+        };
+        let (option, valid) = match error.code() {
+            Some(Code::NO_CLIENT_ID | Code::INVALID_CLIENT_ID) => (&mut client_id, VALID_ID),
+            Some(Code::NO_TENANT_ID | Code::INVALID_TENANT_ID) => (&mut tenant_id, VALID_ID),
+            Some(Code::INVALID_AUTHORITY_HOST) => (&mut authority_host, Cloud::Public.authority_host()),
+            _ => {
+                errors.push(error);
+                break;
+            }
+        };
+        errors.push(error);
+        if std::mem::replace(option, valid) == valid {
+            break;
+        }
+    }
+    let others = errors.split_off(1);
+    Err((errors.remove(0), others))
+}
+
+fn of_error(error: &Error) -> Finding {
     let finding = Finding::of_error(error, Code::VARIABLE_NOT_TEXT);
     match finding.code {
         Code::NO_WORKLOAD_IDENTITY => finding.with_evidence(
@@ -196,6 +232,12 @@ fn selection(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
         )
     })
 }
+
+/// The API server, by the names that every pod knows it by. Source: AKS, "Identity bindings".
+const TOKEN_PROXIES: [&str; 2] = ["kubernetes.default.svc", "kubernetes.default.svc.cluster.local"];
+
+/// A client and a tenant that are not requested.
+const VALID_ID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Source: `hyper-util`, `client::proxy::matcher`.
 const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];

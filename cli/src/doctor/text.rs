@@ -3,7 +3,9 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 use entra_workload::diagnose::{Finding, Report, Severity, State, Tool};
 
-/// The report for a person: a checklist, then the cause, then what to do.
+use crate::escape::{line, lines};
+
+/// The report for a person: a checklist, then the cause with its fix, then the other errors.
 ///
 /// * `objects_are_wrong`: whether lint has found an error in the objects of the cluster.
 pub(super) fn report(report: &Report, objects_are_wrong: bool) -> String {
@@ -13,26 +15,26 @@ pub(super) fn report(report: &Report, objects_are_wrong: bool) -> String {
             State::Passed => ("ok", GREEN),
             State::Warned => ("warn", YELLOW),
             State::Failed => ("FAIL", RED),
-            _ => ("-", DIM),
+            _ => ("skip", DIM),
         };
         let _ = writeln!(
             text,
             "{style}{mark:>4}{style:#}  {:<17} {}",
             check.step.to_string(),
-            check.detail
+            line(&check.detail)
         );
     }
     let Some(cause) = report.cause() else {
         let _ = if objects_are_wrong {
             writeln!(
                 text,
-                "\nEntra accepts the token; mend the objects first, as shown above"
+                "\nEntra accepts the token; fix the objects first, as shown above"
             )
         } else {
             writeln!(text, "\n{GREEN}healthy{GREEN:#}: this pod gets tokens")
         };
         for finding in &report.findings {
-            let _ = writeln!(text, "note: {}", finding.cause);
+            let _ = writeln!(text, "note: {}", line(&finding.cause));
         }
         return text;
     };
@@ -41,32 +43,30 @@ pub(super) fn report(report: &Report, objects_are_wrong: bool) -> String {
     }
     text.push('\n');
     problem(&mut text, cause);
-    for finding in report
-        .findings
-        .iter()
-        .filter(|finding| !std::ptr::eq(*finding, cause) && finding.severity > Severity::Info)
+    remedies(&mut text, cause);
+    let others = report.findings.iter();
+    for finding in
+        others.filter(|finding| !std::ptr::eq(*finding, cause) && finding.severity > Severity::Info)
     {
-        let _ = match finding.follows_from {
-            Some(code) => writeln!(
+        if let Some(code) = finding.follows_from {
+            let _ = writeln!(
                 text,
                 "\n  {} ({}) follows from {code}.",
                 finding.code, finding.title
-            ),
-            None => writeln!(
-                text,
-                "\n  {} {}: {}.",
-                finding.severity, finding.code, finding.cause
-            ),
-        };
-    }
-    // Independent errors are mended one by one.
-    let others = report.findings.iter().filter(|finding| {
-        finding.severity == Severity::Error
-            && finding.follows_from.is_none()
-            && !std::ptr::eq(*finding, cause)
-    });
-    for finding in others.chain([cause]) {
-        remedies(&mut text, finding);
+            );
+            continue;
+        }
+        let _ = writeln!(
+            text,
+            "\n  {} {}: {}.",
+            finding.severity,
+            finding.code,
+            line(&finding.cause)
+        );
+        // Independent errors are fixed one by one.
+        if finding.severity == Severity::Error {
+            remedies(&mut text, finding);
+        }
     }
     text
 }
@@ -74,9 +74,9 @@ pub(super) fn report(report: &Report, objects_are_wrong: bool) -> String {
 /// What is said in place of a report about an identity binding.
 pub(super) fn binding(objects_are_wrong: bool) -> String {
     let objects = if objects_are_wrong {
-        "Mend the objects first, as shown above."
+        "Fix the objects first, as shown above."
     } else {
-        "The objects are right."
+        "No problems found in the cluster objects."
     };
     format!(
         "\n{objects} The token proxy of an identity binding is reached by pods only; to check the exchange, too, run in \
@@ -96,21 +96,30 @@ fn problem(text: &mut String, finding: &Finding) {
         finding.severity,
         finding.code,
         finding.title,
-        finding.cause.trim_end_matches('.')
+        line(finding.cause.trim_end_matches('.'))
     );
     if finding.evidence.is_empty() {
         return;
     }
-    let rows = finding.evidence.iter();
-    let mut rows: Vec<[&str; 3]> = rows
-        .map(|row| [row.what, row.presented.as_str(), row.wanted.as_str()])
-        .collect();
-    rows.insert(0, ["", "presented", "wanted"]);
-    let width = |cells: fn([&str; 3]) -> usize| rows.iter().map(|row| cells(*row)).max().unwrap_or(0);
-    let what_width = width(|[what, ..]| what.chars().count());
-    let presented_width = width(|[_, presented, _]| presented.chars().count());
+    let rows = finding.evidence.iter().map(|row| {
+        [
+            row.what.to_owned(),
+            line(&row.presented).to_string(),
+            line(&row.wanted).to_string(),
+        ]
+    });
+    let head = ["", "presented", "wanted"].map(str::to_owned);
+    let rows: Vec<[String; 3]> = [head].into_iter().chain(rows).collect();
+    let width = |cell: fn(&[String; 3]) -> &String| {
+        rows.iter()
+            .map(|row| cell(row).chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    let what_width = width(|[what, ..]| what);
+    let presented_width = width(|[_, presented, _]| presented);
     text.push('\n');
-    for [what, presented, wanted] in rows {
+    for [what, presented, wanted] in &rows {
         let _ = writeln!(
             text,
             "  {what:what_width$}  {presented:presented_width$}  {wanted}"
@@ -118,11 +127,10 @@ fn problem(text: &mut String, finding: &Finding) {
     }
 }
 
-/// What to do comes last, where a person looks first.
 fn remedies(text: &mut String, finding: &Finding) {
     let _ = writeln!(
         text,
-        "\nWho can mend {}: {BOLD}{}{BOLD:#}\n",
+        "\nWho can fix {}: {BOLD}{}{BOLD:#}\n",
         finding.code, finding.owner
     );
     let mut last = None;
@@ -131,8 +139,8 @@ fn remedies(text: &mut String, finding: &Finding) {
             let _ = writeln!(text, "or, {}:\n", heading(remedy.tool));
         }
         last = Some(remedy.tool);
-        for line in remedy.text.lines() {
-            let _ = writeln!(text, "    {line}");
+        for text_line in lines(&remedy.text).to_string().lines() {
+            let _ = writeln!(text, "    {text_line}");
         }
         text.push('\n');
     }
@@ -142,6 +150,7 @@ fn remedies(text: &mut String, finding: &Finding) {
 fn heading(tool: Tool) -> &'static str {
     match tool {
         Tool::Az => "with az",
+        Tool::AzApplication => "for an application registration",
         Tool::Kubectl => "with kubectl",
         Tool::Yaml => "in the manifest",
         Tool::Terraform => "in Terraform",
