@@ -1,8 +1,41 @@
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use zeroize::Zeroizing;
+
+/// How the files that variables name are read. Default: [`read`].
+#[derive(Clone, Default)]
+pub(crate) struct FileReader(Option<Arc<ReadFile>>);
+
+type ReadFile = dyn Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync;
+
+impl FileReader {
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn new(read: Arc<ReadFile>) -> Self {
+        Self(Some(read))
+    }
+
+    /// As [`read`].
+    pub(crate) fn read(&self, path: &Path, limit: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+        let Some(read_file) = &self.0 else {
+            return read(path, limit);
+        };
+        let bytes = Zeroizing::new(read_file(path)?);
+        if bytes.len() > limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(bytes)
+    }
+}
+
+impl fmt::Debug for FileReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FileReader")
+    }
+}
 
 /// Reads a regular file of at most `limit` bytes. Blocks on the file system, but never waits for a
 /// writer.

@@ -25,7 +25,8 @@ mod token_request;
 mod variables;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 
 use crate::authority::Cloud;
+use crate::bounded_file::FileReader;
 use crate::clock::{Clock, SystemClock};
 use crate::code::Code;
 use crate::env::Environment;
@@ -70,6 +72,7 @@ pub use report::{Check, Report, State, Step};
 /// # }
 /// ```
 pub async fn diagnose(environment: &Environment, options: &DiagnoseOptions) -> Report {
+    let environment = &environment.clone().with_file_reader(options.file_reader.clone());
     let transport = options.transport.clone();
     let diagnosis = Diagnosis {
         environment,
@@ -125,7 +128,8 @@ pub async fn diagnose(environment: &Environment, options: &DiagnoseOptions) -> R
         report.skip(Step::TokenRequest);
         // A credential of the environment would use the same login host.
         let is_refused = report.has_error(Code::UNKNOWN_LOGIN_HOST);
-        if !is_refused && (report.has_failed([Step::Variables]) || !has_token) {
+        let looks_for_others = !options.skips_other_identities && !is_refused;
+        if looks_for_others && (report.has_failed([Step::Variables]) || !has_token) {
             diagnosis.start(Step::OtherIdentity);
             report.add(other_identity::check(&diagnosis, &scope).await, &pod);
         }
@@ -158,6 +162,9 @@ pub struct DiagnoseOptions {
     clock: Arc<dyn Clock>,
     api_token_file: PathBuf,
     known_clouds_only: bool,
+    allowed_authority_hosts: Vec<String>,
+    file_reader: FileReader,
+    skips_other_identities: bool,
     on_step: Option<Arc<dyn Fn(Step) + Send + Sync>>,
 }
 
@@ -171,6 +178,9 @@ impl Default for DiagnoseOptions {
             clock: Arc::new(SystemClock::new()),
             api_token_file: pod::API_TOKEN_FILE.into(),
             known_clouds_only: false,
+            allowed_authority_hosts: Vec::new(),
+            file_reader: FileReader::default(),
+            skips_other_identities: false,
             on_step: None,
         }
     }
@@ -226,11 +236,36 @@ impl DiagnoseOptions {
         self
     }
 
-    /// Sets whether the login host must be that of a [cloud](Cloud) of Microsoft: for variables of somebody
-    /// else, which could send a token anywhere. Every other host is an error then, and nothing is sent to it.
-    /// Default: it is a warning, except on this machine.
+    /// Sets whether the login host must be that of a [cloud](Cloud) of Microsoft, and a token proxy the API server: for
+    /// variables of somebody else, which could send a token anywhere. Every other host is an error then, and nothing is
+    /// sent to it. Default: another login host is a warning, except on this machine.
     pub fn known_clouds_only(mut self, known_clouds_only: bool) -> Self {
         self.known_clouds_only = known_clouds_only;
+        self
+    }
+
+    /// Adds a login host or token proxy that counts as known.
+    ///
+    /// * `host`: a host, such as `login.example.com:8443`, or an authority host, such as `https://login.example.com`.
+    pub fn allow_authority_host(mut self, host: impl Into<String>) -> Self {
+        self.allowed_authority_hosts.push(host.into());
+        self
+    }
+
+    /// Sets how the files that the variables name are read, and that of [`api_token_file`](Self::api_token_file).
+    /// Default: from the file system of this process.
+    ///
+    /// For the variables of another process, whose files this process sees elsewhere or not at all. The function is
+    /// called off the runtime's threads and may block.
+    pub fn read_files(mut self, read: impl Fn(&Path) -> io::Result<Vec<u8>> + Send + Sync + 'static) -> Self {
+        self.file_reader = FileReader::new(Arc::new(read));
+        self
+    }
+
+    /// Does not look for the identities that a default credential would use in place of workload identity. For the
+    /// variables of another machine, where other identities answer.
+    pub fn skip_other_identities(mut self) -> Self {
+        self.skips_other_identities = true;
         self
     }
 
@@ -288,7 +323,7 @@ impl Diagnosis<'_> {
             .map(|token_file| token_file.as_path().to_owned())
             .into_iter()
             .chain([self.options.api_token_file.clone()]);
-        Pod::read(files.collect()).await
+        Pod::read(files.collect(), self.environment.file_reader()).await
     }
 
     /// Sends a request within the time limit of a step.

@@ -6,6 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::bounded_file::FileReader;
 use crate::code::Code;
 use crate::error::Error;
 use crate::token::Secret;
@@ -34,7 +35,10 @@ pub(crate) use external::External;
 /// assert!(!format!("{environment:?}").contains("7a5ff21b"));
 /// ```
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, OsString>);
+pub struct Environment {
+    variables: BTreeMap<String, OsString>,
+    file_reader: FileReader,
+}
 
 impl Environment {
     /// Reads the current variables of the process.
@@ -47,6 +51,17 @@ impl Environment {
             .filter_map(|(name, value)| Some((canonical_name(name.into_string().ok()?), value)))
             .filter(|(name, _)| name.starts_with("AZURE_") || is_of_another_system(name))
             .collect()
+    }
+
+    /// Sets how the files that the variables name are read.
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn with_file_reader(mut self, file_reader: FileReader) -> Self {
+        self.file_reader = file_reader;
+        self
+    }
+
+    pub(crate) fn file_reader(&self) -> FileReader {
+        self.file_reader.clone()
     }
 
     pub(crate) fn workload_identity(&self) -> Result<WorkloadIdentityVariables, Error> {
@@ -190,7 +205,7 @@ impl Environment {
     }
 
     fn value(&self, name: &str) -> Option<&OsStr> {
-        self.0
+        self.variables
             .get(name)
             .map(OsString::as_os_str)
             .filter(|value| !value.is_empty())
@@ -215,18 +230,19 @@ impl Environment {
 
 impl<N: Into<String>, V: Into<OsString>> FromIterator<(N, V)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(variables: I) -> Self {
-        Self(
-            variables
-                .into_iter()
+        let variables = variables.into_iter();
+        Self {
+            variables: variables
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
-        )
+            file_reader: FileReader::default(),
+        }
     }
 }
 
 impl fmt::Debug for Environment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.variables.keys()).finish()
     }
 }
 

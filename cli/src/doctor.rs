@@ -1,6 +1,7 @@
-//! `entra-workload doctor`: what is wrong with this pod, who can mend it, and how.
+//! `entra-workload doctor`: what is wrong with this pod, who can fix it, and how.
 
 mod cluster;
+#[cfg_attr(not(target_os = "linux"), path = "doctor/no_process.rs")]
 mod process;
 mod text;
 
@@ -11,17 +12,21 @@ use std::time::Duration;
 
 use clap::Args;
 use entra_workload::Environment;
-use entra_workload::diagnose::{DiagnoseOptions, Owner, Report, Step, diagnose};
+use entra_workload::diagnose::{DiagnoseOptions, Owner, Report, Severity, Step, diagnose};
 use tokio::time::Instant;
 
+use self::cluster::Live;
+use self::process::Process;
+
 use crate::Failure;
+use crate::escape::{json, line};
 use crate::lint;
 use crate::roots::AnyRoots;
 
-/// Checks the workload identity of this pod, and prints what is wrong, who can mend it, and how
+/// Checks the workload identity of this pod, and reports the cause, who can fix it, and the commands that do
 ///
-/// Exit codes: 0 healthy, 1 the developer can mend it or it passes by itself, 2 a cluster administrator must, 3 a
-/// tenant administrator must, 64 wrong arguments.
+/// Exit codes: 0: healthy; 1: requires a developer, or no action (temporary); 2: requires a cluster administrator; 3:
+/// requires a tenant administrator; 64: wrong arguments, or the process or the cluster cannot be read.
 #[derive(Args)]
 #[command(after_help = EXAMPLES)]
 #[expect(clippy::doc_markdown, reason = "help is plain text")]
@@ -35,18 +40,23 @@ pub(crate) struct Arguments {
     /// Also list the secrets of this Key Vault
     #[arg(long, value_name = "URL", value_parser = url)]
     vault: Option<String>,
-    /// Check the pod of this process, from an ephemeral container that shares its process namespace
+    /// Diagnose the pod of this process, from an ephemeral container that shares its process namespace. Its files are read
+    /// with the rights of its user, also if the doctor runs as root
     #[arg(long, value_name = "PID")]
     pid: Option<u32>,
-    /// Check a service account of the cluster of the kubeconfig: what will its pods get?
+    /// Diagnose a service account through the current kubeconfig context
     #[arg(long, value_name = "NAMESPACE/NAME", group = "target", conflicts_with = "pid")]
     service_account: Option<cluster::Name>,
-    /// The same for the service account of a Deployment
+    /// Diagnose the service account of a Deployment
     #[arg(long, value_name = "NAMESPACE/NAME", group = "target", conflicts_with = "pid")]
     deployment: Option<cluster::Name>,
-    /// The same for the service account of a pod
+    /// Diagnose the service account of a pod
     #[arg(long, value_name = "NAMESPACE/NAME", group = "target", conflicts_with = "pid")]
     pod: Option<cluster::Name>,
+    /// Send the token to this login host, too, if the variables of the process or the Deployment name it. Without this option,
+    /// only the login hosts of Azure's clouds and that of the own AZURE_AUTHORITY_HOST get it
+    #[arg(long, value_name = "HOST")]
+    allow_authority_host: Vec<String>,
     /// The time limit of each check, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     timeout: u64,
@@ -59,6 +69,10 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
+
     fn target(&self) -> Option<cluster::Target> {
         let Self {
             service_account,
@@ -74,31 +88,53 @@ impl Arguments {
     }
 }
 
-pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
+    // Before the runtime starts its threads.
+    let process = arguments.pid.map(Process::enter).transpose();
+    let ended = process.and_then(|process| crate::runtime()?.block_on(check(arguments, process.as_ref())));
+    if let Err(error) = &ended
+        && arguments.json
+    {
+        let document = serde_json::json!({ "error": error.to_string() });
+        anstream::stdout()
+            .lock()
+            .write_all((json(&document)? + "\n").as_bytes())?;
+    }
+    ended
+}
+
+async fn check(arguments: &Arguments, process: Option<&Process>) -> Result<ExitCode, Failure> {
     let mut shown = None;
     loop {
         let live = match arguments.target() {
-            Some(target) => Some(cluster::read(&target, std::env::vars_os()).await?),
+            Some(target) => Some(cluster::read(&target, std::env::vars_os(), arguments.timeout()).await?),
             None => None,
         };
         let lint = live
             .as_ref()
             .map(|live| lint::of_objects(&live.objects))
             .transpose()?;
-        let environment = match (arguments.pid, &live) {
-            (Some(pid), _) => Some(process::environment(pid)?),
-            (None, Some(live)) => live.environment.clone(),
-            (None, None) => Some(Environment::from_process()),
-        };
-        let report = match &environment {
-            Some(environment) => Some(report(arguments, environment).await?),
-            None => None,
+        let report = match (process, &live) {
+            (Some(process), _) => {
+                let files = process.files.clone();
+                let options = foreign(arguments)?.read_files(move |path| files.read(path));
+                Some(report(arguments, &process.environment, options).await)
+            }
+            (None, Some(Live { pod: Some(pod), .. })) => {
+                let files = Arc::clone(pod);
+                let options = foreign(arguments)?.read_files(move |path| files.read(path));
+                Some(report(arguments, &pod.environment, options.skip_other_identities()).await)
+            }
+            (None, Some(Live { pod: None, .. })) => None,
+            (None, None) => Some(report(arguments, &Environment::from_process(), options(arguments)?).await),
         };
         let text = if arguments.json {
-            serde_json::to_string_pretty(&document(report.as_ref(), live.as_ref(), lint.as_ref()))? + "\n"
+            json(&document(report.as_ref(), live.as_ref(), lint.as_ref()))? + "\n"
         } else {
             let notes = live.iter().flat_map(|live| &live.notes);
-            let notes = notes.flat_map(|note| ["note: ", note, "\n"]).collect::<String>();
+            let notes = notes
+                .map(|note| format!("note: {}\n", line(note)))
+                .collect::<String>();
             let of_objects = lint.as_ref().map(|lint| lint.text.clone()).unwrap_or_default();
             let are_wrong = lint.as_ref().is_some_and(|lint| lint.owner.is_some());
             let of_report = match &report {
@@ -123,15 +159,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     }
 }
 
-async fn report(arguments: &Arguments, environment: &Environment) -> Result<Report, Failure> {
-    let step = Arc::new(Mutex::new(None));
-    let current = Arc::clone(&step);
+fn options(arguments: &Arguments) -> Result<DiagnoseOptions, Failure> {
     let mut options = DiagnoseOptions::new()
-        .timeout(Duration::from_secs(arguments.timeout))
-        .transport(AnyRoots::new()?)
-        .on_step(move |step| {
-            *current.lock().unwrap_or_else(PoisonError::into_inner) = Some((step, Instant::now()));
-        });
+        .timeout(arguments.timeout())
+        .transport(AnyRoots::new()?);
     if let Some(scope) = &arguments.scope {
         options = options.scope(scope);
     }
@@ -141,15 +172,29 @@ async fn report(arguments: &Arguments, environment: &Environment) -> Result<Repo
     if let Some(url) = &arguments.vault {
         options = options.vault(url);
     }
-    if let Some(pid) = arguments.pid {
-        options = options.api_token_file(process::api_token_file(pid));
-    }
+    Ok(options)
+}
+
+/// The options for variables that somebody else has set: they do not decide who gets the token.
+fn foreign(arguments: &Arguments) -> Result<DiagnoseOptions, Failure> {
+    let own = std::env::var("AZURE_AUTHORITY_HOST").ok();
+    let allowed = arguments.allow_authority_host.iter().cloned().chain(own);
+    let options = options(arguments)?.known_clouds_only(true);
+    Ok(allowed.fold(options, DiagnoseOptions::allow_authority_host))
+}
+
+async fn report(arguments: &Arguments, environment: &Environment, options: DiagnoseOptions) -> Report {
+    let step = Arc::new(Mutex::new(None));
+    let current = Arc::clone(&step);
+    let options = options.on_step(move |step| {
+        *current.lock().unwrap_or_else(PoisonError::into_inner) = Some((step, Instant::now()));
+    });
     let mut diagnosis = std::pin::pin!(diagnose(environment, &options));
     loop {
         tokio::select! {
             report = &mut diagnosis => {
                 let target = arguments.target();
-                return Ok(match target {
+                return with_option(match target {
                     Some(cluster::Target::Deployment(name)) => with_deployment(report, &name),
                     _ => report,
                 });
@@ -177,6 +222,17 @@ fn with_deployment(mut report: Report, name: &cluster::Name) -> Report {
     report
 }
 
+/// The library does not know the option of the command.
+fn with_option(mut report: Report) -> Report {
+    let findings = report.findings.iter_mut();
+    for finding in findings.filter(|finding| finding.severity == Severity::Error) {
+        if finding.code.to_string() == UNKNOWN_LOGIN_HOST {
+            finding.cause += "; if it is right, pass --allow-authority-host";
+        }
+    }
+    report
+}
+
 /// Says what takes so long, on a terminal.
 fn show_progress(step: Option<(Step, Instant)>) {
     let Some((step, since)) = step.filter(|(_, since)| since.elapsed() >= NOTICEABLE) else {
@@ -195,7 +251,7 @@ fn show_progress(step: Option<(Step, Instant)>) {
 /// The report, and its cause by code.
 fn document(
     report: Option<&Report>,
-    live: Option<&cluster::Live>,
+    live: Option<&Live>,
     lint: Option<&lint::OfObjects>,
 ) -> serde_json::Value {
     let objects_are_right = lint.is_none_or(|lint| lint.owner.is_none());
@@ -214,7 +270,7 @@ fn owner_of_cause(report: &Report) -> Option<Owner> {
     cause.map(|cause| cause.owner)
 }
 
-/// Who must mend something, the farther the higher.
+/// The exit code names the party that can fix the problem.
 pub(crate) fn exit_code(owner: Owner) -> u8 {
     match owner {
         Owner::ClusterAdmin => 2,
@@ -223,7 +279,10 @@ pub(crate) fn exit_code(owner: Owner) -> u8 {
     }
 }
 
-/// From here on, people wonder.
+/// The section "the login host is not that of a known cloud".
+const UNKNOWN_LOGIN_HOST: &str = "EW122";
+
+/// Show progress after this delay.
 const NOTICEABLE: Duration = Duration::from_secs(1);
 
 /// Between two reports of `--watch`: a new federated credential takes minutes.

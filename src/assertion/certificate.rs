@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use self::signing_certificate::{Signature, SigningCertificate, Unusable};
 use super::{AssertionRequest, ClientAssertion};
 use crate::blocking::{self, Shared};
-use crate::bounded_file;
+use crate::bounded_file::FileReader;
 use crate::clock::Clock;
 use crate::crypto;
 use crate::error::Error;
@@ -72,17 +72,18 @@ impl ClientAssertion for ClientCertificate {
 /// Where a certificate and its key come from.
 #[derive(Clone)]
 pub(crate) enum CertificateOrigin {
-    File(PathBuf),
+    File(PathBuf, FileReader),
     Bytes(Arc<Zeroizing<Vec<u8>>>),
 }
 
 impl CertificateOrigin {
     fn read(&self) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let path = match self {
+        let (path, file_reader) = match self {
             Self::Bytes(bytes) => return Ok(Zeroizing::clone(bytes)),
-            Self::File(path) => path,
+            Self::File(path, file_reader) => (path, file_reader),
         };
-        bounded_file::read(path, MAX_FILE).map_err(|error| self.unreadable(error))
+        let bytes = file_reader.read(path, MAX_FILE);
+        bytes.map_err(|error| self.unreadable(error))
     }
 
     fn unreadable(&self, error: io::Error) -> Error {
@@ -102,7 +103,7 @@ impl CertificateOrigin {
 impl fmt::Display for CertificateOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "the client certificate {}", path.display()),
+            Self::File(path, _) => write!(f, "the client certificate {}", path.display()),
             Self::Bytes(_) => f.write_str("the client certificate given to .certificate(..)"),
         }
     }
@@ -111,7 +112,7 @@ impl fmt::Display for CertificateOrigin {
 impl fmt::Debug for CertificateOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => f.debug_tuple("File").field(path).finish(),
+            Self::File(path, _) => f.debug_tuple("File").field(path).finish(),
             Self::Bytes(_) => f.debug_tuple("Bytes").finish_non_exhaustive(),
         }
     }

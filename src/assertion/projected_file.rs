@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use super::jwt::Claims;
 use super::{AssertionRequest, ClientAssertion};
 use crate::blocking::Shared;
-use crate::bounded_file;
+use crate::bounded_file::FileReader;
 use crate::clock::{Clock, SystemClock};
 use crate::code::Code;
 use crate::env::External;
@@ -50,6 +50,7 @@ use crate::token::Secret;
 #[derive(Debug)]
 pub struct ProjectedTokenFile {
     path: External,
+    file_reader: FileReader,
     clock: Arc<dyn Clock>,
     reading: Shared<Result<Token, Error>>,
     last: Mutex<Option<Token>>,
@@ -64,10 +65,16 @@ impl ProjectedTokenFile {
     pub(crate) fn with_clock(path: External, clock: Arc<dyn Clock>) -> Self {
         Self {
             path,
+            file_reader: FileReader::default(),
             clock,
             reading: Shared::default(),
             last: Mutex::new(None),
         }
+    }
+
+    pub(crate) fn with_file_reader(mut self, file_reader: FileReader) -> Self {
+        self.file_reader = file_reader;
+        self
     }
 
     fn last_valid(&self, now: SystemTime) -> Option<Token> {
@@ -80,9 +87,12 @@ impl ProjectedTokenFile {
 #[async_trait]
 impl ClientAssertion for ProjectedTokenFile {
     async fn assertion(&self, _request: AssertionRequest) -> Result<Secret, Error> {
-        let path = self.path.clone();
+        let (path, file_reader) = (self.path.clone(), self.file_reader.clone());
         let now = self.clock.now().system_time;
-        let read = self.reading.read(move || read_token(&path, now)).await;
+        let read = self
+            .reading
+            .read(move || read_token(&path, &file_reader, now))
+            .await;
         match read.unwrap_or_else(|error| Err(unreadable(&self.path, error))) {
             Ok(token) => {
                 *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
@@ -104,13 +114,14 @@ struct Token {
 }
 
 /// Reads and checks the token in `path`. Blocks on the file system.
-fn read_token(path: &External, now: SystemTime) -> Result<Token, Error> {
+fn read_token(path: &External, file_reader: &FileReader, now: SystemTime) -> Result<Token, Error> {
     if let Some(problem) = path.misplaced_content() {
         let message = format!("the path of the token file {problem}");
         return Err(Error::assertion(message).with_code(Code::NOT_A_TOKEN));
     }
     let unusable = |code, what: &str| unusable(path, code, what);
-    let bytes = bounded_file::read(path.as_path(), MAX_FILE).map_err(|error| unreadable(path, error))?;
+    let bytes = file_reader.read(path.as_path(), MAX_FILE);
+    let bytes = bytes.map_err(|error| unreadable(path, error))?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|_| unusable(Code::NOT_A_TOKEN, "is not UTF-8, so it is not a token"))?;
     let jwt = text.trim_start_matches('\u{feff}').trim();
@@ -254,7 +265,8 @@ mod tests {
         for (name, content, why) in bad {
             let path = dir.path().join(name);
             std::fs::write(&path, content).unwrap();
-            let error = read_token(&External::path(&path), at(1_000_000)).unwrap_err();
+            let error =
+                read_token(&External::path(&path), &FileReader::default(), at(1_000_000)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Assertion, "{name}");
             assert!(error.to_string().contains(why), "{name}: {error}");
             assert!(
@@ -263,9 +275,14 @@ mod tests {
             );
             assert!(!format!("{error:?}").contains("planted"), "{name}: {error:?}");
         }
-        let missing = read_token(&External::path(dir.path().join("missing")), at(0)).unwrap_err();
+        let missing = read_token(
+            &External::path(dir.path().join("missing")),
+            &FileReader::default(),
+            at(0),
+        )
+        .unwrap_err();
         assert!(missing.to_string().contains("does not exist"), "{missing}");
-        let directory = read_token(&External::path(dir.path()), at(0)).unwrap_err();
+        let directory = read_token(&External::path(dir.path()), &FileReader::default(), at(0)).unwrap_err();
         assert!(directory.to_string().contains("is a directory"), "{directory}");
     }
 
@@ -282,7 +299,7 @@ mod tests {
         ] {
             std::fs::write(&path, &content).unwrap();
             assert_eq!(
-                read_token(&External::path(&path), at(1_000_000))
+                read_token(&External::path(&path), &FileReader::default(), at(1_000_000))
                     .unwrap()
                     .secret
                     .expose(),
@@ -299,14 +316,14 @@ mod tests {
         let long = token.clone() + &" ".repeat(64 * 1024 - token.len());
         std::fs::write(file.path(), &long).unwrap();
         assert_eq!(
-            read_token(&External::path(file.path()), at(0))
+            read_token(&External::path(file.path()), &FileReader::default(), at(0))
                 .unwrap()
                 .secret
                 .expose(),
             token
         );
         std::fs::write(file.path(), long + " ").unwrap();
-        let error = read_token(&External::path(file.path()), at(0)).unwrap_err();
+        let error = read_token(&External::path(file.path()), &FileReader::default(), at(0)).unwrap_err();
         assert!(error.to_string().contains("is longer than 64 KiB"), "{error}");
     }
 
@@ -327,7 +344,7 @@ mod tests {
             ),
         ] {
             let file = ProjectedTokenFile::new(&content);
-            let error = read_token(&file.path, at(0)).unwrap_err();
+            let error = read_token(&file.path, &FileReader::default(), at(0)).unwrap_err();
             assert!(error.to_string().contains(way_out), "{error}");
             for shown in [format!("{error:?}"), format!("{file:?}")] {
                 assert!(!shown.contains("planted") && !shown.contains("eyJ"), "{shown}");
@@ -347,7 +364,7 @@ mod tests {
                 .unwrap()
                 .success()
         );
-        let error = read_token(&External::path(&path), at(0)).unwrap_err();
+        let error = read_token(&External::path(&path), &FileReader::default(), at(0)).unwrap_err();
         assert!(error.to_string().contains("is not a regular file"), "{error}");
     }
 
@@ -423,7 +440,7 @@ mod tests {
         ) {
             let file = tempfile::NamedTempFile::new().unwrap();
             std::fs::write(file.path(), [&before[..], b"planted", &after[..]].concat()).unwrap();
-            if let Err(error) = read_token(&External::path(file.path()), at(0)) {
+            if let Err(error) = read_token(&External::path(file.path()), &FileReader::default(), at(0)) {
                 prop_assert_eq!(error.kind(), ErrorKind::Assertion);
                 let shown = format!("{error} {error:?}");
                 prop_assert!(!shown.contains("planted"), "{}", shown);

@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 use super::options::ClientOptions;
 use super::{client_options, credential};
 use crate::assertion::{CertificateOrigin, ClientCertificate};
+use crate::bounded_file::FileReader;
 use crate::cache::Cache;
 use crate::env::AZURE_CLIENT_CERTIFICATE_PATH;
 use crate::error::Error;
@@ -91,7 +92,8 @@ impl ClientCertificateCredentialBuilder {
     #[must_use]
     pub fn certificate_path(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        self.certificate = (!path.as_os_str().is_empty()).then_some(CertificateOrigin::File(path));
+        self.certificate =
+            (!path.as_os_str().is_empty()).then(|| CertificateOrigin::File(path, FileReader::default()));
         self
     }
 
@@ -131,7 +133,12 @@ impl ClientCertificateCredentialBuilder {
         let variables = environment.client_certificate()?;
         let origin = self
             .certificate
-            .or(variables.path.map(CertificateOrigin::File))
+            .or_else(|| {
+                Some(CertificateOrigin::File(
+                    variables.path?,
+                    environment.file_reader(),
+                ))
+            })
             .ok_or_else(|| {
                 Error::configuration(format!(
                     "{AZURE_CLIENT_CERTIFICATE_PATH} is not set; set it or call .certificate_path(..)"

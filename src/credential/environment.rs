@@ -109,7 +109,7 @@ impl EnvironmentCredentialBuilder {
             return Err(unavailable(environment));
         };
         Ok(ClientAuthentication::Assertion(Arc::new(ClientCertificate::new(
-            CertificateOrigin::File(path),
+            CertificateOrigin::File(path, environment.file_reader()),
             variables.password,
             variables.sends_chain,
             self.options.clock(),

@@ -151,9 +151,10 @@ impl WorkloadIdentityCredentialBuilder {
         let (Some(client_id), Some(tenant_id)) = (&client_id, &tenant_id) else {
             return Err(partly_injected(client_id.is_none(), tenant_id.is_none()));
         };
-        let assertion = Arc::new(ProjectedTokenFile::with_clock(token_file, self.options.clock()));
+        let assertion = ProjectedTokenFile::with_clock(token_file, self.options.clock())
+            .with_file_reader(environment.file_reader());
         let client = Client::new(client_id.clone(), tenant_id)?;
-        let authentication = ClientAuthentication::Assertion(assertion);
+        let authentication = ClientAuthentication::Assertion(Arc::new(assertion));
         Ok((self.options, client, authentication, environment))
     }
 }

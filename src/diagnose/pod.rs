@@ -3,7 +3,8 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::assertion::jwt;
-use crate::{blocking, bounded_file};
+use crate::blocking;
+use crate::bounded_file::FileReader;
 
 /// The names of a pod, for the commands of a report. Those that are not known are placeholders in
 /// capitals.
@@ -36,8 +37,8 @@ impl Default for Pod {
 
 impl Pod {
     /// Reads the names from the first file that holds a service-account token.
-    pub(super) async fn read(files: Vec<PathBuf>) -> Self {
-        let claims = blocking::run(move || files.iter().find_map(|file| claims(file))).await;
+    pub(super) async fn read(files: Vec<PathBuf>, file_reader: FileReader) -> Self {
+        let claims = blocking::run(move || files.iter().find_map(|file| claims(file, &file_reader))).await;
         claims.map(|claims| Self::of(&claims)).unwrap_or_default()
     }
 
@@ -68,8 +69,8 @@ impl Pod {
     }
 }
 
-fn claims(file: &Path) -> Option<Map<String, Value>> {
-    let bytes = bounded_file::read(file, MAX_FILE).ok()?;
+fn claims(file: &Path, file_reader: &FileReader) -> Option<Map<String, Value>> {
+    let bytes = file_reader.read(file, MAX_FILE).ok()?;
     let jwt = std::str::from_utf8(&bytes).ok()?.trim();
     Some(jwt::Decoded::read(jwt).ok()?.claims)
 }

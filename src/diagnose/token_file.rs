@@ -45,7 +45,8 @@ pub(super) async fn check(
 ) -> Outcome {
     let clock = Arc::clone(&diagnosis.options.clock);
     let now = clock.now().system_time;
-    let file = ProjectedTokenFile::with_clock(path.clone(), clock);
+    let file = ProjectedTokenFile::with_clock(path.clone(), clock)
+        .with_file_reader(diagnosis.environment.file_reader());
     let request = AssertionRequest::new("", &http::Uri::default(), "");
     let secret = match file.assertion(request).await {
         Ok(secret) => secret,

@@ -36,16 +36,13 @@ pub(super) struct Variables {
 pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
     let environment = diagnosis.environment;
     let variables = environment.workload_identity().ok();
-    let token_proxy = environment.token_proxy().ok();
-    let has_token_proxy = token_proxy.is_some_and(|variables| variables.url.is_some());
+    let token_proxy = environment.token_proxy().ok().and_then(|variables| variables.url);
+    let has_token_proxy = token_proxy.is_some();
     let host = environment.authority_host().ok().flatten();
     let authority = Authority::parse(host.as_deref().unwrap_or(Cloud::Public.authority_host())).ok();
     let cloud = authority.as_ref().and_then(Authority::cloud);
-    let login_host_problem = authority
-        .as_ref()
-        .filter(|_| !has_token_proxy)
-        .and_then(|authority| unknown_login_host(authority, diagnosis.options.known_clouds_only));
-    let is_refused = (login_host_problem.as_ref()).is_some_and(|finding| finding.severity == Severity::Error);
+    let unknown_host = unknown_host(diagnosis, authority.as_ref(), token_proxy.as_deref());
+    let is_refused = (unknown_host.as_ref()).is_some_and(|finding| finding.severity == Severity::Error);
     let tenant_id = variables
         .as_ref()
         .and_then(|variables| variables.tenant_id.as_deref());
@@ -74,11 +71,14 @@ pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
                 exchange.responder()
             ),
         ),
-        Err(error) => Outcome::failed(Step::Variables, of_error(&error)),
+        Err((error, others)) => others.iter().fold(
+            Outcome::failed(Step::Variables, of_error(&error)),
+            |outcome, error| outcome.and(Some(of_error(error))),
+        ),
     };
     Variables {
         check: check
-            .and(login_host_problem)
+            .and(unknown_host)
             .and(other_credential(diagnosis))
             .and(selection(diagnosis))
             .and(proxy(diagnosis)),
@@ -141,15 +141,35 @@ fn of_error(error: &Error) -> Finding {
     }
 }
 
-/// A login host that belongs to no cloud of Microsoft.
+/// A login host that belongs to no cloud of Microsoft, or a token proxy that is not the API server.
 ///
-/// * `known_clouds_only`: whether it must not receive a token. Otherwise a host on this machine is no problem: it is
-///   an emulator.
-fn unknown_login_host(authority: &Authority, known_clouds_only: bool) -> Option<Finding> {
-    if authority.cloud().is_some() || authority.is_loopback() && !known_clouds_only {
+/// With the option `known_clouds_only`, it must not receive a token. Otherwise a login host on this machine is no problem:
+/// it is an emulator.
+fn unknown_host(
+    diagnosis: &Diagnosis<'_>,
+    authority: Option<&Authority>,
+    token_proxy: Option<&str>,
+) -> Option<Finding> {
+    let known_clouds_only = diagnosis.options.known_clouds_only;
+    let (host, is_known) = if let Some(url) = token_proxy {
+        let url = Url::parse(url).ok()?;
+        let is_api_server = TOKEN_PROXIES.contains(&url.authority());
+        (url.authority().to_owned(), is_api_server || !known_clouds_only)
+    } else {
+        let authority = authority?;
+        let is_emulator = authority.is_loopback() && !known_clouds_only;
+        (
+            authority.host().to_owned(),
+            authority.cloud().is_some() || is_emulator,
+        )
+    };
+    let is_allowed = |allowed: &String| {
+        let allowed = Authority::parse(allowed).or_else(|_| Authority::parse(&format!("https://{allowed}")));
+        allowed.is_ok_and(|allowed| allowed.host() == host)
+    };
+    if is_known || diagnosis.options.allowed_authority_hosts.iter().any(is_allowed) {
         return None;
     }
-    let host = authority.host();
     let (severity, cause) = if known_clouds_only {
         let cause = format!("{host} is not the login host of a known cloud, so no token is sent to it");
         (Severity::Error, cause)

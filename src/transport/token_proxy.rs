@@ -15,13 +15,14 @@ use super::failure::Peer;
 use super::name_resolution::SystemResolver;
 use super::{Transport, builder, certificates, execute, root_store, tls_config};
 use crate::blocking::Shared;
+use crate::bounded_file::FileReader;
 use crate::code::Code;
+use crate::crypto;
 use crate::env::{
     AZURE_KUBERNETES_CA_DATA, AZURE_KUBERNETES_CA_FILE, AZURE_KUBERNETES_SNI_NAME,
     AZURE_KUBERNETES_TOKEN_PROXY, Environment,
 };
 use crate::error::Error;
-use crate::{bounded_file, crypto};
 
 /// Sends token requests to the token proxy of an AKS cluster, which serves pods with an identity
 /// binding.
@@ -77,6 +78,7 @@ impl TokenProxy {
             server_name: None,
             ca_file: None,
             ca_data: None,
+            file_reader: FileReader::default(),
         }
     }
 
@@ -114,6 +116,7 @@ impl TokenProxy {
         builder.server_name = variables.server_name;
         builder.ca_file = variables.ca_file;
         builder.ca_data = variables.ca_data;
+        builder.file_reader = environment.file_reader();
         builder.build().map(Some)
     }
 
@@ -158,6 +161,7 @@ pub struct TokenProxyBuilder {
     server_name: Option<String>,
     ca_file: Option<PathBuf>,
     ca_data: Option<String>,
+    file_reader: FileReader,
 }
 
 impl TokenProxyBuilder {
@@ -216,6 +220,7 @@ impl TokenProxyBuilder {
             server_name,
             ca_file: self.ca_file.filter(|path| !path.as_os_str().is_empty()),
             ca_data,
+            file_reader: self.file_reader,
             url,
             current: Mutex::new(None),
             loading: Shared::default(),
@@ -251,6 +256,7 @@ struct Proxy {
     server_name: Option<String>,
     ca_file: Option<PathBuf>,
     ca_data: Option<Vec<CertificateDer<'static>>>,
+    file_reader: FileReader,
     current: Mutex<Option<Client>>,
     loading: Shared<Result<Client, Error>>,
 }
@@ -300,7 +306,7 @@ impl Proxy {
     /// Blocks on the file system.
     fn load(&self, last: Option<&Client>) -> Result<Client, Error> {
         let bundle = match &self.ca_file {
-            Some(path) => read_bundle(path)?,
+            Some(path) => read_bundle(path, &self.file_reader)?,
             None => Vec::new(),
         };
         if let Some(last) = last.filter(|last| last.bundle == bundle) {
@@ -365,8 +371,8 @@ impl Proxy {
     }
 }
 
-fn read_bundle(path: &Path) -> Result<Vec<u8>, Error> {
-    let bytes = bounded_file::read(path, MAX_BUNDLE).map_err(|error| {
+fn read_bundle(path: &Path, file_reader: &FileReader) -> Result<Vec<u8>, Error> {
+    let bytes = file_reader.read(path, MAX_BUNDLE).map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::NotFound => "does not exist; check that its volume is mounted",
             io::ErrorKind::PermissionDenied => {

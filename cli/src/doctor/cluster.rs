@@ -1,23 +1,26 @@
 //! The diagnosis from a laptop: the objects of the cluster, then the exchange for a service account.
 
+mod api_server;
 mod surroundings;
 mod target;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use entra_workload::Environment;
-use hyper_util::client::proxy::matcher::Matcher;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::{Pod, PodSpec, ServiceAccount};
+use k8s_openapi::api::core::v1::{self, PodSpec, ServiceAccount};
 use kube::api::PostParams;
-use kube::{Api, Client, Config, Resource};
+use kube::{Api, Resource};
 use serde::Serialize;
 use serde_json::Value;
-use tempfile::NamedTempFile;
 
+use self::api_server::ApiServer;
 use self::surroundings::{events, may_use, newest_pod, webhook};
 pub(super) use self::target::{Name, Target};
 use crate::Failure;
@@ -26,32 +29,46 @@ use crate::Failure;
 pub(super) struct Live {
     /// The objects, for the rules of lint: a name and the object.
     pub(super) objects: Vec<(String, Value)>,
-    /// The variables that the webhook would set, and the token that the kubelet would project. `None` with an identity
-    /// binding: only pods reach the token proxy.
-    pub(super) environment: Option<Environment>,
+    /// What the webhook and the kubelet would give a pod. `None` with an identity binding: only pods reach the token
+    /// proxy.
+    pub(super) pod: Option<Arc<Pod>>,
     /// What could not be read, and why.
     pub(super) notes: Vec<String>,
-    /// Removed when the diagnosis ends.
-    _token_file: Option<NamedTempFile>,
+}
+
+/// A pod that does not run: its variables, and the token that the kubelet would project. The token stays in memory, so
+/// that no end of this process leaves it in a file.
+pub(super) struct Pod {
+    pub(super) environment: Environment,
+    token: String,
+}
+
+impl Pod {
+    pub(super) fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        if path == Path::new(TOKEN_FILE) {
+            return Ok(self.token.clone().into_bytes());
+        }
+        Err(io::ErrorKind::NotFound.into())
+    }
 }
 
 /// Reads the objects and gets a token as the kubelet would, by the `TokenRequest` API.
 ///
 /// * `own`: the variables of this process; `AZURE_TENANT_ID`, `AZURE_AUTHORITY_HOST` and `SSL_CERT_FILE` count
 ///   here, as the settings of the webhook do in the cluster.
+/// * `timeout`: of each request to the API server.
 pub(super) async fn read(
     target: &Target,
     own: impl IntoIterator<Item = (OsString, OsString)>,
+    timeout: Duration,
 ) -> Result<Live, Failure> {
-    // `kube` takes the provider of the process; where the build has two, none is the default.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = client().await?;
+    let server = ApiServer::connect(timeout).await?;
     let (mut objects, mut notes) = (Vec::new(), Vec::new());
     let mut of_container = Vec::new();
     let account = match target {
         Target::ServiceAccount(name) => name.clone(),
         Target::Deployment(name) => {
-            let deployment: Deployment = get(&client, name, "Deployment").await?;
+            let deployment: Deployment = get(&server, name, "Deployment").await?;
             let spec = deployment
                 .spec
                 .as_ref()
@@ -62,11 +79,11 @@ pub(super) async fn read(
                 format!("Deployment {name}"),
                 manifest("Deployment", "apps/v1", &deployment)?,
             ));
-            notes.extend(newest_pod(&client, name, &deployment, &mut objects).await.err());
+            notes.extend(newest_pod(&server, name, &deployment, &mut objects).await.err());
             of_workload(name, account)
         }
         Target::Pod(name) => {
-            let pod: Pod = get(&client, name, "Pod").await?;
+            let pod: v1::Pod = get(&server, name, "Pod").await?;
             let account = pod
                 .spec
                 .as_ref()
@@ -76,19 +93,19 @@ pub(super) async fn read(
             of_workload(name, account)
         }
     };
-    let object: ServiceAccount = get(&client, &account, "ServiceAccount").await?;
+    let object: ServiceAccount = get(&server, &account, "ServiceAccount").await?;
     objects.push((
         format!("ServiceAccount {account}"),
         manifest("ServiceAccount", "v1", &object)?,
     ));
-    let of_webhook = match webhook(&client, &mut objects).await {
+    let of_webhook = match webhook(&server, &mut objects).await {
         Ok(settings) => settings,
         Err(error) => {
             notes.push(error);
             Vec::new()
         }
     };
-    notes.extend(events(&client, &account.namespace, &mut objects).await.err());
+    notes.extend(events(&server, &account.namespace, &mut objects).await.err());
 
     let own = own
         .into_iter()
@@ -102,12 +119,11 @@ pub(super) async fn read(
     let is_bound = objects.iter().any(|(_, object)| has_binding(object));
     if is_bound {
         let client_id = annotations.get(CLIENT_ID).map_or("", String::as_str);
-        notes.extend(may_use(&client, &account, client_id, &mut objects).await.err());
+        notes.extend(may_use(&server, &account, client_id, &mut objects).await.err());
         return Ok(Live {
             objects,
-            environment: None,
+            pod: None,
             notes: notes.iter().map(ToString::to_string).collect(),
-            _token_file: None,
         });
     }
     // The last one counts: the program's own variables win over what the webhook sets.
@@ -117,34 +133,16 @@ pub(super) async fn read(
         let text = "the tenant is not known: set AZURE_TENANT_ID to that of the webhook";
         return Err(text.into());
     }
-    let token = mint(&client, &account, audience(&variables)).await?;
-    let mut file = NamedTempFile::new()?;
-    file.write_all(token.as_bytes())?;
-    variables.insert(
-        "AZURE_FEDERATED_TOKEN_FILE".to_owned(),
-        file.path().display().to_string(),
-    );
+    let token = mint(&server, &account, audience(&variables)).await?;
+    variables.insert("AZURE_FEDERATED_TOKEN_FILE".to_owned(), TOKEN_FILE.to_owned());
     Ok(Live {
         objects,
-        environment: Some(variables.into_iter().collect()),
+        pod: Some(Arc::new(Pod {
+            environment: variables.into_iter().collect(),
+            token,
+        })),
         notes: notes.iter().map(ToString::to_string).collect(),
-        _token_file: Some(file),
     })
-}
-
-/// The client of the kubeconfig. From the environment, `kube` takes a proxy and leaves `NO_PROXY`.
-async fn client() -> Result<Client, Failure> {
-    let mut config = Config::infer().await.map_err(|error| {
-        format!("there is no usable kubeconfig: {error}; set KUBECONFIG or run `kubectl config use-context`")
-    })?;
-    let is_exempt = Matcher::from_env().intercept(&config.cluster_url).is_none();
-    let of_environment = PROXIES.iter().filter_map(|name| std::env::var(name).ok());
-    let proxy = config.proxy_url.as_ref();
-    if is_exempt && { of_environment }.any(|url| url.parse().ok().as_ref() == proxy) {
-        config.proxy_url = None;
-    }
-    let url = config.cluster_url.clone();
-    Client::try_from(config).map_err(|error| format!("there is no connection to {url}: {error}").into())
 }
 
 /// Whether a pod, a template or a service account uses an identity binding.
@@ -166,27 +164,16 @@ fn of_workload(workload: &Name, account: Option<String>) -> Name {
     }
 }
 
-async fn get<T>(client: &Client, name: &Name, kind: &str) -> Result<T, Failure>
+async fn get<T>(server: &ApiServer, name: &Name, kind: &str) -> Result<T, Failure>
 where
     T: Resource<Scope = k8s_openapi::NamespaceResourceScope, DynamicType = ()>
         + Clone
         + std::fmt::Debug
         + serde::de::DeserializeOwned,
 {
-    let api: Api<T> = Api::namespaced(client.clone(), &name.namespace);
-    let object = api.get(&name.name).await;
-    object.map_err(|error| failure(&error, &format!("the {kind} {name} cannot be read")))
-}
-
-/// With the missing permission, if that is the reason: the API server names it.
-fn failure(error: &kube::Error, what: &str) -> Failure {
-    match error {
-        kube::Error::Api(status) if status.code == 403 => {
-            format!("{what}: you lack a permission: {}", status.message).into()
-        }
-        kube::Error::Api(status) => format!("{what}: {}", status.message).into(),
-        error => format!("{what}: {error}").into(),
-    }
+    let api: Api<T> = Api::namespaced(server.client(), &name.namespace);
+    let what = format!("the {kind} {name} cannot be read");
+    server.call(&what, api.get(&name.name)).await
 }
 
 /// The object as a file would hold it: the API leaves out kind and version.
@@ -231,8 +218,8 @@ fn literals(spec: &PodSpec) -> Vec<(String, String)> {
         .collect()
 }
 
-async fn mint(client: &Client, account: &Name, audience: &str) -> Result<String, Failure> {
-    let api: Api<ServiceAccount> = Api::namespaced(client.clone(), &account.namespace);
+async fn mint(server: &ApiServer, account: &Name, audience: &str) -> Result<String, Failure> {
+    let api: Api<ServiceAccount> = Api::namespaced(server.client(), &account.namespace);
     let request = TokenRequest {
         spec: TokenRequestSpec {
             audiences: vec![audience.to_owned()],
@@ -242,10 +229,9 @@ async fn mint(client: &Client, account: &Name, audience: &str) -> Result<String,
         ..TokenRequest::default()
     };
     let what = format!("there is no token of {account}");
-    let response = api
-        .create_token_request(&account.name, &PostParams::default(), &request)
-        .await
-        .map_err(|error| failure(&error, &what))?;
+    let parameters = PostParams::default();
+    let response = api.create_token_request(&account.name, &parameters, &request);
+    let response = server.call(&what, response).await?;
     let token = response.status.map(|status| status.token);
     token.ok_or_else(|| what.into())
 }
@@ -260,8 +246,8 @@ const PASSED: [&str; 6] = [
     "NO_PROXY",
 ];
 
-/// Those that `kube` looks at.
-const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+/// Where the webhook mounts the token. Source: azure-workload-identity, `pkg/webhook/consts.go`.
+const TOKEN_FILE: &str = "/var/run/secrets/azure/tokens/azure-identity-token";
 
 const CLIENT_ID: &str = "azure.workload.identity/client-id";
 const BINDING: &str = "azure.workload.identity/use-identity-binding";

@@ -3,22 +3,25 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Pod};
 use kube::api::{ListParams, PostParams};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
+use super::api_server::ApiServer;
+use super::manifest;
 use super::target::Name;
-use super::{failure, manifest};
 use crate::Failure;
 
 /// Reads the webhook of workload identity, and whether something answers for it. Returns the variables that it sets in
 /// each pod.
 pub(super) async fn webhook(
-    client: &Client,
+    server: &ApiServer,
     objects: &mut Vec<(String, Value)>,
 ) -> Result<Vec<(String, String)>, Failure> {
-    let api: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
-    let list = api.list(&ListParams::default()).await;
-    let list = list.map_err(|error| failure(&error, "webhooks are not checked"))?;
+    let api: Api<MutatingWebhookConfiguration> = Api::all(server.client());
+    let parameters = ListParams::default();
+    let list = server
+        .call("webhooks are not checked", api.list(&parameters))
+        .await?;
     let (mut items, mut settings) = (Vec::new(), Vec::new());
     for configuration in list.items {
         let webhooks = configuration.webhooks.iter().flatten();
@@ -30,14 +33,13 @@ pub(super) async fn webhook(
             .filter_map(|webhook| webhook.client_config.service.as_ref())
         {
             // Every version of Kubernetes has them; `EndpointSlice` is newer.
-            let api: Api<Endpoints> = Api::namespaced(client.clone(), &service.namespace);
-            let endpoints = api.get_opt(&service.name).await;
-            let mut endpoints = endpoints
-                .map_err(|error| failure(&error, "endpoints of the webhook are not checked"))?
-                .unwrap_or_default();
+            let api: Api<Endpoints> = Api::namespaced(server.client(), &service.namespace);
+            let what = "endpoints of the webhook are not checked";
+            let endpoints = server.call(what, api.get_opt(&service.name)).await?;
+            let mut endpoints = endpoints.unwrap_or_default();
             endpoints.metadata.name = Some(service.name.clone());
             endpoints.metadata.namespace = Some(service.namespace.clone());
-            settings.extend(settings_of_webhook(client, &service.namespace).await);
+            settings.extend(settings_of_webhook(server, &service.namespace).await);
             let label = format!("Endpoints {}/{}", service.namespace, service.name);
             objects.push((label, manifest("Endpoints", "v1", &endpoints)?));
         }
@@ -59,9 +61,9 @@ pub(super) async fn webhook(
 }
 
 /// Reads the tenant of the webhook, if it can be read: most people may not, and then the variable counts.
-async fn settings_of_webhook(client: &Client, namespace: &str) -> Vec<(String, String)> {
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let config = api.get_opt(CONFIG).await.ok().flatten();
+async fn settings_of_webhook(server: &ApiServer, namespace: &str) -> Vec<(String, String)> {
+    let api: Api<ConfigMap> = Api::namespaced(server.client(), namespace);
+    let config = server.call(CONFIG, api.get_opt(CONFIG)).await.ok().flatten();
     let data = config.and_then(|config| config.data).unwrap_or_default();
     let tenant = data.get("AZURE_TENANT_ID").filter(|tenant| !tenant.is_empty());
     let tenant = tenant.map(|tenant| ("AZURE_TENANT_ID".to_owned(), tenant.clone()));
@@ -70,14 +72,13 @@ async fn settings_of_webhook(client: &Client, namespace: &str) -> Vec<(String, S
 
 /// Reads the warnings of the namespace.
 pub(super) async fn events(
-    client: &Client,
+    server: &ApiServer,
     namespace: &str,
     objects: &mut Vec<(String, Value)>,
 ) -> Result<(), Failure> {
-    let api: Api<Event> = Api::namespaced(client.clone(), namespace);
+    let api: Api<Event> = Api::namespaced(server.client(), namespace);
     let warnings = ListParams::default().fields("type=Warning").limit(MOST_EVENTS);
-    let list = api.list(&warnings).await;
-    for event in list.map_err(|error| failure(&error, "events are not checked"))? {
+    for event in server.call("events are not checked", api.list(&warnings)).await? {
         let about = event.involved_object.name.as_deref().unwrap_or_default();
         let label = format!("Event about {namespace}/{about}");
         objects.push((label, manifest("Event", "v1", &event)?));
@@ -87,7 +88,7 @@ pub(super) async fn events(
 
 /// Asks whether the token proxy would let a service account use an identity.
 pub(super) async fn may_use(
-    client: &Client,
+    server: &ApiServer,
     account: &Name,
     client_id: &str,
     objects: &mut Vec<(String, Value)>,
@@ -111,9 +112,10 @@ pub(super) async fn may_use(
         },
         ..SubjectAccessReview::default()
     };
-    let api: Api<SubjectAccessReview> = Api::all(client.clone());
-    let answer = api.create(&PostParams::default(), &review).await;
-    let answer = answer.map_err(|error| failure(&error, "the ClusterRole of the binding is not checked"))?;
+    let api: Api<SubjectAccessReview> = Api::all(server.client());
+    let what = "the ClusterRole of the binding is not checked";
+    let parameters = PostParams::default();
+    let answer = server.call(what, api.create(&parameters, &review)).await?;
     let label = format!("SubjectAccessReview of {account}");
     objects.push((
         label,
@@ -124,7 +126,7 @@ pub(super) async fn may_use(
 
 /// Reads the newest pod of a deployment; the older ones can be about to end.
 pub(super) async fn newest_pod(
-    client: &Client,
+    server: &ApiServer,
     name: &Name,
     deployment: &Deployment,
     objects: &mut Vec<(String, Value)>,
@@ -138,9 +140,9 @@ pub(super) async fn newest_pod(
         .flatten()
         .map(|(label, value)| format!("{label}={value}"))
         .collect();
-    let api: Api<Pod> = Api::namespaced(client.clone(), &name.namespace);
-    let list = api.list(&ListParams::default().labels(&labels.join(","))).await;
-    let list = list.map_err(|error| failure(&error, "pods are not checked"))?;
+    let api: Api<Pod> = Api::namespaced(server.client(), &name.namespace);
+    let parameters = ListParams::default().labels(&labels.join(","));
+    let list = server.call("pods are not checked", api.list(&parameters)).await?;
     let newest = list
         .items
         .iter()
