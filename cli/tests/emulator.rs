@@ -319,6 +319,7 @@ fn pipe_in_place_of_certificates_does_not_block_the_start() {
     for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"] {
         let mut limited = Command::new("timeout");
         limited.args([
+            "-sKILL",
             "60",
             env!("CARGO_BIN_EXE_entra-workload"),
             "emulator",
