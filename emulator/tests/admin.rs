@@ -187,7 +187,7 @@ async fn request_without_the_key_is_refused() {
         "/reset",
         "healthz/reset",
         &format!("{other_key}/reset"),
-        &format!("{}/reset", &key[1..]),
+        &format!("{}/reset", key.split_at(1).1),
         &format!("{key}0/reset"),
         &format!("reset/{key}"),
     ] {

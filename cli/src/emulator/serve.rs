@@ -43,7 +43,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         variables,
     } = &running;
     let mut stdout = io::stdout().lock();
-    let written = if arguments.json {
+    if arguments.json {
         let line = json!({
             "ready": true,
             "adminUrl": admin.url(),
@@ -57,7 +57,7 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             "caFile": emulator.ca_certificate_file(),
             "variables": variables.to_json(),
         });
-        writeln!(stdout, "{}", escape::json_line(&line)?)
+        writeln!(stdout, "{}", escape::json_line(&line)?)?;
     } else {
         writeln!(
             stdout,
@@ -67,11 +67,9 @@ pub(super) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
             emulator.authority_host(),
             emulator.key_vault_url(),
             emulator.blob_account_url()
-        )
-    };
-    // A server that nobody knows of is a failure, whatever the reader of the output wanted.
-    let written = written.and_then(|()| stdout.flush());
-    written.map_err(|error| format!("the line of readiness cannot be written: {error}"))?;
+        )?;
+    }
+    stdout.flush()?;
     drop(stdout);
     signals.wait_for_end().await;
     Ok(ExitCode::SUCCESS)
