@@ -55,7 +55,7 @@ struct Options {
     /// Give the variables of a managed identity instead of workload identity
     #[arg(long, value_enum, value_name = "HOST")]
     managed_identity: Option<Host>,
-    /// Let programs that send the password in HTTPS_PROXY connect to hosts that are not emulated
+    /// Let programs that send the password of the proxy connect to hosts that are not emulated
     #[arg(long)]
     allow_external: bool,
 }

@@ -125,6 +125,7 @@ const PREFIX: &str = "entra-workload-emulator-";
 const LOCK: &str = "lock";
 
 #[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
     use std::process::Command;
