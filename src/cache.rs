@@ -141,6 +141,12 @@ impl Cache {
         }
     }
 
+    /// Returns where the tokens come from: a fetch from it is not cached and ends with its future.
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn source(&self) -> Arc<dyn TokenSource> {
+        self.fetcher.source.clone()
+    }
+
     pub(crate) fn client_id(&self) -> Option<&str> {
         self.fetcher.source.client_id()
     }

@@ -47,6 +47,8 @@ pub use developer_tools::{
 pub use environment::{EnvironmentCredential, EnvironmentCredentialBuilder};
 pub(crate) use identity::Identify;
 pub use identity::Identity;
+#[cfg(feature = "client-certificate")]
+pub(crate) use macros::source;
 pub(crate) use macros::{client_options, credential};
 #[cfg(feature = "default-credential")]
 pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId};

@@ -49,12 +49,12 @@ pub use report::{Check, Report, State, Step};
 
 /// Checks the workload identity of the pod with these variables.
 ///
-/// It makes one token request and retries nothing, so that the report shows the state of now. It reads
-/// the token file and the environment, and changes nothing.
+/// It makes one token request to each service and retries nothing, so that the report shows the state of
+/// now. It reads the token file and the environment, and changes nothing.
 ///
 /// # Cancel safety
 ///
-/// Safe to drop: nothing outlives the future.
+/// Safe to drop: no request and no program outlives the future.
 ///
 /// # Examples
 ///
@@ -188,7 +188,7 @@ impl Default for DiagnoseOptions {
 
 impl DiagnoseOptions {
     /// The defaults: the token request is for Azure Resource Manager, no resource is asked, and each
-    /// step has 10 s.
+    /// request has 10 s.
     pub fn new() -> Self {
         Self::default()
     }
@@ -211,7 +211,7 @@ impl DiagnoseOptions {
         self
     }
 
-    /// Sets the time limit of each step.
+    /// Sets the time limit of each request, and of a program of a developer tool.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self

@@ -10,7 +10,7 @@ use azure_core::credentials::TokenCredential;
 use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptions, Executor};
 
 use super::sdk::SDK_FETCH_TIMEOUT;
-use super::{ClientOptions, client_options, credential};
+use super::{ClientOptions, client_options, credential, source};
 use crate::authority::{AllowedTenants, TenantId};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::Clock;
@@ -95,6 +95,7 @@ pub struct AzureDeveloperCliCredentialBuilder {
 }
 
 credential!(AzureCliCredential);
+source!(AzureCliCredential);
 
 impl AzureCliCredential {
     /// Creates a credential that runs the tool on the `PATH` of this process, in the tenant of its
@@ -136,6 +137,7 @@ impl AzureCliCredentialBuilder {
 }
 
 credential!(AzureDeveloperCliCredential);
+source!(AzureDeveloperCliCredential);
 
 impl AzureDeveloperCliCredential {
     /// Creates a credential that runs the tool on the `PATH` of this process, in the tenant of its

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::options::ClientOptions;
-use super::{client_options, credential};
+use super::{client_options, credential, source};
 use crate::assertion::{CertificateOrigin, ClientCertificate};
 use crate::cache::Cache;
 use crate::env::{AZURE_CLIENT_CERTIFICATE_PATH, AZURE_CLIENT_SECRET, Environment};
@@ -58,6 +58,7 @@ impl EnvironmentCredential {
 }
 
 credential!(EnvironmentCredential);
+source!(EnvironmentCredential);
 
 /// Builds an [`EnvironmentCredential`].
 ///

@@ -350,4 +350,19 @@ macro_rules! client_options {
     };
 }
 
+/// Implements the way past the cache of a credential, for a diagnosis.
+#[cfg(feature = "client-certificate")]
+macro_rules! source {
+    ($credential:ident) => {
+        #[cfg(feature = "diagnose")]
+        impl $credential {
+            pub(crate) fn source(&self) -> std::sync::Arc<dyn $crate::exchange::TokenSource> {
+                self.0.source()
+            }
+        }
+    };
+}
+
+#[cfg(feature = "client-certificate")]
+pub(crate) use source;
 pub(crate) use {client_options, credential};

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http::StatusCode;
 
 use super::sdk::SDK_FETCH_TIMEOUT;
-use super::{ClientOptions, credential};
+use super::{ClientOptions, credential, source};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::Clock;
 use crate::env::{AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment};
@@ -78,6 +78,7 @@ impl ManagedIdentityCredential {
 }
 
 credential!(ManagedIdentityCredential);
+source!(ManagedIdentityCredential);
 
 /// The ID of a user-assigned managed identity.
 ///
@@ -129,6 +130,7 @@ impl ManagedIdentityId {
 pub struct ManagedIdentityCredentialBuilder {
     id: Option<ManagedIdentityId>,
     probe_first: bool,
+    makes_one_attempt: bool,
     arc_key_folder: Option<PathBuf>,
     /// Those without a method here have no effect, apart from `max_cached_tokens` and `tenant_id`.
     pub(crate) options: ClientOptions,
@@ -150,6 +152,13 @@ impl ManagedIdentityCredentialBuilder {
     #[must_use]
     pub fn probe_first(mut self) -> Self {
         self.probe_first = true;
+        self
+    }
+
+    /// Repeats no token request that has failed.
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn without_retries(mut self) -> Self {
+        self.makes_one_attempt = true;
         self
     }
 
@@ -212,7 +221,9 @@ impl ManagedIdentityCredentialBuilder {
             id: self.id,
             tenant_id: self.options.tenant_id,
             ignores_tenant: environment.disables_multitenant_auth(),
-            schedule: if has_own_endpoint {
+            schedule: if self.makes_one_attempt {
+                schedule::ONCE
+            } else if has_own_endpoint {
                 schedule::HOST
             } else {
                 schedule::METADATA_SERVICE

@@ -7,10 +7,12 @@ use crate::assertion::jwt;
 use crate::chain::DefaultAzureLink;
 use crate::code::Code;
 use crate::credential::{
-    AzureCliCredential, AzureDeveloperCliCredential, Credential, EnvironmentCredential,
-    ManagedIdentityCredential, ManagedIdentityId,
+    AzureCliCredential, AzureDeveloperCliCredential, EnvironmentCredential, ManagedIdentityCredential,
+    ManagedIdentityId,
 };
 use crate::error::Error;
+use crate::exchange::{TokenSource, Urgency};
+use crate::token::TokenRequest;
 
 /// Finds out which identity a default credential would use, if workload identity is not set up.
 pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
@@ -21,7 +23,9 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
     let client_id = variables.and_then(|variables| variables.client_id);
     let mut managed_identity = ManagedIdentityCredential::builder()
         .environment(environment())
-        .probe_first();
+        .transport(diagnosis.transport.clone())
+        .probe_first()
+        .without_retries();
     if let Some(client_id) = client_id {
         managed_identity = managed_identity.id(ManagedIdentityId::ClientId(client_id));
     }
@@ -33,12 +37,12 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
                 .environment(environment())
                 .transport(diagnosis.transport.clone())
                 .build()
-                .map(|credential| credential as _),
+                .map(|credential| credential.source()),
         ),
         (
             DefaultAzureLink::ManagedIdentity,
             "the managed identity of the node",
-            managed_identity.build().map(|credential| credential as _),
+            managed_identity.build().map(|credential| credential.source()),
         ),
         (
             DefaultAzureLink::AzureCli,
@@ -46,7 +50,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
             AzureCliCredential::builder()
                 .environment(environment())
                 .build()
-                .map(|credential| credential as _),
+                .map(|credential| credential.source()),
         ),
         (
             DefaultAzureLink::AzureDeveloperCli,
@@ -54,24 +58,25 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
             AzureDeveloperCliCredential::builder()
                 .environment(environment())
                 .build()
-                .map(|credential| credential as _),
+                .map(|credential| credential.source()),
         ),
     ];
     for (_, name, link) in links.into_iter().filter(|(link, ..)| selected.contains(link)) {
-        let scopes = [scope];
         let token = match &link {
-            Ok(credential) => {
-                let request = crate::token::TokenRequest::new(&scopes);
-                let token = tokio::time::timeout(diagnosis.options.timeout, credential.token_for(&request));
-                token
+            // Without a cache, whose fetches outlive their callers.
+            Ok(source) => {
+                let scopes = [scope];
+                let request = TokenRequest::new(&scopes);
+                let grant = source.fetch(&request, Urgency::Background);
+                tokio::time::timeout(diagnosis.options.timeout, grant)
                     .await
                     .unwrap_or_else(|_| Err(Error::transport("it does not respond")))
             }
             Err(error) => Err(error.clone()),
         };
         let (severity, cause) = match token {
-            Ok(token) => {
-                let application = application(token.secret());
+            Ok(grant) => {
+                let application = application(grant.token.secret());
                 let cause =
                     format!("without workload identity, a default credential uses {name}{application}");
                 (Severity::Info, cause)
@@ -91,7 +96,11 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
     )
 }
 
-type Link = (DefaultAzureLink, &'static str, Result<Arc<dyn Credential>, Error>);
+type Link = (
+    DefaultAzureLink,
+    &'static str,
+    Result<Arc<dyn TokenSource>, Error>,
+);
 
 /// Returns the application of an access token.
 fn application(token: &str) -> String {

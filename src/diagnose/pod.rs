@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::assertion::jwt;
-use crate::blocking;
+use crate::blocking::Shared;
 use crate::bounded_file::FileReader;
 
 /// The names of a pod, for the commands of a report. Those that are not known are placeholders in
@@ -38,7 +38,9 @@ impl Default for Pod {
 impl Pod {
     /// Reads the names from the first file that holds a service-account token.
     pub(super) async fn read(files: Vec<PathBuf>, file_reader: FileReader) -> Self {
-        let claims = blocking::run(move || files.iter().find_map(|file| claims(file, &file_reader))).await;
+        let reading = Shared::default();
+        let claims = reading.read(move || files.iter().find_map(|file| claims(file, &file_reader)));
+        let claims = claims.await.ok().flatten();
         claims.map(|claims| Self::of(&claims)).unwrap_or_default()
     }
 

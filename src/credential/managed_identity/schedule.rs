@@ -65,6 +65,13 @@ const fn millis(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
+/// One attempt.
+pub(super) const ONCE: Schedule = Schedule {
+    pauses: &[],
+    max_unanswered: 0,
+    time_limit: Duration::from_secs(30),
+};
+
 /// For an endpoint of the host. The pauses are those of the Azure SDK for Python: 0.8 s, doubling. Without a
 /// response, one more attempt is enough: the endpoint is on the same machine.
 pub(super) const HOST: Schedule = Schedule {
