@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
@@ -14,7 +15,8 @@ use crate::error::Error;
 /// as a transport.
 ///
 /// At the limit, the credential that was not asked for longest is dropped; among those that nobody else
-/// holds, if there are any. Whoever holds a credential can use it after that.
+/// holds, if there are any. (The pool looks at all credentials once for a sixteenth of them that it drops.)
+/// Whoever holds a credential can use it after that.
 ///
 /// # Examples
 ///
@@ -45,6 +47,8 @@ type Build<K, C> = dyn Fn(&K) -> Result<Arc<C>, Error> + Send + Sync;
 
 struct Entries<K, C: ?Sized> {
     by_key: HashMap<K, Entry<C>>,
+    /// The next to be dropped, last first, and when each was used; unless it is used again.
+    candidates: Vec<(u64, K)>,
     /// Counts the calls.
     now: u64,
 }
@@ -68,6 +72,7 @@ impl<K: Eq + Hash + Clone, C: ?Sized> CredentialPool<K, C> {
             limit: limit.max(1),
             entries: Mutex::new(Entries {
                 by_key: HashMap::new(),
+                candidates: Vec::new(),
                 now: 0,
             }),
         }
@@ -87,21 +92,24 @@ impl<K: Eq + Hash + Clone, C: ?Sized> CredentialPool<K, C> {
             return Ok(entry.credential.clone());
         }
         let credential = (self.build)(key)?;
-        if entries.by_key.len() >= self.limit {
-            evict(&mut entries.by_key, self.limit);
-        }
+        let evicted = (entries.by_key.len() >= self.limit).then(|| entries.evict());
         let entry = Entry {
             credential: credential.clone(),
             used_at: now,
         };
         entries.by_key.insert(key.clone(), entry);
+        // A credential may use the pool when it is dropped.
+        drop(entries);
+        drop(evicted);
         Ok(credential)
     }
 
     /// Drops the credential of `key`, for example because the customer has left.
     pub fn remove(&self, key: &K) {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.by_key.remove(key);
+        let removed = entries.by_key.remove_entry(key);
+        drop(entries);
+        drop(removed);
     }
 
     /// Returns how many credentials there are.
@@ -124,37 +132,50 @@ impl<K, C: ?Sized> fmt::Debug for CredentialPool<K, C> {
     }
 }
 
-/// Makes room for one more entry, and for some of the next.
-fn evict<K: Eq + Hash + Clone, C: ?Sized>(by_key: &mut HashMap<K, Entry<C>>, limit: usize) {
-    let mut order: Vec<(bool, u64, K)> = by_key
-        .iter()
-        .map(|(key, entry)| {
-            (
-                Arc::strong_count(&entry.credential) > 1,
-                entry.used_at,
-                key.clone(),
-            )
-        })
-        .collect();
-    order.sort_unstable_by_key(|(is_held, used_at, _)| (*is_held, *used_at));
-    let share = (limit / EVICTED_SHARE).max(1);
-    // More than one only among those that nobody holds.
-    for (_, _, key) in order
-        .iter()
-        .enumerate()
-        .take_while(|(index, (is_held, ..))| *index == 0 || *index < share && !is_held)
-        .map(|(_, entry)| entry)
-    {
-        by_key.remove(key);
+impl<K: Eq + Hash + Clone, C: ?Sized> Entries<K, C> {
+    /// Removes one entry.
+    fn evict(&mut self) -> Option<(K, Entry<C>)> {
+        while !self.by_key.is_empty() {
+            let Some((used_at, key)) = self.candidates.pop() else {
+                self.candidates = self.least_used();
+                continue;
+            };
+            let entry = self.by_key.get(&key);
+            if entry.is_some_and(|entry| entry.used_at == used_at) {
+                return self.by_key.remove_entry(&key);
+            }
+        }
+        None
+    }
+
+    /// Returns a share of the entries, the next to be dropped last.
+    fn least_used(&self) -> Vec<(u64, K)> {
+        let rank = |entry: &Entry<C>| (Arc::strong_count(&entry.credential) > 1, entry.used_at);
+        let mut ranked: Vec<((bool, u64), &K)> = self
+            .by_key
+            .iter()
+            .map(|(key, entry)| (rank(entry), key))
+            .collect();
+        let share = ranked.len().div_ceil(CANDIDATES_SHARE);
+        if share < ranked.len() {
+            ranked.select_nth_unstable_by_key(share, |(rank, _)| *rank);
+            ranked.truncate(share);
+        }
+        ranked.sort_unstable_by_key(|(rank, _)| Reverse(*rank));
+        ranked
+            .into_iter()
+            .map(|((_, used_at), key)| (used_at, key.clone()))
+            .collect()
     }
 }
 
-/// The share of the credentials that one eviction drops, because it looks at all of them.
-const EVICTED_SHARE: usize = 16;
+/// The share of the credentials that one look at all of them finds.
+const CANDIDATES_SHARE: usize = 16;
 
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::{OnceLock, Weak};
 
     use super::*;
     use crate::error::ErrorKind;
@@ -221,5 +242,89 @@ mod tests {
         assert_eq!(pool.get(&1).unwrap_err().kind(), ErrorKind::Configuration);
         assert!(pool.is_empty());
         pool.get(&1).unwrap();
+    }
+
+    /// A credential that asks the pool when it is dropped.
+    struct AsksPool(Weak<CredentialPool<u32, Self>>);
+
+    impl Drop for AsksPool {
+        fn drop(&mut self) {
+            let pool = self.0.upgrade();
+            assert!(
+                pool.is_none_or(|pool| pool.entries.try_lock().is_ok()),
+                "the pool is locked"
+            );
+        }
+    }
+
+    #[test]
+    fn credential_is_dropped_without_the_lock_of_the_pool() {
+        let weak = Arc::new(OnceLock::<Weak<CredentialPool<u32, AsksPool>>>::new());
+        let of_build = weak.clone();
+        let pool = Arc::new(CredentialPool::new(1, move |_: &u32| {
+            Ok(Arc::new(AsksPool(of_build.get().unwrap().clone())))
+        }));
+        weak.set(Arc::downgrade(&pool)).unwrap();
+        pool.get(&1).unwrap();
+        pool.get(&2).unwrap();
+        pool.remove(&2);
+        assert!(pool.is_empty());
+    }
+
+    /// A key that counts its copies.
+    struct Key(u32, Arc<AtomicUsize>);
+
+    impl Clone for Key {
+        fn clone(&self) -> Self {
+            self.1.fetch_add(1, Ordering::Relaxed);
+            Self(self.0, self.1.clone())
+        }
+    }
+
+    impl Eq for Key {}
+
+    impl PartialEq for Key {
+        fn eq(&self, other: &Self) -> bool {
+            self.0 == other.0
+        }
+    }
+
+    impl Hash for Key {
+        fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+            self.0.hash(state);
+        }
+    }
+
+    #[test]
+    fn all_credentials_are_looked_at_once_for_many_evictions() {
+        let copies = Arc::new(AtomicUsize::new(0));
+        let pool = CredentialPool::new(1600, |_: &Key| Ok(Arc::new(())));
+        let key = |number| Key(number, copies.clone());
+        let held: Vec<_> = (0..1600).map(|number| pool.get(&key(number)).unwrap()).collect();
+        copies.store(0, Ordering::Relaxed);
+        for number in 1600..1700 {
+            pool.get(&key(number)).unwrap();
+            assert_eq!(pool.len(), 1600);
+        }
+        assert_eq!(
+            copies.load(Ordering::Relaxed),
+            200,
+            "one as a key, one as a candidate"
+        );
+        drop(held);
+    }
+
+    #[test]
+    fn candidate_that_is_used_again_stays() {
+        let (pool, built) = pool(32);
+        for key in 0..33 {
+            pool.get(&key).unwrap();
+        }
+        pool.get(&1).unwrap();
+        pool.get(&33).unwrap();
+        pool.get(&1).unwrap();
+        assert_eq!(built.load(Ordering::Relaxed), 34, "2 was dropped in place of 1");
+        pool.get(&2).unwrap();
+        assert_eq!(built.load(Ordering::Relaxed), 35);
     }
 }
