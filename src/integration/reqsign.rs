@@ -92,13 +92,15 @@ impl ProvideCredential for ReqsignCredential {
 
 /// A minute after the next refresh is due, or the true expiry if that is earlier.
 fn reported_expiry(token: &AccessToken, now: SystemTime) -> SystemTime {
-    let next = token.refresh_on().max(now) + KEPT_AFTER_REFRESH;
-    token.expires_on().min(next)
+    let refresh_on = token.refresh_on().max(now);
+    let next = refresh_on.checked_add(KEPT_AFTER_REFRESH);
+    token.expires_on().min(next.unwrap_or(refresh_on))
 }
 
 fn timestamp(time: SystemTime) -> reqsign_core::Result<Timestamp> {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_second(i64::try_from(since_epoch.as_secs()).unwrap_or(i64::MAX))
+    let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(LATEST);
+    Timestamp::from_second(seconds.min(LATEST))
 }
 
 fn to_reqsign(error: Error) -> reqsign_core::Error {
@@ -119,9 +121,34 @@ fn to_reqsign(error: Error) -> reqsign_core::Error {
 /// `BEARER_TOKEN_OPERATION_HEADROOM`.
 const KEPT_AFTER_REFRESH: Duration = Duration::from_secs(60);
 
+/// The latest time of `Timestamp`, in the year 9999.
+const LATEST: i64 = 253_402_207_200;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The latest time of `SystemTime`.
+    fn latest() -> SystemTime {
+        let mut latest = SystemTime::UNIX_EPOCH;
+        for exponent in (0..63).rev() {
+            latest = latest
+                .checked_add(Duration::from_secs(1 << exponent))
+                .unwrap_or(latest);
+        }
+        latest
+    }
+
+    #[test]
+    fn token_that_never_expires_is_reported_until_the_latest_time() {
+        let token = AccessToken::new("planted-token", latest());
+        let reported = reported_expiry(&token, SystemTime::UNIX_EPOCH);
+        assert_eq!(reported, latest());
+        assert_eq!(
+            timestamp(reported).unwrap(),
+            Timestamp::from_second(LATEST).unwrap()
+        );
+    }
 
     #[test]
     fn reported_expiry_is_after_the_refresh_and_never_after_the_expiry() {

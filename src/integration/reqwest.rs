@@ -66,8 +66,8 @@ impl BearerTokenMiddleware {
     /// Creates a middleware for the requests to some hosts.
     ///
     /// * `scope`: `{resource}/.default`.
-    /// * `hosts`: names or IP addresses, without a port; `*.example.com` stands for all hosts below
-    ///   `example.com`.
+    /// * `hosts`: names or IP addresses (of IPv6 with or without brackets), without a port;
+    ///   `*.example.com` stands for all hosts below `example.com`.
     pub fn new(
         credential: Arc<dyn Credential>,
         scope: impl Into<String>,
@@ -184,6 +184,10 @@ impl Hosts {
         let Some(host) = url.host_str() else {
             return false;
         };
+        let address = match url.host() {
+            Some(Host::Ipv6(address)) => Some(address),
+            _ => None,
+        };
         let is_host = |allowed: &String| match allowed.strip_prefix('*') {
             // The rest begins with a dot.
             Some(suffix) => {
@@ -191,6 +195,8 @@ impl Hosts {
                 let end = start.and_then(|start| host.get(start..));
                 suffix.starts_with('.') && end.is_some_and(|end| end.eq_ignore_ascii_case(suffix))
             }
+            // The same address has many forms.
+            None if address.is_some() => allowed.trim_matches(['[', ']']).parse().ok() == address,
             None => host.eq_ignore_ascii_case(allowed),
         };
         match self {
@@ -256,6 +262,8 @@ mod tests {
             "Orders.example.com".to_owned(),
             "*.vault.azure.net".to_owned(),
             "127.0.0.1".to_owned(),
+            "::1".to_owned(),
+            "[2001:db8:0:0:0:0:0:1]".to_owned(),
             "*evil.com".to_owned(),
         ]);
         for (url, expected) in [
@@ -263,6 +271,9 @@ mod tests {
             ("https://a.vault.azure.net/", true),
             ("https://a.b.vault.azure.net/", true),
             ("http://127.0.0.1:1/", true),
+            ("http://[::1]:1/", true),
+            ("https://[2001:DB8::1]/", true),
+            ("https://[2001:db8::2]/", false),
             ("https://vault.azure.net/", false),
             ("https://.vault.azure.net/", false),
             ("https://xvault.azure.net/", false),

@@ -5,6 +5,8 @@
 //! expiry is reported. It logs whole requests, tokens included, from `DEBUG` on (`TransportPolicy`,
 //! `RetryPolicy`).
 
+use std::time::{Duration, SystemTime};
+
 use azure_core_021::auth::AccessToken as SdkToken;
 use azure_core_021::error::ErrorKind as SdkErrorKind;
 
@@ -12,10 +14,27 @@ use crate::error::{Error, Wrapped};
 use crate::token::AccessToken;
 
 pub(crate) fn to_sdk_token(token: &AccessToken) -> SdkToken {
-    SdkToken::new(token.secret().to_owned(), token.expires_on().into())
+    SdkToken::new(token.secret().to_owned(), token.expires_on().min(latest()).into())
+}
+
+/// The conversion panics after the year 9999.
+fn latest() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(253_402_300_799)
 }
 
 pub(crate) fn to_sdk_error(error: Error) -> azure_core_021::Error {
     let message = error.to_string();
     azure_core_021::Error::full(SdkErrorKind::Credential, Wrapped(error), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_that_never_expires_is_converted_without_a_panic() {
+        let never = latest() + Duration::from_secs(1 << 40);
+        let token = to_sdk_token(&AccessToken::new("planted", never));
+        assert_eq!(SystemTime::from(token.expires_on), latest());
+    }
 }
