@@ -14,7 +14,7 @@ use crate::token::Secret;
 pub(crate) use external::External;
 
 /// A snapshot of the environment variables that this crate reads: `AZURE_*`, those of hosts with a
-/// managed identity, of CI jobs and of Terraform's providers, `SPIFFE_ENDPOINT_SOCKET`,
+/// managed identity, of CI jobs, of Terraform's providers and of HTTP proxies, `SPIFFE_ENDPOINT_SOCKET`,
 /// `KUBERNETES_SERVICE_HOST`, `KUBERNETES_SERVICE_PORT` and `PATH`.
 ///
 /// A credential reads the process environment once, when it is built. Tests and programs that embed
@@ -49,7 +49,7 @@ impl Environment {
     pub fn from_process() -> Self {
         std::env::vars_os()
             .filter_map(|(name, value)| Some((canonical_name(name.into_string().ok()?), value)))
-            .filter(|(name, _)| name.starts_with("AZURE_") || is_of_another_system(name))
+            .filter(|(name, _)| is_read(name))
             .collect()
     }
 
@@ -205,6 +205,7 @@ impl Environment {
     }
 
     fn value(&self, name: &str) -> Option<&OsStr> {
+        debug_assert!(is_read(name), "a snapshot of the process does not contain {name}");
         self.variables
             .get(name)
             .map(OsString::as_os_str)
@@ -347,17 +348,19 @@ fn canonical_name(name: String) -> String {
     }
 }
 
-/// Whether a snapshot of the process environment contains this variable, though it is not an `AZURE_*`.
-fn is_of_another_system(name: &str) -> bool {
-    let lists: [&[&str]; 6] = [
+/// Whether a snapshot of the process environment contains this variable. No other is read from one.
+fn is_read(name: &str) -> bool {
+    let lists: [&[&str]; 7] = [
         &OTHERS,
+        &HTTPS_PROXY_VARIABLES,
         &CLIENT_IDS,
         &TENANT_IDS,
         &SERVICE_CONNECTION_IDS,
         &OIDC_TOKENS,
         &OIDC_TOKEN_FILES,
     ];
-    lists.iter().any(|list| list.contains(&name))
+    name.starts_with("AZURE_")
+        || lists.iter().any(|list| list.contains(&name))
         || OIDC_REQUESTS
             .iter()
             .any(|(url, token)| [*url, *token].contains(&name))

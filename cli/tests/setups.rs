@@ -124,6 +124,23 @@ async fn doctor_of_another_process_finds_the_same_cause() {
     }
 }
 
+/// Through the environment of a process, not one that the test builds.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proxy_variables_of_the_process_reach_the_doctor() {
+    let cases = cases();
+    let case = cases.iter().find(|case| case.name == "http-proxy-down").unwrap();
+    for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        let mut world = World::of(case).await;
+        world.environment = [(name.to_owned(), "not a url".to_owned())].into();
+        let report = world.doctor(&[]);
+        let cause = finding(&report, "EW204")["cause"].as_str().unwrap();
+        assert!(
+            cause.starts_with(&format!("{name} is not the URL of a proxy")),
+            "{cause}"
+        );
+    }
+}
+
 /// A tired person reads the end first: there are the remedies and the link.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn text_begins_with_the_checklist_and_ends_with_the_remedies() {

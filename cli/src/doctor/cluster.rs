@@ -237,12 +237,15 @@ async fn mint(server: &ApiServer, account: &Name, audience: &str) -> Result<Stri
 }
 
 /// Settings of the webhook and of this machine.
-const PASSED: [&str; 6] = [
+const PASSED: [&str; 9] = [
     "AZURE_TENANT_ID",
     "AZURE_AUTHORITY_HOST",
     "AZURE_POD_IDENTITY_AUTHORITY_HOST",
     "SSL_CERT_FILE",
     "HTTPS_PROXY",
+    "https_proxy",
+    "ALL_PROXY",
+    "all_proxy",
     "NO_PROXY",
 ];
 
