@@ -81,3 +81,74 @@ impl ServerCertVerifier for PinnedCertificate {
             .supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::pki_types::PrivatePkcs8KeyDer;
+    use rustls::sign::{CertifiedKey, SingleCertAndKey};
+    use rustls::version::{TLS12, TLS13};
+    use rustls::{ClientConnection, Error, ServerConfig, ServerConnection, SupportedProtocolVersion};
+
+    use super::*;
+    use crate::crypto;
+
+    /// Connects to a server that has `key` and presents `certificate`.
+    fn handshake(
+        version: &'static SupportedProtocolVersion,
+        certificate: &CertificateDer<'static>,
+        key: &KeyPair,
+        thumbprint: &str,
+    ) -> Result<(), Error> {
+        let provider = crypto::provider().unwrap();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let key = provider.key_provider.load_private_key(key).unwrap();
+        let key = SingleCertAndKey::from(CertifiedKey::new(vec![certificate.clone()], key));
+        let server = ServerConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(key));
+        let mut server = ServerConnection::new(Arc::new(server)).unwrap();
+        let client = Arc::new(tls_config(provider, thumbprint).unwrap());
+        let mut client = ClientConnection::new(client, "localhost".try_into().unwrap()).unwrap();
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).unwrap();
+            }
+            let mut bytes = &bytes[..];
+            while !bytes.is_empty() {
+                server.read_tls(&mut bytes).unwrap();
+                server.process_new_packets()?;
+            }
+            let mut bytes = Vec::new();
+            while server.wants_write() {
+                server.write_tls(&mut bytes).unwrap();
+            }
+            let mut bytes = &bytes[..];
+            while !bytes.is_empty() {
+                client.read_tls(&mut bytes).unwrap();
+                client.process_new_packets()?;
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn server_must_have_the_key_of_the_pinned_certificate() {
+        let (own, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let certificate = CertificateParams::new([]).unwrap().self_signed(&own).unwrap();
+        let certificate = certificate.der().clone();
+        let digest = Sha1::digest(&certificate);
+        let thumbprint: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+        for version in [&TLS12, &TLS13] {
+            let connect = |key, thumbprint| handshake(version, &certificate, key, thumbprint);
+            assert_eq!(connect(&own, &thumbprint), Ok(()));
+            let unsigned = Error::InvalidCertificate(CertificateError::BadSignature);
+            assert_eq!(connect(&other, &thumbprint), Err(unsigned), "{version:?}");
+            let unknown = Error::InvalidCertificate(CertificateError::ApplicationVerificationFailure);
+            assert_eq!(connect(&own, "00"), Err(unknown), "{version:?}");
+        }
+    }
+}
