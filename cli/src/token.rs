@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::Failure;
+use crate::escape;
 use crate::roots::AnyRoots;
 
 /// Prints an access token, for another program
@@ -57,7 +58,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let token = match credential.token(&[&arguments.scope]).await {
         Ok(token) => token,
         Err(error) => {
-            writeln!(io::stderr(), "entra-workload: {error}")?;
+            let error = error.to_string();
+            writeln!(io::stderr(), "entra-workload: {}", escape::lines(&error))?;
             return Ok(ExitCode::FAILURE);
         }
     };
@@ -80,11 +82,27 @@ fn format(token: &AccessToken, output: Option<Output>) -> Result<String, Failure
             token.secret().replace('\'', r"'\''")
         ),
         Some(Output::ExecCredential) => json!({
-            "apiVersion": "client.authentication.k8s.io/v1",
+            "apiVersion": exec_version(std::env::var("KUBERNETES_EXEC_INFO").ok().as_deref())?,
             "kind": "ExecCredential",
             "status": {"token": token.secret(), "expirationTimestamp": expires_on},
         })
         .to_string(),
+    })
+}
+
+/// The version that kubectl asks for, as it refuses the other one.
+///
+/// * `info`: `KUBERNETES_EXEC_INFO`, which kubectl sets.
+fn exec_version(info: Option<&str>) -> Result<&'static str, Failure> {
+    let Some(info) = info else {
+        return Ok(EXEC_VERSIONS[0]);
+    };
+    let info: Value = serde_json::from_str(info).map_err(|_| "KUBERNETES_EXEC_INFO is not JSON")?;
+    let version = info.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let known = EXEC_VERSIONS.into_iter().find(|known| *known == version);
+    let supported = EXEC_VERSIONS.join(" and ");
+    known.ok_or_else(|| {
+        format!("KUBERNETES_EXEC_INFO asks for the version {version:?}; supported are {supported}").into()
     })
 }
 
@@ -96,8 +114,14 @@ fn rfc_3339(time: SystemTime) -> Result<String, Failure> {
 fn claims(jwt: &str) -> Option<String> {
     let payload = URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1)?).ok()?;
     let claims: Value = serde_json::from_slice(&payload).ok()?;
-    serde_json::to_string_pretty(&claims).ok()
+    escape::json(&claims).ok()
 }
+
+/// Source: Kubernetes, "client-go credential plugins".
+const EXEC_VERSIONS: [&str; 2] = [
+    "client.authentication.k8s.io/v1",
+    "client.authentication.k8s.io/v1beta1",
+];
 
 const EXAMPLES: &str = "Examples:
   curl -H \"Authorization: Bearer $(entra-workload token --scope https://vault.azure.net/.default)\" …

@@ -36,6 +36,36 @@ async fn token_is_printed_in_the_form_that_was_asked_for() {
     assert!(exec["status"]["expirationTimestamp"].is_string());
 }
 
+/// `kubectl` refuses the output in another version than that of its configuration.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exec_credential_has_the_version_that_kubectl_asks_for() {
+    let (emulator, pod) = start().await;
+    let run = |info: &str| {
+        let mut command = token_command(&emulator, &pod, &["--output", "exec-credential"]);
+        command.env("KUBERNETES_EXEC_INFO", info).output().unwrap()
+    };
+    for version in ["v1", "v1beta1"] {
+        let version = format!("client.authentication.k8s.io/{version}");
+        let info = serde_json::json!({"apiVersion": version, "kind": "ExecCredential", "spec": {}});
+        let exec: Value = serde_json::from_str(&text(&run(&info.to_string()))).unwrap();
+        assert_eq!(exec["apiVersion"], version);
+    }
+    for info in [
+        r#"{"apiVersion": "client.authentication.k8s.io/v2\u001b"}"#,
+        "{}",
+        "x",
+    ] {
+        let output = run(info);
+        assert_eq!(output.status.code(), Some(64), "{info}");
+        assert!(output.stdout.is_empty());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            error.contains("KUBERNETES_EXEC_INFO") && !error.contains('\u{1b}'),
+            "{error}"
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claims_are_printed_in_place_of_the_token() {
     let (emulator, pod) = start().await;
@@ -84,15 +114,19 @@ async fn start() -> (Emulator, Pod) {
 }
 
 fn token(emulator: &Emulator, pod: &Pod, arguments: &[&str]) -> Output {
-    command()
+    token_command(emulator, pod, arguments).output().unwrap()
+}
+
+fn token_command(emulator: &Emulator, pod: &Pod, arguments: &[&str]) -> Command {
+    let mut command = command();
+    command
         .args(["token", "--scope", "https://vault.azure.net/.default"])
         .args(arguments)
         .env_clear()
         .envs(pod.variables())
         .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")
-        .env("SSL_CERT_FILE", emulator.ca_certificate_file())
-        .output()
-        .unwrap()
+        .env("SSL_CERT_FILE", emulator.ca_certificate_file());
+    command
 }
 
 fn command() -> Command {
