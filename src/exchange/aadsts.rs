@@ -3,7 +3,9 @@ use http::StatusCode;
 use crate::code::Code;
 
 use crate::assertion::jwt::Claims;
-use crate::env::{AZURE_KUBERNETES_SNI_NAME, AZURE_KUBERNETES_TOKEN_PROXY};
+use crate::env::{
+    AZURE_AUTHORITY_HOST, AZURE_CLIENT_ID, AZURE_KUBERNETES_SNI_NAME, AZURE_KUBERNETES_TOKEN_PROXY,
+};
 use crate::token::Secret;
 
 /// What was sent to the server, for the message.
@@ -110,12 +112,14 @@ pub(super) fn hint(code: u32, presented: &Presented<'_>) -> Option<String> {
             "Entra could not fetch the keys of {issuer:?}; its discovery document must be reachable from \
              the internet"
         ),
-        700_016 => "the application does not exist in this tenant; check AZURE_CLIENT_ID and \
-            AZURE_TENANT_ID, and whether the managed identity was deleted and recreated"
-            .to_owned(),
-        90_002 | 900_023 => "the tenant does not exist in this cloud; check AZURE_TENANT_ID and \
-            AZURE_AUTHORITY_HOST"
-            .to_owned(),
+        700_016 => format!(
+            "the application does not exist in this tenant; check the client ID (.client_id(..) or {AZURE_CLIENT_ID}) \
+             and the tenant ID ({TENANT_ORIGINS}), and whether the managed identity was deleted and recreated"
+        ),
+        90_002 | 900_023 => format!(
+            "the tenant does not exist in this cloud; check the tenant ID ({TENANT_ORIGINS}) and the authority host \
+             (.authority_host(..) or {AZURE_AUTHORITY_HOST})"
+        ),
         500_011 => "the resource of the scope is unknown in this tenant; check the scope's spelling, and \
             whether the resource has a service principal in the tenant"
             .to_owned(),
@@ -191,3 +195,6 @@ const IDENTITY_BINDING_AUDIENCE: &str = "api://AKSIdentityBinding";
 
 /// The verb that a service account needs for a managed identity. Source: AKS, "Set up identity bindings".
 const USE_MANAGED_IDENTITY: &str = "use-managed-identity";
+
+/// Where a tenant ID comes from, in the order in which it counts.
+const TENANT_ORIGINS: &str = "of the request, .tenant_id(..) or AZURE_TENANT_ID";
