@@ -217,7 +217,10 @@ async fn values_of_hostile_objects_are_escaped_in_the_report() {
     let claims = json!({"iss": HOSTILE, "sub": HOSTILE, "aud": HOSTILE, "exp": 4_102_444_800_u64});
     let token = format!("{}.{}.e30", part(&json!({"kid": HOSTILE})), part(&claims));
     let env = json!([{"name": "AZURE_TENANT_ID", "value": HOSTILE}]);
-    let server = ApiServer::with_deployment(&token, pod.client_id(), &deployment("orders", &env));
+    let mut hostile = deployment("orders", &env);
+    hostile["metadata"]["labels"] = json!({"azure.workload.identity/use": HOSTILE});
+    hostile["spec"]["template"]["metadata"]["labels"]["azure.workload.identity/use"] = HOSTILE.into();
+    let server = ApiServer::with_deployment(&token, pod.client_id(), &hostile);
     for arguments in [&["--json"][..], &[]] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_entra-workload"));
         command
@@ -228,10 +231,9 @@ async fn values_of_hostile_objects_are_escaped_in_the_report() {
             .unwrap();
         assert_harmless(&String::from_utf8(output.stderr).unwrap());
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(
-            text.contains("EW106") && text.contains("events are not checked"),
-            "{text}"
-        );
+        for part in ["EW106", "EW603", "events are not checked"] {
+            assert!(text.contains(part), "{text}");
+        }
         assert_harmless(&text);
     }
 }
@@ -273,6 +275,31 @@ async fn response_of_the_api_server_is_limited_in_length_and_time() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fix_of_the_cause_comes_before_those_of_other_errors() {
+    let (emulator, pod) = start().await;
+    let output = Command::new(env!("CARGO_BIN_EXE_entra-workload"))
+        .arg("doctor")
+        .env_clear()
+        .envs(pod.variables())
+        .env("AZURE_POD_IDENTITY_AUTHORITY_HOST", emulator.imds_url())
+        .env("AZURE_CLIENT_ID", "orders")
+        .env("AZURE_AUTHORITY_HOST", "http://login.example.com")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let parts = [
+        "FAIL  variables         invalid client ID",
+        "skip  clock             follows from EW105",
+        "error[EW105]",
+        "Who can fix EW105: developer",
+        "error EW107: ",
+        "Who can fix EW107: developer",
+    ];
+    let places: Vec<usize> = parts.iter().map(|part| text.find(part).expect(part)).collect();
+    assert!(places.is_sorted(), "{text}");
 }
 
 async fn start() -> (Emulator, Pod) {

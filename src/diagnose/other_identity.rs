@@ -84,16 +84,32 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
             Err(error) if error.is_unavailable() => continue,
             Err(error) => (
                 Severity::Warning,
-                format!("without workload identity, a default credential stops at {name}: {error}"),
+                format!(
+                    "without workload identity, a default credential stops at {name}: {}",
+                    failure(&error)
+                ),
             ),
         };
         let finding = Finding::new(Code::ANOTHER_IDENTITY, severity, cause.clone());
-        return Outcome::passed(Step::OtherIdentity, cause).and(Some(finding));
+        return Outcome {
+            findings: vec![finding],
+            ..Outcome::passed(Step::OtherIdentity, cause)
+        };
     }
     Outcome::passed(
         Step::OtherIdentity,
         "none: a default credential has no token either",
     )
+}
+
+/// Says how another identity fails, in our words: a service that is not Entra can respond anything.
+fn failure(error: &Error) -> String {
+    let Some(status) = error.status() else {
+        return error.to_string();
+    };
+    let codes = error.aadsts_codes().iter();
+    let codes: String = codes.map(|code| format!(", AADSTS{code}")).collect();
+    format!("it responds with status {}{codes}", status.as_u16())
 }
 
 type Link = (
