@@ -11,9 +11,6 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -102,26 +99,15 @@ async fn every_invalid_variable_is_reported() {
 
 #[tokio::test]
 async fn words_of_another_service_are_not_in_the_report() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let host = format!("http://{}", listener.local_addr().unwrap());
-    std::thread::spawn(move || {
-        let body = r#"{"error":"planted_code","error_description":"planted text"}"#;
-        let length = body.len();
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let _ = stream.read(&mut [0; 4096]);
-            let _ = write!(
-                stream,
-                "HTTP/1.1 400 planted\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-            );
-        }
-    });
     let variables = [
         ("AZURE_FEDERATED_TOKEN_FILE", ""),
         ("AZURE_TOKEN_CREDENTIALS", "ManagedIdentityCredential"),
-        ("AZURE_POD_IDENTITY_AUTHORITY_HOST", host.as_str()),
     ];
-    let report = report(&PodDirectory::new(), &variables, Network::default()).await;
+    let network = Network {
+        other_hosts_refuse: true,
+        ..Network::default()
+    };
+    let report = report(&PodDirectory::new(), &variables, network).await;
     let shown = format!("{report:?}");
     assert!(shown.contains("it responds with status 400"), "{shown}");
     assert!(!shown.contains("planted"), "{shown}");
@@ -204,16 +190,21 @@ fn token(audience: &str) -> String {
         .join(".")
 }
 
-/// Entra, which knows the tenant and refuses each token request; no other host is reachable.
+/// Entra, which knows the tenant and refuses each token request; no other host is reachable, unless it refuses.
 #[derive(Clone, Copy, Debug, Default)]
 struct Network {
     login_host_is_silent: bool,
+    other_hosts_refuse: bool,
 }
 
 #[async_trait]
 impl Transport for Network {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
         let is_of_entra = request.uri().host() == Some("login.microsoftonline.com");
+        if !is_of_entra && self.other_hosts_refuse {
+            let body = r#"{"error":"planted_code","error_description":"planted text"}"#;
+            return Ok(Response::builder().status(400).body(body.into()).unwrap());
+        }
         if !is_of_entra || self.login_host_is_silent {
             return Err(Error::new(ErrorKind::Transport, "the host cannot be reached"));
         }
