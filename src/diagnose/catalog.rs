@@ -9,11 +9,11 @@ pub struct Entry {
     pub code: Code,
     /// The problem in a few words.
     pub title: &'static str,
-    /// Who can mend it.
+    /// Who can fix it.
     pub owner: Owner,
     /// Why it happens, in a sentence or two.
     pub cause: &'static str,
-    /// How to mend it.
+    /// How to fix it.
     pub fix: &'static str,
     /// Parts of the messages of errors with this code; `…` stands for a value.
     pub messages: &'static [&'static str],
@@ -688,7 +688,7 @@ pub const CATALOG: &[Entry] = &[
         "the service rejects the token",
         Owner::Developer,
         "The service answers 401: the token is for another resource or tenant, or was revoked.",
-        "Use the scope of the service; let a rejected token go with `invalidate`.",
+        "Use the scope of the service; drop the rejected token with `invalidate`.",
         &[],
         &[],
     ),
@@ -703,7 +703,7 @@ pub const CATALOG: &[Entry] = &[
     ),
     entry(
         Code::FIREWALL,
-        "the firewall of the resource does not let the pod in",
+        "the resource firewall blocks the pod",
         Owner::TenantAdmin,
         "The service answers 403 because of its network rules, whatever the role.",
         "Add the subnet of the cluster to the network rules (`az keyvault network-rule add --name VAULT --subnet SUBNET_ID`, `az storage account network-rule add --account-name ACCOUNT --subnet SUBNET_ID`), or a private endpoint.",

@@ -168,7 +168,7 @@ pub(super) async fn check(
         ),
         StatusCode::FORBIDDEN if says(&FIREWALL) => (
             Code::FIREWALL,
-            format!("the firewall of {service} does not let this pod in"),
+            format!("the firewall of {service} blocks this pod"),
         ),
         StatusCode::FORBIDDEN if says(&["AccessDenied"]) => (
             Code::NO_ACCESS_POLICY,
