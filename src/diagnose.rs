@@ -84,8 +84,11 @@ pub async fn diagnose(environment: &Environment, options: &DiagnoseOptions) -> R
     diagnosis.start(Step::Variables);
     let variables = variables::check(&diagnosis);
     let mut pod = diagnosis.pod().await;
-    if let Some(client_id) = &variables.settings.client_id {
-        pod.client_id.clone_from(client_id);
+    // Commands contain it only if it is one.
+    if let Some(client_id) = &variables.settings.client_id
+        && client_id.is_well_formed()
+    {
+        pod.client_id = client_id.to_string();
     }
     report.add(variables.check, &pod);
     let settings = variables.settings;

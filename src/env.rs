@@ -1,4 +1,3 @@
-#[allow(dead_code, reason = "the other variables follow")]
 mod external;
 
 use std::collections::BTreeMap;
@@ -11,7 +10,7 @@ use crate::code::Code;
 use crate::error::Error;
 use crate::token::Secret;
 
-pub(crate) use external::External;
+pub(crate) use external::{External, Form, is_client_id, is_guid, is_host, is_secret};
 
 /// A snapshot of the environment variables that this crate reads: `AZURE_*`, those of hosts with a
 /// managed identity, of CI jobs, of Terraform's providers and of HTTP proxies, `SPIFFE_ENDPOINT_SOCKET`,
@@ -66,48 +65,50 @@ impl Environment {
 
     pub(crate) fn workload_identity(&self) -> Result<WorkloadIdentityVariables, Error> {
         Ok(WorkloadIdentityVariables {
-            client_id: self.text(AZURE_CLIENT_ID)?,
-            tenant_id: self.text(AZURE_TENANT_ID)?,
+            client_id: self.text(AZURE_CLIENT_ID, Form::ClientId)?,
+            tenant_id: self.text(AZURE_TENANT_ID, Form::Tenant)?,
             token_file: self.path_value(AZURE_FEDERATED_TOKEN_FILE),
         })
     }
 
     pub(crate) fn token_proxy(&self) -> Result<TokenProxyVariables, Error> {
         Ok(TokenProxyVariables {
-            url: self.text(AZURE_KUBERNETES_TOKEN_PROXY)?,
-            server_name: self.text(AZURE_KUBERNETES_SNI_NAME)?,
-            ca_file: self.value(AZURE_KUBERNETES_CA_FILE).map(PathBuf::from),
-            ca_data: self.text(AZURE_KUBERNETES_CA_DATA)?,
+            url: self.text(AZURE_KUBERNETES_TOKEN_PROXY, Form::Url)?,
+            server_name: self.text(AZURE_KUBERNETES_SNI_NAME, Form::Host)?,
+            ca_file: self.path_value(AZURE_KUBERNETES_CA_FILE),
+            ca_data: self.text(AZURE_KUBERNETES_CA_DATA, Form::Hidden)?,
         })
     }
 
     /// Returns the value and the name of the first of these variables that is set.
-    pub(crate) fn first(&self, names: &[&'static str]) -> Result<Option<Variable>, Error> {
+    pub(crate) fn first(&self, names: &[&'static str], form: Form) -> Result<Option<Variable>, Error> {
         let Some(name) = names.iter().find(|name| self.value(name).is_some()) else {
             return Ok(None);
         };
-        Ok(self.text(name)?.map(|value| Variable { name, value }))
+        Ok(self.text(name, form)?.map(|value| Variable { name, value }))
     }
 
     pub(crate) fn client_secret(&self) -> Result<Option<Secret>, Error> {
-        Ok(self.text(AZURE_CLIENT_SECRET)?.map(Secret::from))
+        self.secret(AZURE_CLIENT_SECRET)
     }
 
     #[cfg(feature = "client-certificate")]
     pub(crate) fn client_certificate(&self) -> Result<ClientCertificateVariables, Error> {
-        let sends_chain = self.text(AZURE_CLIENT_SEND_CERTIFICATE_CHAIN)?;
         Ok(ClientCertificateVariables {
-            path: self.value(AZURE_CLIENT_CERTIFICATE_PATH).map(PathBuf::from),
-            password: self.text(AZURE_CLIENT_CERTIFICATE_PASSWORD)?.map(Secret::from),
-            sends_chain: sends_chain.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")),
+            path: self.path_value(AZURE_CLIENT_CERTIFICATE_PATH),
+            password: self.secret(AZURE_CLIENT_CERTIFICATE_PASSWORD)?,
+            sends_chain: self.is_true(AZURE_CLIENT_SEND_CERTIFICATE_CHAIN),
         })
     }
 
     #[cfg(feature = "client-certificate")]
-    pub(crate) fn additionally_allowed_tenants(&self) -> Result<Vec<String>, Error> {
-        let list = self.text(AZURE_ADDITIONALLY_ALLOWED_TENANTS)?.unwrap_or_default();
+    pub(crate) fn additionally_allowed_tenants(&self) -> Result<Vec<External>, Error> {
+        let list = self.text(AZURE_ADDITIONALLY_ALLOWED_TENANTS, Form::Hidden)?;
+        let list = list.as_ref().map_or("", External::expose);
         let tenants = list.split(';').map(str::trim).filter(|tenant| !tenant.is_empty());
-        Ok(tenants.map(str::to_owned).collect())
+        Ok(tenants
+            .map(|tenant| External::new(Form::Tenant, tenant))
+            .collect())
     }
 
     /// Whether variables for signing in as a user are set.
@@ -118,35 +119,33 @@ impl Environment {
 
     /// Whether tokens are always requested in the tenant of the credential.
     pub(crate) fn disables_multitenant_auth(&self) -> bool {
-        let value = self.value(AZURE_IDENTITY_DISABLE_MULTITENANTAUTH);
-        value.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+        self.is_true(AZURE_IDENTITY_DISABLE_MULTITENANTAUTH)
     }
 
-    pub(crate) fn authority_host(&self) -> Result<Option<String>, Error> {
-        self.text(AZURE_AUTHORITY_HOST)
+    pub(crate) fn authority_host(&self) -> Result<Option<External>, Error> {
+        self.text(AZURE_AUTHORITY_HOST, Form::Url)
     }
 
     #[cfg(feature = "default-credential")]
-    pub(crate) fn client_id(&self) -> Result<Option<String>, Error> {
-        self.text(AZURE_CLIENT_ID)
+    pub(crate) fn client_id(&self) -> Result<Option<External>, Error> {
+        self.text(AZURE_CLIENT_ID, Form::ClientId)
     }
 
     /// Returns the variable that sets the proxy for `https`, and its value.
     #[cfg(feature = "diagnose")]
-    pub(crate) fn https_proxy(&self) -> Option<(&'static str, String)> {
+    pub(crate) fn https_proxy(&self) -> Option<(&'static str, External)> {
         HTTPS_PROXY_VARIABLES.into_iter().find_map(|name| {
-            let value = self.text(name).ok()??;
-            (!value.is_empty()).then_some((name, value))
+            let value = self.text(name, Form::Url).ok()??;
+            Some((name, value))
         })
     }
 
     /// Returns `AZURE_TOKEN_CREDENTIALS`, trimmed; an empty value counts as not set.
     #[cfg(feature = "default-credential")]
-    pub(crate) fn token_credentials(&self) -> Result<Option<String>, Error> {
-        let text = self.text(AZURE_TOKEN_CREDENTIALS)?;
-        Ok(text
-            .map(|text| text.trim().to_owned())
-            .filter(|text| !text.is_empty()))
+    pub(crate) fn token_credentials(&self) -> Result<Option<External>, Error> {
+        let text = self.text(AZURE_TOKEN_CREDENTIALS, Form::CredentialName)?;
+        let text = text.as_ref().map_or("", External::expose).trim();
+        Ok((!text.is_empty()).then(|| External::new(Form::CredentialName, text)))
     }
 
     /// Whether the host of this process (App Service, Functions, Container Apps, Arc, ...) sets the
@@ -161,13 +160,13 @@ impl Environment {
     #[cfg(feature = "default-credential")]
     pub(crate) fn managed_identity(&self) -> Result<ManagedIdentityVariables, Error> {
         Ok(ManagedIdentityVariables {
-            identity_endpoint: self.text("IDENTITY_ENDPOINT")?,
-            identity_header: self.text("IDENTITY_HEADER")?.map(Secret::from),
-            server_thumbprint: self.text("IDENTITY_SERVER_THUMBPRINT")?,
+            identity_endpoint: self.text("IDENTITY_ENDPOINT", Form::Url)?,
+            identity_header: self.secret("IDENTITY_HEADER")?,
+            server_thumbprint: self.text("IDENTITY_SERVER_THUMBPRINT", Form::Hidden)?,
             imds_endpoint: self.value("IMDS_ENDPOINT").is_some(),
-            msi_endpoint: self.text("MSI_ENDPOINT")?,
-            msi_secret: self.text("MSI_SECRET")?.map(Secret::from),
-            default_client_id: self.text("DEFAULT_IDENTITY_CLIENT_ID")?,
+            msi_endpoint: self.text("MSI_ENDPOINT", Form::Url)?,
+            msi_secret: self.secret("MSI_SECRET")?,
+            default_client_id: self.text("DEFAULT_IDENTITY_CLIENT_ID", Form::ClientId)?,
         })
     }
 
@@ -179,8 +178,8 @@ impl Environment {
 
     /// Returns the host that replaces the metadata service of the machine.
     #[cfg(feature = "default-credential")]
-    pub(crate) fn metadata_host(&self) -> Result<Option<String>, Error> {
-        self.text(AZURE_POD_IDENTITY_AUTHORITY_HOST)
+    pub(crate) fn metadata_host(&self) -> Result<Option<External>, Error> {
+        self.text(AZURE_POD_IDENTITY_AUTHORITY_HOST, Form::Url)
     }
 
     /// Returns the absolute folders of `PATH`: what the others mean depends on the working directory.
@@ -216,16 +215,26 @@ impl Environment {
         self.value(name).map(External::path)
     }
 
-    fn text(&self, name: &str) -> Result<Option<String>, Error> {
-        self.value(name)
-            .map(|value| value.to_str().map(str::to_owned))
-            .map(|text| {
-                text.ok_or_else(|| {
-                    Error::configuration(format!("{name} is not valid UTF-8"))
-                        .with_code(Code::VARIABLE_NOT_TEXT)
-                })
-            })
-            .transpose()
+    /// Returns a variable that must be UTF-8.
+    fn text(&self, name: &str, form: Form) -> Result<Option<External>, Error> {
+        let Some(value) = self.value(name) else {
+            return Ok(None);
+        };
+        if value.to_str().is_none() {
+            let error = Error::configuration(format!("{name} is not valid UTF-8"));
+            return Err(error.with_code(Code::VARIABLE_NOT_TEXT));
+        }
+        Ok(Some(External::new(form, value)))
+    }
+
+    fn secret(&self, name: &str) -> Result<Option<Secret>, Error> {
+        let text = self.text(name, Form::Hidden)?;
+        Ok(text.map(|text| Secret::from(text.expose())))
+    }
+
+    fn is_true(&self, name: &str) -> bool {
+        let value = self.value(name);
+        value.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
     }
 }
 
@@ -247,47 +256,48 @@ impl fmt::Debug for Environment {
     }
 }
 
-/// A variable that is set. Has no `Debug`, because the value may be a secret.
+/// A variable that is set.
+#[derive(Debug)]
 pub(crate) struct Variable {
     pub(crate) name: &'static str,
-    pub(crate) value: String,
+    pub(crate) value: External,
 }
 
 /// The variables that the workload identity webhook sets in a pod.
 #[derive(Debug)]
 pub(crate) struct WorkloadIdentityVariables {
-    pub(crate) client_id: Option<String>,
-    pub(crate) tenant_id: Option<String>,
+    pub(crate) client_id: Option<External>,
+    pub(crate) tenant_id: Option<External>,
     pub(crate) token_file: Option<External>,
 }
 
 /// The variables that the webhook sets in a pod with an identity binding.
 #[derive(Debug)]
 pub(crate) struct TokenProxyVariables {
-    pub(crate) url: Option<String>,
-    pub(crate) server_name: Option<String>,
-    pub(crate) ca_file: Option<PathBuf>,
-    pub(crate) ca_data: Option<String>,
+    pub(crate) url: Option<External>,
+    pub(crate) server_name: Option<External>,
+    pub(crate) ca_file: Option<External>,
+    pub(crate) ca_data: Option<External>,
 }
 
 /// The variables that hosts with a managed identity set.
 #[cfg(feature = "default-credential")]
 #[derive(Debug)]
 pub(crate) struct ManagedIdentityVariables {
-    pub(crate) identity_endpoint: Option<String>,
+    pub(crate) identity_endpoint: Option<External>,
     pub(crate) identity_header: Option<Secret>,
-    pub(crate) server_thumbprint: Option<String>,
+    pub(crate) server_thumbprint: Option<External>,
     pub(crate) imds_endpoint: bool,
-    pub(crate) msi_endpoint: Option<String>,
+    pub(crate) msi_endpoint: Option<External>,
     pub(crate) msi_secret: Option<Secret>,
-    pub(crate) default_client_id: Option<String>,
+    pub(crate) default_client_id: Option<External>,
 }
 
 /// The variables for authentication with a certificate.
 #[cfg(feature = "client-certificate")]
 #[derive(Debug)]
 pub(crate) struct ClientCertificateVariables {
-    pub(crate) path: Option<PathBuf>,
+    pub(crate) path: Option<External>,
     pub(crate) password: Option<Secret>,
     pub(crate) sends_chain: bool,
 }
@@ -444,7 +454,7 @@ mod tests {
         let environment = Environment::from_iter([(AZURE_CLIENT_ID, ""), (AZURE_TENANT_ID, "t")]);
         let variables = environment.workload_identity().unwrap();
         assert_eq!(variables.client_id, None);
-        assert_eq!(variables.tenant_id.as_deref(), Some("t"));
+        assert_eq!(variables.tenant_id, Some(External::new(Form::Tenant, "t")));
         assert_eq!(variables.token_file, None);
     }
 
@@ -483,10 +493,9 @@ mod tests {
     #[test]
     fn additionally_allowed_tenants_are_separated_by_semicolons() {
         let environment = Environment::from_iter([(AZURE_ADDITIONALLY_ALLOWED_TENANTS, " a; b;;c ;")]);
-        assert_eq!(
-            environment.additionally_allowed_tenants().unwrap(),
-            ["a", "b", "c"]
-        );
+        let tenants = environment.additionally_allowed_tenants().unwrap();
+        let tenants: Vec<&str> = tenants.iter().map(External::expose).collect();
+        assert_eq!(tenants, ["a", "b", "c"]);
         assert!(
             Environment::default()
                 .additionally_allowed_tenants()

@@ -310,7 +310,8 @@ async fn sign_in_page_of_azure_pipelines_is_named_for_what_it_is() {
 async fn unknown_service_connection_is_named() {
     let emulator = start().await;
     let job = pipelines(&emulator);
-    let builder = pipelines_credential(&emulator, &job).service_connection_id("another");
+    let builder =
+        pipelines_credential(&emulator, &job).service_connection_id("00000000-0000-4000-8000-00000000000f");
     let error = builder.build().unwrap().token(&SCOPES).await.unwrap_err();
     assert_eq!(error.status().unwrap(), 404);
     assert!(
@@ -325,7 +326,10 @@ async fn unknown_service_connection_is_named() {
 fn missing_variables_of_azure_pipelines_are_named() {
     const URI: (&str, &str) = ("SYSTEM_OIDCREQUESTURI", "https://dev.azure.com/contoso/x");
     const TOKEN: (&str, &str) = ("SYSTEM_ACCESSTOKEN", "planted");
-    const CONNECTION: (&str, &str) = ("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID", "c");
+    const CONNECTION: (&str, &str) = (
+        "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+        "0a8ff2d6-6f2a-4a0c-9c1d-3c9f4f4f2a77",
+    );
     for (variables, kind, missing) in [
         (
             &[TOKEN, CONNECTION][..],
@@ -419,7 +423,10 @@ async fn terraform_token_goes_to_the_host_of_its_own_system_only() {
         ("SYSTEM_OIDCREQUESTURI", "https://pipelines.example/"),
         ("SYSTEM_ACCESSTOKEN", "pipelines"),
     ];
-    const CONNECTION: [(&str, &str); 1] = [("AZURESUBSCRIPTION_SERVICE_CONNECTION_ID", "c")];
+    const CONNECTION: [(&str, &str); 1] = [(
+        "AZURESUBSCRIPTION_SERVICE_CONNECTION_ID",
+        "0a8ff2d6-6f2a-4a0c-9c1d-3c9f4f4f2a77",
+    )];
     for (variables, expected) in [
         (&[&ARM[..], &GITHUB, &PIPELINES][..], Ok("arm")),
         (&[&ARM, &GITHUB, &PIPELINES, &CONNECTION], Ok("arm")),

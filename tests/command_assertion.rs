@@ -246,3 +246,22 @@ async fn program_and_its_children_end_at_the_time_limit() {
     assert!(error.to_string().contains("within 7s"), "{error}");
     reader.join().unwrap();
 }
+
+#[tokio::test]
+async fn whole_command_line_in_place_of_a_program_is_not_shown() {
+    for program in [
+        "curl -H 'Authorization: Bearer planted' https://token.example.com/planted",
+        "/usr/bin/curl --header planted",
+        "planted8Q~secret",
+    ] {
+        let assertion = CommandAssertion::new(program);
+        let shown = format!("{assertion:?}");
+        assert!(!shown.contains("planted"), "{shown}");
+        let error = failure(assertion).await;
+        assert_eq!(error.kind(), ErrorKind::Configuration);
+        assert!(
+            error.to_string().contains("pass its arguments to .args(..)"),
+            "{error}"
+        );
+    }
+}

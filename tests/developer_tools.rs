@@ -357,3 +357,53 @@ async fn options_of_the_default_chain_reach_the_developer_tools() {
         );
     }
 }
+
+#[tokio::test]
+async fn output_of_a_tool_is_never_quoted() {
+    let command = "run `az account get-access-token`";
+    for (commands, kind, message) in [
+        (
+            "echo '\"planted\"'",
+            ErrorKind::Protocol,
+            "az did not write a token in JSON",
+        ),
+        (
+            "echo planted",
+            ErrorKind::Protocol,
+            "az did not write a token in JSON",
+        ),
+        (
+            r#"echo '{"accessToken":"planted"}'"#,
+            ErrorKind::Protocol,
+            "az did not write a token in JSON",
+        ),
+        (
+            "echo 'ERROR: planted' >&2; exit 1",
+            ErrorKind::Rejected,
+            "az returned no token; run",
+        ),
+        (
+            "echo 'AADSTS700082: planted. AADSTS700082: planted' >&2; exit 1",
+            ErrorKind::Rejected,
+            "az returned no token, AADSTS700082; run",
+        ),
+        (
+            "echo \"Please run 'az login' to setup account. planted\" >&2; exit 1",
+            ErrorKind::Unavailable,
+            "nobody is logged in to az",
+        ),
+    ] {
+        let error = Tool::new(commands).credential().token(&SCOPES).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{commands}: {error}");
+        let text = error.to_string();
+        let has_way_out = text.contains(command) || kind == ErrorKind::Unavailable;
+        assert!(text.starts_with(message) && has_way_out, "{commands}: {text}");
+        let mut causes = vec![format!("{error:?}")];
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            causes.push(format!("{error} {error:?}"));
+            cause = error.source();
+        }
+        assert!(!causes.concat().contains("planted"), "{commands}: {causes:?}");
+    }
+}

@@ -76,16 +76,16 @@ async fn missing_identity_is_unavailable_only_for_an_optional_system_assigned_on
             "no managed identity is assigned to this machine",
         ),
         (
-            Some("orders"),
+            Some("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"),
             true,
             ErrorKind::Rejected,
-            r#"ClientId("orders") is not assigned to this machine"#,
+            r#"ClientId("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10") is not assigned to this machine"#,
         ),
         (
-            Some("orders"),
+            Some("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"),
             false,
             ErrorKind::Rejected,
-            r#"ClientId("orders") is not assigned to this machine"#,
+            r#"ClientId("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10") is not assigned to this machine"#,
         ),
     ] {
         let error = error(id, probe_first, 400, NOT_FOUND).await;
@@ -144,7 +144,11 @@ async fn other_bad_request_is_rejected_with_the_reason_of_the_service() {
         ("", "rejected the request (status 400)", None, &[], ""),
         (&echo, "rejected the request (status 400)", None, &[], "[...]"),
     ] {
-        for (id, probe_first) in [(None, true), (None, false), (Some("orders"), true)] {
+        for (id, probe_first) in [
+            (None, true),
+            (None, false),
+            (Some("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"), true),
+        ] {
             let error = error(id, probe_first, 400, body).await;
             assert_eq!(error.kind(), ErrorKind::Rejected, "{error}: {body}");
             assert!(error.to_string().contains(message), "{error}");

@@ -11,7 +11,7 @@ use super::token_service::{Hint, TokenService, parse_url, request};
 use super::{AssertionRequest, ClientAssertion};
 use crate::env::{
     AZURESUBSCRIPTION_CLIENT_ID, AZURESUBSCRIPTION_SERVICE_CONNECTION_ID, AZURESUBSCRIPTION_TENANT_ID,
-    Environment, SYSTEM_ACCESSTOKEN, SYSTEM_OIDCREQUESTURI, Variable,
+    Environment, External, Form, SYSTEM_ACCESSTOKEN, SYSTEM_OIDCREQUESTURI, Variable, is_guid,
 };
 use crate::error::Error;
 use crate::token::Secret;
@@ -56,8 +56,8 @@ pub struct AzurePipelines {
     url: Url,
     access_token: Secret,
     origin: [&'static str; 2],
-    client_id: Option<String>,
-    tenant_id: Option<String>,
+    client_id: Option<External>,
+    tenant_id: Option<External>,
     service: TokenService,
 }
 
@@ -86,18 +86,23 @@ impl AzurePipelines {
     /// * `service_connection_id`, `access_token`: override their variables.
     pub(crate) fn with_options(
         environment: &Environment,
-        service_connection_id: Option<String>,
+        service_connection_id: Option<External>,
         access_token: Option<Secret>,
     ) -> Result<Self, Error> {
-        let text = |name| Ok::<_, Error>(environment.first(&[name])?.map(|variable| variable.value));
-        let url = environment.first(&[SYSTEM_OIDCREQUESTURI])?.ok_or_else(|| {
-            Error::unavailable(format!(
-                "{SYSTEM_OIDCREQUESTURI} is not set: this is not a job of Azure Pipelines"
-            ))
-        })?;
+        let value = |name, form| {
+            let variable = environment.first(&[name], form)?;
+            Ok::<_, Error>(variable.map(|variable| variable.value))
+        };
+        let url = environment
+            .first(&[SYSTEM_OIDCREQUESTURI], Form::Url)?
+            .ok_or_else(|| {
+                Error::unavailable(format!(
+                    "{SYSTEM_OIDCREQUESTURI} is not set: this is not a job of Azure Pipelines"
+                ))
+            })?;
         let access_token = match access_token {
             Some(token) => Some(token),
-            None => text(SYSTEM_ACCESSTOKEN)?.map(Secret::from),
+            None => value(SYSTEM_ACCESSTOKEN, Form::Hidden)?.map(|token| Secret::from(token.expose())),
         };
         let access_token = access_token.ok_or_else(|| {
             Error::configuration(format!(
@@ -107,7 +112,7 @@ impl AzurePipelines {
         })?;
         let service_connection_id = match service_connection_id.filter(|id| !id.is_empty()) {
             Some(id) => Some(id),
-            None => text(AZURESUBSCRIPTION_SERVICE_CONNECTION_ID)?,
+            None => value(AZURESUBSCRIPTION_SERVICE_CONNECTION_ID, Form::ClientId)?,
         };
         let service_connection_id = service_connection_id.ok_or_else(|| {
             Error::configuration(format!(
@@ -116,8 +121,8 @@ impl AzurePipelines {
             ))
         })?;
         let mut source = Self::new(&url, SYSTEM_ACCESSTOKEN, access_token, &service_connection_id)?;
-        source.client_id = text(AZURESUBSCRIPTION_CLIENT_ID)?;
-        source.tenant_id = text(AZURESUBSCRIPTION_TENANT_ID)?;
+        source.client_id = value(AZURESUBSCRIPTION_CLIENT_ID, Form::ClientId)?;
+        source.tenant_id = value(AZURESUBSCRIPTION_TENANT_ID, Form::Tenant)?;
         Ok(source)
     }
 
@@ -126,9 +131,16 @@ impl AzurePipelines {
         url: &Variable,
         token_origin: &'static str,
         access_token: Secret,
-        service_connection_id: &str,
+        service_connection_id: &External,
     ) -> Result<Self, Error> {
-        let mut parsed = parse_url(&url.value, url.name)?;
+        let mut parsed = parse_url(url.value.expose(), url.name)?;
+        // It is sent in the URL.
+        let service_connection_id = service_connection_id.expose();
+        if !is_guid(service_connection_id) {
+            return Err(Error::configuration(
+                "the ID of the service connection is not a GUID; set it to the ID in the URL of the service connection",
+            ));
+        }
         parsed
             .query_pairs_mut()
             .append_pair("api-version", API_VERSION)
@@ -182,11 +194,11 @@ impl ClientAssertion for AzurePipelines {
     }
 
     fn client_id(&self) -> Option<&str> {
-        self.client_id.as_deref()
+        self.client_id.as_ref().map(External::expose)
     }
 
     fn tenant_id(&self) -> Option<&str> {
-        self.tenant_id.as_deref()
+        self.tenant_id.as_ref().map(External::expose)
     }
 }
 

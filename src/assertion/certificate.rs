@@ -7,7 +7,6 @@ mod signing_certificate;
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -22,6 +21,7 @@ use crate::blocking::{self, Shared};
 use crate::bounded_file::FileReader;
 use crate::clock::Clock;
 use crate::crypto;
+use crate::env::External;
 use crate::error::Error;
 use crate::token::Secret;
 use crate::uuid;
@@ -72,7 +72,7 @@ impl ClientAssertion for ClientCertificate {
 /// Where a certificate and its key come from.
 #[derive(Clone)]
 pub(crate) enum CertificateOrigin {
-    File(PathBuf, FileReader),
+    File(External, FileReader),
     Bytes(Arc<Zeroizing<Vec<u8>>>),
 }
 
@@ -82,7 +82,11 @@ impl CertificateOrigin {
             Self::Bytes(bytes) => return Ok(Zeroizing::clone(bytes)),
             Self::File(path, file_reader) => (path, file_reader),
         };
-        let bytes = file_reader.read(path, MAX_FILE);
+        if let Some(problem) = path.misplaced_content() {
+            let message = format!("the path of the client certificate {problem}");
+            return Err(Error::assertion(message));
+        }
+        let bytes = file_reader.read(path.as_path(), MAX_FILE);
         bytes.map_err(|error| self.unreadable(error))
     }
 
@@ -103,7 +107,7 @@ impl CertificateOrigin {
 impl fmt::Display for CertificateOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path, _) => write!(f, "the client certificate {}", path.display()),
+            Self::File(path, _) => write!(f, "the client certificate {path}"),
             Self::Bytes(_) => f.write_str("the client certificate given to .certificate(..)"),
         }
     }

@@ -1,7 +1,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
-use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::jwt::Claims;
 use super::{AssertionRequest, ClientAssertion};
+use crate::env::{External, Form};
 use crate::error::{Error, ErrorKind};
 use crate::process_group::Programs;
 use crate::token::Secret;
@@ -56,7 +56,7 @@ use crate::token::Secret;
 /// ```
 #[must_use]
 pub struct CommandAssertion {
-    program: OsString,
+    program: External,
     args: Vec<OsString>,
     timeout: Duration,
     programs: Programs,
@@ -68,7 +68,7 @@ impl CommandAssertion {
     /// * `program`: a path, or a name on the `PATH` of this process.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
-            program: program.as_ref().to_owned(),
+            program: External::new(Form::Program, program.as_ref()),
             args: Vec::new(),
             timeout: TIMEOUT,
             programs: Programs::new(),
@@ -88,10 +88,14 @@ impl CommandAssertion {
         self
     }
 
-    /// Returns the name of the program, for messages.
+    /// Returns the name of the program, for messages; not that of a whole command line, which may contain a
+    /// secret.
     fn name(&self) -> String {
-        let name = Path::new(&self.program).file_name();
-        name.unwrap_or(&self.program).to_string_lossy().into_owned()
+        let name = self.program.as_path().file_name();
+        match name.filter(|_| self.program.is_well_formed()) {
+            Some(name) => name.to_string_lossy().into_owned(),
+            None => "the program".to_owned(),
+        }
     }
 
     fn run_error(&self, error: io::Error) -> Error {
@@ -103,11 +107,18 @@ impl CommandAssertion {
             io::ErrorKind::FileTooLarge => {
                 return Error::protocol(format!("{name} wrote more than 64 KiB, so it is not a token"));
             }
+            io::ErrorKind::NotFound if !self.program.is_well_formed() => {
+                "does not exist; pass its arguments to .args(..), apart from its name"
+            }
             io::ErrorKind::NotFound => "does not exist; check its path, or the PATH of this process",
             io::ErrorKind::PermissionDenied => "is not executable for this user",
             _ => "cannot be run",
         };
-        Error::configuration(format!("the program {name} {error_text}")).with_source(error)
+        let program = match self.program.is_well_formed() {
+            true => format!("the program {name}"),
+            false => name,
+        };
+        Error::configuration(format!("{program} {error_text}")).with_source(error)
     }
 }
 
@@ -115,7 +126,7 @@ impl CommandAssertion {
 impl ClientAssertion for CommandAssertion {
     async fn assertion(&self, _request: AssertionRequest) -> Result<Secret, Error> {
         let name = self.name();
-        let mut command = Command::new(&self.program);
+        let mut command = Command::new(self.program.as_path());
         command.args(&self.args);
         let output = self.programs.output(&mut command, self.timeout, MAX_OUTPUT);
         let output = output.await.map_err(|error| self.run_error(error))?;

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::token_service::{Hint, TokenService, parse_url, request};
 use super::{AssertionRequest, ClientAssertion};
-use crate::env::{ACTIONS_ID_TOKEN_REQUEST_TOKEN, ACTIONS_ID_TOKEN_REQUEST_URL, Environment, Variable};
+use crate::env::{ACTIONS_ID_TOKEN_REQUEST_TOKEN, ACTIONS_ID_TOKEN_REQUEST_URL, Environment, Form, Variable};
 use crate::error::Error;
 use crate::token::Secret;
 use crate::transport::{HttpTransport, Transport};
@@ -71,8 +71,8 @@ impl GitHubActions {
     ///
     /// As [`from_env`](Self::from_env).
     pub fn from_environment(environment: &Environment) -> Result<Self, Error> {
-        let url = environment.first(&[ACTIONS_ID_TOKEN_REQUEST_URL])?;
-        let token = environment.first(&[ACTIONS_ID_TOKEN_REQUEST_TOKEN])?;
+        let url = environment.first(&[ACTIONS_ID_TOKEN_REQUEST_URL], Form::Url)?;
+        let token = environment.first(&[ACTIONS_ID_TOKEN_REQUEST_TOKEN], Form::Hidden)?;
         match (url, token) {
             (Some(url), Some(token)) => Self::new(&url, token),
             (url, _) => Err(Error::unavailable(format!(
@@ -88,10 +88,10 @@ impl GitHubActions {
     }
 
     pub(super) fn new(url: &Variable, request_token: Variable) -> Result<Self, Error> {
-        let host = parse_url(&url.value, url.name)?;
+        let host = parse_url(url.value.expose(), url.name)?;
         Ok(Self {
             origin: [url.name, request_token.name],
-            request_token: Secret::from(request_token.value),
+            request_token: Secret::from(request_token.value.expose()),
             audience: None,
             service: TokenService {
                 name: format!("the token service {}", host.authority()),

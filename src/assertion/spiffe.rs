@@ -6,7 +6,7 @@ use spiffe::{SpiffeId, WorkloadApiClient, WorkloadApiError};
 
 use super::jwt::{Claims, algorithm};
 use super::{AssertionRequest, ClientAssertion};
-use crate::env::{Environment, SPIFFE_ENDPOINT_SOCKET};
+use crate::env::{Environment, External, Form, SPIFFE_ENDPOINT_SOCKET};
 use crate::error::{Error, ErrorKind};
 use crate::token::Secret;
 
@@ -47,7 +47,7 @@ use crate::token::Secret;
 #[must_use]
 pub struct SpiffeJwtSvid {
     endpoint: Endpoint,
-    socket: String,
+    socket: External,
     audience: Option<String>,
     spiffe_id: Option<String>,
 }
@@ -70,12 +70,14 @@ impl SpiffeJwtSvid {
     ///
     /// As [`from_env`](Self::from_env).
     pub fn from_environment(environment: &Environment) -> Result<Self, Error> {
-        let socket = environment.first(&[SPIFFE_ENDPOINT_SOCKET])?.ok_or_else(|| {
-            Error::unavailable(format!(
-                "{SPIFFE_ENDPOINT_SOCKET} is not set: this workload has no SPIFFE agent"
-            ))
-        })?;
-        let endpoint = Endpoint::parse(&socket.value).map_err(|error| {
+        let socket = environment
+            .first(&[SPIFFE_ENDPOINT_SOCKET], Form::Socket)?
+            .ok_or_else(|| {
+                Error::unavailable(format!(
+                    "{SPIFFE_ENDPOINT_SOCKET} is not set: this workload has no SPIFFE agent"
+                ))
+            })?;
+        let endpoint = Endpoint::parse(socket.value.expose()).map_err(|error| {
             Error::configuration(format!(
                 "{SPIFFE_ENDPOINT_SOCKET} is not the address of a SPIFFE agent; an example is \
                  unix:///run/spire/sockets/agent.sock"

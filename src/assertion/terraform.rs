@@ -1,5 +1,4 @@
 use std::fmt;
-use std::path::Path;
 
 use async_trait::async_trait;
 
@@ -8,8 +7,8 @@ use super::{AssertionRequest, AzurePipelines, ClientAssertion, GitHubActions, Pr
 use crate::clock::{Clock, SystemClock};
 use crate::env::{
     ACTIONS_ID_TOKEN_REQUEST_URL, ARM_OIDC_REQUEST_TOKEN, ARM_OIDC_REQUEST_URL, ARM_OIDC_TOKEN,
-    ARM_OIDC_TOKEN_FILE_PATH, CLIENT_IDS, Environment, OIDC_REQUESTS, OIDC_TOKEN_FILES, OIDC_TOKENS,
-    SERVICE_CONNECTION_IDS, TENANT_IDS, Variable,
+    ARM_OIDC_TOKEN_FILE_PATH, CLIENT_IDS, Environment, External, Form, OIDC_REQUESTS, OIDC_TOKEN_FILES,
+    OIDC_TOKENS, SERVICE_CONNECTION_IDS, TENANT_IDS, Variable,
 };
 use crate::error::Error;
 use crate::token::Secret;
@@ -57,8 +56,8 @@ use crate::transport::Transport;
 #[must_use]
 pub struct TerraformOidc {
     source: Source,
-    client_id: Option<String>,
-    tenant_id: Option<String>,
+    client_id: Option<External>,
+    tenant_id: Option<External>,
 }
 
 impl TerraformOidc {
@@ -79,11 +78,14 @@ impl TerraformOidc {
     ///
     /// As [`from_env`](Self::from_env).
     pub fn from_environment(environment: &Environment) -> Result<Self, Error> {
-        let text = |names| Ok::<_, Error>(environment.first(names)?.map(|variable| variable.value));
+        let value = |names, form| {
+            let variable = environment.first(names, form)?;
+            Ok::<_, Error>(variable.map(|variable| variable.value))
+        };
         Ok(Self {
             source: Source::find(environment)?,
-            client_id: text(&CLIENT_IDS)?,
-            tenant_id: text(&TENANT_IDS)?,
+            client_id: value(&CLIENT_IDS, Form::ClientId)?,
+            tenant_id: value(&TENANT_IDS, Form::Tenant)?,
         })
     }
 
@@ -111,11 +113,11 @@ impl ClientAssertion for TerraformOidc {
     }
 
     fn client_id(&self) -> Option<&str> {
-        self.client_id.as_deref()
+        self.client_id.as_ref().map(External::expose)
     }
 
     fn tenant_id(&self) -> Option<&str> {
-        self.tenant_id.as_deref()
+        self.tenant_id.as_ref().map(External::expose)
     }
 }
 
@@ -140,15 +142,19 @@ enum Source {
 
 impl Source {
     fn find(environment: &Environment) -> Result<Self, Error> {
-        if let Some(token) = environment.first(&OIDC_TOKENS)? {
-            return Ok(Self::Token(Secret::from(token.value.trim())));
+        if let Some(token) = environment.first(&OIDC_TOKENS, Form::Hidden)? {
+            return Ok(Self::Token(Secret::from(token.value.expose().trim())));
         }
-        if let Some(file) = environment.first(&OIDC_TOKEN_FILES)? {
-            return Ok(Self::File(ProjectedTokenFile::new(Path::new(&file.value))));
+        if let Some(file) = environment.first(&OIDC_TOKEN_FILES, Form::Path)? {
+            return Ok(Self::File(ProjectedTokenFile::new(file.value.as_path())));
         }
         // A token is only for the service of its own system, so the variables of two are never mixed.
         for (url, token) in OIDC_REQUESTS {
-            match (environment.first(&[url])?, environment.first(&[token])?) {
+            let variables = (
+                environment.first(&[url], Form::Url)?,
+                environment.first(&[token], Form::Hidden)?,
+            );
+            match variables {
                 (Some(url), Some(token)) => return Self::of_service(environment, &url, token),
                 (Some(_), None) => return Err(lonely(url, token)),
                 // A token of a CI system alone is no sign of a federation.
@@ -162,13 +168,13 @@ impl Source {
     }
 
     fn of_service(environment: &Environment, url: &Variable, token: Variable) -> Result<Self, Error> {
-        let service_connection = environment.first(&SERVICE_CONNECTION_IDS)?;
+        let service_connection = environment.first(&SERVICE_CONNECTION_IDS, Form::ClientId)?;
         match (url.name, service_connection) {
             (ACTIONS_ID_TOKEN_REQUEST_URL, _) | (ARM_OIDC_REQUEST_URL, None) => {
                 GitHubActions::new(url, token).map(Self::GitHubActions)
             }
             (_, Some(id)) => {
-                let access_token = Secret::from(token.value);
+                let access_token = Secret::from(token.value.expose());
                 let source = AzurePipelines::new(url, token.name, access_token, &id.value)?;
                 Ok(Self::AzurePipelines(source))
             }

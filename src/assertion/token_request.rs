@@ -14,7 +14,7 @@ use super::token_service::{Hint, TokenService, parse_url, request};
 use super::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
 use crate::blocking::Shared;
 use crate::bounded_file;
-use crate::env::{Environment, KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT};
+use crate::env::{Environment, External, Form, KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT};
 use crate::error::Error;
 use crate::token::Secret;
 use crate::transport::{HttpTransport, Transport};
@@ -65,7 +65,7 @@ use crate::transport::{HttpTransport, Transport};
 pub struct KubernetesTokenRequest {
     url: Url,
     own_token: ProjectedTokenFile,
-    ca_file: PathBuf,
+    ca_file: External,
     audience: Option<String>,
     lifetime: Duration,
     name: String,
@@ -102,18 +102,24 @@ impl KubernetesTokenRequest {
         namespace: impl Into<String>,
         service_account: impl Into<String>,
     ) -> Result<Self, Error> {
-        let host = environment.first(&[KUBERNETES_SERVICE_HOST])?.ok_or_else(|| {
-            Error::unavailable(format!(
-                "{KUBERNETES_SERVICE_HOST} is not set: this process does not run in a pod"
-            ))
-        })?;
-        let port = environment.first(&[KUBERNETES_SERVICE_PORT])?;
-        let port = port.map_or_else(|| "443".to_owned(), |port| port.value);
+        let host = environment
+            .first(&[KUBERNETES_SERVICE_HOST], Form::Host)?
+            .ok_or_else(|| {
+                Error::unavailable(format!(
+                    "{KUBERNETES_SERVICE_HOST} is not set: this process does not run in a pod"
+                ))
+            })?;
+        let port = environment.first(&[KUBERNETES_SERVICE_PORT], Form::Hidden)?;
+        let port = port.as_ref().map_or("443", |port| port.value.expose());
+        let port: u16 = port
+            .parse()
+            .map_err(|_| Error::configuration(format!("{KUBERNETES_SERVICE_PORT} is not a port")))?;
         // Without brackets for IPv6.
-        let host = if host.value.contains(':') && !host.value.starts_with('[') {
-            format!("[{}]", host.value)
+        let host = host.value.expose();
+        let host = if host.contains(':') && !host.starts_with('[') {
+            format!("[{host}]")
         } else {
-            host.value
+            host.to_owned()
         };
         let origin = format!("{KUBERNETES_SERVICE_HOST}:{KUBERNETES_SERVICE_PORT}");
         let mut url = parse_url(&format!("https://{host}:{port}"), &origin)?;
@@ -130,7 +136,7 @@ impl KubernetesTokenRequest {
         Ok(Self {
             url,
             own_token: ProjectedTokenFile::new(folder.join("token")),
-            ca_file: folder.join("ca.crt"),
+            ca_file: External::path(folder.join("ca.crt")),
             audience: None,
             lifetime: DEFAULT_LIFETIME,
             name,
@@ -165,7 +171,7 @@ impl KubernetesTokenRequest {
     /// Sets the file with the CA certificates of the API server, in PEM. Default:
     /// `/var/run/secrets/kubernetes.io/serviceaccount/ca.crt`.
     pub fn ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
-        self.ca_file = ca_file.into();
+        self.ca_file = External::path(ca_file.into());
         self
     }
 
@@ -281,13 +287,15 @@ impl TrustedCa {
     }
 }
 
-fn read_ca(path: &Path) -> Result<Vec<u8>, Error> {
-    let pem = bounded_file::read(path, MAX_CA_FILE).map_err(|error| unreadable_ca(path, error))?;
+fn read_ca(path: &External) -> Result<Vec<u8>, Error> {
+    if let Some(problem) = path.misplaced_content() {
+        return Err(Error::configuration(format!("the path of the CA file {problem}")));
+    }
+    let pem = bounded_file::read(path.as_path(), MAX_CA_FILE).map_err(|error| unreadable_ca(path, error))?;
     Ok(pem.to_vec())
 }
 
-fn unreadable_ca(path: &Path, error: io::Error) -> Error {
-    let path = path.display();
+fn unreadable_ca(path: &External, error: io::Error) -> Error {
     let what = match error.kind() {
         io::ErrorKind::TimedOut => "cannot be read in time; check the file system that holds it",
         _ => "cannot be read",

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use super::jwt::Claims;
 use crate::authority::is_loopback;
 use crate::code::Code;
+use crate::env::is_host;
 use crate::error::{Error, ErrorKind};
 use crate::token::Secret;
 use crate::transport::{ATTEMPT_TIMEOUT, MAX_BODY, Transport, retry_after, wipe};
@@ -161,8 +162,18 @@ pub(super) fn request(
 ///
 /// * `origin`: what it comes from, for messages.
 pub(super) fn parse_url(text: &str, origin: &str) -> Result<Url, Error> {
-    // The error has no source: a query of the URL can contain a secret.
+    // The error shows nothing of the URL: a query can contain a secret.
     let url = Url::parse(text.trim()).map_err(|_| Error::configuration(format!("{origin} is not a URL")))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Error::configuration(format!(
+            "{origin} must not contain a user name or a password"
+        )));
+    }
+    if !url.host_str().is_some_and(is_host) {
+        return Err(Error::configuration(format!(
+            "{origin} is not a URL with a host name"
+        )));
+    }
     if url.scheme() != "https" && !(url.scheme() == "http" && is_loopback(&url)) {
         return Err(Error::configuration(format!(
             "{origin} must start with https://, because the request contains a token"
@@ -364,6 +375,18 @@ mod tests {
             ("planted", "VARIABLE is not a URL"),
             ("http://example.com/?planted", "VARIABLE must start with https://"),
             ("ftp://a", "VARIABLE must start with https://"),
+            (
+                "https://user:planted@a",
+                "VARIABLE must not contain a user name or a password",
+            ),
+            (
+                "https://planted@a",
+                "VARIABLE must not contain a user name or a password",
+            ),
+            (
+                "https://planted8Q~secret",
+                "VARIABLE is not a URL with a host name",
+            ),
         ] {
             let error = parse_url(url, "VARIABLE").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration);

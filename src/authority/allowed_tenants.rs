@@ -1,16 +1,17 @@
 use super::TenantId;
+use crate::env::External;
 use crate::error::Error;
 
 /// The tenants, apart from its own, that a credential may request tokens in. `"*"` stands for all.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AllowedTenants {
-    others: Vec<String>,
+    others: Vec<External>,
     /// Whether the tenant of a request is ignored.
     own_only: bool,
 }
 
 impl AllowedTenants {
-    pub(crate) fn new(tenants: Vec<String>) -> Self {
+    pub(crate) fn new(tenants: Vec<External>) -> Self {
         Self {
             others: tenants,
             own_only: false,
@@ -41,8 +42,8 @@ impl AllowedTenants {
             return Ok(Some(own.clone()));
         }
         let tenant = TenantId::parse(requested)?;
-        let is_allowed = |allowed: &String| allowed == "*" || allowed.eq_ignore_ascii_case(requested);
-        if self.others.iter().any(is_allowed) {
+        let is_allowed = |allowed: &str| allowed == "*" || allowed.eq_ignore_ascii_case(requested);
+        if self.others.iter().map(External::expose).any(is_allowed) {
             return Ok(Some(tenant));
         }
         Err(Error::configuration(format!(

@@ -1,5 +1,7 @@
 use super::Authority;
 
+use crate::env::{External, Form};
+
 /// A cloud of Microsoft: its login host, the audience of its token exchange, and the scopes of its
 /// services.
 ///
@@ -92,7 +94,7 @@ impl Cloud {
             Self::Singapore => "https://login.sovcloud-identity.sg",
             Self::UsNat => "https://login.microsoftonline.eaglex.ic.gov",
             Self::UsSec => "https://login.microsoftonline.microsoft.scloud",
-            Self::Custom(custom) => &custom.authority_host,
+            Self::Custom(custom) => custom.authority_host.expose(),
         }
     }
 
@@ -186,7 +188,7 @@ impl Cloud {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct CustomCloud {
-    authority_host: String,
+    authority_host: External,
     token_exchange_audience: String,
     storage_scope: String,
     key_vault_scope: String,
@@ -200,7 +202,7 @@ impl CustomCloud {
     ///   a credential is built.
     pub fn new(authority_host: impl Into<String>) -> Self {
         Self {
-            authority_host: authority_host.into(),
+            authority_host: External::new(Form::Url, authority_host.into()),
             token_exchange_audience: TOKEN_EXCHANGE_AUDIENCE.to_owned(),
             storage_scope: STORAGE_SCOPE.to_owned(),
             key_vault_scope: KEY_VAULT_SCOPE.to_owned(),

@@ -1,4 +1,5 @@
 use crate::code::Code;
+use crate::env::is_secret;
 use crate::error::Error;
 
 /// A tenant ID: a GUID or a domain name, of characters that are safe in the path of a URL.
@@ -11,6 +12,9 @@ impl TenantId {
         // Not the text itself: it can be a secret in the wrong variable.
         let wrong = match text.chars().find(|c| !is_safe(*c)) {
             Some(c) => format!("it contains {c:?}"),
+            None if text.len() > MAX_LENGTH || is_secret(text) => {
+                "it looks like a token or a secret".to_owned()
+            }
             None if text.starts_with(|c: char| c.is_ascii_alphanumeric()) => return Ok(Self(text.into())),
             None if text.is_empty() => "it is empty".to_owned(),
             None => "it begins with a dot or a hyphen".to_owned(),
@@ -30,6 +34,9 @@ impl TenantId {
         &self.0
     }
 }
+
+/// Source: RFC 1035, section 2.3.4.
+const MAX_LENGTH: usize = 253;
 
 #[cfg(test)]
 mod tests {
@@ -56,9 +63,18 @@ mod tests {
             error.contains("it contains '~'") && !error.contains("planted"),
             "{error}"
         );
-        for (text, part) in [("", "it is empty"), ("-a", "it begins with a dot or a hyphen")] {
+        let (jwt, long) = (
+            "eyJhbGciOiJSUzI1NiJ9.planted.planted",
+            "planted.".repeat(40) + "com",
+        );
+        for (text, part) in [
+            ("", "it is empty"),
+            ("-a", "it begins with a dot or a hyphen"),
+            (jwt, "it looks like a token"),
+            (&long, "it looks like a token"),
+        ] {
             let error = TenantId::parse(text).unwrap_err().to_string();
-            assert!(error.contains(part), "{error}");
+            assert!(error.contains(part) && !error.contains("planted"), "{error}");
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::credential::{
     ManagedIdentityCredential, ManagedIdentityId, WorkloadIdentityCredential, client_options, credential,
     missing_workload_identity,
 };
-use crate::env::{AZURE_TOKEN_CREDENTIALS, Environment};
+use crate::env::{AZURE_TOKEN_CREDENTIALS, Environment, External, Form};
 use crate::error::{Attempt, Error};
 
 /// Gets tokens in a pod, on a virtual machine, in CI and on a laptop, with the same code
@@ -108,7 +108,7 @@ credential!(DefaultAzureCredential);
 #[derive(Debug, Default)]
 pub struct DefaultAzureCredentialBuilder {
     options: ClientOptions,
-    workload_identity_client_id: Option<String>,
+    workload_identity_client_id: Option<External>,
     managed_identity: Option<ManagedIdentityId>,
     requires_variable: bool,
     replaced: Vec<(DefaultAzureLink, Option<Arc<dyn Credential>>)>,
@@ -119,7 +119,7 @@ impl DefaultAzureCredentialBuilder {
     /// managed identity.
     #[must_use]
     pub fn workload_identity_client_id(mut self, client_id: impl Into<String>) -> Self {
-        self.workload_identity_client_id = Some(client_id.into());
+        self.workload_identity_client_id = Some(External::new(Form::ClientId, client_id.into()));
         self
     }
 
@@ -178,7 +178,7 @@ impl DefaultAzureCredentialBuilder {
                 DefaultAzureLink::variable_values()
             )));
         }
-        let links = DefaultAzureLink::selected_by(variable.as_deref())?;
+        let links = DefaultAzureLink::selected_by(variable.as_ref())?;
         let replaced = |link| self.replaced.iter().rfind(|(replaced, _)| *replaced == link);
         // With its own credential in this link, the program does not need workload identity.
         let hint = match replaced(DefaultAzureLink::WorkloadIdentity) {
@@ -224,9 +224,8 @@ impl DefaultAzureCredentialBuilder {
             }
             DefaultAzureLink::ManagedIdentity => {
                 let from_environment = || {
-                    environment
-                        .client_id()
-                        .map(|id| id.map(ManagedIdentityId::ClientId))
+                    let id = environment.client_id()?;
+                    Ok::<_, Error>(id.map(|id| ManagedIdentityId::ClientId(id.expose().to_owned())))
                 };
                 let id = match &self.managed_identity {
                     Some(id) => Some(id.clone()),
@@ -299,12 +298,16 @@ mod tests {
 
     #[test]
     fn unknown_azure_token_credentials_is_rejected_with_the_valid_values() {
-        for value in ["production", "AzurePowerShellCredential", "dev,prod"] {
+        for (value, shown) in [
+            ("AzurePowerShellCredential", "is AzurePowerShellCredential;"),
+            ("production", "is (not shown);"),
+            ("eyJhbGciOiJSUzI1NiJ9", "is (not shown: it is a token);"),
+        ] {
             let error = build(value).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration);
             let text = error.to_string();
             assert!(
-                text.contains(value) && text.contains("prod, dev, or one of EnvironmentCredential"),
+                text.contains(shown) && text.contains("prod, dev, or one of EnvironmentCredential"),
                 "{text}"
             );
         }

@@ -1,4 +1,4 @@
-use crate::env::AZURE_TOKEN_CREDENTIALS;
+use crate::env::{AZURE_TOKEN_CREDENTIALS, External};
 use crate::error::Error;
 
 /// A link of [`DefaultAzureCredential`](crate::DefaultAzureCredential), in the order of the chain.
@@ -32,10 +32,11 @@ pub enum DefaultAzureLink {
 
 impl DefaultAzureLink {
     /// Returns the links that `AZURE_TOKEN_CREDENTIALS` selects; all of them if it is not set.
-    pub(crate) fn selected_by(variable: Option<&str>) -> Result<&'static [Self], Error> {
-        let Some(variable) = variable else {
+    pub(crate) fn selected_by(variable: Option<&External>) -> Result<&'static [Self], Error> {
+        let Some(shown) = variable else {
             return Ok(&LINKS);
         };
+        let variable = shown.expose();
         let (production, development) = LINKS.split_at(PRODUCTION);
         if variable.eq_ignore_ascii_case("prod") {
             return Ok(production);
@@ -49,7 +50,7 @@ impl DefaultAzureLink {
         });
         named.ok_or_else(|| {
             Error::configuration(format!(
-                "{AZURE_TOKEN_CREDENTIALS} is {variable:?}; it must be {}",
+                "{AZURE_TOKEN_CREDENTIALS} is {shown}; it must be {}",
                 Self::variable_values()
             ))
         })

@@ -5,6 +5,7 @@ use super::options::ClientOptions;
 use super::{client_options, credential};
 use crate::assertion::{AzurePipelines, ClientAssertion};
 use crate::cache::Cache;
+use crate::env::{External, Form};
 use crate::error::Error;
 use crate::exchange::ClientAuthentication;
 use crate::token::Secret;
@@ -82,7 +83,7 @@ credential!(AzurePipelinesCredential);
 #[derive(Default)]
 pub struct AzurePipelinesCredentialBuilder {
     options: ClientOptions,
-    service_connection_id: Option<String>,
+    service_connection_id: Option<External>,
     system_access_token: Option<Secret>,
 }
 
@@ -90,7 +91,8 @@ impl AzurePipelinesCredentialBuilder {
     /// Sets the service connection, a GUID. Default: `AZURESUBSCRIPTION_SERVICE_CONNECTION_ID`.
     #[must_use]
     pub fn service_connection_id(mut self, service_connection_id: impl Into<String>) -> Self {
-        self.service_connection_id = Some(service_connection_id.into());
+        let id = External::new(Form::ClientId, service_connection_id.into());
+        self.service_connection_id = Some(id);
         self
     }
 

@@ -1,8 +1,6 @@
-use url::Url;
-
 use crate::authority::TenantId;
 use crate::code::Code;
-use crate::env::AZURE_CLIENT_ID;
+use crate::env::{AZURE_CLIENT_ID, External, is_client_id, is_secret};
 use crate::error::Error;
 
 /// An application and its tenant.
@@ -13,39 +11,40 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(client_id: String, tenant_id: &str) -> Result<Self, Error> {
-        let tenant_id = TenantId::parse(tenant_id)?;
-        // No message shows the value: a client secret in place of the ID is a common mistake.
-        if client_id.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(Error::configuration(format!(
-                "invalid client ID: {AZURE_CLIENT_ID} or .client_id(..) contains white space; \
-                 check for a line break at the end of the value"
-            ))
-            .with_code(Code::INVALID_CLIENT_ID));
+    pub(super) fn new(client_id: &External, tenant_id: &External) -> Result<Self, Error> {
+        let (client_id, tenant_id) = (client_id.expose(), TenantId::parse(tenant_id.expose())?);
+        // An AD FS server has names of its own.
+        if !tenant_id.is_ad_fs() || has_white_space(client_id) || is_secret(client_id) {
+            check_client_id(client_id)?;
         }
-        if !is_guid(&client_id) && !is_application_id_uri(&client_id) && !tenant_id.is_ad_fs() {
-            return Err(Error::configuration(format!(
-                "invalid client ID: {AZURE_CLIENT_ID} or .client_id(..) is not a GUID; use the application (client) ID \
-                 of the application or managed identity, such as {EXAMPLE}"
-            ))
-            .with_code(Code::INVALID_CLIENT_ID));
-        }
-        Ok(Self { client_id, tenant_id })
+        Ok(Self {
+            client_id: client_id.to_owned(),
+            tenant_id,
+        })
     }
 }
 
-/// Whether `text` is a GUID, with or without hyphens.
-pub(super) fn is_guid(text: &str) -> bool {
-    let lengths: Vec<usize> = text.split('-').map(str::len).collect();
-    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    is_hex && matches!(lengths[..], [8, 4, 4, 4, 12] | [32])
+/// Checks that `client_id` is a GUID or an application ID URI.
+///
+/// # Errors
+///
+/// `Configuration`, without the value: a client secret in place of the ID is a common mistake.
+pub(super) fn check_client_id(client_id: &str) -> Result<(), Error> {
+    let problem = if has_white_space(client_id) {
+        "contains white space; check for a line break at the end of the value".to_owned()
+    } else if is_client_id(client_id) {
+        return Ok(());
+    } else {
+        format!(
+            "is not a GUID; use the application (client) ID of the application or managed identity, such as {EXAMPLE}"
+        )
+    };
+    let message = format!("invalid client ID: {AZURE_CLIENT_ID} or .client_id(..) {problem}");
+    Err(Error::configuration(message).with_code(Code::INVALID_CLIENT_ID))
 }
 
-/// Entra accepts the application ID URI, such as `api://orders`, in place of the client ID.
-///
-/// Source: Azure CLI, `az login --service-principal --username http://azure-cli-…`.
-fn is_application_id_uri(text: &str) -> bool {
-    Url::parse(text).is_ok()
+fn has_white_space(text: &str) -> bool {
+    text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
 const EXAMPLE: &str = "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10";
@@ -53,7 +52,15 @@ const EXAMPLE: &str = "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10";
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::Form;
     use crate::error::ErrorKind;
+
+    fn new(client_id: &str, tenant_id: &str) -> Result<Client, Error> {
+        Client::new(
+            &External::new(Form::ClientId, client_id),
+            &External::new(Form::Tenant, tenant_id),
+        )
+    }
 
     #[test]
     fn new_accepts_guids_and_application_id_uris() {
@@ -66,7 +73,7 @@ mod tests {
             "http://azure-cli-2016-08-05",
             "urn:contoso:orders",
         ] {
-            let client = Client::new(client_id.to_owned(), "contoso.com").unwrap();
+            let client = new(client_id, "contoso.com").unwrap();
             assert_eq!(client.client_id, client_id);
         }
     }
@@ -83,8 +90,12 @@ mod tests {
             ("{7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10}", "is not a GUID"),
             ("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10\n", "contains white space"),
             ("planted secret", "contains white space"),
+            ("planted:8Q~secret", "is not a GUID"),
+            ("ftp://planted/orders", "is not a GUID"),
+            ("https://user:planted@contoso.com", "is not a GUID"),
+            ("api://orders?planted", "is not a GUID"),
         ] {
-            let error = Client::new(client_id.to_owned(), "contoso.com").unwrap_err();
+            let error = new(client_id, "contoso.com").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{client_id}");
             let text = format!("{error} {error:?}");
             assert!(text.contains(reason), "{text}");
@@ -94,7 +105,8 @@ mod tests {
 
     #[test]
     fn new_accepts_any_client_id_of_an_ad_fs_server() {
-        assert!(Client::new("orders".to_owned(), "ADFS").is_ok());
-        assert!(Client::new("orders\n".to_owned(), "adfs").is_err());
+        assert!(new("orders", "ADFS").is_ok());
+        assert!(new("orders\n", "adfs").is_err());
+        assert!(new("planted8Q~secret", "adfs").is_err());
     }
 }

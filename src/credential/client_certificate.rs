@@ -8,7 +8,7 @@ use super::{client_options, credential};
 use crate::assertion::{CertificateOrigin, ClientCertificate};
 use crate::bounded_file::FileReader;
 use crate::cache::Cache;
-use crate::env::AZURE_CLIENT_CERTIFICATE_PATH;
+use crate::env::{AZURE_CLIENT_CERTIFICATE_PATH, External};
 use crate::error::Error;
 use crate::exchange::ClientAuthentication;
 use crate::token::Secret;
@@ -92,8 +92,8 @@ impl ClientCertificateCredentialBuilder {
     #[must_use]
     pub fn certificate_path(mut self, path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        self.certificate =
-            (!path.as_os_str().is_empty()).then(|| CertificateOrigin::File(path, FileReader::default()));
+        self.certificate = (!path.as_os_str().is_empty())
+            .then(|| CertificateOrigin::File(External::path(path), FileReader::default()));
         self
     }
 

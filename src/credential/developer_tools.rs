@@ -1,4 +1,5 @@
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use azure_core::credentials::TokenCredential;
+use azure_core::error::ErrorKind as SdkErrorKind;
 use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptions, Executor};
 
 use super::sdk::SDK_FETCH_TIMEOUT;
@@ -32,7 +34,9 @@ use crate::token::TokenRequest;
 /// * [`ErrorKind::Unavailable`] if `az` is not on the `PATH`, is not executable, or if nobody is logged in.
 /// * [`ErrorKind::Rejected`] if `az` fails.
 /// * [`ErrorKind::Transport`] if `az` does not end within 30 s.
-/// * [`ErrorKind::Protocol`] if `az` writes more than 1 MiB.
+/// * [`ErrorKind::Protocol`] if `az` writes more than 1 MiB, or something else than a token in JSON.
+///
+/// No message contains what `az` writes, apart from the codes of Entra.
 ///
 /// # Examples
 ///
@@ -206,6 +210,27 @@ impl Tool {
         }
     }
 
+    fn token_command(self) -> &'static str {
+        match self {
+            Self::Az => "az account get-access-token",
+            Self::Azd => "azd auth token --output json",
+        }
+    }
+
+    /// Returns the error for a tool that failed, with the codes of Entra in what it wrote.
+    fn rejected(self, text: &str) -> Error {
+        let numbers = text.split("AADSTS").skip(1).filter_map(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            rest.get(..end)?.parse().ok()
+        });
+        let mut codes: Vec<u32> = numbers.collect();
+        codes.dedup();
+        let named: String = codes.iter().map(|code| format!(", AADSTS{code}")).collect();
+        let (program, command) = (self.program(), self.token_command());
+        let message = format!("{program} returned no token{named}; run `{command}` to see why");
+        Error::new(ErrorKind::Rejected, message).with_oauth_error(None, codes)
+    }
+
     fn login_command(self) -> &'static str {
         match self {
             Self::Az => "az login",
@@ -214,7 +239,6 @@ impl Tool {
     }
 }
 
-#[derive(Debug)]
 struct DeveloperTool {
     tool: Tool,
     shell: Arc<Shell>,
@@ -283,10 +307,10 @@ impl DeveloperTool {
 
     fn convert_error(&self, error: azure_core::Error) -> Error {
         let (program, login) = (self.tool.program(), self.tool.login_command());
+        // It quotes what the tool wrote, which may contain a secret.
         let text = error.to_string();
         if text.contains(self.tool.logged_out_text()) && !text.contains("AADSTS") {
-            return Error::unavailable(format!("nobody is logged in to {program}; run `{login}`"))
-                .with_source(error);
+            return Error::unavailable(format!("nobody is logged in to {program}; run `{login}`"));
         }
         let io_error = sdk::error::causes(&error).find_map(|cause| cause.downcast_ref());
         let converted = match io_error.map(io::Error::kind) {
@@ -294,7 +318,14 @@ impl DeveloperTool {
                 Error::transport(format!("{program} did not end within {TIMEOUT:?}"))
             }
             Some(io::ErrorKind::FileTooLarge) => Error::protocol(format!("{program} wrote more than 1 MiB")),
-            _ => Error::new(ErrorKind::Rejected, format!("{program} returned no token")),
+            Some(_) => Error::new(ErrorKind::Rejected, format!("{program} cannot be run")),
+            None if is_unexpected_output(&error) => {
+                let command = self.tool.token_command();
+                return Error::protocol(format!(
+                    "{program} did not write a token in JSON; run `{command}` to see what it writes"
+                ));
+            }
+            None => return self.tool.rejected(&text),
         };
         converted.with_source(error)
     }
@@ -338,12 +369,36 @@ fn is_executable(file: &Path) -> bool {
     is_allowed && file.is_file()
 }
 
+/// Without the variable `PATH`.
+impl fmt::Debug for DeveloperTool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeveloperTool")
+            .field("tool", &self.tool)
+            .field("tenant_id", &self.tenant_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the tool succeeded and wrote something else than a token.
+fn is_unexpected_output(error: &azure_core::Error) -> bool {
+    sdk::error::causes(error).any(|cause| {
+        let of_sdk = cause.downcast_ref::<azure_core::Error>();
+        of_sdk.is_some_and(|error| *error.kind() == SdkErrorKind::DataConversion)
+            || cause.downcast_ref::<serde_json::Error>().is_some()
+    })
+}
+
 /// Runs a tool with the `PATH` of an [`Environment`], without input, and with limits of its time
 /// and its output.
-#[derive(Debug)]
 struct Shell {
     path: Option<OsString>,
     programs: Programs,
+}
+
+impl fmt::Debug for Shell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shell")
+    }
 }
 
 #[async_trait]

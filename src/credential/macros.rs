@@ -211,7 +211,8 @@ macro_rules! client_options {
             /// GUID, or an application ID URI such as `api://orders`. Default: `AZURE_CLIENT_ID`.
             #[must_use]
             pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
-                self.options.client_id = Some(client_id.into());
+                let client_id = $crate::env::External::new($crate::env::Form::ClientId, client_id.into());
+                self.options.client_id = Some(client_id);
                 self
             }
         }
@@ -223,7 +224,8 @@ macro_rules! client_options {
             /// Sets the tenant: a GUID or a domain name. Default: the tenant of the tool's login.
             #[must_use]
             pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
-                self.options.tenant_id = Some(tenant_id.into());
+                let tenant_id = $crate::env::External::new($crate::env::Form::Tenant, tenant_id.into());
+                self.options.tenant_id = Some(tenant_id);
                 self
             }
 
@@ -245,7 +247,9 @@ macro_rules! client_options {
                 mut self,
                 tenants: impl IntoIterator<Item = impl Into<String>>,
             ) -> Self {
-                self.options.additionally_allowed_tenants = tenants.into_iter().map(Into::into).collect();
+                let tenants = tenants.into_iter().map(Into::<String>::into);
+                let tenant = |tenant| $crate::env::External::new($crate::env::Form::Tenant, tenant);
+                self.options.additionally_allowed_tenants = tenants.map(tenant).collect();
                 self
             }
 
@@ -265,7 +269,8 @@ macro_rules! client_options {
             /// Sets the tenant: a GUID or a domain name. Default: `AZURE_TENANT_ID`.
             #[must_use]
             pub fn tenant_id(mut self, tenant_id: impl Into<String>) -> Self {
-                self.options.tenant_id = Some(tenant_id.into());
+                let tenant_id = $crate::env::External::new($crate::env::Form::Tenant, tenant_id.into());
+                self.options.tenant_id = Some(tenant_id);
                 self
             }
 
@@ -274,7 +279,9 @@ macro_rules! client_options {
             /// the public cloud's `https://login.microsoftonline.com`.
             #[must_use]
             pub fn authority_host(mut self, authority_host: impl Into<String>) -> Self {
-                self.options.authority_host = Some(authority_host.into());
+                let authority_host =
+                    $crate::env::External::new($crate::env::Form::Url, authority_host.into());
+                self.options.authority_host = Some(authority_host);
                 self
             }
 

@@ -4,6 +4,7 @@ mod metadata_client;
 mod reason;
 mod schedule;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,11 +18,14 @@ use azure_identity::{ManagedIdentityCredentialOptions, UserAssignedId};
 use bytes::Bytes;
 use http::StatusCode;
 
+use super::client::check_client_id;
 use super::sdk::SDK_FETCH_TIMEOUT;
 use super::{ClientOptions, credential, source};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::Clock;
-use crate::env::{AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment};
+use crate::env::{
+    AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment, External, Form, is_client_id, is_guid, is_secret,
+};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
 use crate::sdk;
@@ -90,7 +94,7 @@ source!(ManagedIdentityCredential);
 /// let id = ManagedIdentityId::ClientId("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10".into());
 /// assert!(matches!(id, ManagedIdentityId::ClientId(_)));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ManagedIdentityId {
     /// The client ID.
@@ -108,6 +112,31 @@ impl ManagedIdentityId {
             Self::ObjectId(id) => UserAssignedId::ObjectId(id),
             Self::ResourceId(id) => UserAssignedId::ResourceId(id),
         }
+    }
+
+    /// Checks the form of the ID before it is sent: it may be a client secret in the wrong variable.
+    fn check(&self) -> Result<(), Error> {
+        let problem = match self {
+            Self::ClientId(id) => return check_client_id(id),
+            Self::ObjectId(id) if !is_guid(id) => "object ID of the managed identity: it is not a GUID",
+            Self::ResourceId(id) if !id.starts_with('/') || is_secret(id) => {
+                "resource ID of the managed identity: it does not begin with /subscriptions/"
+            }
+            Self::ObjectId(_) | Self::ResourceId(_) => return Ok(()),
+        };
+        Err(Error::configuration(format!("invalid {problem}")))
+    }
+}
+
+/// Shows an ID only in its form.
+impl fmt::Debug for ManagedIdentityId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, form, id) = match self {
+            Self::ClientId(id) => ("ClientId", Form::ClientId, id),
+            Self::ObjectId(id) => ("ObjectId", Form::ClientId, id),
+            Self::ResourceId(id) => ("ResourceId", Form::Path, id),
+        };
+        f.debug_tuple(name).field(&External::new(form, id)).finish()
     }
 }
 
@@ -203,16 +232,8 @@ impl ManagedIdentityCredentialBuilder {
     /// not a URL.
     pub fn build(mut self) -> Result<Arc<ManagedIdentityCredential>, Error> {
         let environment = self.options.take_environment();
-        let metadata_host = environment
-            .metadata_host()?
-            .map(|host| Url::parse(&host))
-            .transpose()
-            .map_err(|error| {
-                Error::configuration(format!(
-                    "{AZURE_POD_IDENTITY_AUTHORITY_HOST} is not a URL; it looks like http://host"
-                ))
-                .with_source(error)
-            })?;
+        let metadata_host = environment.metadata_host()?.map(|host| metadata_host(&host));
+        let metadata_host = metadata_host.transpose()?;
         let clock = self.options.clock();
         let host = Host::detect(&environment, self.arc_key_folder)?;
         let has_own_endpoint = environment.hosts_managed_identity();
@@ -251,7 +272,7 @@ impl ManagedIdentityCredentialBuilder {
 struct ManagedIdentity {
     id: Option<ManagedIdentityId>,
     /// The tenant of the chain's options, which requests may name.
-    tenant_id: Option<String>,
+    tenant_id: Option<External>,
     /// Whether the tenant of a request is ignored.
     ignores_tenant: bool,
     /// If it is one that `azure_identity` does not support.
@@ -276,12 +297,13 @@ impl TokenSource for ManagedIdentity {
             self.has_responded.store(true, Ordering::Relaxed);
         }
         let scope = self.check(request)?;
+        self.id.as_ref().map_or(Ok(()), ManagedIdentityId::check)?;
         self.schedule.run(|| self.attempt(scope)).await
     }
 
     fn client_id(&self) -> Option<&str> {
         match &self.id {
-            Some(ManagedIdentityId::ClientId(client_id)) => Some(client_id),
+            Some(ManagedIdentityId::ClientId(client_id)) => is_client_id(client_id).then_some(client_id),
             _ => None,
         }
     }
@@ -318,7 +340,7 @@ impl ManagedIdentity {
     /// Checks that a managed identity supports the request, and returns its scope.
     fn check<'a>(&self, request: &TokenRequest<'a>) -> Result<&'a str, Error> {
         let is_own = |requested: &str| {
-            let own = self.tenant_id.as_deref();
+            let own = self.tenant_id.as_ref().map(External::expose);
             own.is_some_and(|own| own.eq_ignore_ascii_case(requested))
         };
         let other_tenant = request
@@ -408,6 +430,15 @@ impl ManagedIdentity {
         };
         reason.explain(error, StatusCode::BAD_REQUEST)
     }
+}
+
+fn metadata_host(host: &External) -> Result<Url, Error> {
+    let url = Url::parse(host.expose()).ok();
+    url.filter(|_| host.is_well_formed()).ok_or_else(|| {
+        Error::configuration(format!(
+            "{AZURE_POD_IDENTITY_AUTHORITY_HOST} is not a URL of a host alone; it looks like http://host"
+        ))
+    })
 }
 
 /// Returns whether a response is JSON, but without a member or with one of another type.

@@ -7,7 +7,7 @@ use crate::authority::TenantId;
 use crate::authority::{AllowedTenants, Authority, Cloud};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::{Clock, SystemClock};
-use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID, Environment};
+use crate::env::{AZURE_CLIENT_ID, AZURE_TENANT_ID, Environment, External, Form};
 use crate::error::Error;
 use crate::exchange::{ClientAuthentication, Exchange, Route};
 use crate::transport::{HttpTransport, TokenProxy, Transport};
@@ -15,11 +15,11 @@ use crate::transport::{HttpTransport, TokenProxy, Transport};
 /// The options that all builders of credentials share.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ClientOptions {
-    pub(crate) tenant_id: Option<String>,
-    pub(crate) client_id: Option<String>,
-    pub(crate) authority_host: Option<String>,
+    pub(crate) tenant_id: Option<External>,
+    pub(crate) client_id: Option<External>,
+    pub(crate) authority_host: Option<External>,
     pub(crate) cloud: Option<Cloud>,
-    pub(crate) additionally_allowed_tenants: Vec<String>,
+    pub(crate) additionally_allowed_tenants: Vec<External>,
     pub(crate) enable_cae: bool,
     pub(crate) environment: Option<Environment>,
     pub(crate) transport: Option<Arc<dyn Transport>>,
@@ -35,7 +35,9 @@ impl ClientOptions {
     #[cfg(feature = "default-credential")]
     pub(super) fn parse_tenant_id(&self) -> Result<Option<TenantId>, Error> {
         let tenant_id = present(self.tenant_id.clone());
-        tenant_id.map(|tenant_id| TenantId::parse(&tenant_id)).transpose()
+        tenant_id
+            .map(|tenant_id| TenantId::parse(tenant_id.expose()))
+            .transpose()
     }
 
     /// Takes the environment that options default to; called once, so that all variables are of one
@@ -50,9 +52,10 @@ impl ClientOptions {
 
     /// Sets the IDs that the source of client assertions names, unless they are set.
     pub(super) fn default_ids(&mut self, client_id: Option<&str>, tenant_id: Option<&str>) {
-        let default = |option, id: Option<&str>| present(option).or(id.map(str::to_owned));
-        self.client_id = default(self.client_id.take(), client_id);
-        self.tenant_id = default(self.tenant_id.take(), tenant_id);
+        let default =
+            |option, form, id: Option<&str>| present(option).or(id.map(|id| External::new(form, id)));
+        self.client_id = default(self.client_id.take(), Form::ClientId, client_id);
+        self.tenant_id = default(self.tenant_id.take(), Form::Tenant, tenant_id);
     }
 
     /// Returns the tenants that requests may name, besides the credential's own.
@@ -69,7 +72,7 @@ impl ClientOptions {
         let client_id = present(self.client_id.take()).or(variables.client_id);
         let tenant_id = present(self.tenant_id.take()).or(variables.tenant_id);
         if let (Some(client_id), Some(tenant_id)) = (&client_id, &tenant_id) {
-            return Client::new(client_id.clone(), tenant_id);
+            return Client::new(client_id, tenant_id);
         }
         let missing = [
             (AZURE_CLIENT_ID, "client_id", client_id),
@@ -145,17 +148,19 @@ impl ClientOptions {
 
     /// The host option takes precedence over the cloud option, and both over the variable.
     fn authority(&self, environment: &Environment) -> Result<Authority, Error> {
-        let cloud_host = self.cloud.as_ref().map(|cloud| cloud.authority_host().to_owned());
+        let of_cloud = |cloud: &Cloud| External::new(Form::Url, cloud.authority_host());
+        let cloud_host = self.cloud.as_ref().map(of_cloud);
         let host = match present(self.authority_host.clone()).or(cloud_host) {
             Some(host) => Some(host),
             None => environment.authority_host()?,
         };
-        Authority::parse(host.as_deref().unwrap_or(Cloud::Public.authority_host()))
+        let default = Cloud::Public.authority_host();
+        Authority::parse(host.as_ref().map_or(default, External::expose))
     }
 }
 
 /// Treats an empty option as missing, as an empty variable is.
-pub(super) fn present(value: Option<String>) -> Option<String> {
+pub(super) fn present(value: Option<External>) -> Option<External> {
     value.filter(|value| !value.is_empty())
 }
 

@@ -1,6 +1,6 @@
 use super::Credential;
-use super::client::is_guid;
 use crate::assertion::jwt;
+use crate::env::is_guid;
 use crate::error::{Error, ErrorKind};
 use crate::sdk::Parameters;
 use crate::token::{AccessToken, TokenRequest};

@@ -153,7 +153,7 @@ impl WorkloadIdentityCredentialBuilder {
         };
         let assertion = ProjectedTokenFile::with_clock(token_file, self.options.clock())
             .with_file_reader(environment.file_reader());
-        let client = Client::new(client_id.clone(), tenant_id)?;
+        let client = Client::new(client_id, tenant_id)?;
         let authentication = ClientAuthentication::Assertion(Arc::new(assertion));
         Ok((self.options, client, authentication, environment))
     }

@@ -7,6 +7,7 @@ use super::remedy::{Federation, Tool};
 use super::resource::Resource;
 use crate::code::Code;
 use crate::error::Error;
+use crate::escape::Escaped;
 
 /// One problem: what it is, who can fix it, and how.
 ///
@@ -56,7 +57,7 @@ impl Finding {
             severity,
             owner: entry.owner,
             title: entry.title,
-            cause: cause.into(),
+            cause: Escaped(cause.into()).to_string(),
             evidence: Vec::new(),
             remedies: Vec::new(),
             aadsts: Vec::new(),
@@ -90,8 +91,8 @@ impl Finding {
     ) -> Self {
         self.evidence.push(Evidence {
             what,
-            presented: presented.into(),
-            wanted: wanted.into(),
+            presented: Escaped(presented.into()).to_string(),
+            wanted: Escaped(wanted.into()).to_string(),
         });
         self
     }
@@ -179,5 +180,26 @@ fn optional_display<T: fmt::Display, S: Serializer>(
     match value {
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnose::Pod;
+    use crate::diagnose::report::{Outcome, Report, Step};
+
+    #[test]
+    fn control_characters_of_an_issuer_do_not_reach_a_finding() {
+        let text = "\u{1b}]52;c;eA==\u{7}\r\n::stop-commands::x\u{202e}";
+        let finding =
+            Finding::new(Code::UNPUBLISHED_KEY, Severity::Warning, text).with_evidence("kid", text, text);
+        let evidence = &finding.evidence[0];
+        let mut report = Report::default();
+        report.add(Outcome::passed(Step::Issuer, text), &Pod::default());
+        let detail = &report.checks[0].detail;
+        for shown in [&finding.cause, &evidence.presented, &evidence.wanted, detail] {
+            assert_eq!(shown, r"\u{1b}]52;c;eA==\u{7}\r\n::stop-commands::x\u{202e}");
+        }
     }
 }

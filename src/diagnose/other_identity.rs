@@ -18,7 +18,7 @@ use crate::token::TokenRequest;
 pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
     let environment = || diagnosis.environment.clone();
     let selected = diagnosis.environment.token_credentials().ok().flatten();
-    let selected = DefaultAzureLink::selected_by(selected.as_deref()).unwrap_or_default();
+    let selected = DefaultAzureLink::selected_by(selected.as_ref()).unwrap_or_default();
     let variables = diagnosis.environment.workload_identity().ok();
     let client_id = variables.and_then(|variables| variables.client_id);
     let mut managed_identity = ManagedIdentityCredential::builder()
@@ -27,7 +27,7 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
         .probe_first()
         .without_retries();
     if let Some(client_id) = client_id {
-        managed_identity = managed_identity.id(ManagedIdentityId::ClientId(client_id));
+        managed_identity = managed_identity.id(ManagedIdentityId::ClientId(client_id.expose().to_owned()));
     }
     let links: [Link; 4] = [
         (

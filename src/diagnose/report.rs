@@ -6,6 +6,7 @@ use super::finding::{Finding, Severity, display};
 use super::pod::Pod;
 use super::remedy;
 use crate::code::Code;
+use crate::escape::Escaped;
 
 /// The result of [`diagnose()`](super::diagnose()).
 #[derive(Clone, Debug, Default, Serialize)]
@@ -61,6 +62,7 @@ impl Report {
             finding.remedies = remedy::remedies(&finding, pod);
             self.findings.push(finding);
         }
+        let detail = Escaped(detail).to_string();
         self.checks.push(Check { step, state, detail });
     }
 

@@ -11,6 +11,7 @@ use crate::assertion::{AssertionRequest, ClientAssertion, ProjectedTokenFile, jw
 use crate::authority::Cloud;
 use crate::code::Code;
 use crate::env::External;
+use crate::escape::Escaped;
 
 /// A usable service-account token, without its signature.
 pub(super) struct ServiceAccountToken {
@@ -67,7 +68,7 @@ pub(super) async fn check(
     let jwt::Decoded { header, claims } = jwt::Decoded::read(secret.expose()).unwrap_or_default();
     let text = |object: &Map<String, Value>, name| {
         let value = object.get(name).and_then(Value::as_str).unwrap_or_default();
-        value.replace(char::is_control, "")
+        Escaped(value).to_string()
     };
     let audience = match claims.get("aud") {
         Some(Value::Array(audiences)) => {
@@ -79,7 +80,7 @@ pub(super) async fn check(
     let token = ServiceAccountToken {
         issuer: text(&claims, "iss"),
         subject: text(&claims, "sub"),
-        audience: audience.replace(char::is_control, ""),
+        audience: Escaped(audience).to_string(),
         key_id: Some(text(&header, "kid")).filter(|key_id| !key_id.is_empty()),
     };
     let time = |name| claims.get(name).and_then(Value::as_f64);

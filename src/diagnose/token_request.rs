@@ -5,6 +5,7 @@ use super::report::{self, Step};
 use super::token_file::ServiceAccountToken;
 use crate::code::Code;
 use crate::credential::WorkloadIdentityCredential;
+use crate::env::External;
 use crate::error::Error;
 use crate::exchange::{Grant, TokenSource, Urgency};
 use crate::token::{AccessToken, TokenRequest};
@@ -61,13 +62,11 @@ fn of_error(
         finding.severity = Severity::Error;
     }
     let variables = diagnosis.environment.workload_identity().ok();
-    let client_id = variables
-        .as_ref()
-        .and_then(|variables| variables.client_id.clone());
-    let tenant_id = variables
-        .and_then(|variables| variables.tenant_id)
+    let (client_id, tenant_id) = variables
+        .map(|variables| (variables.client_id, variables.tenant_id))
         .unwrap_or_default();
-    let client_id = client_id.unwrap_or_default();
+    let shown = |id: Option<External>| id.map(|id| id.to_string()).unwrap_or_default();
+    let (client_id, tenant_id) = (shown(client_id), shown(tenant_id));
     let Some(sent) = sent else {
         return finding;
     };

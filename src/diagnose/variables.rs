@@ -20,7 +20,7 @@ pub(super) struct Settings {
     pub(super) is_emulated: bool,
     pub(super) has_token_proxy: bool,
     pub(super) token_file: Option<External>,
-    pub(super) client_id: Option<String>,
+    pub(super) client_id: Option<External>,
 }
 
 pub(super) struct LoginHost {
@@ -39,14 +39,19 @@ pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
     let token_proxy = environment.token_proxy().ok().and_then(|variables| variables.url);
     let has_token_proxy = token_proxy.is_some();
     let host = environment.authority_host().ok().flatten();
-    let authority = Authority::parse(host.as_deref().unwrap_or(Cloud::Public.authority_host())).ok();
+    let default = Cloud::Public.authority_host();
+    let authority = Authority::parse(host.as_ref().map_or(default, External::expose)).ok();
     let cloud = authority.as_ref().and_then(Authority::cloud);
-    let unknown_host = unknown_host(diagnosis, authority.as_ref(), token_proxy.as_deref());
+    let unknown_host = unknown_host(
+        diagnosis,
+        authority.as_ref(),
+        token_proxy.as_ref().map(External::expose),
+    );
     let is_refused = (unknown_host.as_ref()).is_some_and(|finding| finding.severity == Severity::Error);
     let tenant_id = variables
         .as_ref()
-        .and_then(|variables| variables.tenant_id.as_deref());
-    let tenant_id = tenant_id.and_then(|tenant_id| TenantId::parse(tenant_id).ok());
+        .and_then(|variables| variables.tenant_id.as_ref());
+    let tenant_id = tenant_id.and_then(|tenant_id| TenantId::parse(tenant_id.expose()).ok());
     let settings = Settings {
         cloud: cloud.unwrap_or_default(),
         is_emulated: authority.as_ref().is_some_and(Authority::is_loopback),
@@ -153,8 +158,11 @@ fn unknown_host(
     let known_clouds_only = diagnosis.options.known_clouds_only;
     let (host, is_known) = if let Some(url) = token_proxy {
         let url = Url::parse(url).ok()?;
-        let is_api_server = TOKEN_PROXIES.contains(&url.authority());
-        (url.authority().to_owned(), is_api_server || !known_clouds_only)
+        // Without user info, which can be a secret.
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        let host = format!("{}{port}", url.host_str()?);
+        let is_api_server = TOKEN_PROXIES.contains(&host.as_str());
+        (host, is_api_server || !known_clouds_only)
     } else {
         let authority = authority?;
         let is_emulator = authority.is_loopback() && !known_clouds_only;
@@ -198,7 +206,11 @@ fn other_credential(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
     };
     let has_token_file = environment.workload_identity().ok()?.token_file.is_some();
     let selected = environment.token_credentials().ok()?;
-    if selected.is_some_and(|selected| selected.eq_ignore_ascii_case("WorkloadIdentityCredential")) {
+    if selected.is_some_and(|selected| {
+        selected
+            .expose()
+            .eq_ignore_ascii_case("WorkloadIdentityCredential")
+    }) {
         return None;
     }
     ((certificate || secret) && has_token_file).then(|| {
@@ -215,6 +227,7 @@ fn other_credential(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
 /// SDKs know SOCKS.
 fn proxy(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
     let (variable, value) = diagnosis.environment.https_proxy()?;
+    let value = value.expose();
     let scheme = if value.contains("://") { "" } else { "http://" };
     let url = Url::parse(&format!("{scheme}{}", value.trim()));
     let is_known = |url: &Url| PROXY_SCHEMES.contains(&url.scheme()) && url.has_host();
@@ -238,7 +251,9 @@ fn selection(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
         return Some(Finding::of_error(&error, Code::WORKLOAD_IDENTITY_EXCLUDED));
     }
     let includes = ["prod", "WorkloadIdentityCredential"];
-    let is_included = includes.iter().any(|value| value.eq_ignore_ascii_case(&selected));
+    let is_included = includes
+        .iter()
+        .any(|value| value.eq_ignore_ascii_case(selected.expose()));
     (!is_included).then(|| {
         Finding::new(
             Code::WORKLOAD_IDENTITY_EXCLUDED,
@@ -247,7 +262,7 @@ fn selection(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
         )
         .with_evidence(
             AZURE_TOKEN_CREDENTIALS,
-            selected,
+            selected.to_string(),
             "prod or WorkloadIdentityCredential",
         )
     })

@@ -3,7 +3,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 
-use url::{Host, Url};
+use url::Url;
 
 /// A value from outside this program: a variable, or an option that often carries one.
 ///
@@ -75,7 +75,7 @@ impl External {
             Form::Tenant => is_tenant(&text),
             Form::Url => is_url(&text),
             Form::Socket => is_socket(&text),
-            Form::Host => is_domain(&text) || text.parse::<IpAddr>().is_ok(),
+            Form::Host => is_host(&text),
             Form::CredentialName => is_credential_name(&text),
             Form::Program => is_program(&text),
             Form::Hidden => false,
@@ -153,8 +153,11 @@ fn content(text: &str) -> Option<&'static str> {
 }
 
 /// Whether the characters seem to be random: the case changes, and digits and letters alternate, more often than in
-/// words. GUIDs and hashes in hexadecimal do not count.
+/// words. Names of hosts and hashes, which have one case, do not count.
 fn is_random(text: &str) -> bool {
+    if !text.contains(|c: char| c.is_ascii_lowercase()) || !text.contains(|c: char| c.is_ascii_uppercase()) {
+        return false;
+    }
     let (mut pairs, mut changes) = (0_usize, 0_usize);
     let words = text.split(|c: char| !c.is_ascii_alphanumeric());
     for word in words.filter(|word| !word.bytes().all(|byte| byte.is_ascii_hexdigit())) {
@@ -180,7 +183,7 @@ fn is_path(text: &str) -> bool {
 
 /// Whether `text` consists of labels of a domain name, and seems not to be random.
 fn is_domain(text: &str) -> bool {
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
     let is_label = |label: &str| (1..=MAX_LABEL).contains(&label.len()) && label.chars().all(is_inner);
     text.len() <= MAX_DOMAIN && text.split('.').all(is_label) && !is_secret(text)
 }
@@ -191,20 +194,24 @@ fn is_tenant(text: &str) -> bool {
     is_guid(text) || is_domain(text) && (text.contains('.') || is_word(text))
 }
 
+/// Whether `text` is a domain name or an IP address, and seems not to be random.
+pub(crate) fn is_host(text: &str) -> bool {
+    let address = text.trim_start_matches('[').trim_end_matches(']');
+    is_domain(text) || address.parse::<IpAddr>().is_ok()
+}
+
 fn is_url(text: &str) -> bool {
     let Ok(url) = Url::parse(text) else {
         return false;
-    };
-    let is_host = match url.host() {
-        Some(Host::Domain(name)) => is_domain(name),
-        Some(_) => true,
-        None => false,
     };
     let has_secret_part = !url.username().is_empty()
         || url.password().is_some()
         || url.query().is_some()
         || url.fragment().is_some();
-    ["http", "https"].contains(&url.scheme()) && is_host && !has_secret_part && !is_secret(text)
+    ["http", "https"].contains(&url.scheme())
+        && url.host_str().is_some_and(is_host)
+        && !has_secret_part
+        && !is_secret(text)
 }
 
 fn is_socket(text: &str) -> bool {
@@ -291,6 +298,7 @@ mod tests {
             (Form::Socket, "unix:///run/spire/sockets/agent.sock"),
             (Form::Socket, "tcp://127.0.0.1:8081"),
             (Form::Host, "kubernetes.default.svc"),
+            (Form::Host, "a0b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5.ests.aks"),
             (Form::Host, "fd00::1"),
             (Form::CredentialName, "AzurePowerShellCredential"),
             (Form::Program, "gcloud"),

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::code::Code;
 use crate::crypto;
 use crate::env::{
     AZURE_KUBERNETES_CA_DATA, AZURE_KUBERNETES_CA_FILE, AZURE_KUBERNETES_SNI_NAME,
-    AZURE_KUBERNETES_TOKEN_PROXY, Environment,
+    AZURE_KUBERNETES_TOKEN_PROXY, Environment, External, Form, is_host, is_secret,
 };
 use crate::error::Error;
 
@@ -74,7 +74,7 @@ impl TokenProxy {
     /// * `url`: `https://host[:port][/prefix]`, as in `AZURE_KUBERNETES_TOKEN_PROXY`.
     pub fn builder(url: impl Into<String>) -> TokenProxyBuilder {
         TokenProxyBuilder {
-            url: url.into(),
+            url: External::new(Form::Url, url.into()),
             server_name: None,
             ca_file: None,
             ca_data: None,
@@ -112,11 +112,13 @@ impl TokenProxy {
                 None => Ok(None),
             };
         };
-        let mut builder = Self::builder(url);
-        builder.server_name = variables.server_name;
-        builder.ca_file = variables.ca_file;
-        builder.ca_data = variables.ca_data;
-        builder.file_reader = environment.file_reader();
+        let builder = TokenProxyBuilder {
+            url,
+            server_name: variables.server_name,
+            ca_file: variables.ca_file,
+            ca_data: variables.ca_data,
+            file_reader: environment.file_reader(),
+        };
         builder.build().map(Some)
     }
 
@@ -157,10 +159,10 @@ impl fmt::Debug for TokenProxy {
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct TokenProxyBuilder {
-    url: String,
-    server_name: Option<String>,
-    ca_file: Option<PathBuf>,
-    ca_data: Option<String>,
+    url: External,
+    server_name: Option<External>,
+    ca_file: Option<External>,
+    ca_data: Option<External>,
     file_reader: FileReader,
 }
 
@@ -168,21 +170,21 @@ impl TokenProxyBuilder {
     /// Sets the TLS server name: sent in the handshake (SNI), and expected in the certificate.
     /// Default: the host of the URL.
     pub fn server_name(mut self, server_name: impl Into<String>) -> Self {
-        self.server_name = Some(server_name.into());
+        self.server_name = Some(External::new(Form::Host, server_name.into()));
         self
     }
 
     /// Sets the file with the CA certificates, which need not exist yet. Default: the root
     /// certificates of the system.
     pub fn ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
-        self.ca_file = Some(ca_file.into());
+        self.ca_file = Some(External::path(ca_file.into()));
         self
     }
 
     /// Sets the CA certificates themselves, in PEM. If a file is set too, both must contain the
     /// same certificates.
     pub fn ca_data(mut self, pem: impl Into<String>) -> Self {
-        self.ca_data = Some(pem.into());
+        self.ca_data = Some(External::new(Form::Hidden, pem.into()));
         self
     }
 
@@ -193,11 +195,12 @@ impl TokenProxyBuilder {
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the URL, the server name or
     /// the CA data is invalid.
     pub fn build(self) -> Result<TokenProxy, Error> {
-        let url = parse(&self.url)?;
+        let url = parse(self.url.expose())?;
         let server_name = self.server_name.filter(|name| !name.is_empty());
         if let Some(name) = &server_name
-            && (DnsName::try_from(name.as_str()).is_err()
-                || !matches!(Host::parse(name), Ok(Host::Domain(_))))
+            && (!name.is_well_formed()
+                || DnsName::try_from(name.expose()).is_err()
+                || !matches!(Host::parse(name.expose()), Ok(Host::Domain(_))))
         {
             return Err(Error::configuration(format!(
                 "the TLS server name of the token proxy ({AZURE_KUBERNETES_SNI_NAME} or .server_name(..)) is not a \
@@ -209,7 +212,7 @@ impl TokenProxyBuilder {
         let ca_data = ca_data
             .map(|pem| {
                 certificates(
-                    pem.as_bytes(),
+                    pem.expose().as_bytes(),
                     &format!("{AZURE_KUBERNETES_CA_DATA} or .ca_data(..)"),
                 )
             })
@@ -217,8 +220,8 @@ impl TokenProxyBuilder {
         let host = url.host_str().unwrap_or_default();
         Ok(TokenProxy(Arc::new(Proxy {
             name: format!("the token proxy {host}"),
-            server_name,
-            ca_file: self.ca_file.filter(|path| !path.as_os_str().is_empty()),
+            server_name: server_name.map(|name| name.expose().to_owned()),
+            ca_file: self.ca_file.filter(|path| !path.is_empty()),
             ca_data,
             file_reader: self.file_reader,
             url,
@@ -246,6 +249,9 @@ fn parse(text: &str) -> Result<Url, Error> {
     if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid("must not have a query or a fragment"));
     }
+    if !url.host_str().is_some_and(is_host) || is_secret(url.path()) {
+        return Err(invalid("is not that of a host"));
+    }
     Ok(url)
 }
 
@@ -254,7 +260,7 @@ struct Proxy {
     name: String,
     url: Url,
     server_name: Option<String>,
-    ca_file: Option<PathBuf>,
+    ca_file: Option<External>,
     ca_data: Option<Vec<CertificateDer<'static>>>,
     file_reader: FileReader,
     current: Mutex<Option<Client>>,
@@ -314,7 +320,7 @@ impl Proxy {
         }
         let roots = match (&self.ca_file, &self.ca_data) {
             (Some(path), data) => {
-                let file = certificates(&bundle, &format!("the CA file {}", path.display()))?;
+                let file = certificates(&bundle, &format!("the CA file {path}"))?;
                 if last.is_none() && data.as_ref().is_some_and(|data| !is_same_set(data, &file)) {
                     return Err(Error::configuration(format!(
                         "{AZURE_KUBERNETES_CA_FILE} and {AZURE_KUBERNETES_CA_DATA} are both set and contain different \
@@ -371,8 +377,12 @@ impl Proxy {
     }
 }
 
-fn read_bundle(path: &Path, file_reader: &FileReader) -> Result<Vec<u8>, Error> {
-    let bytes = file_reader.read(path, MAX_BUNDLE).map_err(|error| {
+fn read_bundle(path: &External, file_reader: &FileReader) -> Result<Vec<u8>, Error> {
+    if let Some(problem) = path.misplaced_content() {
+        let message = format!("the path of the CA file {problem}");
+        return Err(Error::configuration(message).with_code(Code::INCOMPLETE_IDENTITY_BINDING));
+    }
+    let bytes = file_reader.read(path.as_path(), MAX_BUNDLE).map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::NotFound => "does not exist; check that its volume is mounted",
             io::ErrorKind::PermissionDenied => {
@@ -381,7 +391,7 @@ fn read_bundle(path: &Path, file_reader: &FileReader) -> Result<Vec<u8>, Error> 
             io::ErrorKind::FileTooLarge => "is longer than 1 MiB, so it is not a bundle of CA certificates",
             _ => "cannot be read",
         };
-        Error::configuration(format!("the CA file {} {reason}", path.display()))
+        Error::configuration(format!("the CA file {path} {reason}"))
             .with_code(Code::INCOMPLETE_IDENTITY_BINDING)
             .with_source(error)
     })?;

@@ -267,13 +267,13 @@ fn find_piece<'a>(text: &'a str, pieces: &HashSet<&[u8]>) -> Option<&'a str> {
 
 /// What all crates log at every level, on all threads. The log belongs to the process, so tests
 /// take turns.
-struct CapturedLog {
+pub struct CapturedLog {
     lines: Lines,
     _turn: MutexGuard<'static, ()>,
 }
 
 impl CapturedLog {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
         static LINES: OnceLock<Lines> = OnceLock::new();
         let turn = TURN.lock().await;
@@ -295,7 +295,7 @@ impl CapturedLog {
         log
     }
 
-    fn take(&self) -> String {
+    pub fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.lines.0.lock().unwrap())).unwrap()
     }
 }

@@ -20,4 +20,7 @@ mod application;
 mod assertion_sources;
 mod default_chain;
 mod managed_identity;
+mod misplaced_secrets;
+#[cfg(all(feature = "diagnose", feature = "reqwest-middleware"))]
+mod sensitive_headers;
 mod workload_identity;

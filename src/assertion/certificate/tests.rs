@@ -260,7 +260,7 @@ fn an_unchanged_file_is_parsed_once() {
 
 #[test]
 fn an_origin_shows_its_path_and_never_its_bytes() {
-    let file = CertificateOrigin::File("/app.pem".into(), FileReader::default());
+    let file = CertificateOrigin::File(External::path("/app.pem"), FileReader::default());
     assert_eq!(format!("{file:?}"), r#"File("/app.pem")"#);
     let bytes = CertificateOrigin::Bytes(Arc::new(fixture("chain.pem").into()));
     assert_eq!(
@@ -303,7 +303,7 @@ fn is_refused(content: &[u8], password: Option<&str>, why: &str) {
 
 fn source(path: &Path, password: Option<&str>) -> Source {
     Source {
-        origin: CertificateOrigin::File(path.to_owned(), FileReader::default()),
+        origin: CertificateOrigin::File(External::path(path), FileReader::default()),
         password: password.map(Secret::from),
         sends_chain: true,
         clock: Arc::new(SystemClock::new()),

@@ -9,9 +9,10 @@ use url::form_urlencoded::Serializer;
 
 use super::ManagedIdentityId;
 use super::arc;
+use super::check_client_id;
 use super::reason::Reason;
 use crate::clock::Clock;
-use crate::env::{Environment, ManagedIdentityVariables};
+use crate::env::{Environment, External, ManagedIdentityVariables};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::Grant;
 use crate::token::Secret;
@@ -33,7 +34,7 @@ pub(super) enum Host {
     AzureMl {
         endpoint: Uri,
         secret: Secret,
-        default_client_id: Option<String>,
+        default_client_id: Option<External>,
     },
     ServiceFabric {
         endpoint: Uri,
@@ -66,10 +67,11 @@ impl Host {
                 identity_header
                     .zip(server_thumbprint)
                     .map(|(secret, thumbprint)| {
+                        check_thumbprint(&thumbprint)?;
                         Ok::<_, Error>(Self::ServiceFabric {
                             endpoint: https(uri("IDENTITY_ENDPOINT", &endpoint)?)?,
                             secret,
-                            thumbprint,
+                            thumbprint: thumbprint.expose().to_owned(),
                         })
                     })
                     .transpose()?
@@ -200,16 +202,17 @@ impl Host {
                 default_client_id,
             } => {
                 let client_id = match id {
-                    Some(ManagedIdentityId::ClientId(client_id)) => Some(client_id),
+                    Some(ManagedIdentityId::ClientId(client_id)) => Some(client_id.as_str()),
                     Some(_) => {
                         return Err(Error::configuration(
                             "Azure ML finds an identity by its client ID only; use ManagedIdentityId::ClientId",
                         ));
                     }
-                    None => default_client_id.as_ref(),
+                    None => default_client_id.as_ref().map(External::expose),
                 };
+                client_id.map_or(Ok(()), check_client_id)?;
                 let mut query = vec![("api-version", "2017-09-01"), ("resource", resource)];
-                query.extend(client_id.map(|client_id| ("clientid", client_id.as_str())));
+                query.extend(client_id.map(|client_id| ("clientid", client_id)));
                 self.get(endpoint, &query, self.secret_header(secret)?)
             }
             Self::ServiceFabric { endpoint, secret, .. } => {
@@ -259,19 +262,24 @@ impl Host {
     }
 }
 
-fn uri(name: &str, text: &str) -> Result<Uri, Error> {
-    let endpoint: Uri = text.parse().map_err(|error: http::uri::InvalidUri| {
+fn uri(name: &str, value: &External) -> Result<Uri, Error> {
+    let endpoint: Option<Uri> = value.expose().parse().ok();
+    endpoint.filter(|_| value.is_well_formed()).ok_or_else(|| {
         Error::configuration(format!(
-            "{name} is not a URL; the host sets it, so do not change it"
+            "{name} is not a URL without user name and query; the host sets it, so do not change it"
         ))
-        .with_source(error)
-    })?;
-    if endpoint.scheme().is_none() || endpoint.query().is_some() {
-        return Err(Error::configuration(format!(
-            "{name} is not a URL without a query; the host sets it, so do not change it"
-        )));
+    })
+}
+
+/// The thumbprint is shown by `Debug` of the transport.
+fn check_thumbprint(thumbprint: &External) -> Result<(), Error> {
+    let thumbprint = thumbprint.expose();
+    if thumbprint.len() <= SHA1_DIGITS && thumbprint.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(());
     }
-    Ok(endpoint)
+    Err(Error::configuration(
+        "IDENTITY_SERVER_THUMBPRINT is not a SHA-1 in hexadecimal; the host sets it, so do not change it",
+    ))
 }
 
 /// The certificate that Service Fabric announces proves nothing without TLS.
@@ -305,6 +313,9 @@ fn read_token(body: &[u8], now: std::time::SystemTime) -> Option<(String, Durati
     let is_header_text = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
     (is_header_text && !lifetime.is_zero()).then_some((token, lifetime))
 }
+
+/// Of a SHA-1 in hexadecimal.
+const SHA1_DIGITS: usize = 40;
 
 /// The endpoints are on the same machine.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -343,9 +354,15 @@ mod tests {
             assert_eq!(host.as_ref().map(Host::name), name, "{variables:?}");
             assert!(!format!("{host:?}").contains("planted"));
         }
-        let error = detect(&[("MSI_ENDPOINT", "planted?x")]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Configuration);
-        assert!(!error.to_string().contains("planted"), "{error}");
+        for endpoint in [
+            "planted?x",
+            "http://127.0.0.1/?planted",
+            "http://user:planted@127.0.0.1/",
+        ] {
+            let error = detect(&[("MSI_ENDPOINT", endpoint)]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(!format!("{error:?}").contains("planted"), "{error:?}");
+        }
     }
 
     #[test]
@@ -364,7 +381,7 @@ mod tests {
 
     #[test]
     fn id_that_a_host_cannot_use_is_rejected() {
-        let client_id = ManagedIdentityId::ClientId("7a5ff21b".into());
+        let client_id = ManagedIdentityId::ClientId("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10".into());
         let object_id = ManagedIdentityId::ObjectId("7a5ff21b".into());
         for (variables, id, is_accepted) in [
             (&[IDENTITY, IMDS][..], None, true),
