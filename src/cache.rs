@@ -170,9 +170,10 @@ impl Cache {
         self.fetcher.source.check_tenant(request.requested_tenant_id())?;
         // A copy of the map takes microseconds, and the token request that follows takes milliseconds.
         let mut slots = HashMap::clone(&slots);
-        let max_slots = match key.has_claims() {
-            true => self.max_slots.min(MAX_SLOTS_WITH_CLAIMS),
-            false => self.max_slots,
+        let max_slots = if key.has_claims() {
+            self.max_slots.min(MAX_SLOTS_WITH_CLAIMS)
+        } else {
+            self.max_slots
         };
         let evicted = evict(&mut slots, key.has_claims(), max_slots, now);
         let slot = Arc::new(Slot::new(key.clone()));

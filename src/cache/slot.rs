@@ -134,8 +134,11 @@ impl Slot {
 
     /// Drops the token if `is_rejected`, at most once in 30 seconds. Takes the lock only if it is.
     pub(super) fn invalidate(&self, fetcher: &Fetcher, is_rejected: impl Fn(&AccessToken) -> bool) {
-        let published = self.published();
-        if !published.as_ref().is_some_and(|token| is_rejected(token.token())) {
+        let is_cached = self
+            .published()
+            .as_ref()
+            .is_some_and(|token| is_rejected(token.token()));
+        if !is_cached {
             return;
         }
         let now = fetcher.clock.now();

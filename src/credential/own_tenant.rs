@@ -25,8 +25,9 @@ pub(crate) async fn own_tenant_token(
         return Err(refusal);
     }
     let token = credential.token_for(&request.without_tenant_id()).await?;
-    match jwt::is_of_tenant(token.secret(), tenant_id) {
-        true => Ok(token),
-        false => Err(refusal),
+    if jwt::is_of_tenant(token.secret(), tenant_id) {
+        Ok(token)
+    } else {
+        Err(refusal)
     }
 }

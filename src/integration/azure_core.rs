@@ -73,7 +73,7 @@ impl ClaimsChallengePolicy {
 
     /// Requests tokens for the tenant that the service names in its challenge, for a vault or an account of
     /// another tenant. The credential must allow it (`additionally_allowed_tenants`) and support tenants: a
-    /// managed identity does not.
+    /// managed identity does not. Its own tenant needs neither.
     ///
     /// The host of the request must belong to the resource of the challenge, as
     /// `orders.vault.azure.net` belongs to `https://vault.azure.net`, and

@@ -85,6 +85,27 @@ async fn claims_that_differ_in_each_challenge_lead_to_two_fetches_in_30_seconds(
 }
 
 #[tokio::test(start_paused = true)]
+async fn callers_with_the_same_claims_share_one_fetch() {
+    let mut test = CacheTest::with_token("s", "one").await;
+    test.cache.invalidate(&test.cached("s").unwrap());
+    let calls: Vec<_> = (0..100)
+        .map(|_| {
+            let cache = test.cache.clone();
+            tokio::task::spawn(async move {
+                let request = TokenRequest::new(&["s"]).claims("claims");
+                cache.token(&request, AccessToken::clone).await
+            })
+        })
+        .collect();
+    let fetch = test.next_fetch().await;
+    test.assert_no_fetch().await;
+    fetch.grant("two", HOUR);
+    for call in calls {
+        assert_eq!(call.await.unwrap().unwrap().secret(), "two");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn token_with_the_same_claims_is_fetched_again_after_its_rejection() {
     let mut test = CacheTest::with_token("s", "one").await;
     for _ in 0..2 {
