@@ -85,6 +85,13 @@ impl Code {
     pub(crate) const NOT_THE_TOKEN_PROXY: Self = Self(425);
     pub(crate) const REFUSED: Self = Self(426);
     pub(crate) const UNREGISTERED_CERTIFICATE: Self = Self(427);
+    pub(crate) const SUBJECT_CASE_MISMATCH: Self = Self(428);
+    pub(crate) const NO_EXPRESSIONS: Self = Self(429);
+    pub(crate) const TENANT_OF_ANOTHER_CLOUD: Self = Self(430);
+    pub(crate) const NO_SERVICE_PRINCIPAL: Self = Self(431);
+    pub(crate) const NOT_ASSIGNED: Self = Self(432);
+    pub(crate) const REVOKED_CERTIFICATE: Self = Self(433);
+    pub(crate) const EXPIRED_CERTIFICATE: Self = Self(434);
 
     /// The page of the code.
     pub fn url(self) -> String {

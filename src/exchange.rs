@@ -31,6 +31,8 @@ use crate::token::{AccessToken, Secret, TokenRequest};
 use crate::transport::{ATTEMPT_TIMEOUT, TokenProxy, Transport};
 use crate::uuid;
 
+#[cfg(feature = "diagnose")]
+pub(crate) use aadsts::codes_of;
 pub(crate) use backoff::Urgency;
 #[cfg(feature = "default-credential")]
 pub(crate) use server_text::ServerText;
@@ -232,10 +234,7 @@ impl Exchange {
     fn is_retryable(&self, error: &Error, secret: &Secret) -> bool {
         error.is_transient()
             || error.kind() == ErrorKind::Rejected
-                && error
-                    .aadsts_codes()
-                    .iter()
-                    .any(|code| RETRYABLE_AADSTS_CODES.contains(code))
+                && aadsts::is_retryable(error.aadsts_codes())
                 && (self.route.has_token_proxy || !aadsts::is_for_identity_binding(secret))
     }
 }
@@ -419,13 +418,6 @@ const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type
 
 /// AADSTS700024: the assertion is expired or not yet valid. The file may hold a newer one by now.
 const ASSERTION_OUTSIDE_VALIDITY: u32 = 700_024;
-
-/// Errors that can disappear without a change: 90033 (a part of Entra is unavailable), 50166 and
-/// 90061 (the issuer's keys could not be fetched), and the errors while a new federated credential
-/// is still propagating through Entra: 70021, 700211, 700212, 700213, 700027. Source: Microsoft's
-/// list of AADSTS error codes, and "Workload identity federation considerations", section
-/// "Propagation delay". The numbers may change, so they only add a bounded retry.
-const RETRYABLE_AADSTS_CODES: [u32; 8] = [90_033, 50_166, 90_061, 70_021, 700_211, 700_212, 700_213, 700_027];
 
 #[cfg(test)]
 mod tests {

@@ -100,7 +100,13 @@ async fn lint_predicts_from_the_files_what_doctor_predicts_in_the_pod() {
         let lint = setups::world::lint(&files);
         let findings = lint["findings"].as_array().unwrap();
         assert_eq!(findings.len(), 1, "{}: {findings:?}", case.name);
-        assert_eq!(findings[0]["symptom"], format!("AADSTS{code}"), "{}", case.name);
+        // A rule does not tell the numbers of a family apart, such as 700213 and 7002138.
+        let symptom = findings[0]["symptom"].as_str().unwrap();
+        assert!(
+            format!("AADSTS{code}").starts_with(symptom),
+            "{}: {symptom}",
+            case.name
+        );
         let report = World::of(&case).await.doctor(&case.doctor().arguments);
         let predicted = &finding(&report, &case.doctor().cause)["aadsts"];
         assert!(

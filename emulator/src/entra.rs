@@ -49,7 +49,7 @@ use super::time::unix_seconds;
 ///    its SHA-256 thumbprint (700027), signature (700027), subject (700021), audience, which is the
 ///    token endpoint (700023), validity (700024).
 /// 5. Any other assertion: the application has federated credentials (70025), the assertion is not
-///    a token of Entra (700222), and issuer (700211), subject (700213) and audience (700212) are
+///    a token of Entra (700222), and issuer (700211), subject (700213; 7002138 if only upper and lower case differ) and audience (700212) are
 ///    equal to those of a federated credential, byte for byte. Of the tokens of Entra for
 ///    `api://AzureADTokenExchange`, only those of a managed identity are accepted: neither those of an
 ///    application (700226) nor those obtained with a federated credential (700231).

@@ -116,7 +116,11 @@ witness!(
         TokenRequest::new(pod).assertion(emulator, &token)
     }
 );
-witness!(aadsts700213_subject_in_another_case, 700213, |emulator, pod| {
+witness!(aadsts700213_another_subject, 700213, |emulator, pod| {
+    let token = ServiceAccountToken::new("shop", "orders-2");
+    TokenRequest::new(pod).assertion(emulator, &token)
+});
+witness!(aadsts7002138_subject_in_another_case, 7002138, |emulator, pod| {
     let token = ServiceAccountToken::new("shop", "Orders");
     TokenRequest::new(pod).assertion(emulator, &token)
 });

@@ -137,7 +137,7 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
             let subject = "system:serviceaccount:shop:Orders";
             TokenRequest::new(pod).assertion(emulator, &valid_token().subject(subject))
         },
-        (401, "invalid_client", 700_213),
+        (401, "invalid_client", 7_002_138),
     ),
     (
         "audience of the API server",

@@ -9,6 +9,7 @@ use super::token_file::ServiceAccountToken;
 use super::variables::Settings;
 use crate::authority::is_loopback;
 use crate::code::Code;
+use crate::exchange::codes_of;
 
 /// Reads the discovery document and the keys of the cluster, as Entra does to verify the token.
 pub(super) async fn check(
@@ -23,7 +24,7 @@ pub(super) async fn check(
             Severity::Warning,
             "the issuer of the token is not a public https address, so Entra cannot read its keys",
         );
-        let finding = UNREACHABLE_KEYS.into_iter().fold(finding, Finding::predicting);
+        let finding = unreachable_keys().fold(finding, Finding::predicting);
         let finding = finding.with_evidence("issuer", issuer, "https://…, reachable from the internet");
         return Outcome::failed(Step::Issuer, finding);
     }
@@ -42,7 +43,7 @@ pub(super) async fn check(
             Severity::Warning,
             "the discovery document of the issuer names another issuer",
         );
-        let finding = UNREACHABLE_KEYS.into_iter().fold(finding, Finding::predicting);
+        let finding = unreachable_keys().fold(finding, Finding::predicting);
         let finding = finding.with_evidence("issuer", text("issuer"), issuer);
         return Outcome::failed(Step::Issuer, finding);
     }
@@ -95,9 +96,7 @@ async fn read(diagnosis: &Diagnosis<'_>, url: &str) -> Result<Value, Finding> {
             "{url} returns status {} and not the document that Entra needs",
             status.as_u16()
         );
-        UNREACHABLE_KEYS
-            .into_iter()
-            .fold(unreachable(Severity::Warning, cause), Finding::predicting)
+        unreachable_keys().fold(unreachable(Severity::Warning, cause), Finding::predicting)
     })
 }
 
@@ -124,8 +123,10 @@ fn is_private(issuer: &str) -> bool {
 
 const PRIVATE_SUFFIXES: [&str; 5] = [".svc", ".local", ".internal", ".svc.cluster.local", ".localhost"];
 
-/// What Entra says when it cannot read the keys. Source: Microsoft's list of AADSTS error codes.
-const UNREACHABLE_KEYS: [u32; 3] = [50_166, 90_061, 7_000_272];
+/// What Entra says when it cannot read the keys.
+fn unreachable_keys() -> impl Iterator<Item = u32> {
+    codes_of(Code::ISSUER_KEYS_UNREACHABLE)
+}
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ use super::finding::{Finding, Owner, Severity};
 use super::report::{self, Step};
 use super::variables::LoginHost;
 use crate::code::Code;
+use crate::exchange::codes_of;
 
 pub(super) struct Outcome {
     pub(super) clock: report::Outcome,
@@ -166,9 +167,8 @@ fn problem(response: &Response<Bytes>, host: &str, tenant_id: &str) -> Option<Fi
     let codes = document.get("error_codes").and_then(Value::as_array);
     let codes = codes.into_iter().flatten().filter_map(Value::as_u64);
     let codes: Vec<u32> = codes.filter_map(|code| code.try_into().ok()).collect();
-    if UNKNOWN_TENANT
-        .iter()
-        .any(|code| codes.contains(code) || text.contains(&format!("AADSTS{code}")))
+    if codes_of(Code::UNKNOWN_TENANT)
+        .any(|code| codes.contains(&code) || text.contains(&format!("AADSTS{code}")))
     {
         let finding = Finding::new(
             Code::UNKNOWN_TENANT,
@@ -196,6 +196,3 @@ const ACCEPTED_SKEW: Duration = Duration::from_secs(300);
 
 /// More than a request and the seconds of the header explain.
 const NOTABLE_SKEW: Duration = Duration::from_secs(60);
-
-/// Source: Microsoft's list of AADSTS error codes.
-const UNKNOWN_TENANT: [u32; 2] = [90_002, 900_023];

@@ -128,6 +128,28 @@ impl Federation {
         ]
     }
 
+    /// Returns what gives the credential whose subject differs in upper and lower case the right one.
+    fn change_of_subject(&self) -> Vec<Remedy> {
+        let Self {
+            client_id, subject, ..
+        } = self;
+        let of_identity = "--identity-name $IDENTITY --resource-group $GROUP";
+        let az = format!(
+            "IDENTITY=$({})\nGROUP=$({})\nSUBJECT={}\n\
+             NAME=$(az identity federated-credential list {of_identity} --query \"[].[name, subject]\" --output tsv |\n  \
+             awk -F '\\t' -v subject=\"$SUBJECT\" 'tolower($2) == tolower(subject) {{ print $1 }}')\n\
+             az identity federated-credential update {of_identity} --name $NAME --subject \"$SUBJECT\"",
+            identity(client_id, "name"),
+            identity(client_id, "resourceGroup"),
+            shell(subject)
+        );
+        vec![
+            remedy(Tool::Az, az),
+            remedy(Tool::Terraform, format!("subject = {}", hcl(subject))),
+            remedy(Tool::Bicep, format!("subject: {}", bicep(subject))),
+        ]
+    }
+
     /// Returns what gives the credential of this subject, which Azure allows once, the audience.
     fn change_of_audience(&self) -> Vec<Remedy> {
         let Self {
@@ -236,11 +258,33 @@ pub(super) fn remedies(finding: &Finding, pod: &Pod) -> Vec<Remedy> {
             .as_ref()
             .map(Federation::change_of_audience)
             .unwrap_or_default(),
-        Code::NO_FEDERATED_CREDENTIAL | Code::ISSUER_MISMATCH | Code::SUBJECT_MISMATCH => finding
+        Code::SUBJECT_CASE_MISMATCH => finding
+            .federation
+            .as_ref()
+            .map(Federation::change_of_subject)
+            .unwrap_or_default(),
+        Code::NO_FEDERATED_CREDENTIAL
+        | Code::ISSUER_MISMATCH
+        | Code::SUBJECT_MISMATCH
+        | Code::EXPRESSION_MISMATCH => finding
             .federation
             .as_ref()
             .map(Federation::remedies)
             .unwrap_or_default(),
+        Code::NO_SERVICE_PRINCIPAL => vec![remedy(
+            Tool::Az,
+            format!("az ad sp create --id {}", shell(&pod.client_id)),
+        )],
+        Code::NOT_ASSIGNED => vec![remedy(
+            Tool::Az,
+            format!(
+                "OBJECT_ID=$(az ad sp show --id {} --query id --output tsv)\n\
+                 az rest --method POST \\\n  \
+                 --uri https://graph.microsoft.com/v1.0/servicePrincipals/RESOURCE_OBJECT_ID/appRoleAssignedTo \\\n  \
+                 --body \"{{'principalId': '$OBJECT_ID', 'resourceId': 'RESOURCE_OBJECT_ID', 'appRoleId': 'APP_ROLE_ID'}}\"",
+                shell(&pod.client_id)
+            ),
+        )],
         Code::DISABLED_APPLICATION => vec![remedy(
             Tool::Az,
             format!(
@@ -323,7 +367,8 @@ fn of_workload(code: Code, pod: &Pod) -> Vec<Remedy> {
         Code::TOKEN_LIVES_TOO_LONG | Code::ASSERTION_LIVES_TOO_LONG => {
             annotate("service-account-token-expiration", "3600")
         }
-        Code::INVALID_AUTHORITY_HOST => set_env("AZURE_AUTHORITY_HOST-"),
+        Code::INVALID_AUTHORITY_HOST | Code::UNKNOWN_LOGIN_HOST => set_env("AZURE_AUTHORITY_HOST-"),
+        Code::TENANT_OF_ANOTHER_CLOUD => set_env("AZURE_AUTHORITY_HOST=LOGIN_HOST_OF_THE_TENANT"),
         Code::ANOTHER_CREDENTIAL_FIRST => set_env("AZURE_CLIENT_SECRET- AZURE_CLIENT_CERTIFICATE_PATH-"),
         Code::WORKLOAD_IDENTITY_EXCLUDED => set_env("AZURE_TOKEN_CREDENTIALS=WorkloadIdentityCredential"),
         Code::WRONG_CLIENT_SECRET | Code::EXPIRED_CLIENT_SECRET => set_env("AZURE_CLIENT_SECRET-"),

@@ -76,7 +76,17 @@ fn of_error(
             .with_evidence("subject", sent.subject.as_str(), EXACTLY)
             .with_evidence("audience", sent.audience.as_str(), EXACTLY),
         Code::ISSUER_MISMATCH => finding.with_evidence("issuer", sent.issuer.as_str(), EXACTLY),
-        Code::SUBJECT_MISMATCH => finding.with_evidence("subject", sent.subject.as_str(), EXACTLY),
+        Code::SUBJECT_MISMATCH | Code::SUBJECT_CASE_MISMATCH => {
+            finding.with_evidence("subject", sent.subject.as_str(), EXACTLY)
+        }
+        Code::EXPRESSION_MISMATCH => finding.with_evidence(
+            "subject",
+            sent.subject.as_str(),
+            "that of a credential, or a matching expression",
+        ),
+        Code::TENANT_OF_ANOTHER_CLOUD => {
+            finding.with_evidence("AZURE_TENANT_ID", tenant_id, "a tenant of this cloud")
+        }
         Code::AUDIENCE_MISMATCH => finding.with_evidence("audience", sent.audience.as_str(), EXACTLY),
         Code::SIGNATURE_MISMATCH => {
             let key = sent.key_id.clone().unwrap_or_default();

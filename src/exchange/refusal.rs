@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::aadsts::{Presented, cluster_hint, hint, section};
+use super::aadsts::{self, Presented, cluster_hint};
 use super::server_text::ServerText;
 use crate::code::Code;
 use crate::error::{Error, ErrorKind};
@@ -77,18 +77,20 @@ impl Refusal {
                     Some(code) => format!("{error}, AADSTS{code}"),
                     None => error.clone(),
                 };
+                let explained = codes.iter().find_map(|code| aadsts::explain(*code, presented));
+                let (section, hint) = match explained {
+                    Some((section, hint)) => (section, format!("; {hint}")),
+                    None => (Code::REFUSED, String::new()),
+                };
                 let refused = || {
-                    let hint = codes.iter().find_map(|code| hint(*code, presented));
-                    let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
                     format!(
                         "{host} refused client {client_id} in tenant {tenant_id} with {named} \
                          (status {status}){hint}"
                     )
                 };
                 let message = unavailable(&format!(", {named}")).unwrap_or_else(refused);
-                let section = || codes.iter().find_map(|code| section(*code, presented));
                 Error::new(ErrorKind::Rejected, message)
-                    .with_code(code.or_else(section).unwrap_or(Code::REFUSED))
+                    .with_code(code.unwrap_or(section))
                     .with_oauth_error(Some(error), codes)
                     .with_optional_source(ServerText::new(&description, secret))
             }
@@ -142,14 +144,13 @@ impl Refusal {
             Problem::Refused { error, codes, .. } => (error.as_str(), &codes[..]),
             _ => ("", &[][..]),
         };
-        let has_code = |list: &[u32]| codes.iter().any(|code| list.contains(code));
-        if self.status == StatusCode::TOO_MANY_REQUESTS || has_code(&THROTTLING_CODES) {
+        if self.status == StatusCode::TOO_MANY_REQUESTS || aadsts::is_throttling(codes) {
             return Some(Unavailability::Throttling);
         }
         let is_outage = self.status.is_server_error()
             || self.status == StatusCode::REQUEST_TIMEOUT
             || error == "temporarily_unavailable"
-            || has_code(&OUTAGE_CODES);
+            || aadsts::is_outage(codes);
         is_outage.then_some(Unavailability::Outage)
     }
 }
@@ -171,12 +172,6 @@ fn identifier(text: String) -> Option<String> {
             .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)))
     .then_some(text)
 }
-
-/// A part of Entra is unavailable or timed out. Source: Microsoft's list of AADSTS error codes.
-const OUTAGE_CODES: [u32; 6] = [50_033, 90_006, 90_012, 90_024, 90_033, 90_090];
-
-/// The tenant sends too many requests, or the client repeats the same one. Source: as above.
-const THROTTLING_CODES: [u32; 2] = [50_196, 90_055];
 
 /// OAuth error codes and GUIDs are shorter.
 const MAX_IDENTIFIER: usize = 63;
@@ -249,9 +244,28 @@ mod tests {
             (700_223, "forbids this federation"),
             (700_238, "forbids this federation"),
             (7_002_381, "forbids this federation"),
+            (7_002_111, r#"issuer, "https://issuer/""#),
+            (7_002_121, r#"audience, "api://AzureADTokenExchange""#),
+            (7_002_137, r#"subject, "system:serviceaccount:ns:app""#),
+            (
+                7_002_131,
+                r#"subject, "system:serviceaccount:ns:app", and none has an expression"#,
+            ),
+            (
+                7_002_138,
+                r#"only upper and lower case differ between the token's subject, "system:serviceaccount:ns:app""#,
+            ),
+            (700_239, r#"with the subject "system:serviceaccount:ns:app""#),
+            (900_382, "another cloud than login; set the authority host"),
+            (7_000_229, "`az ad sp create --id client`"),
+            (501_051, "the resource requires an assignment and client has none"),
+            (7_000_274, "the key of the same ID"),
+            (7_000_214, "`az ad app credential reset --id client --cert @"),
+            (7_000_277, "`az ad app credential reset --id client --cert @"),
+            (1_000_502, "the certificate is expired or not yet valid"),
             (7_000_112, "the application is disabled"),
             (53_003, "forbids this workload to access the resource"),
-            (50_105, "forbids this workload to access the resource"),
+            (50_105, "the resource requires an assignment"),
             (7_000_215, "use its value, not its ID"),
             (7_000_222, "the client secret has expired"),
         ] {
@@ -378,6 +392,21 @@ mod tests {
                 r#"{"iss":"client"}"#,
                 700_027,
                 "the certificate is not registered with this application",
+            ),
+            (
+                r#"{"iss":"client"}"#,
+                7_000_274,
+                "the private key is not that of the certificate",
+            ),
+            (
+                r#"{"sub":"{audience}","aud":"planted"}"#,
+                700_213,
+                r#"subject, "{audience}";"#,
+            ),
+            (
+                r#"{"aud":"api://AKSIdentityBinding"}"#,
+                7_002_121,
+                "azure.workload.identity/use-identity-binding",
             ),
             (
                 r#"{"aud":"api://AKSIdentityBinding"}"#,

@@ -45,6 +45,17 @@ fn run(world: &mut World, words: &[String]) {
                 },
             );
         }
+        [first, ..] if first.starts_with("IDENTITY=") && words.contains(&"--subject") => {
+            let subject = words.iter().find_map(|word| word.strip_prefix("SUBJECT="));
+            world.emulator.entra().register_federated_credential(
+                &client_id,
+                FederatedCredential {
+                    issuer: world.emulator.issuer_url().to_owned(),
+                    subject: subject.unwrap().to_owned(),
+                    audience: "api://AzureADTokenExchange".to_owned(),
+                },
+            );
+        }
         [first, ..] if first.starts_with("IDENTITY=") => {
             let mut queries = words.iter().filter_map(|word| word.strip_prefix("[?subject=='"));
             let subject = queries

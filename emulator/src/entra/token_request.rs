@@ -111,19 +111,29 @@ impl Assertion {
             .filter(|credential| credential.issuer == *iss)
             .peekable();
         if with_issuer.peek().is_none() {
-            return Err(no_match(700_211, "issuer", iss));
+            return Err(no_match(700_211, "issuer", iss, ""));
         }
+        let mut differs_in_case = false;
         let mut with_subject = with_issuer
-            .filter(|credential| credential.subject == *sub)
+            .filter(|credential| {
+                differs_in_case |= credential.subject.eq_ignore_ascii_case(sub);
+                credential.subject == *sub
+            })
             .peekable();
         if with_subject.peek().is_none() {
-            return Err(no_match(700_213, "subject", sub));
+            drop(with_subject);
+            return Err(if differs_in_case {
+                let text = " The subject matches with case-insensitive comparison, but not with case-sensitive comparison.";
+                no_match(7_002_138, "subject", sub, text)
+            } else {
+                no_match(700_213, "subject", sub, "")
+            });
         }
         // Entra rejects a token with several audiences, even if one of them matches.
         if with_subject.any(|credential| *aud == [credential.audience.as_str()]) {
             return Ok(());
         }
-        Err(no_match(700_212, "audience", &aud.join(", ")))
+        Err(no_match(700_212, "audience", &aud.join(", "), ""))
     }
 
     /// Checks a token of Entra itself, of which only those of managed identities are accepted.
@@ -274,10 +284,10 @@ fn invalid_signature() -> ErrorResponse {
     ErrorResponse::new(700_027, "Client assertion failed signature validation.")
 }
 
-fn no_match(code: u32, claim: &str, presented: &str) -> ErrorResponse {
+fn no_match(code: u32, claim: &str, presented: &str, reason: &str) -> ErrorResponse {
     let text = format!(
-        "No matching federated identity record found for presented assertion {claim} '{presented}'. Check your \
-         federated identity credential Subject, Audience and Issuer against the presented assertion."
+        "No matching federated identity record found for presented assertion {claim} '{presented}'.{reason} \
+         Check your federated identity credential Subject, Audience and Issuer against the presented assertion."
     );
     ErrorResponse::new(code, text)
 }
