@@ -11,6 +11,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 #[test]
+fn every_ignored_advisory_is_in_the_page_of_the_features() {
+    let (deny, page) = (read("deny.toml"), read("docs/features.md"));
+    let ids: Vec<&str> = deny
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("{ id = \""))
+        .collect();
+    for id in ids.iter().filter_map(|line| line.split('"').next()) {
+        assert!(page.contains(id), "{id}");
+    }
+    assert!(!ids.is_empty());
+}
+
+#[test]
 fn readme_has_at_most_600_words_before_its_links() {
     let text = read("README.md");
     let words = text.split("## Links").next().unwrap().split_whitespace().count();
