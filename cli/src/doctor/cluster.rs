@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use self::api_server::ApiServer;
-use self::surroundings::{events, may_use, newest_pod, webhook};
+use self::surroundings::{WebhookSettings, events, may_use, newest_pod, webhook};
 pub(super) use self::target::{Name, Target};
 use crate::Failure;
 
@@ -102,7 +102,7 @@ pub(super) async fn read(
         Ok(settings) => settings,
         Err(error) => {
             notes.push(error);
-            Vec::new()
+            WebhookSettings::default()
         }
     };
     notes.extend(events(&server, &account.namespace, &mut objects).await.err());
@@ -127,13 +127,14 @@ pub(super) async fn read(
         });
     }
     // The last one counts: the program's own variables win over what the webhook sets.
-    let sources = [own, of_webhook, annotated.collect(), of_container];
+    let sources = [own, of_webhook.variables, annotated.collect(), of_container];
     let mut variables: BTreeMap<String, String> = sources.into_iter().flatten().collect();
     if !variables.contains_key("AZURE_TENANT_ID") {
         let text = "the tenant is not known: set AZURE_TENANT_ID to that of the webhook";
         return Err(text.into());
     }
-    let token = mint(&server, &account, audience(&variables)).await?;
+    let audience = audience_of_volume(&objects).or(of_webhook.audience.as_deref());
+    let token = mint(&server, &account, audience.unwrap_or(AUDIENCE)).await?;
     variables.insert("AZURE_FEDERATED_TOKEN_FILE".to_owned(), TOKEN_FILE.to_owned());
     Ok(Live {
         objects,
@@ -193,16 +194,22 @@ fn manifest(kind: &str, version: &str, object: &impl Serialize) -> Result<Value,
     Ok(object)
 }
 
-/// What the webhook of the cloud asks for. Source: Microsoft, "Workload identity federation", audiences of the clouds.
-fn audience(variables: &BTreeMap<String, String>) -> &'static str {
-    let host = variables.get("AZURE_AUTHORITY_HOST").map(String::as_str);
-    match host.unwrap_or_default() {
-        host if host.contains(".microsoftonline.us") => "api://AzureADTokenExchangeUSGov",
-        host if host.contains("chinacloudapi.cn") || host.contains("partner.microsoftonline.cn") => {
-            "api://AzureADTokenExchangeChina"
-        }
-        _ => "api://AzureADTokenExchange",
-    }
+/// The audience of the token that a pod or a template has, by the webhook or by hand.
+fn audience_of_volume(objects: &[(String, Value)]) -> Option<&str> {
+    let places = ["/spec/volumes", "/spec/template/spec/volumes"];
+    let volumes = objects.iter().flat_map(|(_, object)| {
+        places
+            .iter()
+            .filter_map(|place| object.pointer(place)?.as_array())
+    });
+    let sources = volumes
+        .flatten()
+        .filter_map(|volume| volume.pointer("/projected/sources")?.as_array());
+    let mut tokens = sources
+        .flatten()
+        .map(|source| &source["serviceAccountToken"])
+        .filter(|token| token["path"] == TOKEN);
+    tokens.find_map(|token| token["audience"].as_str())
 }
 
 /// The variables of the first container that are written in the manifest.
@@ -236,6 +243,12 @@ async fn mint(server: &ApiServer, account: &Name, audience: &str) -> Result<Stri
     token.ok_or_else(|| what.into())
 }
 
+/// The name of the token in its volume. Source: azure-workload-identity, `pkg/webhook/consts.go`.
+const TOKEN: &str = "azure-identity-token";
+
+/// What the webhook requests in every cloud, unless its `--audience` says otherwise. Source: as above.
+const AUDIENCE: &str = "api://AzureADTokenExchange";
+
 /// Settings of the webhook and of this machine.
 const PASSED: [&str; 9] = [
     "AZURE_TENANT_ID",
@@ -263,3 +276,27 @@ const ANNOTATIONS: [(&str, &str); 2] = [
 
 /// The webhook does not replace them.
 const CONTAINER: [&str; 3] = ["AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_AUTHORITY_HOST"];
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn audience_is_that_of_the_token_volume_of_a_pod_or_a_template() {
+        let token = |path: &str| json!({"serviceAccountToken": {"path": path, "audience": "api://custom"}});
+        let volumes = |path: &str| json!([{"name": "a", "emptyDir": {}}, {"name": "b", "projected": {"sources": [token(path)]}}]);
+        let pod = |path: &str| json!({"spec": {"volumes": volumes(path)}});
+        let deployment = json!({"spec": {"template": pod(TOKEN)}});
+        for (object, audience) in [
+            (pod(TOKEN), Some("api://custom")),
+            (deployment, Some("api://custom")),
+            (pod("vault-token"), None),
+            (json!({"kind": "ServiceAccount"}), None),
+        ] {
+            let objects = [("object".to_owned(), object)];
+            assert_eq!(audience_of_volume(&objects), audience, "{objects:?}");
+        }
+    }
+}

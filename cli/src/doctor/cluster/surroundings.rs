@@ -11,18 +11,25 @@ use super::manifest;
 use super::target::Name;
 use crate::Failure;
 
-/// Reads the webhook of workload identity, and whether something answers for it. Returns the variables that it sets in
-/// each pod.
+/// What the webhook sets in each pod, as far as it can be read: most people may not.
+#[derive(Default)]
+pub(super) struct WebhookSettings {
+    pub(super) variables: Vec<(String, String)>,
+    /// `--audience`, the audience of the tokens.
+    pub(super) audience: Option<String>,
+}
+
+/// Reads the webhook of workload identity, and whether something answers for it.
 pub(super) async fn webhook(
     server: &ApiServer,
     objects: &mut Vec<(String, Value)>,
-) -> Result<Vec<(String, String)>, Failure> {
+) -> Result<WebhookSettings, Failure> {
     let api: Api<MutatingWebhookConfiguration> = Api::all(server.client());
     let parameters = ListParams::default();
     let list = server
         .call("webhooks are not checked", api.list(&parameters))
         .await?;
-    let (mut items, mut settings) = (Vec::new(), Vec::new());
+    let (mut items, mut settings) = (Vec::new(), WebhookSettings::default());
     for configuration in list.items {
         let webhooks = configuration.webhooks.iter().flatten();
         let ours: Vec<_> = webhooks
@@ -39,7 +46,10 @@ pub(super) async fn webhook(
             let mut endpoints = endpoints.unwrap_or_default();
             endpoints.metadata.name = Some(service.name.clone());
             endpoints.metadata.namespace = Some(service.namespace.clone());
-            settings.extend(settings_of_webhook(server, &service.namespace).await);
+            settings
+                .variables
+                .extend(tenant(server, &service.namespace).await);
+            settings.audience = settings.audience.or(audience(server, &service.namespace).await);
             let label = format!("Endpoints {}/{}", service.namespace, service.name);
             objects.push((label, manifest("Endpoints", "v1", &endpoints)?));
         }
@@ -60,14 +70,36 @@ pub(super) async fn webhook(
     Ok(settings)
 }
 
-/// Reads the tenant of the webhook, if it can be read: most people may not, and then the variable counts.
-async fn settings_of_webhook(server: &ApiServer, namespace: &str) -> Vec<(String, String)> {
+/// Reads the tenant of the webhook.
+async fn tenant(server: &ApiServer, namespace: &str) -> Option<(String, String)> {
     let api: Api<ConfigMap> = Api::namespaced(server.client(), namespace);
     let config = server.call(CONFIG, api.get_opt(CONFIG)).await.ok().flatten();
     let data = config.and_then(|config| config.data).unwrap_or_default();
     let tenant = data.get("AZURE_TENANT_ID").filter(|tenant| !tenant.is_empty());
-    let tenant = tenant.map(|tenant| ("AZURE_TENANT_ID".to_owned(), tenant.clone()));
-    tenant.into_iter().collect()
+    tenant.map(|tenant| ("AZURE_TENANT_ID".to_owned(), tenant.clone()))
+}
+
+/// Reads the option `--audience` of the webhook.
+async fn audience(server: &ApiServer, namespace: &str) -> Option<String> {
+    let api: Api<Deployment> = Api::namespaced(server.client(), namespace);
+    let deployment = server.call(DEPLOYMENT, api.get_opt(DEPLOYMENT)).await.ok().flatten();
+    let containers = deployment?.spec?.template.spec?.containers;
+    let words = |container: k8s_openapi::api::core::v1::Container| {
+        let command = container.command.unwrap_or_default();
+        command.into_iter().chain(container.args.unwrap_or_default())
+    };
+    audience_option(containers.into_iter().flat_map(words))
+}
+
+/// Returns the value of `--audience=VALUE` or `--audience VALUE`.
+fn audience_option(words: impl IntoIterator<Item = String>) -> Option<String> {
+    let mut words = words.into_iter();
+    words
+        .find_map(|word| word.strip_prefix("--audience").map(str::to_owned))
+        .and_then(|rest| match rest.strip_prefix('=') {
+            Some(value) => Some(value.to_owned()),
+            None => words.next().filter(|_| rest.is_empty()),
+        })
 }
 
 /// Reads the warnings of the namespace.
@@ -161,3 +193,27 @@ const MOST_EVENTS: u32 = 500;
 
 /// Source: azure-workload-identity, `manifest_staging/charts/workload-identity-webhook`.
 const CONFIG: &str = "azure-wi-webhook-config";
+
+/// Source: as above.
+const DEPLOYMENT: &str = "azure-wi-webhook-controller-manager";
+
+#[cfg(test)]
+mod tests {
+    use super::audience_option;
+
+    #[test]
+    fn audience_of_the_webhook_is_read_from_its_arguments() {
+        for (words, audience) in [
+            (&["/manager", "--audience=api://custom"][..], Some("api://custom")),
+            (
+                &["--audience", "api://custom", "--arc-cluster=false"],
+                Some("api://custom"),
+            ),
+            (&["--arc-cluster=false"], None),
+            (&["--audiences=x"], None),
+        ] {
+            let words = words.iter().map(|word| (*word).to_owned());
+            assert_eq!(audience_option(words).as_deref(), audience);
+        }
+    }
+}
