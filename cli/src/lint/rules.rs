@@ -9,7 +9,6 @@ mod binding_without_role;
 mod chained;
 mod client_id_not_guid;
 mod client_secret;
-mod cloud;
 mod duplicate;
 mod event;
 mod expiration;
@@ -86,7 +85,6 @@ pub(super) const RULES: &[Rule] = &[
     too_many::RULE,
     chained::RULE,
     other_identity::RULE,
-    cloud::RULE,
     issuer_literal::RULE,
     webhook_missing::RULE,
     webhook_twice::RULE,

@@ -25,9 +25,14 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .collect()
 }
 
-/// Source: Microsoft, "Workload identity federation", audiences of the clouds.
-const KNOWN: [&str; 3] = [
+/// Source: `entra_workload::Cloud`.
+const KNOWN: [&str; 8] = [
     "api://AzureADTokenExchange",
     "api://AzureADTokenExchangeUSGov",
     "api://AzureADTokenExchangeChina",
+    "api://AzureADTokenExchangeFrance",
+    "api://AzureADTokenExchangeGermany",
+    "api://AzureADTokenExchangeGovSG",
+    "api://AzureADTokenExchangeUSNat",
+    "api://AzureADTokenExchangeUSSec",
 ];

@@ -46,10 +46,15 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     problems
 }
 
-/// Source: Microsoft, "Workload identity federation", audiences of the clouds.
-const KNOWN: [&str; 4] = [
+/// Source: `entra_workload::Cloud`.
+const KNOWN: [&str; 9] = [
     "api://AzureADTokenExchange",
     "api://AzureADTokenExchangeUSGov",
     "api://AzureADTokenExchangeChina",
+    "api://AzureADTokenExchangeFrance",
+    "api://AzureADTokenExchangeGermany",
+    "api://AzureADTokenExchangeGovSG",
+    "api://AzureADTokenExchangeUSNat",
+    "api://AzureADTokenExchangeUSSec",
     "api://AKSIdentityBinding",
 ];
