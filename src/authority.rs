@@ -8,6 +8,7 @@ use url::{Host, Url};
 use crate::code::Code;
 use crate::env::AZURE_AUTHORITY_HOST;
 use crate::error::Error;
+use crate::escape::is_visible;
 
 pub(crate) use allowed_tenants::AllowedTenants;
 pub use cloud::{Cloud, CustomCloud};
@@ -22,9 +23,10 @@ impl Authority {
     /// loopback hosts only.
     pub(crate) fn parse(text: &str) -> Result<Self, Error> {
         let text = text.trim();
-        // `Url` drops tabs and line breaks: the host would not be the one that a person reads.
-        if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            return Err(invalid("contains white space or a control character"));
+        if !is_visible(text) {
+            return Err(invalid(
+                "contains white space, or a control or invisible character",
+            ));
         }
         let url = Url::parse(text).map_err(|error| invalid("is not a URL").with_source(error))?;
         match url.scheme() {
@@ -206,11 +208,15 @@ mod tests {
             ("https://login.microsoftonline.com/?x=1", "query"),
             ("https://login.microsoftonline.com/#x", "fragment"),
             ("https://login.microsoft\tonline.com", "white space"),
+            ("https://login.micro\u{200b}softonline.com", "invisible"),
             ("https://login.microsoftonline.com\n.evil.test", "white space"),
             ("https://login.microsoftonline.com\r\n/entra", "white space"),
             ("https://login.microsoftonline.com/a b", "white space"),
             ("https://login.microsoftonline.com/\u{85}x", "white space"),
-            ("https://login.microsoftonline.com/\u{1b}[2J", "control character"),
+            (
+                "https://login.microsoftonline.com/\u{1b}[2J",
+                "control or invisible character",
+            ),
         ] {
             let error = Authority::parse(host).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration, "{host}");

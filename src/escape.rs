@@ -10,6 +10,12 @@ impl<T: fmt::Display> fmt::Display for Escaped<T> {
     }
 }
 
+/// Whether a text has neither white space nor characters that [`Escaped`] changes. `Url` drops some of them: its host
+/// would not be the one that a person reads.
+pub(crate) fn is_visible(text: &str) -> bool {
+    !text.contains(|c: char| c.is_whitespace() || is_escaped(c))
+}
+
 struct Escaper<'a, 'b>(&'a mut fmt::Formatter<'b>);
 
 impl Write for Escaper<'_, '_> {

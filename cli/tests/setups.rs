@@ -17,6 +17,7 @@ mod setups {
 
 use std::collections::BTreeSet;
 
+use entra_workload_emulator::Endpoint;
 use serde_json::Value;
 
 use setups::case::{Case, cases};
@@ -193,6 +194,26 @@ fn finding<'a>(report: &'a Value, code: &str) -> &'a Value {
         .iter()
         .find(|finding| finding["code"] == code)
         .unwrap_or(&Value::Null)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn token_for_the_api_server_is_posted_by_neither_doctor_nor_token() {
+    for case in cases()
+        .iter()
+        .filter(|case| case.name.starts_with("token-of-the-api-server"))
+    {
+        let world = World::of(case).await;
+        world.doctor(&[]);
+        let output = world.token();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains("EW117"), "{error}");
+        let requests = world.emulator.requests_to(Endpoint::Entra);
+        assert!(
+            requests.iter().all(|request| request.method() == "GET"),
+            "{}",
+            case.name
+        );
+    }
 }
 
 /// A token never gets into a report: the doctor's output in every case has no part of a JWT.

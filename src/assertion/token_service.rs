@@ -12,6 +12,7 @@ use crate::authority::is_loopback;
 use crate::code::Code;
 use crate::env::is_host;
 use crate::error::{Error, ErrorKind};
+use crate::escape::is_visible;
 use crate::token::Secret;
 use crate::transport::{ATTEMPT_TIMEOUT, MAX_BODY, Transport, retry_after, wipe};
 
@@ -162,8 +163,14 @@ pub(super) fn request(
 ///
 /// * `origin`: what it comes from, for messages.
 pub(super) fn parse_url(text: &str, origin: &str) -> Result<Url, Error> {
+    let text = text.trim();
+    if !is_visible(text) {
+        return Err(Error::configuration(format!(
+            "{origin} contains white space, or a control or invisible character"
+        )));
+    }
     // The error shows nothing of the URL: a query can contain a secret.
-    let url = Url::parse(text.trim()).map_err(|_| Error::configuration(format!("{origin} is not a URL")))?;
+    let url = Url::parse(text).map_err(|_| Error::configuration(format!("{origin} is not a URL")))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(Error::configuration(format!(
             "{origin} must not contain a user name or a password"
@@ -387,6 +394,7 @@ mod tests {
                 "https://planted8Q~secret",
                 "VARIABLE is not a URL with a host name",
             ),
+            ("https://a\n.planted", "VARIABLE contains white space"),
         ] {
             let error = parse_url(url, "VARIABLE").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Configuration);

@@ -23,6 +23,7 @@ use crate::env::{
     AZURE_KUBERNETES_TOKEN_PROXY, Environment, External, Form, is_host, is_secret,
 };
 use crate::error::Error;
+use crate::escape::is_visible;
 
 /// Sends token requests to the token proxy of an AKS cluster, which serves pods with an identity
 /// binding.
@@ -239,7 +240,13 @@ fn parse(text: &str) -> Result<Url, Error> {
         ))
         .with_code(Code::INCOMPLETE_IDENTITY_BINDING)
     };
-    let url = Url::parse(text.trim()).map_err(|error| invalid("is not a URL").with_source(error))?;
+    let text = text.trim();
+    if !is_visible(text) {
+        return Err(invalid(
+            "contains white space, or a control or invisible character",
+        ));
+    }
+    let url = Url::parse(text).map_err(|error| invalid("is not a URL").with_source(error))?;
     if url.scheme() != "https" {
         return Err(invalid("must start with https://"));
     }
@@ -456,6 +463,10 @@ mod tests {
     fn url_with_parts_that_would_be_lost_is_rejected() {
         for (url, reason) in [
             ("kubernetes.default.svc", "is not a URL"),
+            (
+                "https://kubernetes.default.svc\t.evil.test",
+                "contains white space",
+            ),
             ("http://kubernetes.default.svc", "must start with https://"),
             ("https://planted@host", "must not contain a user name"),
             ("https://host/?planted", "must not have a query"),

@@ -215,6 +215,16 @@ impl World {
         serde_json::from_slice(&output.unwrap().stdout).unwrap()
     }
 
+    /// Requests a token in the pod.
+    pub(crate) fn token(&self) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_entra-workload"))
+            .args(["token", "--scope", SCOPE])
+            .env_clear()
+            .envs(self.variables())
+            .output()
+            .unwrap()
+    }
+
     pub(crate) fn doctor_text(&self, arguments: &[String]) -> String {
         String::from_utf8(self.run(arguments, &[]).stdout).unwrap()
     }

@@ -82,7 +82,11 @@ async fn tenant(server: &ApiServer, namespace: &str) -> Option<(String, String)>
 /// Reads the option `--audience` of the webhook.
 async fn audience(server: &ApiServer, namespace: &str) -> Option<String> {
     let api: Api<Deployment> = Api::namespaced(server.client(), namespace);
-    let deployment = server.call(DEPLOYMENT, api.get_opt(DEPLOYMENT)).await.ok().flatten();
+    let deployment = server
+        .call(DEPLOYMENT, api.get_opt(DEPLOYMENT))
+        .await
+        .ok()
+        .flatten();
     let containers = deployment?.spec?.template.spec?.containers;
     let words = |container: k8s_openapi::api::core::v1::Container| {
         let command = container.command.unwrap_or_default();
