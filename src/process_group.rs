@@ -3,7 +3,7 @@ use std::pin::pin;
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
-use futures_util::future::try_join;
+use futures_util::future::{Either, select, try_join};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::sync::Semaphore;
@@ -49,17 +49,16 @@ async fn output(command: &mut Command, limit: u64) -> io::Result<Output> {
     let streams = (group.0.stdout.take(), group.0.stderr.take());
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let status = {
-        let mut reads = pin!(try_join(
+        let reads = try_join(
             read(streams.0, limit, &mut stdout),
-            read(streams.1, limit, &mut stderr)
-        ));
-        tokio::select! {
-            biased;
-            read = &mut reads => {
+            read(streams.1, limit, &mut stderr),
+        );
+        match select(pin!(reads), pin!(group.0.wait())).await {
+            Either::Left((read, end)) => {
                 read?;
-                group.0.wait().await?
+                end.await?
             }
-            status = group.0.wait() => {
+            Either::Right((status, reads)) => {
                 // A process that the program has left behind may hold the streams open for hours.
                 if let Ok(read) = tokio::time::timeout(OUTPUT_AFTER_EXIT, reads).await {
                     read?;
