@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const FORMATS: [&str; 4] = ["text", "json", "sarif", "github"];
@@ -161,7 +161,6 @@ mod files {
 /// Decoded values of YAML come into messages: the namespace of EW605, and the annotation of EW612.
 #[test]
 fn hostile_values_are_escaped_in_every_format() {
-    let fixture = |code: &str| fs::read_to_string(fixtures().join(code).join("bad.yaml")).unwrap();
     let json = |text: &str| serde_json::to_string(text).unwrap();
     for part in HOSTILE {
         let client = "azure.workload.identity/client-id: ";
@@ -214,6 +213,328 @@ fn wrong_arguments_are_escaped() {
     }
 }
 
+/// A kustomization that nothing can build, or that builds other objects, changes nothing.
+#[test]
+fn unused_kustomization_hides_no_finding() {
+    let other = "apiVersion: v1\nkind: ServiceAccount\nmetadata:\n  name: other\n";
+    let deployment = bad().replace("orders", "billing");
+    let patch = "patches:\n- path: ../deploy/app.yaml\n";
+    let of_all = "commonLabels:\n  azure.workload.identity/use: 'true'\n";
+    for kustomization in [
+        patch.to_owned(),
+        format!("resources:\n- missing.yaml\n{patch}"),
+        format!("resources:\n- other.yaml\n{patch}"),
+        format!("resources:\n- https://example.com/base?ref=v1\n{patch}"),
+        format!("resources:\n- billing.yaml\n{patch}  target:\n    kind: Deployment\n"),
+        format!(
+            "kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1\nresources:\n- ../deploy\n{patch}"
+        ),
+        of_all.to_owned(),
+        format!("resources:\n- other.yaml\n{of_all}"),
+        format!("kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1\n{of_all}"),
+    ] {
+        for code in ["EW601", "EW604"] {
+            let folder = folder();
+            let write = |name: &str, text: &str| {
+                let file = folder.path().join(name);
+                fs::create_dir_all(file.parent().unwrap()).unwrap();
+                fs::write(file, text).unwrap();
+            };
+            write("deploy/app.yaml", &fixture(code));
+            write("unused/other.yaml", other);
+            write(
+                "unused/billing.yaml",
+                &deployment.replace("use: \"true\"", "unused: \"\""),
+            );
+            write("unused/kustomization.yaml", &kustomization);
+            let shown = text(&lint(folder.path(), &["."]));
+            assert!(shown.contains(&format!("[{code}]")), "{kustomization}: {shown}");
+        }
+    }
+}
+
+#[test]
+fn resource_of_one_kustomization_is_no_patch_of_another() {
+    let folder = folder();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    for name in ["deploy", "decoy"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    write("deploy/app.yaml", &bad());
+    write("deploy/kustomization.yaml", "resources:\n- app.yaml\n");
+    write("decoy/app.yaml", &bad().replace("use: \"true\"", "unused: \"\""));
+    write(
+        "decoy/kustomization.yaml",
+        "resources:\n- app.yaml\npatches:\n- path: ../deploy/app.yaml\n",
+    );
+    let shown = text(&lint(folder.path(), &["."]));
+    assert!(shown.contains("[EW601]"), "{shown}");
+}
+
+#[test]
+fn text_that_looks_like_a_comment_suppresses_nothing() {
+    let comment = "# entra-workload: ignore EW601 because x";
+    let label = "    azure.workload.identity/use: \"true\"\n";
+    for before in [
+        format!("    note: \"{comment}\"\n"),
+        format!("    note: 'a {comment}'\n"),
+        format!("    note: |-\n      {comment}\n"),
+        format!("    note: >\n      \"a\"\n      {comment}\n"),
+        format!("    note: \"a\n      {comment}\"\n"),
+        format!("    \"a {comment}\": b\n"),
+        "    note: &a#entra-workload: ignore EW601 because x\n".to_owned(),
+    ] {
+        let manifest = bad().replace(label, &format!("{before}{label}"));
+        let shown = text(&with_input(&[], &manifest));
+        assert!(shown.contains("[EW601]"), "{before}: {shown}");
+    }
+    for before in [
+        format!("    note: \"a\" {comment}\n"),
+        format!("    note: | {comment}\n"),
+        format!("    note: 'it''s' {comment}\n"),
+        format!("    {comment}\n"),
+    ] {
+        let manifest = bad().replace(label, &format!("{before}{label}"));
+        let shown = text(&with_input(&[], &manifest));
+        assert!(shown.contains("suppressed by comments: 1"), "{before}: {shown}");
+    }
+}
+
+#[test]
+fn text_of_terraform_and_bicep_that_looks_like_a_comment_suppresses_nothing() {
+    let folder = folder();
+    let mark = "entra-workload: ignore EW703 because x";
+    for (name, suppresses, line) in [
+        ("a.tf", false, format!("  note = \"# {mark}\"\n")),
+        ("a.tf", false, format!("  note = \"a ${{ f(\"# {mark}\") }}\"\n")),
+        ("a.tf", false, format!("  note = <<EOT\n# {mark}\nEOT\n")),
+        ("a.tf", true, format!("  # {mark}\n")),
+        ("a.tf", true, format!("  note = \"a\" // {mark}\n")),
+        ("a.tf", true, format!("  /* {mark} */\n")),
+        ("a.bicep", false, format!("    note: 'a // {mark}'\n")),
+        ("a.bicep", false, format!("    note: \'\'\'\n // {mark}\'\'\'\n")),
+        ("a.bicep", true, format!("    // {mark}\n")),
+        ("a.bicep", true, format!("    note: 'a' /* {mark} */\n")),
+    ] {
+        let bad = fs::read_to_string(fixtures().join("EW703").join(name.replace('a', "bad"))).unwrap();
+        let (before, after) = bad.split_at(bad.find("issuer").unwrap());
+        let (before, indentation) = before.split_at(before.rfind('\n').unwrap() + 1);
+        fs::write(
+            folder.path().join(name),
+            format!("{before}{line}{indentation}{after}"),
+        )
+        .unwrap();
+        let shown = text(&lint(folder.path(), &[name]));
+        assert_eq!(!shown.contains("[EW703]"), suppresses, "{line}: {shown}");
+        assert_eq!(
+            shown.contains("suppressed by comments: 1"),
+            suppresses,
+            "{line}: {shown}"
+        );
+    }
+}
+
+#[test]
+fn comment_suppresses_a_rule_in_its_own_object_only() {
+    let comment = "# entra-workload: ignore EW601 because x";
+    let object = |name: &str| {
+        let label = r#"labels: {azure.workload.identity/use: "true"}"#;
+        let pod = r#"template: {spec: {containers: [{name: a, image: b}]}}"#;
+        format!(
+            "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}, {label}}}, spec: {{{pod}}}}}"
+        )
+    };
+    let (a, b) = (object("a"), object("b"));
+    let list = "apiVersion: v1\nkind: List\nitems:\n";
+    for (manifest, found) in [
+        (format!("{a} {comment}\n"), 0),
+        (format!("{comment}\n{a}\n"), 0),
+        (format!("{list}- {a} {comment}\n- {b}\n"), 1),
+        (format!("{list}- {a}\n{comment}\n- {b}\n"), 1),
+        (format!("{list}- {a} {comment}\n- {b} {comment}\n"), 0),
+        (
+            format!("{{apiVersion: v1, kind: List, items: [{a}, {b}]}} {comment}\n"),
+            1,
+        ),
+        (
+            format!("{comment}\n{{apiVersion: v1, kind: List, items: [{a}, {b}]}}\n"),
+            1,
+        ),
+    ] {
+        let shown = text(&with_input(&[], &manifest));
+        assert_eq!(shown.matches("[EW601]").count(), found, "{manifest}: {shown}");
+    }
+}
+
+#[test]
+fn suppressed_findings_are_counted_in_every_format() {
+    let comment = "# entra-workload: ignore EW601 because \u{1b}[2J of a reason";
+    let manifest = bad().replace("use: \"true\"\nspec", &format!("use: \"true\" {comment}\nspec"));
+    let manifest = manifest.replace("\u{1b}", "\u{202e}");
+    for format in FORMATS {
+        let output = with_input(&["--format", format], &manifest);
+        assert!(output.status.success(), "{}", text(&output));
+        let shown = text(&output);
+        match format {
+            "text" => assert!(
+                shown.contains("no mistakes; files: 1, suppressed by comments: 1"),
+                "{shown}"
+            ),
+            "json" => {
+                let report: Value = serde_json::from_str(&shown).unwrap();
+                assert_eq!(
+                    (&report["suppressed"], &report["findings"]),
+                    (&json!(1), &json!([]))
+                );
+            }
+            "sarif" => {
+                let result = &sarif(&output)["results"][0];
+                let suppression = json!({ "kind": "inSource", "justification": r"\u{202e}[2J of a reason" });
+                assert_eq!(
+                    (&result["ruleId"], &result["suppressions"]),
+                    (&json!("EW601"), &json!([suppression]))
+                );
+            }
+            _ => assert_eq!(shown, "::notice::findings suppressed by comments: 1\n"),
+        }
+    }
+    let result = &sarif(&with_input(&["--format", "sarif"], &bad()))["results"][0];
+    assert_eq!(result["suppressions"], json!([]));
+}
+
+#[test]
+fn file_of_more_than_10_mb_is_noted_and_a_named_one_is_an_error() {
+    let folder = folder();
+    for (name, length) in [("large.yaml", 10_000_001), ("full.yaml", 10_000_000)] {
+        let comment = "# a comment of 32 characters ...\n".repeat(length / 33);
+        fs::write(folder.path().join(name), comment + &" ".repeat(length % 33)).unwrap();
+    }
+    let output = lint(folder.path(), &["."]);
+    let shown = text(&output);
+    assert!(output.status.success(), "{shown}");
+    assert!(
+        shown.contains("large.yaml: not read: larger than 10 MB"),
+        "{shown}"
+    );
+    assert!(shown.contains("files: 1"), "{shown}");
+    assert_eq!(lint(folder.path(), &["large.yaml"]).status.code(), Some(64));
+    let large = fs::read_to_string(folder.path().join("large.yaml")).unwrap();
+    assert_eq!(with_input(&[], &large).status.code(), Some(64));
+}
+
+/// 200 findings in one line: each shows a part of it.
+#[test]
+fn output_for_a_long_line_is_short_and_has_its_columns() {
+    let name = "ö".repeat(50_000);
+    let item = |index: usize| {
+        let of_pod = r#"{"spec":{"containers":[{"name":"a","image":"b"}]}}"#;
+        let labels = r#"{"azure.workload.identity/use":"true"}"#;
+        format!(
+            r#"{{"apiVersion":"apps/v1","kind":"Deployment","metadata":{{"name":"{index}","labels":{labels}}},"spec":{{"template":{of_pod}}}}}"#
+        )
+    };
+    let items: Vec<String> = (0..200).map(item).collect();
+    let list = format!(
+        r#"{{"kind":"List","note":"{name}","items":[{}]}}"#,
+        items.join(",")
+    );
+    let shown = text(&with_input(&[], &list));
+    assert!(shown.contains("findings: 200"), "{shown}");
+    assert!(shown.len() < 200 * 1000, "{}", shown.len());
+    let output = with_input(&["--format", "json"], &list);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let places = list.match_indices("\"azure.workload.identity/use");
+    let columns: Vec<usize> = places
+        .map(|(place, _)| list[..place].chars().count() + 1)
+        .collect();
+    for (finding, column) in report["findings"].as_array().unwrap().iter().zip(columns) {
+        assert_eq!(finding["column"], column);
+        assert!(shown.contains(&format!("<stdin>:1:{column}\n")), "{column}");
+    }
+}
+
+#[test]
+fn message_with_a_long_value_is_cut() {
+    let (before, after) = fixture("EW605")
+        .split_once("namespace: other")
+        .map(owned)
+        .unwrap();
+    let manifest = format!("{before}namespace: {}{after}", "n".repeat(100_000));
+    for format in FORMATS {
+        let output = with_input(&["--format", format], &manifest);
+        assert!(text(&output).contains("nnn…"), "{}", text(&output));
+        assert!(!text(&output).contains(&"n".repeat(1000)));
+    }
+}
+
+#[test]
+fn files_that_are_not_read_are_in_the_sarif_log() {
+    let folder = folder();
+    fs::write(folder.path().join("broken.yaml"), "a: [").unwrap();
+    fs::write(folder.path().join("good.yaml"), "a: b").unwrap();
+    let run = sarif(&lint(folder.path(), &["--format", "sarif", "."]));
+    assert_eq!(run["columnKind"], "unicodeCodePoints");
+    let invocation = &run["invocations"][0];
+    assert_eq!(invocation["executionSuccessful"], true);
+    let notification = &invocation["toolExecutionNotifications"][0];
+    assert_eq!(notification["level"], "warning");
+    let message = notification["message"]["text"].as_str().unwrap();
+    assert!(message.contains("broken.yaml: not read: line"), "{message}");
+    let location = &notification["locations"][0]["physicalLocation"]["artifactLocation"];
+    assert_eq!(location["uri"], "broken.yaml");
+
+    let output = lint(folder.path(), &["--format", "sarif", "good.yaml", "broken.yaml"]);
+    assert_eq!(output.status.code(), Some(64));
+    let invocation = &sarif(&output)["invocations"][0];
+    assert_eq!(invocation["executionSuccessful"], false);
+    assert_eq!(invocation["toolExecutionNotifications"][0]["level"], "error");
+}
+
+#[test]
+fn reader_that_has_gone_is_no_success() {
+    for format in FORMATS {
+        let mut child = command(Path::new("."))
+            .args(["--format", format, "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let suppressed = bad().replace(
+            "\"true\"\nspec",
+            "\"true\" # entra-workload: ignore EW601 because x\nspec",
+        );
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(suppressed.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(141), "{format}");
+        assert!(output.stderr.is_empty(), "{}", text(&output));
+    }
+}
+
+#[test]
+fn only_the_place_of_a_finding_is_shown_beside_other_values() {
+    let variable = "- name: AZURE_CLIENT_SECRET\n              value: planted";
+    for notation in [
+        "- {name: AZURE_CLIENT_SECRET, value: planted:x}",
+        "- {planted: x, name: AZURE_CLIENT_SECRET}",
+        "- {name: AZURE_CLIENT_SECRET, value: \"a\", x: [planted, y]}",
+        "- {name: AZURE_CLIENT_SECRET, ? planted : x}",
+    ] {
+        let shown = text(&with_input(&[], &fixture("EW614").replace(variable, notation)));
+        assert!(
+            shown.contains("[EW614]") && shown.contains("AZURE_CLIENT_SECRET"),
+            "{shown}"
+        );
+        assert!(!shown.contains("planted"), "{shown}");
+    }
+}
+
 /// Each is in the output of every format, if it is not escaped.
 const HOSTILE: [&str; 14] = [
     "\n::stop-commands::x",
@@ -260,12 +581,16 @@ fn owned((one, other): (&str, &str)) -> (String, String) {
 
 /// A manifest with one error.
 fn bad() -> String {
-    fs::read_to_string(fixtures().join("EW601/bad.yaml")).unwrap()
+    fixture("EW601")
 }
 
 /// A manifest whose error has a safe fix.
 fn fixable() -> String {
-    fs::read_to_string(fixtures().join("EW603/bad.yaml")).unwrap()
+    fixture("EW603")
+}
+
+fn fixture(code: &str) -> String {
+    fs::read_to_string(fixtures().join(code).join("bad.yaml")).unwrap()
 }
 
 fn sarif(output: &Output) -> Value {
