@@ -4,6 +4,7 @@
 //! source (yaml, terraform, bicep) ─► picture ─► rules ─► suppression ─► output
 //! ```
 
+mod account_index;
 mod bicep;
 mod egress;
 mod excerpt;

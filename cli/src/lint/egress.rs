@@ -13,18 +13,16 @@ pub(super) struct Egress<'a> {
 impl<'a> Egress<'a> {
     /// Returns `None` if no policy restricts the pod, or if the files do not tell.
     pub(super) fn of(picture: &Picture<'a>, pod: &Pod<'a>) -> Option<Self> {
-        let mut objects = picture.objects.iter();
+        let mut policies = picture.policies.iter();
         // Policies of other kinds allow, too, and a proxy reaches the login host in place of the pod.
         let is_other = |object: &Object<'_>| object.kind != POLICY && object.kind.ends_with(POLICY);
-        if objects.any(|object| is_other(object) || object.kind == POLICY && has_expressions(object))
+        if policies.any(|object| is_other(object) || object.kind == POLICY && has_expressions(object))
             || PROXIES.iter().any(|name| pod.variables(name).next().is_some())
         {
             return None;
         }
-        let objects = picture.objects.iter();
-        let policies: Vec<_> = objects
-            .filter(|object| object.kind == POLICY && applies(object, pod))
-            .collect();
+        let policies = picture.policies.iter();
+        let policies: Vec<_> = policies.filter(|object| applies(object, pod)).collect();
         let rules = policies
             .iter()
             .filter_map(|policy| policy.value.at(&["spec", "egress"]));

@@ -1,6 +1,7 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use super::account_index::AccountIndex;
 use super::kustomize::Patches;
 use super::source::{Origin, Source};
 use super::terraform::Resource;
@@ -14,6 +15,15 @@ pub(super) struct Picture<'a> {
     pub(super) pods: Vec<Pod<'a>>,
     pub(super) accounts: Vec<Account<'a>>,
     pub(super) resources: Vec<(usize, &'a Resource)>,
+    /// Network policies of every API.
+    pub(super) policies: Vec<Object<'a>>,
+    index: AccountIndex<'a>,
+    /// Of the accounts with a client ID.
+    annotated: AccountIndex<'a>,
+    /// The names of accounts that pods with the label use, each with the namespaces of the pods.
+    used: HashMap<Option<&'a str>, HashSet<Option<&'a str>>>,
+    /// The names of accounts whose pods have a variable with the client ID.
+    overridden: HashSet<Option<&'a str>>,
     /// The service accounts whose tokens operators request.
     requested: HashSet<&'a str>,
     patches: Patches,
@@ -53,6 +63,11 @@ impl<'a> Picture<'a> {
             pods: Vec::new(),
             accounts: Vec::new(),
             resources: Vec::new(),
+            policies: Vec::new(),
+            index: AccountIndex::default(),
+            annotated: AccountIndex::default(),
+            used: HashMap::new(),
+            overridden: HashSet::new(),
             requested: HashSet::new(),
             patches: Patches::of(sources),
             sources,
@@ -68,7 +83,29 @@ impl<'a> Picture<'a> {
                 .resources
                 .extend(resources.map(|resource| (index, resource)));
         }
+        picture.add_to_indexes();
         picture
+    }
+
+    fn add_to_indexes(&mut self) {
+        for (index, account) in self.accounts.iter().enumerate() {
+            let (name, namespace) = (account.name().unwrap_or_default(), account.namespace());
+            let file = self.sources.get(account.source);
+            let file = file.map_or(Path::new(""), |source| source.path.as_path());
+            self.index.add(index, name, namespace, file);
+            if account.annotation(CLIENT_ID).is_some() {
+                self.annotated.add(index, name, namespace, file);
+            }
+        }
+        for pod in &self.pods {
+            let name = pod.service_account().and_then(Value::text);
+            if pod.is_labelled() {
+                self.used.entry(name).or_default().insert(pod.object.namespace());
+            }
+            if pod.variables("AZURE_CLIENT_ID").next().is_some() {
+                self.overridden.insert(name);
+            }
+        }
     }
 
     fn add(&mut self, source: usize, value: &'a Value, depth: usize) {
@@ -86,6 +123,9 @@ impl<'a> Picture<'a> {
         }
         let object = Object { source, kind, value };
         self.objects.push(object);
+        if kind.ends_with("NetworkPolicy") {
+            self.policies.push(object);
+        }
         add_requested(value, &mut self.requested);
         if let Some(metadata) = value.get("metadata").filter(|_| kind == "ServiceAccount") {
             let place = metadata.get("name").unwrap_or(metadata);
@@ -111,15 +151,30 @@ impl<'a> Picture<'a> {
     /// environments.
     pub(super) fn account_of(&self, pod: &Pod<'_>) -> Option<&Account<'a>> {
         let name = pod.service_account()?.text()?;
-        let accounts = self.accounts.iter().rev();
-        let accounts =
-            accounts.filter(|it| it.name() == Some(name) && same(it.namespace(), pod.object.namespace()));
-        let path = |source: usize| self.sources.get(source).map(|source| source.path.as_path());
-        accounts.max_by_key(|account| {
-            let (one, other) = (path(account.source)?, path(pod.object.source)?);
-            let parts = one.components().zip(other.components());
-            Some(parts.take_while(|(one, other)| one == other).count())
-        })
+        let file = self.sources.get(pod.object.source)?;
+        let index = self.index.nearest(name, pod.object.namespace(), &file.path)?;
+        self.accounts
+            .get(index)
+            .filter(|account| account.name().is_some())
+    }
+
+    /// Whether a service account can have this name: one whose name the files do not tell can have any.
+    pub(super) fn has_account(&self, name: &str, namespace: Option<&str>) -> bool {
+        let mut names = [name, ""].into_iter();
+        names.any(|name| self.index.first(name, namespace).is_some())
+    }
+
+    /// The first service account of a name that has a client ID.
+    pub(super) fn annotated_account(&self, name: &str, namespace: Option<&str>) -> Option<&Account<'a>> {
+        let index = self.annotated.first(name, namespace)?;
+        self.accounts
+            .get(index)
+            .filter(|account| account.name().is_some())
+    }
+
+    /// Whether a pod that uses an account has a variable with the client ID.
+    pub(super) fn is_overridden(&self, account: &Account<'_>) -> bool {
+        self.overridden.contains(&account.name())
     }
 
     /// Whether Kustomize adds to an object what the file does not have.
@@ -153,10 +208,9 @@ impl<'a> Picture<'a> {
 
     /// Whether a pod with workload identity uses the service account.
     pub(super) fn is_used(&self, account: &Account<'_>) -> bool {
-        let name = account.name();
-        self.pods.iter().any(|pod| {
-            let used = pod.service_account().and_then(Value::text);
-            pod.is_labelled() && used == name && same(account.namespace(), pod.object.namespace())
+        let namespace = account.namespace();
+        self.used.get(&account.name()).is_some_and(|namespaces| {
+            namespace.is_none() || namespaces.contains(&None) || namespaces.contains(&namespace)
         })
     }
 
@@ -398,19 +452,24 @@ pub(super) fn same(one: Option<&str>, other: Option<&str>) -> bool {
 }
 
 /// Whether a name is another one with at most two letters changed, added or left out, in any case.
+/// Whether one name is probably a misspelling of the other: at most two letters differ.
 pub(super) fn is_near(one: &str, other: &str) -> bool {
-    let (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
+    let longest = one.len().max(other.len());
+    if longest > LONGEST_NAME || one.len().abs_diff(other.len()) > 2 {
+        return false;
+    }
     let mut row: Vec<usize> = (0..=other.len()).collect();
     for (line, a) in one.bytes().enumerate() {
         let mut next = vec![line + 1];
         for ((b, diagonal), above) in other.bytes().zip(&row).zip(row.iter().skip(1)) {
             let left = next.last().copied().unwrap_or_default();
-            next.push((diagonal + usize::from(a != b)).min(above + 1).min(left + 1));
+            let differ = usize::from(!a.eq_ignore_ascii_case(&b));
+            next.push((diagonal + differ).min(above + 1).min(left + 1));
         }
         row = next;
     }
     let distance = row.last().copied().unwrap_or_default();
-    distance <= 2 && distance < one.len().max(other.len()) / 2
+    distance <= 2 && distance < longest / 2
 }
 
 /// Returns a name that Kubernetes accepts, so that it is safe in a command. Nothing for any other text: an API server can
@@ -435,3 +494,6 @@ pub(super) const TOKEN_FILES: [&str; 2] = [
 ];
 pub(super) const LABEL: &str = "azure.workload.identity/use";
 pub(super) const CLIENT_ID: &str = "azure.workload.identity/client-id";
+
+/// Of an object of Kubernetes, in bytes. Source: Kubernetes, "Object Names and IDs".
+const LONGEST_NAME: usize = 253;

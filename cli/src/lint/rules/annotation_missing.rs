@@ -2,7 +2,6 @@ use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::{CLIENT_ID, Picture};
 use crate::lint::rule::{Problem, Rule, Symptom};
-use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW606",
@@ -21,13 +20,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .iter()
         .filter(|account| picture.is_used(account) && !picture.is_patched_account(account));
     let accounts = accounts.filter(|account| account.annotation(CLIENT_ID).is_none());
-    let accounts = accounts.filter(|account| {
-        let mut pods = picture.pods.iter();
-        !pods.any(|pod| {
-            pod.service_account().and_then(Value::text) == account.name()
-                && pod.variables("AZURE_CLIENT_ID").next().is_some()
-        })
-    });
+    let accounts = accounts.filter(|account| !picture.is_overridden(account));
     accounts
         .map(|account| {
             Problem::new(

@@ -16,6 +16,9 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
+    let objects = || picture.objects.iter();
+    let roles: Vec<_> = objects().filter(|it| it.kind == "ClusterRole").collect();
+    let bindings: Vec<_> = objects().filter(|it| it.kind == "ClusterRoleBinding").collect();
     let mut problems = Vec::new();
     for pod in &picture.pods {
         let Some((key, value)) = pod.annotation(NAME) else {
@@ -25,11 +28,10 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         if value.text() != Some("true") || picture.is_live(pod.object.source) {
             continue;
         }
-        let of_kind = |kind: &'static str| picture.objects.iter().filter(move |it| it.kind == kind);
-        let role = of_kind("ClusterRole").find(|role| grants(role, account));
+        let role = roles.iter().find(|role| grants(role, account));
         let is_bound = |role: &Object<'_>| {
             let name = role.place().text();
-            of_kind("ClusterRoleBinding").any(|binding| binds(binding, name, account))
+            bindings.iter().any(|binding| binds(binding, name, account))
         };
         let message = match role {
             None => "no ClusterRole in the files grants it",

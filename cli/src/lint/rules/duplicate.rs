@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::Picture;
@@ -16,7 +18,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let mut seen = Vec::new();
+    let mut seen = HashSet::new();
     let mut problems = Vec::new();
     for (source, credential) in picture.of_kind("azurerm_federated_identity_credential") {
         let part = |name: &str| credential.body.get(name).and_then(Value::scalar);
@@ -35,14 +37,13 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         if part("parent_id").is_none() || credential.is_repeated {
             continue;
         }
-        if seen.contains(&parts) {
+        if !seen.insert(parts) {
             problems.push(Problem::new(
                 source,
                 subject,
                 "this identity already has this subject",
             ));
         }
-        seen.push(parts);
     }
     problems
 }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::Picture;
@@ -15,7 +17,7 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let clusters: Vec<_> = picture
+    let clusters: HashSet<_> = picture
         .of_kind("azurerm_kubernetes_cluster")
         .map(|(source, _)| picture.module(source))
         .collect();

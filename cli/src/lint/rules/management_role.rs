@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::Picture;
@@ -19,7 +21,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let text = |body: &Value, name: &str| body.get(name).and_then(Value::scalar).map(str::to_owned);
     // The identities of pods; those of pipelines and of the cluster manage things.
     let credentials = picture.of_kind("azurerm_federated_identity_credential");
-    let identities: Vec<_> = credentials
+    let identities: HashSet<_> = credentials
         .filter(|(_, credential)| {
             let subject = text(&credential.body, "subject").unwrap_or_default();
             !subject.starts_with("repo:") && !subject.starts_with("sc://")

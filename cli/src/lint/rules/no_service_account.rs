@@ -25,13 +25,11 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         let name = pod.service_account();
         let text = name.and_then(Value::scalar).unwrap_or_default();
         if text.is_empty() {
-            let mut accounts = picture.accounts.iter();
             // Unusual, and right.
-            if accounts.any(|account| {
-                account.name() == Some("default")
-                    && account.annotation(CLIENT_ID).is_some()
-                    && same(account.namespace(), pod.object.namespace())
-            }) {
+            if picture
+                .annotated_account("default", pod.object.namespace())
+                .is_some()
+            {
                 continue;
             }
             let place = pod.label(LABEL).map_or(pod.object.place(), |(key, _)| key);
@@ -42,18 +40,18 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             ));
             continue;
         }
+        if picture.has_account(text, pod.object.namespace()) {
+            continue;
+        }
         let mut accounts = picture
             .accounts
             .iter()
             .filter(|it| same(it.namespace(), pod.object.namespace()));
-        let is_there = accounts
-            .clone()
-            .any(|account| account.name().is_none_or(|name| name == text));
         let meant = accounts.find(|account| {
             let is_meant = |name: &str| text == "default" || is_near(text, name);
             account.annotation(CLIENT_ID).is_some() && account.name().is_some_and(is_meant)
         });
-        if let (Some(meant), Some(name), false) = (meant, name, is_there) {
+        if let (Some(meant), Some(name)) = (meant, name) {
             let message = format!(
                 "the annotated service account is {}",
                 meant.name().unwrap_or_default()

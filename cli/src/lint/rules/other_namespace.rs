@@ -1,6 +1,6 @@
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::picture::{CLIENT_ID, Picture};
+use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
@@ -24,9 +24,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         if !pod.is_labelled() {
             return None;
         }
-        let mut accounts = picture.accounts.iter();
-        let other = accounts
-            .find(|account| account.name() == name.text() && account.annotation(CLIENT_ID).is_some())?;
+        let other = picture.annotated_account(name.text()?, None)?;
         let namespace = other.namespace().unwrap_or_default();
         Some(Problem::new(
             pod.object.source,

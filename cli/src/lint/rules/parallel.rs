@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::Picture;
@@ -16,10 +18,11 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let mut seen: Vec<(_, bool)> = Vec::new();
+    // The identities of credentials that wait for nothing.
+    let mut free = HashSet::new();
     let mut problems = Vec::new();
     let credentials = picture.of_kind("azurerm_federated_identity_credential");
-    let names: Vec<&str> = credentials
+    let names: HashSet<&str> = credentials
         .map(|(_, credential)| credential.name.as_str())
         .collect();
     let credentials = picture.of_kind("azurerm_federated_identity_credential");
@@ -34,21 +37,21 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         let key = (picture.module(source), parent.scalar());
         let awaited = credential.body.get("depends_on").map(Value::items);
         let awaited = awaited.unwrap_or_default().iter().filter_map(Value::reference);
-        let waits =
-            { awaited }.any(|awaited| names.iter().any(|name| awaited.split('.').any(|it| it == *name)));
-        // Either of two can wait for the other.
-        let is_free = |(known, known_waits): &(_, bool)| *known == key && !known_waits;
+        let waits = { awaited }.any(|awaited| awaited.split('.').any(|part| names.contains(part)));
         let of_each = parent
             .scalar()
             .is_some_and(|text| text.contains("each.") || text.contains("count."));
-        if !waits && seen.iter().any(is_free) {
+        // Either of two can wait for the other.
+        if !waits && free.contains(&key) {
             let message = "another credential of this identity, and nothing that orders them";
             problems.push(Problem::new(source, parent, message));
         } else if credential.is_repeated && !of_each && credential.body.get("count").is_none() {
             let message = "the loop creates several credentials of this identity at once";
             problems.push(Problem::new(source, parent, message));
         }
-        seen.push((key, waits));
+        if !waits {
+            free.insert(key);
+        }
     }
     problems
 }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::{CLIENT_ID, Picture, is_near};
@@ -16,8 +18,13 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let credentials = picture.of_kind("azurerm_federated_identity_credential");
-    credentials
+    let of_kind = |kind| picture.of_kind(kind);
+    let credentials = || of_kind("azurerm_federated_identity_credential");
+    let subjects: HashSet<Option<&str>> = credentials()
+        .chain(of_kind("azuread_application_federated_identity_credential"))
+        .map(|(_, credential)| credential.body.get("subject").and_then(Value::text))
+        .collect();
+    credentials()
         .filter_map(|(source, credential)| {
             let subject = credential.body.get("subject")?;
             let text = subject.text()?;
@@ -29,6 +36,9 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 return is_meant
                     .then(|| Problem::new(source, subject, "not system:serviceaccount:NAMESPACE:NAME"));
             };
+            if picture.annotated_account(name, Some(namespace)).is_some() {
+                return None;
+            }
             // The account can be that of a chart; one of the files that has no credential is meant, if it is similar, or
             // if its credential cannot be in a module.
             let annotated = picture
@@ -40,13 +50,8 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 .collect();
             let is_federated = |account: &(&str, &str)| {
                 let subject = format!("system:serviceaccount:{}:{}", account.0, account.1);
-                let credentials = picture.of_kind("azurerm_federated_identity_credential");
-                let of_applications = picture.of_kind("azuread_application_federated_identity_credential");
                 // One that is computed can be any.
-                credentials.chain(of_applications).any(|(_, it)| {
-                    let of_it = it.body.get("subject").and_then(Value::text);
-                    of_it.is_none_or(|found| found == subject)
-                })
+                subjects.contains(&None) || subjects.contains(&Some(subject.as_str()))
             };
             let is_similar = |(known_namespace, known): &(&str, &str)| {
                 let is_swapped = (*known_namespace, *known) == (name, namespace);
@@ -58,7 +63,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             let mut meant = accounts
                 .iter()
                 .filter(|it| (is_similar(it) || !has_modules) && !is_federated(it));
-            let (known_namespace, known) = meant.next().filter(|_| !accounts.contains(&(namespace, name)))?;
+            let (known_namespace, known) = meant.next()?;
             let message = format!("the service account is {known_namespace}:{known}");
             Some(Problem::new(source, subject, message))
         })

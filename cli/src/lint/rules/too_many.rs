@@ -1,8 +1,9 @@
+use std::collections::HashMap;
+
 use entra_workload::diagnose::{Owner, Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
-use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW709",
@@ -16,21 +17,18 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let credentials: Vec<_> = picture.of_kind("azurerm_federated_identity_credential").collect();
-    let parent = |body: &Value| body.get("parent_id").and_then(Value::scalar).map(str::to_owned);
+    let mut counts = HashMap::new();
     let mut problems = Vec::new();
-    for (index, (source, credential)) in credentials.iter().enumerate() {
+    for (source, credential) in picture.of_kind("azurerm_federated_identity_credential") {
         let Some(place) = credential.body.get("parent_id") else {
             continue;
         };
-        let before = credentials.iter().take(index);
-        let before = before
-            .filter(|(other, _)| picture.module(*other) == picture.module(*source))
-            .filter(|(_, other)| parent(&other.body) == parent(&credential.body))
-            .count();
-        if before == MOST {
+        let identity = (picture.module(source), place.scalar());
+        let count = counts.entry(identity).or_insert(0);
+        *count += 1;
+        if *count == MOST + 1 {
             problems.push(Problem::new(
-                *source,
+                source,
                 place,
                 "the 21st federated credential of this identity",
             ));
