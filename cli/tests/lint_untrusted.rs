@@ -339,7 +339,7 @@ fn comment_suppresses_a_rule_in_its_own_object_only() {
     let comment = "# entra-workload: ignore EW601 because x";
     let object = |name: &str| {
         let label = r#"labels: {azure.workload.identity/use: "true"}"#;
-        let pod = r#"template: {spec: {containers: [{name: a, image: b}]}}"#;
+        let pod = "template: {spec: {containers: [{name: a, image: b}]}}";
         format!(
             "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: {name}, {label}}}, spec: {{{pod}}}}}"
         )
@@ -368,9 +368,8 @@ fn comment_suppresses_a_rule_in_its_own_object_only() {
 
 #[test]
 fn suppressed_findings_are_counted_in_every_format() {
-    let comment = "# entra-workload: ignore EW601 because \u{1b}[2J of a reason";
+    let comment = "# entra-workload: ignore EW601 because \u{202e}[2J of a reason";
     let manifest = bad().replace("use: \"true\"\nspec", &format!("use: \"true\" {comment}\nspec"));
-    let manifest = manifest.replace("\u{1b}", "\u{202e}");
     for format in FORMATS {
         let output = with_input(&["--format", format], &manifest);
         assert!(output.status.success(), "{}", text(&output));
@@ -422,6 +421,20 @@ fn file_of_more_than_10_mb_is_noted_and_a_named_one_is_an_error() {
     assert_eq!(with_input(&[], &large).status.code(), Some(64));
 }
 
+/// The parser copies what has an anchor, also within another anchor.
+#[test]
+fn nested_anchors_around_many_values_are_refused() {
+    let anchors = (0..90).fold(String::new(), |text, index| format!("{text}&a{index} ["));
+    let nested = format!("{anchors}{}{}", "a,".repeat(100_000), "]".repeat(90));
+    let output = with_input(&[], &nested);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(
+        text(&output).contains("more than 2000000 values"),
+        "{}",
+        text(&output)
+    );
+}
+
 /// 200 findings in one line: each shows a part of it.
 #[test]
 fn output_for_a_long_line_is_short_and_has_its_columns() {
@@ -445,7 +458,7 @@ fn output_for_a_long_line_is_short_and_has_its_columns() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let places = list.match_indices("\"azure.workload.identity/use");
     let columns: Vec<usize> = places
-        .map(|(place, _)| list[..place].chars().count() + 1)
+        .map(|(place, _)| list.get(..place).unwrap().chars().count() + 1)
         .collect();
     for (finding, column) in report["findings"].as_array().unwrap().iter().zip(columns) {
         assert_eq!(finding["column"], column);

@@ -6,7 +6,7 @@ use entra_workload_emulator::{PodSeed, Seed};
 use saphyr::{LoadableYamlNode as _, Scalar, Yaml};
 use serde_json::{Map, Value};
 
-use crate::lint::yaml::check_depth;
+use crate::lint::yaml::check_size;
 use crate::{Failure, escape};
 
 /// Reads seeds and Kubernetes manifests, and joins them. A pipe, such as `<(helm template .)`, can make it wait.
@@ -18,7 +18,7 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Seed, Failure> {
             escape::line(&text).to_string()
         };
         let text = read_text(path).map_err(|error| failed(&error))?;
-        check_depth(&text).map_err(|error| failed(&error))?;
+        check_size(&text).map_err(|error| failed(&error))?;
         let documents = Yaml::load_from_str(&text).map_err(|error| failed(&error))?;
         for document in &documents {
             let document = json(document);

@@ -304,7 +304,7 @@ fn is_template(value: &Value) -> bool {
 /// The name of standard input in the output.
 const INPUT: &str = "<stdin>";
 
-/// Far larger than a manifest or a module; of YAML, ten to twenty times as much memory is used.
+/// Far larger than a manifest or a module; to read YAML takes up to a hundred times as much memory.
 const MAX_BYTES: u64 = 10_000_000;
 
 /// In bytes; small, because the characters of one block are counted for each place.

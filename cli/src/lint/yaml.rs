@@ -8,7 +8,7 @@ use super::value::{Kind, Value};
 
 /// Reads all documents of a YAML file; the error is a line and a reason.
 pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
-    check_depth(text)?;
+    check_size(text)?;
     let failed = |error: &ScanError| format!("line {}: {}", error.marker().line(), error.info());
     let mut loader = YamlLoader::<MarkedYaml<'_>>::default();
     // Charts have them, and as for Helm and kubectl the last one counts.
@@ -19,8 +19,8 @@ pub(super) fn read(text: &str) -> Result<Vec<Value>, String> {
         return Err(failed(error));
     }
     let file = File::new(text);
-    let documents = loader.into_documents();
-    Ok(documents.iter().map(|node| file.value(node)).collect())
+    let documents = loader.into_documents().into_iter();
+    Ok(documents.map(|node| file.value(&node)).collect())
 }
 
 /// The places of all scalars, in their order: what looks like a comment in them is none.
@@ -38,21 +38,32 @@ pub(super) fn scalars(text: &str) -> Vec<Range<usize>> {
         .collect()
 }
 
-/// The loader recurses, so a file that is nested too deep is refused before.
-pub(crate) fn check_depth(text: &str) -> Result<(), String> {
-    let mut depth = 0_usize;
+/// Refuses a file before the loader takes too much: it recurses, and copies what has an anchor.
+pub(crate) fn check_size(text: &str) -> Result<(), String> {
+    let mut count = 0_usize;
+    // For each open collection, the count at its start if it has an anchor.
+    let mut open: Vec<Option<usize>> = Vec::new();
     for event in Parser::new_from_str(text) {
         // The loader reports it with a better text.
         let Ok((event, span)) = event else {
             return Ok(());
         };
         match event {
-            Event::SequenceStart(..) | Event::MappingStart(..) => depth += 1,
-            Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
+                open.push((anchor > 0).then_some(count));
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                count += open.pop().flatten().map_or(0, |start| count - start);
+            }
             _ => {}
         }
-        if depth > MAX_DEPTH {
-            return Err(format!("line {}: nested too deep", span.start.line()));
+        count += 1;
+        let line = span.start.line();
+        if open.len() > MAX_DEPTH {
+            return Err(format!("line {line}: nested too deep"));
+        }
+        if count > MAX_VALUES {
+            return Err(format!("line {line}: more than {MAX_VALUES} values"));
         }
     }
     Ok(())
@@ -153,3 +164,6 @@ fn closing_quote(text: &str, quote: char) -> Option<usize> {
 
 /// Far deeper than any manifest, and shallow enough for the stack.
 const MAX_DEPTH: usize = 100;
+
+/// Several times what a manifest of 10 MB has; each takes some hundred bytes of memory.
+const MAX_VALUES: usize = 2_000_000;
