@@ -563,7 +563,6 @@ fn with_input(input: &str) -> Output {
 
 fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_entra-workload"));
-    command.env("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9");
     command.arg("lint");
     command
 }
