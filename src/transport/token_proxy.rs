@@ -518,6 +518,33 @@ mod tests {
         );
     }
 
+    fn ca() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new([]).unwrap();
+        params.self_signed(&key).unwrap().pem()
+    }
+
+    /// The variable keeps the value that it had at the start of the process.
+    #[test]
+    fn ca_file_may_differ_from_the_ca_data_once_both_were_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.crt");
+        let (old, new) = (ca(), ca());
+        let proxy = TokenProxy::builder("https://host").ca_file(&file).ca_data(&old);
+        let proxy = proxy.build().unwrap().0;
+        std::fs::write(&file, &new).unwrap();
+        let error = proxy.load(None).err().unwrap();
+        assert!(
+            error.to_string().contains("contain different certificates"),
+            "{error}"
+        );
+
+        std::fs::write(&file, &old).unwrap();
+        let first = proxy.load(None).unwrap();
+        std::fs::write(&file, &new).unwrap();
+        assert_eq!(proxy.load(Some(&first)).unwrap().bundle, new.as_bytes());
+    }
+
     #[test]
     fn ca_data_without_a_certificate_is_rejected() {
         let error = TokenProxy::builder("https://host")
