@@ -22,6 +22,7 @@ use bytes::Bytes;
 use entra_workload::diagnose::{DiagnoseOptions, diagnose};
 use entra_workload::{Environment, Error, Transport};
 use http::{Request, Response};
+use tokio::sync::oneshot;
 
 /// A pod without a token file, and with what other links of a default credential need.
 fn environment(selected: &str) -> Environment {
@@ -82,23 +83,24 @@ async fn no_program_outlives_a_dropped_diagnosis() {
     let path = ("PATH", folder.path().to_str().unwrap());
     let selected = ("AZURE_TOKEN_CREDENTIALS", "AzureCliCredential");
     let environment = Environment::from_iter([path, selected]);
-    let started = tokio::task::spawn_blocking(move || {
+    let (start, started) = oneshot::channel();
+    let (end, ended) = oneshot::channel();
+    // Not of the runtime, which would wait for it.
+    std::thread::spawn(move || {
         let mut reader = BufReader::new(fs::File::open(fifo).unwrap());
         reader.read_line(&mut String::new()).unwrap();
-        reader
+        start.send(()).unwrap();
+        reader.read_to_string(&mut String::new()).unwrap();
+        end.send(()).unwrap();
     });
 
     let options = DiagnoseOptions::new().timeout(LIMIT);
-    let reader = tokio::select! {
-        reader = started => reader.unwrap(),
+    tokio::select! {
+        started = started => started.unwrap(),
         report = diagnose(&environment, &options) => panic!("{report:?}"),
-    };
-    let ended = tokio::task::spawn_blocking(move || { reader }.read_to_string(&mut String::new()));
-    tokio::time::timeout(LIMIT / 2, ended)
-        .await
-        .expect("the program goes on")
-        .unwrap()
-        .unwrap();
+    }
+    let ended = tokio::time::timeout(LIMIT / 2, ended).await;
+    ended.expect("the program goes on").unwrap();
 }
 
 /// Answers each request with a status, or none.
