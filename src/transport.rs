@@ -259,17 +259,16 @@ fn tls_config(
     roots: Option<Arc<RootCertStore>>,
 ) -> Result<ClientConfig, BuildError> {
     let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let config = match roots {
-        Some(roots) => config.with_root_certificates(roots),
-        None => {
-            // Opening a FIFO would block until it has a writer.
-            if let Some(file) = env::root_certificate_file()
-                && fs::metadata(file).is_ok_and(|file| !file.is_file())
-            {
-                return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
-            }
-            config.with_platform_verifier()?
+    let config = if let Some(roots) = roots {
+        config.with_root_certificates(roots)
+    } else {
+        // Opening a FIFO would block until it has a writer.
+        if let Some(file) = env::root_certificate_file()
+            && fs::metadata(file).is_ok_and(|file| !file.is_file())
+        {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput).into());
         }
+        config.with_platform_verifier()?
     };
     let mut config = config.with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];

@@ -220,7 +220,7 @@ enum Unreachable {
 
 impl Unreachable {
     fn from(error: &reqwest::Error) -> Self {
-        if causes(error).any(|cause| cause.is::<ResolverSilent>()) {
+        if causes(error).any(<dyn StdError>::is::<ResolverSilent>) {
             return Self::ResolverSilent;
         }
         // The type of `hyper_util` is private.

@@ -45,11 +45,7 @@ impl ServerCertVerifier for PinnedCertificate {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let mut thumbprint = String::new();
-        for byte in Sha1::digest(end_entity) {
-            let _ = write!(thumbprint, "{byte:02x}");
-        }
-        if thumbprint == self.thumbprint {
+        if thumbprint(end_entity) == self.thumbprint {
             return Ok(ServerCertVerified::assertion());
         }
         Err(CertificateError::ApplicationVerificationFailure.into())
@@ -80,6 +76,14 @@ impl ServerCertVerifier for PinnedCertificate {
             .signature_verification_algorithms
             .supported_schemes()
     }
+}
+
+fn thumbprint(certificate: &CertificateDer<'_>) -> String {
+    let mut thumbprint = String::new();
+    for byte in Sha1::digest(certificate) {
+        let _ = write!(thumbprint, "{byte:02x}");
+    }
+    thumbprint
 }
 
 #[cfg(test)]
@@ -140,8 +144,7 @@ mod tests {
         let (own, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let certificate = CertificateParams::new([]).unwrap().self_signed(&own).unwrap();
         let certificate = certificate.der().clone();
-        let digest = Sha1::digest(&certificate);
-        let thumbprint: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+        let thumbprint = thumbprint(&certificate).to_uppercase();
         for version in [&TLS12, &TLS13] {
             let connect = |key, thumbprint| handshake(version, &certificate, key, thumbprint);
             assert_eq!(connect(&own, &thumbprint), Ok(()));
