@@ -5,6 +5,7 @@ mod cluster;
 mod process;
 mod text;
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -131,17 +132,16 @@ async fn check(arguments: &Arguments, process: Option<&Process>) -> Result<ExitC
         let text = if arguments.json {
             json(&document(report.as_ref(), live.as_ref(), lint.as_ref()))? + "\n"
         } else {
-            let notes = live.iter().flat_map(|live| &live.notes);
-            let notes = notes
-                .map(|note| format!("note: {}\n", line(note)))
-                .collect::<String>();
-            let of_objects = lint.as_ref().map(|lint| lint.text.clone()).unwrap_or_default();
+            let mut text = lint.as_ref().map(|lint| lint.text.clone()).unwrap_or_default();
+            for note in live.iter().flat_map(|live| &live.notes) {
+                let _ = writeln!(text, "note: {}", line(note));
+            }
             let are_wrong = lint.as_ref().is_some_and(|lint| lint.owner.is_some());
             let of_report = match &report {
                 Some(report) => text::report(report, are_wrong),
                 None => text::binding(are_wrong),
             };
-            of_objects + &notes + &of_report
+            text + &of_report
         };
         // While it watches, only changes are news.
         if shown.as_ref() != Some(&text) {

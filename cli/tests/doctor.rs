@@ -18,6 +18,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -31,7 +33,7 @@ use doctor::api_server::{ApiServer, HOSTILE, Response, deployment};
 async fn token_file_that_the_user_of_a_process_cannot_read_is_not_sent() {
     let (emulator, pod) = start().await;
     // Root reads it all the same, unless the doctor gives up its rights.
-    fs::set_permissions(pod.token_file(), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(pod.token_file(), Permissions::from_mode(0o0)).unwrap();
     let process = Process::start(&pod, None, &[]);
     let report = process.doctor(&allow(&emulator), emulator.ca_certificate_file());
     assert_eq!(report["cause"], "EW112", "{report:#}");
@@ -275,6 +277,36 @@ async fn response_of_the_api_server_is_limited_in_length_and_time() {
         let error = String::from_utf8(output.stderr).unwrap();
         assert!(error.contains(part), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_webhooks_of_a_hostile_api_server_cause_few_requests() {
+    let (emulator, pod) = start().await;
+    let requests = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&requests);
+    let server = ApiServer::start(move |_, path| {
+        count.fetch_add(1, Ordering::Relaxed);
+        let webhook = |index| {
+            json!({
+                "name": "mutation.azure-workload-identity.io",
+                "admissionReviewVersions": ["v1"],
+                "sideEffects": "None",
+                "clientConfig": {"service": {"name": format!("webhook-{index}"), "namespace": "system"}},
+            })
+        };
+        let webhooks: Vec<Value> = (0..1000).map(webhook).collect();
+        let is_list = path.contains("mutatingwebhookconfigurations");
+        let items = if is_list {
+            json!([{"metadata": {"name": "webhook"}, "webhooks": webhooks}])
+        } else {
+            json!([])
+        };
+        Response::Json(200, json!({"metadata": {}, "items": items}))
+    });
+    let output = doctor_of_deployment(&server, &emulator, &pod).output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let requests = requests.load(Ordering::Relaxed);
+    assert!((4..50).contains(&requests), "{requests}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

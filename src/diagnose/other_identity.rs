@@ -107,9 +107,9 @@ fn failure(error: &Error) -> String {
     let Some(status) = error.status() else {
         return error.to_string();
     };
-    let codes = error.aadsts_codes().iter();
-    let codes: String = codes.map(|code| format!(", AADSTS{code}")).collect();
-    format!("it responds with status {}{codes}", status.as_u16())
+    let code = error.aadsts_codes().first();
+    let code = code.map(|code| format!(", AADSTS{code}")).unwrap_or_default();
+    format!("it responds with status {}{code}", status.as_u16())
 }
 
 type Link = (

@@ -216,8 +216,10 @@ impl Outcome {
     /// The finding is the detail, too.
     pub(super) fn failed(step: Step, finding: Finding) -> Self {
         Self {
-            findings: vec![finding.clone()],
-            ..Self::passed(step, finding.title)
+            step,
+            is_skipped: false,
+            detail: Some(finding.title.to_owned()),
+            findings: vec![finding],
         }
     }
 

@@ -51,13 +51,12 @@ impl ApiServer {
         what: &str,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Failure> {
-        match tokio::time::timeout(self.timeout, request).await {
-            Ok(response) => response.map_err(|error| failure(&error, what)),
-            Err(_) => {
-                let seconds = self.timeout.as_secs();
-                Err(format!("{what}: the API server did not respond within {seconds} s").into())
-            }
-        }
+        let response = tokio::time::timeout(self.timeout, request).await;
+        let response = response.map_err(|_| {
+            let seconds = self.timeout.as_secs();
+            format!("{what}: the API server did not respond within {seconds} s")
+        })?;
+        response.map_err(|error| failure(&error, what))
     }
 }
 

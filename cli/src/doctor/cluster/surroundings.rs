@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
@@ -29,30 +31,16 @@ pub(super) async fn webhook(
     let list = server
         .call("webhooks are not checked", api.list(&parameters))
         .await?;
-    let (mut items, mut settings) = (Vec::new(), WebhookSettings::default());
+    let (mut items, mut services) = (Vec::new(), BTreeSet::new());
     for configuration in list.items {
         let webhooks = configuration.webhooks.iter().flatten();
         let ours: Vec<_> = webhooks
             .filter(|webhook| webhook.name.contains("azure-workload-identity"))
             .collect();
-        for service in ours
+        let services_of_ours = ours
             .iter()
-            .filter_map(|webhook| webhook.client_config.service.as_ref())
-        {
-            // Every version of Kubernetes has them; `EndpointSlice` is newer.
-            let api: Api<Endpoints> = Api::namespaced(server.client(), &service.namespace);
-            let what = "endpoints of the webhook are not checked";
-            let endpoints = server.call(what, api.get_opt(&service.name)).await?;
-            let mut endpoints = endpoints.unwrap_or_default();
-            endpoints.metadata.name = Some(service.name.clone());
-            endpoints.metadata.namespace = Some(service.namespace.clone());
-            settings
-                .variables
-                .extend(tenant(server, &service.namespace).await);
-            settings.audience = settings.audience.or(audience(server, &service.namespace).await);
-            let label = format!("Endpoints {}/{}", service.namespace, service.name);
-            objects.push((label, manifest("Endpoints", "v1", &endpoints)?));
-        }
+            .filter_map(|webhook| webhook.client_config.service.as_ref());
+        services.extend(services_of_ours.map(|service| (service.namespace.clone(), service.name.clone())));
         if !ours.is_empty() {
             items.push(manifest(
                 "MutatingWebhookConfiguration",
@@ -60,6 +48,20 @@ pub(super) async fn webhook(
                 &configuration,
             )?);
         }
+    }
+    let mut settings = WebhookSettings::default();
+    for (namespace, name) in services.into_iter().take(MOST_SERVICES) {
+        // Every version of Kubernetes has them; `EndpointSlice` is newer.
+        let api: Api<Endpoints> = Api::namespaced(server.client(), &namespace);
+        let what = "endpoints of the webhook are not checked";
+        let endpoints = server.call(what, api.get_opt(&name)).await?;
+        let mut endpoints = endpoints.unwrap_or_default();
+        endpoints.metadata.name = Some(name.clone());
+        endpoints.metadata.namespace = Some(namespace.clone());
+        settings.variables.extend(tenant(server, &namespace).await);
+        settings.audience = settings.audience.or(audience(server, &namespace).await);
+        let label = format!("Endpoints {namespace}/{name}");
+        objects.push((label, manifest("Endpoints", "v1", &endpoints)?));
     }
     let list = manifest(
         "MutatingWebhookConfigurationList",
@@ -104,6 +106,7 @@ fn audience_option(words: impl IntoIterator<Item = String>) -> Option<String> {
             Some(value) => Some(value.to_owned()),
             None => words.next().filter(|_| rest.is_empty()),
         })
+        .filter(|audience| !audience.is_empty())
 }
 
 /// Reads the warnings of the namespace.
@@ -201,6 +204,9 @@ const CONFIG: &str = "azure-wi-webhook-config";
 /// Source: as above.
 const DEPLOYMENT: &str = "azure-wi-webhook-controller-manager";
 
+/// A cluster has one, or two by mistake. Each costs three requests.
+const MOST_SERVICES: usize = 10;
+
 #[cfg(test)]
 mod tests {
     use super::audience_option;
@@ -214,6 +220,7 @@ mod tests {
                 Some("api://custom"),
             ),
             (&["--arc-cluster=false"], None),
+            (&["--audience="], None),
             (&["--audiences=x"], None),
         ] {
             let words = words.iter().map(|word| (*word).to_owned());
