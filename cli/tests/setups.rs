@@ -135,9 +135,9 @@ async fn doctor_of_another_process_finds_the_same_cause() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proxy_variables_of_the_process_reach_the_doctor() {
     let cases = cases();
-    let case = cases.iter().find(|case| case.name == "http-proxy-down").unwrap();
+    let proxy_down = cases.iter().find(|case| case.name == "http-proxy-down").unwrap();
     for name in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
-        let mut world = World::of(case).await;
+        let mut world = World::of(proxy_down).await;
         world.environment = [(name.to_owned(), "not a url".to_owned())].into();
         let report = world.doctor(&[]);
         let cause = finding(&report, "EW204")["cause"].as_str().unwrap();
