@@ -114,9 +114,10 @@ impl CommandAssertion {
             io::ErrorKind::PermissionDenied => "is not executable for this user",
             _ => "cannot be run",
         };
-        let program = match self.program.is_well_formed() {
-            true => format!("the program {name}"),
-            false => name,
+        let program = if self.program.is_well_formed() {
+            format!("the program {name}")
+        } else {
+            name
         };
         Error::configuration(format!("{program} {error_text}")).with_source(error)
     }

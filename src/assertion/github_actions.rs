@@ -74,7 +74,7 @@ impl GitHubActions {
         let url = environment.first(&[ACTIONS_ID_TOKEN_REQUEST_URL], Form::Url)?;
         let token = environment.first(&[ACTIONS_ID_TOKEN_REQUEST_TOKEN], Form::Hidden)?;
         match (url, token) {
-            (Some(url), Some(token)) => Self::new(&url, token),
+            (Some(url), Some(token)) => Self::new(&url, &token),
             (url, _) => Err(Error::unavailable(format!(
                 "{} is not set: this is not a job of GitHub Actions, or its workflow lacks `permissions: id-token: \
                  write`, which a pull request from a fork never has",
@@ -87,7 +87,7 @@ impl GitHubActions {
         }
     }
 
-    pub(super) fn new(url: &Variable, request_token: Variable) -> Result<Self, Error> {
+    pub(super) fn new(url: &Variable, request_token: &Variable) -> Result<Self, Error> {
         let host = parse_url(url.value.expose(), url.name)?;
         Ok(Self {
             origin: [url.name, request_token.name],

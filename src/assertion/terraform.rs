@@ -155,7 +155,7 @@ impl Source {
                 environment.first(&[token], Form::Hidden)?,
             );
             match variables {
-                (Some(url), Some(token)) => return Self::of_service(environment, &url, token),
+                (Some(url), Some(token)) => return Self::of_service(environment, &url, &token),
                 (Some(_), None) => return Err(lonely(url, token)),
                 // A token of a CI system alone is no sign of a federation.
                 (None, Some(_)) if token == ARM_OIDC_REQUEST_TOKEN => return Err(lonely(token, url)),
@@ -167,7 +167,7 @@ impl Source {
         )))
     }
 
-    fn of_service(environment: &Environment, url: &Variable, token: Variable) -> Result<Self, Error> {
+    fn of_service(environment: &Environment, url: &Variable, token: &Variable) -> Result<Self, Error> {
         let service_connection = environment.first(&SERVICE_CONNECTION_IDS, Form::ClientId)?;
         match (url.name, service_connection) {
             (ACTIONS_ID_TOKEN_REQUEST_URL, _) | (ARM_OIDC_REQUEST_URL, None) => {

@@ -225,9 +225,10 @@ impl Tool {
         });
         let mut codes: Vec<u32> = numbers.collect();
         codes.dedup();
-        let named: String = codes.iter().map(|code| format!(", AADSTS{code}")).collect();
-        let (program, command) = (self.program(), self.token_command());
-        let message = format!("{program} returned no token{named}; run `{command}` to see why");
+        let failed = format!("{} returned no token", self.program());
+        let named = codes.iter().map(|code| format!("AADSTS{code}"));
+        let failed: Vec<String> = std::iter::once(failed).chain(named).collect();
+        let message = format!("{}; run `{}` to see why", failed.join(", "), self.token_command());
         Error::new(ErrorKind::Rejected, message).with_oauth_error(None, codes)
     }
 

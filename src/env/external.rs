@@ -27,12 +27,15 @@ pub(crate) enum Form {
     /// A URL of `http` or `https` without user info, query and fragment.
     Url,
     /// `unix:///path` or `tcp://address:port`.
+    #[cfg(feature = "spiffe")]
     Socket,
     /// A domain name or an IP address.
     Host,
     /// The name of a credential, as in `AZURE_TOKEN_CREDENTIALS`.
+    #[cfg(feature = "default-credential")]
     CredentialName,
     /// A program, by its path or its name.
+    #[cfg(feature = "command")]
     Program,
     /// Anything, which is never shown.
     Hidden,
@@ -74,9 +77,12 @@ impl External {
             Form::ClientId => is_client_id(&text),
             Form::Tenant => is_tenant(&text),
             Form::Url => is_url(&text),
+            #[cfg(feature = "spiffe")]
             Form::Socket => is_socket(&text),
             Form::Host => is_host(&text),
+            #[cfg(feature = "default-credential")]
             Form::CredentialName => is_credential_name(&text),
+            #[cfg(feature = "command")]
             Form::Program => is_program(&text),
             Form::Hidden => false,
         }
@@ -214,6 +220,7 @@ fn is_url(text: &str) -> bool {
         && !is_secret(text)
 }
 
+#[cfg(feature = "spiffe")]
 fn is_socket(text: &str) -> bool {
     match text.split_once(':') {
         Some(("unix", path)) => path.starts_with('/') && is_path(path),
@@ -225,6 +232,7 @@ fn is_socket(text: &str) -> bool {
 }
 
 /// So that a name which another SDK knows is shown, and nothing else.
+#[cfg(feature = "default-credential")]
 fn is_credential_name(text: &str) -> bool {
     let is_known = ["dev", "prod"]
         .iter()
@@ -234,6 +242,7 @@ fn is_credential_name(text: &str) -> bool {
 }
 
 /// Whether `text` is a program without arguments.
+#[cfg(feature = "command")]
 fn is_program(text: &str) -> bool {
     let is_name = |name: &str| {
         let is_inner = |c: char| c.is_ascii_alphanumeric() || "-_.+".contains(c);
@@ -264,15 +273,12 @@ mod tests {
 
     use super::*;
 
-    const FORMS: [Form; 9] = [
+    const FORMS: [Form; 6] = [
         Form::Path,
         Form::ClientId,
         Form::Tenant,
         Form::Url,
-        Form::Socket,
         Form::Host,
-        Form::CredentialName,
-        Form::Program,
         Form::Hidden,
     ];
 
@@ -295,18 +301,11 @@ mod tests {
             (Form::Tenant, "72f988bf-86f1-41af-91ab-2d7cd011db47"),
             (Form::Url, "https://login.microsoftonline.us/"),
             (Form::Url, "http://127.0.0.1:8080/prefix"),
-            (Form::Socket, "unix:///run/spire/sockets/agent.sock"),
-            (Form::Socket, "tcp://127.0.0.1:8081"),
             (Form::Host, "kubernetes.default.svc"),
             (Form::Host, "a0b1c2d3e4f5g6h7i8j9k0l1m2n3o4p5.ests.aks"),
             (Form::Host, "fd00::1"),
-            (Form::CredentialName, "AzurePowerShellCredential"),
-            (Form::Program, "gcloud"),
-            (Form::Program, "/usr/local/bin/get-token.sh"),
         ] {
-            let external = External::new(form, value);
-            assert_eq!(external.to_string(), value, "{form:?}");
-            assert_eq!(format!("{external:?}"), format!("{value:?}"), "{form:?}");
+            assert_shown(form, value);
         }
     }
 
@@ -328,24 +327,54 @@ mod tests {
             (Form::Url, "https://user:planted@host/"),
             (Form::Url, "https://host/?sig=planted"),
             (Form::Url, "planted"),
-            (Form::Socket, "unix:planted"),
-            (Form::Socket, "tcp://planted"),
             (Form::Host, "planted@host"),
-            (Form::CredentialName, "hunter2"),
-            (Form::CredentialName, "production"),
-            (
-                Form::Program,
-                "curl -H 'Authorization: planted' https://host/token",
-            ),
-            (Form::Program, "/usr/bin/curl --header planted"),
             (Form::Hidden, "planted"),
         ] {
-            let shown = format!("{0} {0:?}", External::new(form, value));
-            assert!(
-                shown.starts_with("(not shown") && !shown.contains(value),
-                "{form:?}: {shown}"
-            );
+            assert_hidden(form, value);
         }
+    }
+
+    #[cfg(feature = "spiffe")]
+    #[test]
+    fn socket_is_shown_with_a_path_or_an_address() {
+        assert_shown(Form::Socket, "unix:///run/spire/sockets/agent.sock");
+        assert_shown(Form::Socket, "tcp://127.0.0.1:8081");
+        assert_hidden(Form::Socket, "unix:planted");
+        assert_hidden(Form::Socket, "tcp://planted");
+    }
+
+    #[cfg(feature = "default-credential")]
+    #[test]
+    fn only_names_of_credentials_are_shown() {
+        assert_shown(Form::CredentialName, "AzurePowerShellCredential");
+        assert_hidden(Form::CredentialName, "hunter2");
+        assert_hidden(Form::CredentialName, "production");
+    }
+
+    #[cfg(feature = "command")]
+    #[test]
+    fn program_is_shown_without_arguments() {
+        assert_shown(Form::Program, "gcloud");
+        assert_shown(Form::Program, "/usr/local/bin/get-token.sh");
+        assert_hidden(
+            Form::Program,
+            "curl -H 'Authorization: planted' https://host/token",
+        );
+        assert_hidden(Form::Program, "/usr/bin/curl --header planted");
+    }
+
+    #[track_caller]
+    fn assert_shown(form: Form, value: &str) {
+        let external = External::new(form, value);
+        assert_eq!(external.to_string(), value, "{form:?}");
+        assert_eq!(format!("{external:?}"), format!("{value:?}"), "{form:?}");
+    }
+
+    #[track_caller]
+    fn assert_hidden(form: Form, value: &str) {
+        let shown = format!("{0} {0:?}", External::new(form, value));
+        let is_hidden = shown.starts_with("(not shown") && !shown.contains(value);
+        assert!(is_hidden, "{form:?}: {shown}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use entra_workload::{
-    AzureCliCredential, AzureDeveloperCliCredential, AzurePipelines, AzurePipelinesCredential,
+    Attempt, AzureCliCredential, AzureDeveloperCliCredential, AzurePipelines, AzurePipelinesCredential,
     ClientAssertion, ClientAssertionCredential, ClientCertificateCredential, ClientSecretCredential,
     Credential, DefaultAzureCredential, Environment, EnvironmentCredential, Error, ErrorKind, GitHubActions,
     KubernetesTokenRequest, ManagedIdentityCredential, TerraformOidc, TokenProxy, TokenRequest, Transport,
@@ -194,7 +194,7 @@ impl Shown {
 
     fn error(&mut self, error: &Error) {
         self.texts.push(format!("{error:#}"));
-        let errors = iter::once(error).chain(error.attempts().iter().map(|attempt| attempt.error()));
+        let errors = iter::once(error).chain(error.attempts().iter().map(Attempt::error));
         for error in errors {
             let sources = iter::successors(Some(error as &(dyn StdError + 'static)), |error| {
                 (**error).source()

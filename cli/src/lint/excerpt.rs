@@ -65,11 +65,12 @@ fn of_flow(shown: &str) -> String {
     }
     let end = shown.char_indices().nth(LONGEST).map(|(end, _)| end);
     let part = shown.get(..end.unwrap_or(shown.len())).unwrap_or_default();
-    let users: Vec<_> = users(part).collect();
-    masked(0, part, &users) + if end.is_some() { ELLIPSIS } else { "" }
+    let hidden: Vec<_> = users(part).chain(secrets(part)).collect();
+    masked(0, part, &hidden) + if end.is_some() { ELLIPSIS } else { "" }
 }
 
-/// Returns what follows the name of a secret variable, in any notation, and the user of a URL.
+/// Returns what follows the name of a secret variable, in any notation, the user of a URL, and what looks like a token,
+/// a key or a client secret, whatever its name.
 fn hidden(previous: &str, line: &str) -> Vec<Range<usize>> {
     let names_secret = |line: &str| {
         let line = line.to_ascii_uppercase().replace("_TOKEN_FILE", "");
@@ -79,7 +80,11 @@ fn hidden(previous: &str, line: &str) -> Vec<Range<usize>> {
     let is_secret =
         names_secret(line) || previous.len() > LONGEST || names_secret(previous) && !previous.contains(VALUE);
     let value = value.filter(|_| is_secret).map(|start| start..line.len());
-    value.into_iter().chain(users(line)).collect()
+    value
+        .into_iter()
+        .chain(users(line))
+        .chain(secrets(line))
+        .collect()
 }
 
 /// The users of URLs.
@@ -89,6 +94,22 @@ fn users(text: &str) -> impl Iterator<Item = Range<usize>> {
         let authority = text.get(start..)?.split(['/', '"', '\'', ' ']).next()?;
         Some(start..start + authority.rfind('@')?)
     })
+}
+
+/// The words that look like a JWT or a client secret of Entra, and PEM to the end of the line.
+fn secrets(text: &str) -> impl Iterator<Item = Range<usize>> {
+    let is_secret = |word: &str| {
+        word.starts_with("eyJ")
+            || word.contains(".eyJ")
+            || word.len() >= SHORTEST_SECRET && word.contains('~')
+    };
+    let words = text.split([' ', '"', '\'', ',', '=']).scan(0, |start, word| {
+        let range = *start..*start + word.len();
+        *start = range.end + 1;
+        Some((range, word))
+    });
+    let words = words.filter_map(move |(range, word)| is_secret(word).then_some(range));
+    words.chain(text.find("-----BEGIN").map(|start| start..text.len()))
 }
 
 /// Part of a line, escaped, with stars for what is hidden.
@@ -115,6 +136,9 @@ const VALUE: &str = "value";
 
 /// Parts of the names of variables.
 const SECRETS: [&str; 5] = ["_SECRET", "PASSWORD", "CONNECTION_STRING", "_KEY", "_TOKEN"];
+
+/// Client secrets of Entra have 40 characters, and one of them is `~`.
+const SHORTEST_SECRET: usize = 24;
 
 const STRUCTURE: &str = ":, \"'{}[]";
 
