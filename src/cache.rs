@@ -216,7 +216,8 @@ fn evict(slots: &mut HashMap<Key, Arc<Slot>>, has_claims: bool, max_slots: usize
         let same_kind = slots.keys().filter(|key| key.has_claims() == has_claims);
         same_kind.count()
     };
-    if count(slots) < max_slots {
+    // Few slots need not be counted by kind.
+    if slots.len() < max_slots || count(slots) < max_slots {
         return 0;
     }
     slots.retain(|key, slot| !is_idle(key, slot) || slot.has_usable_token(now));

@@ -235,8 +235,8 @@ const BLOB_DOMAINS: [&str; 4] = [
     ".blob.core.chinacloudapi.cn",
 ];
 
-/// Sources: "About Azure Key Vault", DNS suffixes; SqlClient, trusted endpoints (France, Germany); the Azure CLI
-/// (UsNat, UsSec).
+/// Sources: "About Azure Key Vault", DNS suffixes; `SqlClient`, trusted endpoints (France, Germany); the Azure CLI
+/// (`UsNat`, `UsSec`).
 const VAULT_DOMAINS: [&str; 7] = [
     ".vault.azure.net",
     ".vault.usgovcloudapi.net",
