@@ -421,6 +421,18 @@ fn file_of_more_than_10_mb_is_noted_and_a_named_one_is_an_error() {
     assert_eq!(with_input(&[], &large).status.code(), Some(64));
 }
 
+/// Each quote makes the grammar look at the rest of the file.
+#[test]
+fn bicep_that_is_scanned_too_often_is_noted() {
+    let folder = folder();
+    fs::write(folder.path().join("a.bicep"), "'".repeat(200_000)).unwrap();
+    let shown = text(&lint(folder.path(), &["."]));
+    assert!(
+        shown.contains("a.bicep: not read: too large, or not Bicep"),
+        "{shown}"
+    );
+}
+
 /// The parser copies what has an anchor, also within another anchor.
 #[test]
 fn nested_anchors_around_many_values_are_refused() {

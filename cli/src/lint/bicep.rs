@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use tree_sitter::{Node, Parser, Tree};
+use tree_sitter::{Node, Parser, Point, Tree};
 
 use super::terraform::{LONGEST_LOCAL, Resource, resolve};
 use super::value::{Kind, Value};
@@ -24,7 +24,16 @@ pub(super) fn read(text: &str) -> Result<Module, String> {
     parser
         .set_language(&tree_sitter_bicep::LANGUAGE.into())
         .map_err(|error| error.to_string())?;
-    let tree = parser.parse(text, None).ok_or("the parser gave up")?;
+    // The grammar looks for the end of a text in several lines, often up to the end of the file.
+    let mut budget = MAX_SCANNED;
+    let mut next = |start: usize, _: Point| {
+        let end = (start + CHUNK).min(text.len()).min(start + budget);
+        let chunk = text.as_bytes().get(start..end).unwrap_or_default();
+        budget -= chunk.len();
+        chunk
+    };
+    let tree = parser.parse_with_options(&mut next, None, None);
+    let tree = tree.filter(|_| budget > 0).ok_or("too large, or not Bicep")?;
     let mut found = Found::default();
     for node in children(tree.root_node()) {
         if node.kind() == "variable_declaration"
@@ -333,6 +342,12 @@ fn children(node: Node<'_>) -> Vec<Node<'_>> {
 fn source<'a>(node: Node<'_>, text: &'a str) -> &'a str {
     text.get(node.byte_range()).unwrap_or_default()
 }
+
+/// In bytes. The need grows with the square of the length; a file of 250 kB needs two thirds.
+const MAX_SCANNED: usize = 100_000_000;
+
+/// In bytes; what is read again after each look at the rest of the file.
+const CHUNK: usize = 1024;
 
 /// No rule looks deeper; what is below is text.
 const DEEPEST: usize = 16;

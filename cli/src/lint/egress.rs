@@ -17,7 +17,7 @@ impl<'a> Egress<'a> {
         // Policies of other kinds allow, too, and a proxy reaches the login host in place of the pod.
         let is_other = |object: &Object<'_>| object.kind != POLICY && object.kind.ends_with(POLICY);
         if policies.any(|object| is_other(object) || object.kind == POLICY && has_expressions(object))
-            || PROXIES.iter().any(|name| pod.variables(name).next().is_some())
+            || has_proxy(pod)
         {
             return None;
         }
@@ -41,6 +41,10 @@ impl<'a> Egress<'a> {
             reaches && (ports.is_empty() || ports.iter().any(|it| includes(it, port)))
         })
     }
+}
+
+pub(super) fn has_proxy(pod: &Pod<'_>) -> bool {
+    PROXIES.iter().any(|name| pod.variables(name).next().is_some())
 }
 
 /// Whether a policy restricts the egress of a pod.

@@ -14,7 +14,8 @@ pub(super) struct Picture<'a> {
     pub(super) objects: Vec<Object<'a>>,
     pub(super) pods: Vec<Pod<'a>>,
     pub(super) accounts: Vec<Account<'a>>,
-    pub(super) resources: Vec<(usize, &'a Resource)>,
+    /// The resources of each kind, each with the index of its file.
+    resources: HashMap<&'a str, Vec<(usize, &'a Resource)>>,
     /// Network policies of every API.
     pub(super) policies: Vec<Object<'a>>,
     index: AccountIndex<'a>,
@@ -62,7 +63,7 @@ impl<'a> Picture<'a> {
             objects: Vec::new(),
             pods: Vec::new(),
             accounts: Vec::new(),
-            resources: Vec::new(),
+            resources: HashMap::new(),
             policies: Vec::new(),
             index: AccountIndex::default(),
             annotated: AccountIndex::default(),
@@ -78,10 +79,10 @@ impl<'a> Picture<'a> {
                     picture.add(index, document, 0);
                 }
             }
-            let resources = source.resources.iter();
-            picture
-                .resources
-                .extend(resources.map(|resource| (index, resource)));
+            for resource in &source.resources {
+                let of_kind = picture.resources.entry(&resource.kind).or_default();
+                of_kind.push((index, resource));
+            }
         }
         picture.add_to_indexes();
         picture
@@ -255,8 +256,7 @@ impl<'a> Picture<'a> {
 
     /// The resources of Terraform or Bicep of a kind.
     pub(super) fn of_kind(&self, kind: &str) -> impl Iterator<Item = (usize, &'a Resource)> {
-        let resources = self.resources.iter().copied();
-        resources.filter(move |(_, resource)| resource.kind == kind)
+        self.resources.get(kind).into_iter().flatten().copied()
     }
 }
 

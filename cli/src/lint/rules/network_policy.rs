@@ -1,8 +1,11 @@
+use std::collections::HashSet;
+
 use entra_workload::diagnose::{Owner, Severity};
 
-use crate::lint::egress::Egress;
+use crate::lint::egress::{Egress, has_proxy};
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
+use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW619",
@@ -17,7 +20,15 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let mut seen = HashSet::new();
     for pod in picture.pods.iter().filter(|pod| pod.is_labelled()) {
+        let labels = pod.template.at(&["metadata", "labels"]).map(Value::entries);
+        let labels = labels.unwrap_or_default().iter();
+        let labels: Vec<_> = labels.map(|(key, value)| (key.text(), value.scalar())).collect();
+        // The same policies apply to all of these.
+        if !seen.insert((pod.object.namespace(), labels, has_proxy(pod))) {
+            continue;
+        }
         let Some(egress) = Egress::of(picture, pod) else {
             continue;
         };
