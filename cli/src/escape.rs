@@ -109,6 +109,7 @@ fn is_command(text: &str, index: usize) -> bool {
 }
 
 #[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
 mod tests {
     use super::*;
 

@@ -11,7 +11,7 @@ use super::source::{Note, Origin, Source};
 ///
 /// Either all files are changed or none: each new text is written beside its file first, then all are renamed.
 pub(super) fn apply(sources: &[Source], findings: &[Finding]) -> Result<usize, Note> {
-    let (mut count, mut changes) = (0, Vec::new());
+    let (mut count, mut replacements) = (0, Vec::new());
     for (index, source) in sources.iter().enumerate() {
         if source.origin != Origin::File {
             continue;
@@ -20,12 +20,12 @@ pub(super) fn apply(sources: &[Source], findings: &[Finding]) -> Result<usize, N
         if fixes > 0 {
             let refused = |error: io::Error| Note::new(&source.path, format!("no file changed: {error}"));
             let file = beside(&source.path, &text).map_err(refused)?;
-            changes.push((source, file));
+            replacements.push((source, file));
             count += fixes;
         }
     }
     let mut changed: Vec<&Source> = Vec::new();
-    for (source, file) in changes {
+    for (source, file) in replacements {
         if let Err(failure) = file.persist(&source.path) {
             let mut restored = changed.iter().map(|source| restore(source));
             let state = match restored.find_map(Result::err) {

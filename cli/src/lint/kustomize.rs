@@ -57,7 +57,7 @@ impl Patches {
             }
             let mut walk = Walk::default();
             if tree.build(index, true, &mut walk, 0).is_some() {
-                patches.add(&tree, walk);
+                patches.add(&tree, &walk);
             }
         }
         patches
@@ -75,7 +75,7 @@ impl Patches {
         { builds.flatten() }.any(|target| target.matches(kind, name))
     }
 
-    fn add(&mut self, tree: &Tree<'_>, walk: Walk) {
+    fn add(&mut self, tree: &Tree<'_>, walk: &Walk) {
         let objects = walk.sources.iter().filter_map(|source| tree.sources.get(*source));
         let objects: HashSet<_> = objects.flat_map(objects_of).map(name_of).collect();
         let is_built = |target: &Target| objects.iter().any(|(kind, name)| target.matches(kind, *name));

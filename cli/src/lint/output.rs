@@ -44,9 +44,9 @@ pub(super) fn text(report: &Report) -> String {
         // The renderer counts columns in the excerpt.
         let (line, column) = place(report, finding);
         let shown = format!("{path}:{line}:{own_column}");
-        let rendered = renderer.render(&[group]);
-        let rendered = rendered.replacen(&shown, &format!("{path}:{line}:{column}"), 1);
-        let _ = writeln!(text, "{rendered}\n");
+        let finding = renderer.render(&[group]);
+        let finding = finding.replacen(&shown, &format!("{path}:{line}:{column}"), 1);
+        let _ = writeln!(text, "{finding}\n");
     }
     let (count, files) = (report.findings.len(), report.sources.len());
     let errors = report
