@@ -314,6 +314,11 @@ mod tests {
             (AZURE_CLIENT_ID, "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10\n"),
             (AZURE_CLIENT_ID, "client"),
             ("AZURE_AUTHORITY_HOST", "http://login.example.com"),
+            ("AZURE_AUTHORITY_HOST", "https://login.example.com/tenant/"),
+            (
+                "AZURE_AUTHORITY_HOST",
+                "https://login.microsoftonline.com/72f988bf-86f1-41af-91ab-2d7cd011db47",
+            ),
             ("AZURE_AUTHORITY_HOST", "https://user:planted@login.example.com"),
         ] {
             let error = build(&[ALL[0], ALL[1], ALL[2], wrong]).unwrap_err();

@@ -137,15 +137,16 @@ impl<'a> Sent<'a> {
         let mut filled = String::with_capacity(2 * hint.len());
         for part in hint.split_inclusive('}') {
             let (text, name) = part.split_once('{').unwrap_or((part, ""));
+            let value = match name {
+                "issuer}" => format!("{:?}", self.issuer),
+                "subject}" => format!("{:?}", self.subject),
+                "audience}" => format!("{:?}", self.audience),
+                "client}" => self.client_id.to_owned(),
+                "host}" => self.host.to_owned(),
+                _ => String::new(),
+            };
             filled.push_str(text);
-            match name {
-                "issuer}" => filled += &format!("{:?}", self.issuer),
-                "subject}" => filled += &format!("{:?}", self.subject),
-                "audience}" => filled += &format!("{:?}", self.audience),
-                "client}" => filled += self.client_id,
-                "host}" => filled += self.host,
-                _ => {}
-            }
+            filled.push_str(&value);
         }
         filled
     }
