@@ -146,7 +146,8 @@ impl ErrorResponse {
             | 7_000_215
             | 7_000_218
             | 7_000_222
-            | 7_000_272 => (StatusCode::UNAUTHORIZED, "invalid_client"),
+            | 7_000_272
+            | 7_002_138 => (StatusCode::UNAUTHORIZED, "invalid_client"),
             90_033 => (StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable"),
             90_036 => (StatusCode::INTERNAL_SERVER_ERROR, "server_error"),
             90_055 => (StatusCode::TOO_MANY_REQUESTS, "temporarily_unavailable"),
