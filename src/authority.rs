@@ -6,7 +6,7 @@ use http::Uri;
 use url::{Host, Url};
 
 use crate::code::Code;
-use crate::env::AZURE_AUTHORITY_HOST;
+use crate::env::{AZURE_AUTHORITY_HOST, is_host, is_secret};
 use crate::error::Error;
 use crate::escape::is_visible;
 
@@ -41,6 +41,9 @@ impl Authority {
         }
         if url.host_str().is_none_or(str::is_empty) {
             return Err(invalid("has no host name"));
+        }
+        if !url.host_str().is_some_and(is_host) || is_secret(url.path()) {
+            return Err(invalid("is not that of a login host"));
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(invalid("must not contain a user name or a password"));
@@ -205,6 +208,11 @@ mod tests {
             ("ftp://login.microsoftonline.com", "must start with https://"),
             ("https://user@login.microsoftonline.com", "user name"),
             ("https://:planted@login.microsoftonline.com", "password"),
+            ("https://planted8Q~secret", "is not that of a login host"),
+            (
+                "https://login.microsoftonline.com/eyJhbGciOiJSUzI1NiJ9.planted.planted",
+                "is not that of a login host",
+            ),
             ("https://login.microsoftonline.com/?x=1", "query"),
             ("https://login.microsoftonline.com/#x", "fragment"),
             ("https://login.microsoft\tonline.com", "white space"),

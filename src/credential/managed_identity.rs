@@ -325,10 +325,8 @@ impl ManagedIdentity {
                     ..SdkClientOptions::default()
                 },
             }))
-            .map_err(|error| {
-                Error::configuration("this host's kind of managed identity is not supported")
-                    .with_source(error)
-            })?;
+            // Without the source, which quotes the variables of the host.
+            .map_err(|_| Error::configuration(UNSUPPORTED))?;
         let requested_at = self.clock.now();
         let token = credential
             .get_token(&[scope], None)
@@ -460,6 +458,9 @@ fn sdk_causes(error: &azure_core::Error) -> impl Iterator<Item = &azure_core::Er
 }
 
 const FOREIGN: &str = "the response is not from the Azure metadata service";
+
+/// App Service, for example, supports no resource IDs.
+const UNSUPPORTED: &str = "this host's kind of managed identity, or of its ID, is not supported";
 
 const METADATA_URL: &str = "http://169.254.169.254/metadata/identity/oauth2/token";
 

@@ -148,13 +148,13 @@ pub(crate) fn is_secret(text: &str) -> bool {
 
 /// Returns what a text is, if it is the content of a file.
 fn content(text: &str) -> Option<&'static str> {
-    let text = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
     if text.contains("-----BEGIN") {
         let is_key = text.contains("PRIVATE KEY");
         return Some(if is_key { "a private key" } else { "a certificate" });
     }
-    // Base64 of `{"`, in a JWT also after the first dot.
-    let is_token = text.starts_with("eyJ") || text.contains(".eyJ") || text.contains("Bearer ");
+    // A part of a JWT starts with the base64 of `{"`.
+    let mut parts = text.split(|c: char| !c.is_ascii_alphanumeric() && !"-_".contains(c));
+    let is_token = parts.any(|part| part.starts_with("eyJ")) || text.contains("Bearer ");
     is_token.then_some("a token")
 }
 
@@ -315,6 +315,7 @@ mod tests {
             (Form::Path, "hunter2"),
             (Form::Path, "/var/run/token\n"),
             (Form::Path, "https://user:planted@host/"),
+            (Form::Path, "/run/eyJhbGciOiJSUzI1NiJ9.planted.planted"),
             (Form::Path, "/p8Jk2LmN9qR4sT7vW1xY3zA5bC6dE8f/G2hJ4kL6mN8pQ0rS=="),
             (Form::ClientId, "planted:8Q~secret"),
             (Form::ClientId, "https://user:planted@contoso.com"),

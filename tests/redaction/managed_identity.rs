@@ -6,7 +6,7 @@ use entra_workload::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder
 use entra_workload_emulator::{Endpoint, Fault};
 use http::Response;
 
-use crate::leak_check::LeakCheck;
+use crate::leak_check::{CLIENT_SECRET, LeakCheck};
 use crate::support::sample::{Sample, example};
 
 #[tokio::test]
@@ -60,6 +60,34 @@ async fn nothing_leaks_when_an_app_service_app_gets_a_token_or_an_echo() {
         let refusal = Response::builder().status(403);
         let refusal = refusal.body(format!("no: {header}").into()).unwrap();
         check.emulator.inject(Endpoint::AppService, Fault::reply(refusal));
+    }
+    check.finish([]);
+}
+
+/// The SDK quotes the endpoint that it reads from the environment of the process.
+#[tokio::test]
+async fn nothing_leaks_when_the_endpoint_of_an_app_service_app_holds_a_secret() {
+    let mut check = LeakCheck::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    for endpoint in [
+        CLIENT_SECRET.to_owned(),
+        format!("http://user:{CLIENT_SECRET}@127.0.0.1:1/"),
+        format!("http://127.0.0.1:1/?secret={CLIENT_SECRET}"),
+    ] {
+        let example = example("default_credential");
+        let sample = Sample::new(example, check.emulator.ca_certificate_file(), folder.path())
+            .variable("RUST_LOG", "trace")
+            .variable("IDENTITY_ENDPOINT", &endpoint)
+            .variable("IDENTITY_HEADER", "header");
+        let output = sample.run([]).await;
+        assert_eq!(output.code, Some(1), "{}", output.stderr);
+        assert!(
+            output.stderr.contains("IDENTITY_ENDPOINT is not a URL"),
+            "{}",
+            output.stderr
+        );
+        check.show_text(String::from_utf8(output.stdout).unwrap());
+        check.show_text(output.stderr);
     }
     check.finish([]);
 }

@@ -253,7 +253,7 @@ fn bases(token_file: &str) -> Vec<(&'static str, Vec<(String, String)>)> {
     // No request leaves this machine.
     let metadata = [("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:1")];
     let ids = [("AZURE_CLIENT_ID", CLIENT_ID), ("AZURE_TENANT_ID", TENANT_ID)];
-    let of_places: [(&str, &[(&str, &str)]); 10] = [
+    let of_places: [(&str, &[(&str, &str)]); 11] = [
         ("nothing else", &[]),
         ("IDs", &ids),
         (
@@ -315,6 +315,13 @@ fn bases(token_file: &str) -> Vec<(&'static str, Vec<(String, String)>)> {
                     "http://127.0.0.1:40342/metadata/identity/oauth2/token",
                 ),
                 ("IMDS_ENDPOINT", "http://127.0.0.1:40342"),
+            ],
+        ),
+        (
+            "App Service",
+            &[
+                ("IDENTITY_ENDPOINT", "http://127.0.0.1:41000/msi/token"),
+                ("IDENTITY_HEADER", "endpoint-secret"),
             ],
         ),
         (

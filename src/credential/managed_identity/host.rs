@@ -63,13 +63,14 @@ impl Host {
         } = environment.managed_identity()?;
         Ok(match (identity_endpoint, msi_endpoint, msi_secret) {
             (Some(endpoint), ..) if identity_header.is_some() => {
+                let endpoint = uri("IDENTITY_ENDPOINT", &endpoint)?;
                 // Without the thumbprint it is App Service, Functions or Container Apps.
                 identity_header
                     .zip(server_thumbprint)
                     .map(|(secret, thumbprint)| {
                         check_thumbprint(&thumbprint)?;
                         Ok::<_, Error>(Self::ServiceFabric {
-                            endpoint: https(uri("IDENTITY_ENDPOINT", &endpoint)?)?,
+                            endpoint: https(endpoint)?,
                             secret,
                             thumbprint: thumbprint.expose().to_owned(),
                         })
