@@ -21,8 +21,7 @@ use http::{Method, Request, Uri};
 use tokio::time::Instant;
 use url::form_urlencoded;
 
-use crate::assertion::jwt::Claims;
-use crate::assertion::{AssertionRequest, ClientAssertion};
+use crate::assertion::{AssertionRequest, ClientAssertion, jwt};
 use crate::authority::{AllowedTenants, Authority, TenantId};
 use crate::clock::{Clock, Moment};
 use crate::code::Code;
@@ -301,7 +300,7 @@ impl TokenCall<'_> {
                 )))
             })?;
         // Whoever receives it could act in the cluster.
-        if Claims::read(assertion.expose()).is_ok_and(|claims| claims.is_for_api_server()) {
+        if jwt::is_for_api_server(assertion.expose()) {
             return Err(Error::assertion(
                 "the client assertion is a token for the API server of a cluster, so it is not sent; use the token file \
                  that the webhook mounts, or a token with the audience of the federated credential",

@@ -189,7 +189,7 @@ impl HttpTransport {
         #[cfg(feature = "default-credential")]
         let pinned = self.pinned.clone();
         let build = move || {
-            let builder = |tls| builder(tls, SystemResolver::default(), CONNECT_TIMEOUT);
+            let builder = |tls| builder(tls, SystemResolver::new(None), CONNECT_TIMEOUT);
             #[cfg(feature = "default-credential")]
             if let Some(thumbprint) = pinned {
                 return Ok(builder(pinned::tls_config(provider, &thumbprint)?)

@@ -61,7 +61,7 @@ impl ClientCertificate {
 impl ClientAssertion for ClientCertificate {
     async fn assertion(&self, request: AssertionRequest) -> Result<Secret, Error> {
         let source = Arc::clone(&self.0);
-        let loaded = self.0.reading.read(move || source.load()).await;
+        let loaded = self.0.reading.run(LOAD_LIMIT, move || source.load()).await;
         let loaded = loaded.unwrap_or_else(|error| Err(self.0.origin.unreadable(error)));
         let certificate = self.0.or_last(loaded)?;
         let source = Arc::clone(&self.0);
@@ -223,6 +223,9 @@ const MAX_FILE: usize = 256 * 1024;
 /// Entra recommends 5 to 10 minutes. Source: Microsoft identity platform, "Certificate
 /// credentials".
 const LIFETIME: Duration = Duration::from_secs(600);
+
+/// Deriving a key from a password takes seconds with a small share of a core. As long as building an HTTP client.
+const LOAD_LIMIT: Duration = Duration::from_secs(8);
 
 /// See [`Authority::token_url`](crate::authority::Authority::token_url).
 const ADFS_ENDPOINT: &str = "/adfs/oauth2/token";

@@ -14,6 +14,7 @@ use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptio
 use super::sdk::SDK_FETCH_TIMEOUT;
 use super::{ClientOptions, client_options, credential, source};
 use crate::authority::{AllowedTenants, TenantId};
+use crate::blocking;
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::Clock;
 use crate::env::Environment;
@@ -280,12 +281,17 @@ impl DeveloperTool {
         }
     }
 
-    /// Returns whether this user can run the program. Blocks on the file system, for microseconds.
-    fn is_on_path(&self) -> bool {
-        let names = PROGRAM_SUFFIXES.map(|suffix| format!("{}{suffix}", self.tool.program()));
-        self.folders
-            .iter()
-            .any(|folder| names.iter().any(|name| is_executable(&folder.join(name))))
+    /// Returns whether this user can run the program. A folder can be on a file system that hangs.
+    async fn is_on_path(&self) -> bool {
+        let (program, folders) = (self.tool.program(), self.folders.clone());
+        blocking::run(move || {
+            let names = PROGRAM_SUFFIXES.map(|suffix| format!("{program}{suffix}"));
+            let mut files = folders
+                .iter()
+                .flat_map(|folder| names.iter().map(|name| folder.join(name)));
+            files.any(|file| is_executable(&file))
+        })
+        .await
     }
 
     fn credential(&self, tenant_id: Option<TenantId>) -> azure_core::Result<Arc<dyn TokenCredential>> {
@@ -342,7 +348,7 @@ impl TokenSource for DeveloperTool {
             )));
         }
         let tenant_id = self.tenant(request.requested_tenant_id())?;
-        if !self.is_on_path() {
+        if !self.is_on_path().await {
             return Err(Error::unavailable(format!("{program} is not on the PATH")));
         }
         let credential = self.credential(tenant_id).map_err(|error| {

@@ -19,14 +19,7 @@ pub(super) async fn check(
 ) -> Outcome {
     let issuer = token.issuer.as_str();
     if !settings.is_emulated && is_private(issuer) {
-        let finding = Finding::new(
-            Code::PRIVATE_ISSUER,
-            Severity::Warning,
-            "the issuer of the token is not a public https address, so Entra cannot read its keys",
-        );
-        let finding = unreachable_keys().fold(finding, Finding::predicting);
-        let finding = finding.with_evidence("issuer", issuer, "https://…, reachable from the internet");
-        return Outcome::failed(Step::Issuer, finding);
+        return private_address("issuer", issuer);
     }
     let url = format!(
         "{}/.well-known/openid-configuration",
@@ -47,7 +40,11 @@ pub(super) async fn check(
         let finding = finding.with_evidence("issuer", text("issuer"), issuer);
         return Outcome::failed(Step::Issuer, finding);
     }
-    let keys = match read(diagnosis, text("jwks_uri")).await {
+    let jwks_uri = text("jwks_uri");
+    if !settings.is_emulated && is_private(jwks_uri) {
+        return private_address("keys", jwks_uri);
+    }
+    let keys = match read(diagnosis, jwks_uri).await {
         Ok(keys) => keys,
         Err(finding) => return unreadable(finding),
     };
@@ -98,6 +95,18 @@ async fn read(diagnosis: &Diagnosis<'_>, url: &str) -> Result<Value, Finding> {
         );
         unreachable_keys().fold(unreachable(Severity::Warning, cause), Finding::predicting)
     })
+}
+
+/// * `what`: `issuer`, or `keys` for the address that its discovery document names.
+fn private_address(what: &'static str, address: &str) -> Outcome {
+    let cause = match what {
+        "issuer" => "the issuer of the token is not a public https address, so Entra cannot read its keys",
+        _ => "the keys of the issuer have no public https address, so Entra cannot read them",
+    };
+    let finding = Finding::new(Code::PRIVATE_ISSUER, Severity::Warning, cause);
+    let finding = unreachable_keys().fold(finding, Finding::predicting);
+    let finding = finding.with_evidence(what, address, "https://…, reachable from the internet");
+    Outcome::failed(Step::Issuer, finding)
 }
 
 /// Whether Entra cannot reach the issuer, whatever the network: another scheme, a name of the cluster, or a

@@ -96,7 +96,7 @@ pub(super) async fn check(
             .unwrap_or_default()
     );
     let secret = secret.expose();
-    let is_for_api_server = jwt::Claims::read(secret).is_ok_and(|claims| claims.is_for_api_server());
+    let is_for_api_server = jwt::is_for_api_server(secret);
     let mut check = report::Outcome::passed(Step::TokenFile, detail)
         .and(audience_problem(settings, &token.audience, is_for_api_server))
         .and(lifetime_problem(lifetime));

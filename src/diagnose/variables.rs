@@ -156,28 +156,32 @@ fn unknown_host(
     token_proxy: Option<&str>,
 ) -> Option<Finding> {
     let known_clouds_only = diagnosis.options.known_clouds_only;
-    let (host, is_known) = if let Some(url) = token_proxy {
+    let token_proxy = token_proxy.and_then(|url| {
         let url = Url::parse(url).ok()?;
         // Without user info, which can be a secret.
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let host = format!("{}{port}", url.host_str()?);
         let is_api_server = TOKEN_PROXIES.contains(&host.as_str());
-        (host, is_api_server || !known_clouds_only)
-    } else {
-        let authority = authority?;
+        Some((host, is_api_server || !known_clouds_only))
+    });
+    let login_host = authority.map(|authority| {
         let is_emulator = authority.is_loopback() && !known_clouds_only;
         (
             authority.host().to_owned(),
             authority.cloud().is_some() || is_emulator,
         )
-    };
-    let is_allowed = |allowed: &String| {
+    });
+    // Other credentials of the chain reach the login host without the token proxy.
+    let hosts = [token_proxy, login_host];
+    let used = if known_clouds_only { 2 } else { 1 };
+    let is_allowed = |allowed: &String, host: &String| {
         let allowed = Authority::parse(allowed).or_else(|_| Authority::parse(&format!("https://{allowed}")));
-        allowed.is_ok_and(|allowed| allowed.host() == host)
+        allowed.is_ok_and(|allowed| allowed.host() == *host)
     };
-    if is_known || diagnosis.options.allowed_authority_hosts.iter().any(is_allowed) {
-        return None;
-    }
+    let (host, _) = hosts.into_iter().flatten().take(used).find(|(host, is_known)| {
+        let mut allowed = diagnosis.options.allowed_authority_hosts.iter();
+        !is_known && !allowed.any(|allowed| is_allowed(allowed, host))
+    })?;
     let (severity, cause) = if known_clouds_only {
         let cause = format!("{host} is not the login host of a known cloud, so no token is sent to it");
         (Severity::Error, cause)

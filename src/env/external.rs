@@ -121,11 +121,11 @@ impl fmt::Debug for External {
     }
 }
 
-/// Whether `text` is a GUID, with or without hyphens.
+/// Whether `text` is a GUID with hyphens: without, it may be a key.
 pub(crate) fn is_guid(text: &str) -> bool {
     let lengths = text.split('-').map(str::len);
     let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    is_hex && (text.len() == 32 && !text.contains('-') || lengths.eq([8, 4, 4, 4, 12]))
+    is_hex && lengths.eq([8, 4, 4, 4, 12])
 }
 
 /// Whether `text` is a GUID, or an application ID URI such as `api://orders`, which Entra accepts in place of the

@@ -7,22 +7,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::sync::Semaphore;
 
 use crate::blocking;
 
-/// Resolves names with the resolver of the system.
-#[derive(Clone, Debug, Default)]
+/// Resolves names with the resolver of the system, a limited number at a time.
+#[derive(Clone, Debug)]
 pub(super) struct SystemResolver {
     /// Resolved in place of each name.
-    pub(super) host: Option<String>,
+    host: Option<String>,
+    lookups: Arc<Semaphore>,
+}
+
+impl SystemResolver {
+    /// * `host`: resolved in place of each name.
+    pub(super) fn new(host: Option<String>) -> Self {
+        Self {
+            host,
+            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+        }
+    }
 }
 
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
         let host = self.host.clone().unwrap_or_else(|| name.as_str().to_owned());
+        let lookups = self.lookups.clone();
         Box::pin(async move {
+            let lookup = lookups.acquire_owned().await?;
             // The port is that of the URL.
-            let addresses = blocking::run(move || (host.as_str(), 0).to_socket_addrs()).await?;
+            let addresses = blocking::run(move || {
+                let addresses = (host.as_str(), 0).to_socket_addrs();
+                drop(lookup);
+                addresses
+            });
+            let addresses = addresses.await?;
             Ok(Box::new(addresses) as Addrs)
         })
     }
@@ -57,3 +76,6 @@ impl fmt::Display for ResolverSilent {
 }
 
 impl std::error::Error for ResolverSilent {}
+
+/// Each has a thread, which a silent DNS server keeps for up to half a minute after its caller has gone.
+const MAX_LOOKUPS: usize = 16;

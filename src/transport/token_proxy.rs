@@ -350,12 +350,10 @@ impl Proxy {
         };
         let tls = tls_config(crypto::provider()?, roots).map_err(failed)?;
         // The TLS server name, which is the host of the requests, has no address.
-        let resolver = SystemResolver {
-            host: self.url.host().map(|host| match host {
-                Host::Ipv6(address) => address.to_string(),
-                host => host.to_string(),
-            }),
-        };
+        let resolver = SystemResolver::new(self.url.host().map(|host| match host {
+            Host::Ipv6(address) => address.to_string(),
+            host => host.to_string(),
+        }));
         let client = builder(tls, resolver, CONNECT_TIMEOUT).no_proxy().build();
         client.map_err(|error| failed(error.into()))
     }
