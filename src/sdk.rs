@@ -17,8 +17,18 @@ pub(crate) mod token;
 mod transport;
 
 #[cfg(feature = "azure-core")]
+use std::future::Future;
+#[cfg(feature = "azure-core")]
+use std::pin::Pin;
+
+#[cfg(feature = "azure-core")]
 pub(crate) use context::{DiscoveredTenant, Parameters};
 #[cfg(feature = "azure-core")]
 pub use context::{ForceTokenRefresh, TokenClaims, TokenTenantId};
 #[cfg(feature = "azure-core")]
 pub use transport::SdkTransport;
+
+/// The future of the SDK's `get_token`.
+#[cfg(feature = "azure-core")]
+pub(crate) type TokenFuture<'a> =
+    Pin<Box<dyn Future<Output = azure_core::Result<azure_core::credentials::AccessToken>> + Send + 'a>>;

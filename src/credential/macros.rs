@@ -139,37 +139,43 @@ macro_rules! credential {
         /// [`ForceTokenRefresh`](crate::ForceTokenRefresh) in the context of the options change the
         /// token request.
         #[cfg(feature = "azure-core")]
-        #[async_trait::async_trait]
         impl azure_core::credentials::TokenCredential for $credential {
-            async fn get_token(
-                &self,
-                scopes: &[&str],
-                options: Option<azure_core::credentials::TokenRequestOptions<'_>>,
-            ) -> azure_core::Result<azure_core::credentials::AccessToken> {
-                let mut request = $crate::TokenRequest::new(scopes);
-                let parameters = options.as_ref().map($crate::sdk::Parameters::of);
-                if let Some(parameters) = &parameters {
-                    request = parameters.add_to(request);
+            // Written by hand as `async_trait` writes it, because a cached token needs no state machine.
+            fn get_token<'this, 'scopes, 'scope, 'options, 'future>(
+                &'this self,
+                scopes: &'scopes [&'scope str],
+                options: Option<azure_core::credentials::TokenRequestOptions<'options>>,
+            ) -> $crate::sdk::TokenFuture<'future>
+            where
+                'this: 'future,
+                'scopes: 'future,
+                'scope: 'future,
+                'options: 'future,
+                Self: 'future,
+            {
+                let parameters = $crate::sdk::Parameters::of(options.as_ref());
+                if !parameters.force_refresh {
+                    let request = parameters.add_to($crate::TokenRequest::new(scopes));
+                    if let Some(token) = self.0.cached(&request, $crate::sdk::token::to_sdk) {
+                        return Box::pin(std::future::ready(Ok(token)));
+                    }
+                }
+                Box::pin(async move {
+                    let parameters = $crate::sdk::Parameters::of(options.as_ref());
+                    let request = parameters.add_to($crate::TokenRequest::new(scopes));
                     if parameters.force_refresh {
                         self.0.forget(&request);
                     }
-                }
-                let error = match self.0.token(&request, $crate::sdk::token::to_sdk).await {
-                    Ok(token) => return Ok(token),
-                    Err(error) => error,
-                };
-                let result = match &parameters {
-                    Some(parameters) => {
-                        let own = $crate::credential::own_tenant_token(self, &request, parameters, error);
-                        // Boxed, so that the future of a cached read stays small.
-                        Box::pin(own).await
-                    }
-                    None => Err(error),
-                };
-                match result {
-                    Ok(token) => Ok($crate::sdk::token::to_sdk(&token)),
-                    Err(error) => Err($crate::sdk::error::to_sdk(error)),
-                }
+                    let token = match self.0.token(&request, Clone::clone).await {
+                        Err(refusal) => {
+                            $crate::credential::own_tenant_token(self, &request, &parameters, refusal).await
+                        }
+                        token => token,
+                    };
+                    token
+                        .map(|token| $crate::sdk::token::to_sdk(&token))
+                        .map_err($crate::sdk::error::to_sdk)
+                })
             }
         }
 

@@ -80,6 +80,7 @@ impl DiscoveredTenant {
 }
 
 /// What the context of a call says about its token.
+#[derive(Default)]
 pub(crate) struct Parameters<'a> {
     claims: Option<&'a str>,
     tenant_id: Option<String>,
@@ -89,7 +90,10 @@ pub(crate) struct Parameters<'a> {
 }
 
 impl<'a> Parameters<'a> {
-    pub(crate) fn of(options: &'a TokenRequestOptions<'_>) -> Self {
+    pub(crate) fn of(options: Option<&'a TokenRequestOptions<'_>>) -> Self {
+        let Some(options) = options else {
+            return Self::default();
+        };
         let context = &options.method_options.context;
         let named = context
             .value::<TokenTenantId>()
