@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
+use tempfile::TempPath;
 
 use super::directory::{naming, write_private};
 use super::entra::{Entra, IssuedToken, NoToken};
@@ -61,7 +62,13 @@ pub(super) struct IdentityHosts {
     thumbprint: String,
     key_folder: PathBuf,
     /// The content of the file that the agent of Azure Arc wrote last.
-    arc_key: Mutex<Option<String>>,
+    arc_key: Mutex<Option<ArcKey>>,
+}
+
+/// The key of the last challenge. Its file is removed with it.
+struct ArcKey {
+    text: String,
+    _file: TempPath,
 }
 
 impl IdentityHosts {
@@ -142,7 +149,7 @@ impl IdentityHosts {
             .get(AUTHORIZATION)
             .and_then(|value| value.to_str().ok());
         let key = self.arc_key.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let is_answered = key.is_some_and(|key| presented == Some(&format!("Basic {key}")));
+        let is_answered = key.is_some_and(|key| presented == Some(&format!("Basic {}", key.text)));
         if !is_answered {
             return self.challenge().map_err(|_| {
                 Refusal(
@@ -161,6 +168,10 @@ impl IdentityHosts {
         let key = format!("{}{}", Guid::random(), Guid::random());
         let file = self.key_folder.join(format!("{}.key", Guid::random()));
         write_private(&file, &key)?;
+        let key = ArcKey {
+            text: key,
+            _file: TempPath::try_from_path(&file)?,
+        };
         *self.arc_key.lock().unwrap_or_else(PoisonError::into_inner) = Some(key);
         let body =
             json!({ "error": "unauthorized", "error_description": "Missing Basic Authorization header" });

@@ -184,7 +184,7 @@ impl fmt::Debug for RecordedRequest {
 /// forgotten.
 #[derive(Default)]
 pub(super) struct RequestLog {
-    requests: Mutex<VecDeque<RecordedRequest>>,
+    requests: Mutex<Requests>,
     refusals: Mutex<BTreeMap<String, usize>>,
 }
 
@@ -195,6 +195,7 @@ impl RequestLog {
             .headers()
             .get(CONTENT_TYPE)
             .is_some_and(|value| value.as_bytes().starts_with(FORM.as_bytes()));
+        let has_forms = !matches!(endpoint, Endpoint::Blob | Endpoint::KeyVault);
         let recorded = RecordedRequest {
             endpoint,
             method: request.method().clone(),
@@ -204,7 +205,7 @@ impl RequestLog {
                 .extensions()
                 .get::<ServerName>()
                 .and_then(|name| name.0.clone()),
-            form: if is_form {
+            form: if is_form && has_forms {
                 request.body().clone()
             } else {
                 Bytes::new()
@@ -213,10 +214,7 @@ impl RequestLog {
             refusal: Arc::default(),
         };
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        if requests.len() == MAX_RECORDED_REQUESTS {
-            requests.pop_front();
-        }
-        requests.push_back(recorded.clone());
+        requests.push(recorded.clone());
         recorded
     }
 
@@ -236,20 +234,48 @@ impl RequestLog {
     }
 
     pub(super) fn clear(&self) {
-        self.requests
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
+        *self.requests.lock().unwrap_or_else(PoisonError::into_inner) = Requests::default();
     }
 
     pub(super) fn all(&self) -> Vec<RecordedRequest> {
         self.requests
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .kept
             .iter()
             .cloned()
             .collect()
     }
+}
+
+/// The last requests, limited in number and in length: anybody on the machine can send some.
+#[derive(Default)]
+struct Requests {
+    kept: VecDeque<RecordedRequest>,
+    length: usize,
+}
+
+impl Requests {
+    fn push(&mut self, request: RecordedRequest) {
+        self.length += length(&request);
+        self.kept.push_back(request);
+        while self.kept.len() > MAX_RECORDED_REQUESTS || self.length > MAX_RECORDED_LENGTH {
+            let Some(oldest) = self.kept.pop_front() else {
+                break;
+            };
+            self.length -= length(&oldest);
+        }
+    }
+}
+
+/// Returns the bytes of what a client chose.
+fn length(request: &RecordedRequest) -> usize {
+    let headers = request.headers.iter();
+    let headers: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    let query = request.uri.query().unwrap_or_default();
+    request.form.len() + headers + request.uri.path().len() + query.len()
 }
 
 /// The header that authenticates an app to the managed identity endpoint of App Service.
@@ -270,3 +296,6 @@ const MAX_REFUSALS: usize = 1000;
 
 /// Bounds the memory of an emulator that runs for days.
 const MAX_RECORDED_REQUESTS: usize = 65_536;
+
+/// Some thousand token requests with their assertions.
+const MAX_RECORDED_LENGTH: usize = 32 * 1024 * 1024;

@@ -59,6 +59,12 @@ async fn key_of_an_azure_arc_challenge_is_valid_for_one_request() {
     assert_eq!(send(&emulator, "GET", &url, &headers, "").await.status(), 401);
     let guessed = [METADATA, ("authorization", "Basic guessed")];
     assert_eq!(send(&emulator, "GET", &url, &guessed, "").await.status(), 401);
+    let files = std::fs::read_dir(emulator.arc_key_folder()).unwrap();
+    assert_eq!(
+        files.count(),
+        1,
+        "each challenge replaces the file of the one before"
+    );
 }
 
 #[tokio::test]

@@ -125,6 +125,22 @@ async fn large_form_is_refused_and_not_recorded() {
     assert!(emulator.requests().is_empty());
 }
 
+#[tokio::test]
+async fn recorded_forms_are_limited_in_their_total_length() {
+    let emulator = Emulator::start().await.unwrap();
+    let pod = emulator.pod("shop", "orders").unwrap();
+    let long = TokenRequest::new(&pod).with("client_id", &"x".repeat(1_000_000));
+    for _ in 0..40 {
+        long.send(&emulator).await;
+    }
+    TokenRequest::new(&pod).send(&emulator).await;
+    let requests = emulator.requests();
+    let is_long = |request: &&RecordedRequest| request.client_id().is_some_and(|id| id.len() == 1_000_000);
+    let kept = requests.iter().filter(is_long).count();
+    assert!((30..34).contains(&kept), "{kept}");
+    assert_eq!(requests.last().unwrap().status(), Some(200));
+}
+
 fn signature(jwt: &str) -> &str {
     jwt.rsplit_once('.').unwrap().1
 }
