@@ -254,6 +254,91 @@ fn unused_kustomization_hides_no_finding() {
 }
 
 #[test]
+fn kustomization_that_cannot_be_built_hides_no_finding() {
+    let named = "kind: Deployment\n    metadata:\n      name: orders\n";
+    let inside = "resources:\n- ../deploy\n";
+    let of_all = "target:\n    kind: Deployment\n";
+    let labels = "labels:\n- pairs:\n    azure.workload.identity/use: 'true'\n";
+    for (kustomization, is_built) in [
+        (
+            format!("resources:\n- ../deploy/app.yaml\npatches:\n- patch: |\n    {named}"),
+            false,
+        ),
+        (
+            format!("{inside}patches:\n- {of_all}  path: missing.yaml\n"),
+            false,
+        ),
+        (
+            format!("{inside}patches:\n- {of_all}  path: broken.yaml\n"),
+            false,
+        ),
+        (format!("{inside}patches:\n- {of_all}  path: text.yaml\n"), false),
+        (format!("{inside}patches:\n- path: nameless.yaml\n"), false),
+        (
+            format!("{inside}patches:\n- {of_all}  path: ../deploy/nameless.yaml\n"),
+            false,
+        ),
+        (
+            format!("{inside}patches:\n- {of_all}  patch: |\n    text\n"),
+            false,
+        ),
+        (format!("{inside}patches:\n- {of_all}  patch: text\n"), false),
+        (format!("{inside}patches:\n- patch: |\n    a: b\n"), false),
+        (format!("{inside}patches:\n- {of_all}"), false),
+        (format!("{inside}{labels}"), false),
+        (format!("{inside}{labels}  includeTemplates: false\n"), false),
+        (format!("{inside}{labels}  includeTemplates: true\n"), true),
+        (format!("{inside}{labels}  includeSelectors: true\n"), true),
+        (format!("{inside}patches:\n- patch: |\n    {named}"), true),
+        (
+            format!("{inside}patches:\n- {of_all}  path: nameless.yaml\n"),
+            true,
+        ),
+        (format!("{inside}patches:\n- {of_all}  path: list.json\n"), true),
+        (format!("{inside}patches:\n- {of_all}  patch: '[{{}}]'\n"), true),
+    ] {
+        let folder = folder();
+        for name in ["deploy", "evil"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        for (name, text) in [
+            ("deploy/app.yaml", fixture("EW604").as_str()),
+            ("deploy/kustomization.yaml", "resources:\n- app.yaml\n"),
+            ("deploy/nameless.yaml", "a: b\n"),
+            ("evil/broken.yaml", "a: ["),
+            ("evil/text.yaml", "text"),
+            ("evil/nameless.yaml", "a: b\n"),
+            ("evil/list.json", "[{}]"),
+            ("evil/kustomization.yaml", &kustomization),
+        ] {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let shown = text(&lint(folder.path(), &["."]));
+        assert_eq!(shown.contains("[EW604]"), !is_built, "{kustomization}: {shown}");
+    }
+}
+
+/// Compared one by one, they would take hours.
+#[test]
+fn kustomization_names_a_file_of_many_patches_many_times() {
+    let folder = folder();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let objects = |kind: &str| {
+        let object = |index| format!("---\nkind: {kind}\nmetadata: {{name: a{index}}}\n");
+        (0..3000).map(object).collect::<String>()
+    };
+    write("objects.yaml", &format!("{}---\n{}", objects("ConfigMap"), bad()));
+    write("p.yaml", &objects("Secret"));
+    let patches = "- path: p.yaml\n".repeat(3000);
+    write(
+        "kustomization.yaml",
+        &format!("resources:\n- objects.yaml\npatches:\n{patches}"),
+    );
+    let shown = text(&lint(folder.path(), &["."]));
+    assert!(shown.contains("[EW601]"), "{shown}");
+}
+
+#[test]
 fn resource_of_one_kustomization_is_no_patch_of_another() {
     let folder = folder();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();

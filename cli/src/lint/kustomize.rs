@@ -2,8 +2,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
 use super::picture::template_of;
-use super::source::{Origin, Source};
-use super::value::Value;
+use super::source::{self, Origin, Source};
+use super::value::{Kind, Value};
 use super::yaml;
 
 /// What the patches of Kustomize change: of a changed object, the files do not say what it lacks in the end.
@@ -12,15 +12,15 @@ use super::yaml;
 #[derive(Default)]
 pub(super) struct Patches {
     /// What each build changes.
-    builds: Vec<Vec<Target>>,
+    builds: Vec<HashSet<Target>>,
     /// For each file, the builds that it is part of.
     of_source: Vec<Vec<usize>>,
     /// Files that are themselves a patch, each with the index of the document.
     documents: HashSet<(usize, usize)>,
 }
 
-/// The objects that a patch is for; without a kind or a name, all of them.
-#[derive(Clone)]
+/// The objects that a patch is for; without a kind or a name, or with a pattern in place of it, all of them.
+#[derive(Clone, PartialEq, Eq, Hash)]
 struct Target {
     kind: Option<String>,
     name: Option<String>,
@@ -31,6 +31,17 @@ struct Patch {
     file: Option<PathBuf>,
     /// Without any, the objects in the file name themselves.
     targets: Vec<Target>,
+    /// Whether it can be applied, as far as it is in the kustomization itself.
+    is_usable: bool,
+}
+
+/// What a patch can be used for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    Nothing,
+    /// It does not say which object it is for.
+    WithTarget,
+    Alone,
 }
 
 struct Kustomization {
@@ -71,35 +82,44 @@ impl Patches {
     /// Whether an object of a file is changed.
     pub(super) fn change(&self, source: usize, kind: &str, name: Option<&str>) -> bool {
         let builds = self.of_source.get(source).into_iter().flatten();
-        let builds = builds.filter_map(|build| self.builds.get(*build));
-        { builds.flatten() }.any(|target| target.matches(kind, name))
+        let targets = Target::all_of(kind, name);
+        { builds.filter_map(|build| self.builds.get(*build)) }
+            .any(|changed| targets.iter().any(|target| changed.contains(target)))
     }
 
     fn add(&mut self, tree: &Tree<'_>, walk: &Walk) {
         let objects = walk.sources.iter().filter_map(|source| tree.sources.get(*source));
-        let objects: HashSet<_> = objects.flat_map(objects_of).map(name_of).collect();
-        let is_built = |target: &Target| objects.iter().any(|(kind, name)| target.matches(kind, *name));
+        let objects = objects.flat_map(objects_of).map(name_of);
+        let built: HashSet<_> = objects
+            .flat_map(|(kind, name)| Target::all_of(kind, name))
+            .collect();
         let patches = walk
             .patched
             .iter()
             .filter_map(|index| tree.kustomizations.get(*index));
-        let mut targets = Vec::new();
+        let mut targets = HashSet::new();
+        // Of each file, whether it is for the objects that it names, and whether for others that are built.
+        let mut files: HashMap<usize, (bool, bool)> = HashMap::new();
         for patch in patches.flat_map(|kustomization| &kustomization.patches) {
             targets.extend(patch.targets.iter().cloned());
             let file = patch.file.as_ref().filter(|file| !tree.resources.contains(*file));
-            let Some(source) = file.and_then(|file| tree.files.get(file).copied()) else {
-                continue;
-            };
+            if let Some(source) = file.and_then(|file| tree.files.get(file)) {
+                let (names_own, has_built) = files.entry(*source).or_default();
+                *names_own |= patch.targets.is_empty();
+                *has_built |= patch.targets.iter().any(|target| built.contains(target));
+            }
+        }
+        for (source, (names_own, has_built)) in files {
             let documents = tree.sources.get(source).map(|source| source.documents.as_slice());
             for (index, document) in documents.unwrap_or_default().iter().enumerate() {
                 let own = Target::of_object(document);
-                let is_patch = patch.targets.is_empty() && is_built(&own)
-                    || !is_whole(document) && (walk.is_open || patch.targets.iter().any(is_built));
+                let is_patch =
+                    names_own && built.contains(&own) || !is_whole(document) && (walk.is_open || has_built);
                 if !is_patch {
                     continue;
                 }
                 self.documents.insert((source, index));
-                targets.push(own);
+                targets.insert(own);
             }
         }
         if targets.is_empty() {
@@ -124,6 +144,8 @@ struct Tree<'a> {
     beside: HashMap<PathBuf, Vec<usize>>,
     /// What a kustomization has as a resource is an object, whatever another one says.
     resources: HashSet<PathBuf>,
+    /// What each file of a patch can be used for.
+    uses: HashMap<PathBuf, Use>,
 }
 
 /// A kustomization as it is built.
@@ -146,6 +168,7 @@ impl<'a> Tree<'a> {
             folders: HashMap::new(),
             beside: HashMap::new(),
             resources: HashSet::new(),
+            uses: HashMap::new(),
         };
         let files = sources.iter().enumerate();
         for (index, source) in files.filter(|(_, source)| source.origin == Origin::File) {
@@ -164,10 +187,26 @@ impl<'a> Tree<'a> {
                 tree.kustomizations.push(kustomization);
             }
         }
+        let patches = tree
+            .kustomizations
+            .iter()
+            .flat_map(|kustomization| &kustomization.patches);
+        for file in patches.filter_map(|patch| patch.file.as_ref()) {
+            if !tree.uses.contains_key(file) {
+                let found = match tree.files.get(file).and_then(|source| sources.get(*source)) {
+                    Some(source) => Use::of(&source.documents),
+                    // Only the files with a known ending are read before, and only in the named folders.
+                    None => source::read_file(file, &mut Vec::new())
+                        .map_or(Use::Nothing, |source| Use::of(&source.documents)),
+                };
+                tree.uses.insert(file.clone(), found);
+            }
+        }
         tree
     }
 
-    /// Follows resources and components. `None` if one of them does not exist: then Kustomize builds nothing.
+    /// Follows resources and components. `None` if one of them or a patch does not exist or is refused: then Kustomize
+    /// builds nothing.
     ///
     /// * `is_patched`: whether the patches are for the whole build.
     fn build(&self, index: usize, is_patched: bool, walk: &mut Walk, depth: usize) -> Option<()> {
@@ -181,11 +220,18 @@ impl<'a> Tree<'a> {
         if is_patched {
             walk.patched.push(index);
         }
+        if !{ kustomization.patches.iter() }.all(|patch| self.is_usable(&kustomization.folder, patch)) {
+            return None;
+        }
         walk.is_open |= kustomization.has_generators;
         let resources = kustomization.resources.iter().map(|path| (path, false));
         let components = kustomization.components.iter().map(|path| (path, is_patched));
         for (path, is_patched) in resources.chain(components) {
             let whole = normal(&kustomization.folder.join(path));
+            let is_file = self.files.contains_key(&whole) || whole.is_file();
+            if is_file && !is_within(&kustomization.folder, &whole) {
+                return None;
+            }
             if let Some(source) = self.files.get(&whole) {
                 walk.sources.insert(*source);
             } else if let Some(index) = self.folders.get(&whole) {
@@ -203,6 +249,18 @@ impl<'a> Tree<'a> {
         }
         Some(())
     }
+
+    fn is_usable(&self, folder: &Path, patch: &Patch) -> bool {
+        let is_usable = |file: &PathBuf| {
+            let least = if patch.targets.is_empty() {
+                Use::Alone
+            } else {
+                Use::WithTarget
+            };
+            is_within(folder, file) && self.uses.get(file).is_some_and(|found| *found >= least)
+        };
+        patch.is_usable && patch.file.as_ref().is_none_or(is_usable)
+    }
 }
 
 impl Kustomization {
@@ -215,20 +273,22 @@ impl Kustomization {
             .chain(list("patchesJson6902"));
         let mut patches: Vec<Patch> = patches.map(|patch| Patch::of(&folder, patch)).collect();
         // They are for all objects.
-        let of_all = [
-            "labels",
-            "commonLabels",
-            "commonAnnotations",
-            "replacements",
-            "components",
-        ];
-        if of_all.iter().any(|name| value.get(name).is_some_and(mentions)) {
+        let of_all = ["commonLabels", "commonAnnotations", "replacements", "components"];
+        // Without these, they are only on the objects themselves, not on the pods.
+        let is_of_pods = |labels: &Value| {
+            ["includeTemplates", "includeSelectors"]
+                .iter()
+                .any(|name| labels.get(name).is_some_and(is_true))
+        };
+        let mut labels = list("labels").iter().filter(|labels| is_of_pods(labels));
+        if labels.any(mentions) || of_all.iter().any(|name| value.get(name).is_some_and(mentions)) {
             patches.push(Patch {
                 file: None,
                 targets: vec![Target {
                     kind: None,
                     name: None,
                 }],
+                is_usable: true,
             });
         }
         Self {
@@ -246,28 +306,55 @@ impl Kustomization {
 
 impl Patch {
     fn of(folder: &Path, patch: &Value) -> Self {
-        // An entry of `patchesStrategicMerge` is a file or, in several lines, the patch itself.
-        let text = patch.get("patch").or(Some(patch)).and_then(Value::text);
-        let inline = text.filter(|text| text.contains('\n'));
-        let file = patch.get("path").and_then(Value::text).or(patch.text());
-        let targets = match (patch.get("target"), inline) {
+        // An entry of `patchesStrategicMerge` is a file or the patch itself.
+        let own = patch.text();
+        let is_inline = |text: &&str| text.contains('\n') || text.starts_with('{');
+        let inline = { patch.get("patch").and_then(Value::text) }.or(own.filter(is_inline));
+        let file = { patch.get("path").and_then(Value::text) }.or(own.filter(|text| !is_inline(text)));
+        let objects = inline.map(|text| yaml::read(text).unwrap_or_default());
+        let target = patch.get("target");
+        let targets = match (target, &objects) {
             (Some(target), _) => vec![Target::of(target.get("kind"), target.get("name"))],
-            (None, Some(text)) => {
-                let objects = yaml::read(text).unwrap_or_default();
-                objects.iter().map(Target::of_object).collect()
-            }
+            (None, Some(objects)) => objects.iter().map(Target::of_object).collect(),
             (None, None) => Vec::new(),
         };
+        let least = if target.is_some() {
+            Use::WithTarget
+        } else {
+            Use::Alone
+        };
         Self {
-            file: file.map(|file| normal(&folder.join(file))),
+            is_usable: match objects {
+                Some(objects) => Use::of(&objects) >= least,
+                None => file.is_some(),
+            },
+            // What is remote can be anything.
+            file: { file.filter(|file| !file.contains("://")) }.map(|file| normal(&folder.join(file))),
             targets,
         }
     }
 }
 
+impl Use {
+    fn of(documents: &[Value]) -> Self {
+        let of_one = |document: &Value| match (&document.kind, name_of(document)) {
+            (Kind::Map(_), (kind, Some(_))) if !kind.is_empty() => Self::Alone,
+            (Kind::Map(_) | Kind::List(_), _) => Self::WithTarget,
+            _ => Self::Nothing,
+        };
+        let is_empty = |document: &Value| matches!(&document.kind, Kind::Other(text) if text == "null");
+        let documents = documents.iter().filter(|document| !is_empty(document));
+        documents.map(of_one).min().unwrap_or(Self::Nothing)
+    }
+}
+
 impl Target {
     fn of(kind: Option<&Value>, name: Option<&Value>) -> Self {
-        let text = |value: Option<&Value>| value.and_then(Value::text).map(str::to_owned);
+        let is_pattern = |text: &str| text.contains(['*', '.', '|']);
+        let text = |value: Option<&Value>| {
+            let text = value.and_then(Value::text).filter(|text| !is_pattern(text));
+            text.map(str::to_owned)
+        };
         Self {
             kind: text(kind),
             name: text(name),
@@ -278,15 +365,18 @@ impl Target {
         Self::of(object.get("kind"), object.at(&["metadata", "name"]))
     }
 
-    fn matches(&self, kind: &str, name: Option<&str>) -> bool {
-        let matches = |wanted: &Option<String>, found: Option<&str>| {
-            // A target can have a pattern in place of a name.
-            let is_pattern = |text: &str| text.contains(['*', '.', '|']);
-            wanted
-                .as_deref()
-                .is_none_or(|wanted| is_pattern(wanted) || Some(wanted) == found)
+    /// All targets that an object is one of.
+    fn all_of(kind: &str, name: Option<&str>) -> [Self; 4] {
+        let target = |kind: Option<&str>, name: Option<&str>| Self {
+            kind: kind.map(str::to_owned),
+            name: name.map(str::to_owned),
         };
-        matches(&self.kind, Some(kind)) && matches(&self.name, name)
+        [
+            target(Some(kind), name),
+            target(Some(kind), None),
+            target(None, name),
+            target(None, None),
+        ]
     }
 }
 
@@ -343,6 +433,16 @@ fn mentions(value: &Value) -> bool {
     is_ours(value)
         || entries.any(|(key, value)| is_ours(key) || mentions(value))
         || value.items().iter().any(mentions)
+}
+
+/// Whether Kustomize reads a file for a kustomization: folders can be anywhere, files not.
+fn is_within(folder: &Path, file: &Path) -> bool {
+    let rest = file.strip_prefix(folder);
+    rest.is_ok_and(|rest| !rest.starts_with(".."))
+}
+
+fn is_true(value: &Value) -> bool {
+    matches!(&value.kind, Kind::Other(text) if text == "true")
 }
 
 /// A path without `.` and `..`.

@@ -169,7 +169,7 @@ fn read_input(notes: &mut Vec<Note>) -> Result<Source, String> {
 }
 
 /// Opens regular files only: another one can block or have no end.
-fn read_file(path: &Path, notes: &mut Vec<Note>) -> Result<Source, String> {
+pub(super) fn read_file(path: &Path, notes: &mut Vec<Note>) -> Result<Source, String> {
     let metadata = fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
         return Err(unreadable("not a regular file"));
