@@ -645,6 +645,26 @@ fn only_the_place_of_a_finding_is_shown_beside_other_values() {
     }
 }
 
+#[test]
+fn values_beside_a_finding_in_a_flow_map_of_several_lines_are_not_shown() {
+    let account = "apiVersion: v1\nkind: ServiceAccount\nmetadata: { name: app, annotations: {\n";
+    let id = "azure.workload.identity/client-id: not-a-guid";
+    for line in [
+        format!("  {id}, db.example/password: planted"),
+        format!("  db.example/password: planted, {id}"),
+        format!("  a: it's, b: don't, {id}, db.example/password: planted"),
+        format!("  \"a\": \"planted\",{id}"),
+    ] {
+        let shown = text(&with_input(&[], &format!("{account}{line}\n}} }}\n")));
+        assert!(shown.contains("not-a-guid"), "{shown}");
+        assert!(!shown.contains("planted"), "{line}: {shown}");
+    }
+    for line in [format!("  {id},"), format!("  {id} # seen, and kept")] {
+        let shown = text(&with_input(&[], &format!("{account}{line}\n}} }}\n")));
+        assert!(shown.contains(&line), "{line}: {shown}");
+    }
+}
+
 /// Each is in the output of every format, if it is not escaped.
 const HOSTILE: [&str; 14] = [
     "\n::stop-commands::x",

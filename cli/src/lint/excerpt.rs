@@ -23,9 +23,12 @@ impl Excerpt {
         let shown = line.get(place..end).unwrap_or_default().trim_end();
         let (before, after) = (line.get(..place), line.get(place + shown.len()..));
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
-        let (before, shown, after) = if line.len() > LONGEST || is_flow(before) || is_flow(after) {
+        // A comma at the end of the line separates nothing in it.
+        let beside = after.trim_end().trim_end_matches(',');
+        let (before, shown, after) = if line.len() > LONGEST || is_flow(before) || is_flow(beside) {
             // Other values are beside it.
-            let dots = |text: &str| if text.trim().is_empty() { "" } else { ELLIPSIS }.to_owned();
+            let is_blank = |text: &str| text.len() <= LONGEST && text.trim().is_empty();
+            let dots = |text: &str| if is_blank(text) { "" } else { ELLIPSIS }.to_owned();
             (dots(before), of_flow(shown), dots(after))
         } else {
             let previous = number.checked_sub(1).map(|previous| source.line(previous));
@@ -55,7 +58,28 @@ impl Excerpt {
 /// Whether a part of a line has other values of a map or of a list in one line. An interpolation of Terraform is none.
 fn is_flow(text: &str) -> bool {
     let text = text.replace("${", "");
-    text.contains(['{', '}']) || text.contains(['[', ']']) && text.contains(',')
+    text.contains(['{', '}']) || text.contains(['[', ']']) && text.contains(',') || is_separated(&text)
+}
+
+/// Whether there is a comma outside quotes and comments.
+fn is_separated(text: &str) -> bool {
+    let mut quote = None;
+    let mut last = ' ';
+    for (index, c) in text.char_indices() {
+        let is_first = last.is_whitespace() || STRUCTURE.contains(last);
+        let rest = text.get(index..).unwrap_or_default();
+        match (quote, c) {
+            (Some(open), _) if open == c && last != '\\' => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') if is_first => quote = Some(c),
+            (None, _) if last.is_whitespace() && (c == '#' || rest.starts_with("//")) => break,
+            (None, ',') => return true,
+            _ => {}
+        }
+        last = c;
+    }
+    // A text of several lines can begin or end here.
+    quote.is_some() && text.contains(',')
 }
 
 /// A span as it may be shown beside other values: short, and without what is in it.
