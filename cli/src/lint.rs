@@ -115,6 +115,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
 
 /// Reads and checks the files, and fixes them if asked.
 fn checked(arguments: &Arguments) -> Result<Report, Note> {
+    if arguments.fix {
+        fix::refuse_links(&arguments.paths)?;
+    }
     let report = check(source::read(&arguments.paths)?);
     if arguments.fix && fix::apply(&report.sources, &report.findings)? > 0 {
         return Ok(check(source::read(&arguments.paths)?));

@@ -70,6 +70,32 @@ mod files {
     }
 
     #[test]
+    fn fix_through_a_link_to_a_folder_is_refused() {
+        let (folder, outside) = (folder(), folder());
+        let target = outside.path().join("in/target.yaml");
+        fs::create_dir(outside.path().join("in")).unwrap();
+        fs::write(&target, fixable()).unwrap();
+        symlink(outside.path(), folder.path().join("deploy")).unwrap();
+        for name in [
+            "deploy",
+            "deploy/",
+            "./deploy/.",
+            "deploy/in",
+            "deploy/in/target.yaml",
+        ] {
+            let output = lint(folder.path(), &["--fix", name]);
+            assert_eq!(output.status.code(), Some(64), "{name}: {}", text(&output));
+            assert!(
+                text(&output).contains("deploy is a symbolic link"),
+                "{}",
+                text(&output)
+            );
+            assert_eq!(fs::read_to_string(&target).unwrap(), fixable(), "{name}");
+        }
+        assert!(lint(outside.path(), &["--fix", "./in"]).status.success());
+    }
+
+    #[test]
     fn fix_replaces_the_file_and_keeps_its_mode() {
         let folder = folder();
         let file = folder.path().join("a.yaml");

@@ -1,11 +1,28 @@
 use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, NamedTempFile};
 
 use super::Finding;
 use super::source::{Note, Origin, Source};
+use crate::escape;
+
+/// Refuses named paths through a link: behind it can be any folder.
+///
+/// In an absolute path, they are also those of the machine, such as that of `/tmp`.
+pub(super) fn refuse_links(paths: &[PathBuf]) -> Result<(), Note> {
+    for path in paths.iter().filter(|path| path.is_relative()) {
+        // A slash at the end would follow the link.
+        let plain: PathBuf = path.components().collect();
+        if let Some(link) = plain.ancestors().find(|part| part.is_symlink()) {
+            let link = escape::path(link);
+            let reason = format!("no file changed: {link} is a symbolic link; name its target");
+            return Err(Note::new(path, reason));
+        }
+    }
+    Ok(())
+}
 
 /// Applies the safe fixes to the files, and returns how many there were.
 ///
