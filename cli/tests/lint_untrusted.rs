@@ -558,6 +558,49 @@ fn nested_anchors_around_many_values_are_refused() {
     );
 }
 
+/// The parser copies what has an anchor at each alias, too.
+#[test]
+fn aliases_of_much_text_or_of_many_values_are_refused() {
+    let long = "a".repeat(100_000);
+    let text_of = |anchor: &str| format!("a: {anchor}\nb: [{}]\n", "*a,".repeat(1000));
+    let of_lists = (1..30).fold("a0: &a0 []\n".to_owned(), |text, index| {
+        let before = index - 1;
+        format!("{text}a{index}: &a{index} [*a{before}, *a{before}]\n")
+    });
+    for (manifest, reason) in [
+        (text_of(&format!("&a {long}")), "more than 20000000 bytes"),
+        (text_of(&format!("&a [{long}]")), "more than 20000000 bytes"),
+        (of_lists, "more than 2000000 values"),
+    ] {
+        let output = with_input(&[], &manifest);
+        assert_eq!(output.status.code(), Some(64));
+        assert!(text(&output).contains(reason), "{}", text(&output));
+    }
+    assert!(with_input(&[], &text_of("&a b")).status.success());
+}
+
+#[test]
+fn blanks_at_the_start_of_a_long_line_are_not_read_for_each_finding() {
+    let item = r#"{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, labels: {azure.workload.identity/use: "true"}}, spec: {template: {spec: {containers: []}}}}"#;
+    let manifest = format!("kind: List\nitems: [\n{}{item}]\n", " ".repeat(300));
+    let shown = text(&with_input(&[], &manifest));
+    assert!(shown.contains("[EW601]"), "{shown}");
+    let key = "azure.workload.identity/use";
+    assert!(
+        shown.contains(&format!("…{key}")) || shown.contains(&format!("…\"{key}")),
+        "{shown}"
+    );
+    let blanks = format!("{}azure.workload.identity/use: \"true\"", " ".repeat(300));
+    let manifest = format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: a\n  labels:\n{blanks}\nspec: {{template: {{spec: {{containers: []}}}}}}\n"
+    );
+    let shown = text(&with_input(&[], &manifest));
+    assert!(
+        shown.contains("[EW601]") && shown.contains(&format!("…{key}")),
+        "{shown}"
+    );
+}
+
 /// 200 findings in one line: each shows a part of it.
 #[test]
 fn output_for_a_long_line_is_short_and_has_its_columns() {

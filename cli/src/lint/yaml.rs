@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use saphyr::{MarkedYaml, Scalar, ScanError, YamlData, YamlLoader};
@@ -40,9 +40,12 @@ pub(super) fn scalars(text: &str) -> Vec<Range<usize>> {
 
 /// Refuses a file before the loader takes too much: it recurses, and copies what has an anchor.
 pub(crate) fn check_size(text: &str) -> Result<(), String> {
-    let mut count = 0_usize;
-    // For each open collection, the count at its start if it has an anchor.
-    let mut open: Vec<Option<usize>> = Vec::new();
+    // Of values, and of the bytes of scalars.
+    let (mut count, mut bytes) = (0_usize, 0_usize);
+    // For each open collection, its anchor, and the counts at its start.
+    let mut open: Vec<(usize, usize, usize)> = Vec::new();
+    // What a copy of each anchor adds to the counts.
+    let mut anchors: HashMap<usize, (usize, usize)> = HashMap::new();
     for event in Parser::new_from_str(text) {
         // The loader reports it with a better text.
         let Ok((event, span)) = event else {
@@ -50,10 +53,26 @@ pub(crate) fn check_size(text: &str) -> Result<(), String> {
         };
         match event {
             Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) => {
-                open.push((anchor > 0).then_some(count));
+                open.push((anchor, count, bytes));
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                count += open.pop().flatten().map_or(0, |start| count - start);
+                if let Some((anchor, values, length)) = open.pop().filter(|(anchor, ..)| *anchor > 0) {
+                    let copy = (count - values, bytes - length);
+                    anchors.insert(anchor, copy);
+                    count += copy.0;
+                    bytes += copy.1;
+                }
+            }
+            Event::Scalar(text, _, anchor, _) => {
+                bytes += text.len();
+                if anchor > 0 {
+                    anchors.insert(anchor, (0, text.len()));
+                }
+            }
+            Event::Alias(anchor) => {
+                let (values, length) = anchors.get(&anchor).copied().unwrap_or_default();
+                count += values;
+                bytes += length;
             }
             _ => {}
         }
@@ -64,6 +83,11 @@ pub(crate) fn check_size(text: &str) -> Result<(), String> {
         }
         if count > MAX_VALUES {
             return Err(format!("line {line}: more than {MAX_VALUES} values"));
+        }
+        if bytes > MAX_TEXT {
+            return Err(format!(
+                "line {line}: more than {MAX_TEXT} bytes with all aliases"
+            ));
         }
     }
     Ok(())
@@ -167,3 +191,6 @@ const MAX_DEPTH: usize = 100;
 
 /// Several times what a manifest of 10 MB has; each takes some hundred bytes of memory.
 const MAX_VALUES: usize = 2_000_000;
+
+/// In bytes; twice what the largest file that is read can have without an alias.
+const MAX_TEXT: usize = 20_000_000;
