@@ -422,6 +422,13 @@ fn text_of_terraform_and_bicep_that_looks_like_a_comment_suppresses_nothing() {
         ("a.tf", true, format!("  # {mark}\n")),
         ("a.tf", true, format!("  note = \"a\" // {mark}\n")),
         ("a.tf", true, format!("  /* {mark} */\n")),
+        ("a.tf", false, format!("  /* */ note = \"{mark}\"\n")),
+        (
+            "a.tf",
+            false,
+            format!("  /* entra-workload: ignore EW703 */ note = \" because x\"\n"),
+        ),
+        ("a.tf", true, format!("  /* */ note = \"{mark}\" /* {mark} */\n")),
         ("a.bicep", false, format!("    note: 'a // {mark}'\n")),
         ("a.bicep", false, format!("    note: \'\'\'\n // {mark}\'\'\'\n")),
         ("a.bicep", true, format!("    // {mark}\n")),

@@ -35,18 +35,25 @@ impl Comment {
                 let is_apart = before.is_empty() || before.ends_with([' ', '\t']) || !rest.starts_with('#');
                 is_start && is_apart && !is_literal(line_start + index)
             };
-            let mark = line.find(Self::MARK);
+            let mut marks = line.match_indices(Self::MARK).map(|(mark, _)| mark);
+            let mark = marks.find(|mark| !is_literal(line_start + mark));
+            let before = mark.and_then(|mark| line.get(..mark)).unwrap_or_default();
+            let closed = before.rfind("*/");
+            let is_block = |index: usize| line.get(index..).is_some_and(|rest| rest.starts_with("/*"));
+            let is_open = |index: usize| !is_block(index) || closed.is_none_or(|end| end < index + 2);
             let start = mark.and_then(|mark| {
                 let places = line.char_indices().map(|(index, _)| index);
                 places
                     .take_while(|index| *index < mark)
-                    .find(|index| begins(*index))
+                    .find(|index| begins(*index) && is_open(*index))
             });
-            let rest = start.and_then(|start| line.get(start..)?.split_once(Self::MARK));
-            if let (Some(start), Some((_, rest))) = (start, rest) {
+            let rest = mark.and_then(|mark| line.get(mark + Self::MARK.len()..));
+            if let (Some(start), Some(rest)) = (start, rest) {
+                let end = rest.find("*/").filter(|_| is_block(start));
+                let rest = end.and_then(|end| rest.get(..end)).unwrap_or(rest);
                 comments.push(Self {
                     place: line_start + start,
-                    text: rest.trim_end_matches("*/").trim().to_owned(),
+                    text: rest.trim().to_owned(),
                     is_alone: line.get(..start).unwrap_or_default().trim().is_empty(),
                 });
             }
