@@ -81,7 +81,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Doctor(doctor::Arguments),
+    Doctor(Box<doctor::Arguments>),
     #[cfg(feature = "emulator")]
     Emulator(emulator::Arguments),
     Lint(lint::Arguments),
