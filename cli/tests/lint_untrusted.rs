@@ -426,7 +426,7 @@ fn text_of_terraform_and_bicep_that_looks_like_a_comment_suppresses_nothing() {
         (
             "a.tf",
             false,
-            format!("  /* entra-workload: ignore EW703 */ note = \" because x\"\n"),
+            "  /* entra-workload: ignore EW703 */ note = \" because x\"\n".to_owned(),
         ),
         ("a.tf", true, format!("  /* */ note = \"{mark}\" /* {mark} */\n")),
         ("a.bicep", false, format!("    note: 'a // {mark}'\n")),
@@ -730,6 +730,7 @@ fn values_beside_a_finding_in_a_flow_map_of_several_lines_are_not_shown() {
         format!("  db.example/password: planted, {id}"),
         format!("  a: it's, b: don't, {id}, db.example/password: planted"),
         format!("  \"a\": \"planted\",{id}"),
+        r#"  a: "planted\\", "azure.workload.identity/client-id": not-a-guid"#.to_owned(),
     ] {
         let shown = text(&with_input(&[], &format!("{account}{line}\n}} }}\n")));
         assert!(shown.contains("not-a-guid"), "{shown}");

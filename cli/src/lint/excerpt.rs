@@ -65,12 +65,13 @@ fn is_flow(text: &str) -> bool {
 fn is_separated(text: &str) -> bool {
     let mut quote = None;
     let mut last = ' ';
-    for (index, c) in text.char_indices() {
+    let mut chars = text.char_indices();
+    while let Some((index, c)) = chars.next() {
         let is_first = last.is_whitespace() || STRUCTURE.contains(last);
         let rest = text.get(index..).unwrap_or_default();
         match (quote, c) {
-            (Some(open), _) if open == c && last != '\\' => quote = None,
-            (Some(_), _) => {}
+            (Some('"'), '\\') => drop(chars.next()),
+            (Some(open), _) if open == c => quote = None,
             (None, '"' | '\'') if is_first => quote = Some(c),
             (None, _) if last.is_whitespace() && (c == '#' || rest.starts_with("//")) => break,
             (None, ',') => return true,
