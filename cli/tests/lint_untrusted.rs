@@ -311,6 +311,10 @@ fn kustomization_that_cannot_be_built_hides_no_finding() {
         (format!("{inside}patches:\n- {of_all}  patch: text\n"), false),
         (format!("{inside}patches:\n- patch: |\n    a: b\n"), false),
         (format!("{inside}patches:\n- {of_all}"), false),
+        (
+            format!("resources:\n- ../plain\n- ../deploy\npatches:\n- patch: |\n    {named}"),
+            false,
+        ),
         (format!("{inside}{labels}"), false),
         (format!("{inside}{labels}  includeTemplates: false\n"), false),
         (format!("{inside}{labels}  includeTemplates: true\n"), true),
@@ -324,7 +328,7 @@ fn kustomization_that_cannot_be_built_hides_no_finding() {
         (format!("{inside}patches:\n- {of_all}  patch: '[{{}}]'\n"), true),
     ] {
         let folder = folder();
-        for name in ["deploy", "evil"] {
+        for name in ["deploy", "evil", "plain"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         for (name, text) in [

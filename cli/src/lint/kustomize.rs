@@ -239,7 +239,8 @@ impl<'a> Tree<'a> {
             } else if path.contains("://")
                 || path.contains("?ref=")
                 || path.starts_with("git@")
-                || whole.exists()
+                || whole.is_file()
+                || NAMES.iter().any(|name| whole.join(name).is_file())
             {
                 walk.is_open = true;
                 walk.sources.extend(self.beside.get(&whole).into_iter().flatten());
@@ -464,3 +465,6 @@ pub(super) fn normal(path: &Path) -> PathBuf {
 
 /// Far deeper than overlays are, and shallow enough for the stack.
 const DEEPEST: usize = 100;
+
+/// Kustomize builds a folder only if one of them is in it; those that are not among the files are not read.
+const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
