@@ -200,6 +200,34 @@ mod diagnosis {
         }
     }
 
+    /// Other credentials of the chain do not use the token proxy.
+    #[tokio::test]
+    async fn login_host_beside_a_token_proxy_is_judged_too_if_only_known_clouds_are_allowed() {
+        let pod = PodDirectory::new();
+        let missing = pod.token_file().with_extension("missing");
+        let environment = Environment::from_iter([
+            ("AZURE_CLIENT_ID", CLIENT_ID),
+            ("AZURE_TENANT_ID", TENANT_ID),
+            ("AZURE_AUTHORITY_HOST", "https://login.evil.test/"),
+            ("AZURE_KUBERNETES_TOKEN_PROXY", "https://kubernetes.default.svc"),
+            ("AZURE_FEDERATED_TOKEN_FILE", missing.to_str().unwrap()),
+            ("AZURE_CLIENT_SECRET", "planted-secret"),
+            ("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential"),
+        ]);
+        let options = DiagnoseOptions::new().known_clouds_only(true);
+        let (report, requests) = report(&environment, options, fake_endpoint()).await;
+        assert!(
+            report
+                .findings
+                .iter()
+                .any(|finding| finding.code.to_string() == "EW122")
+        );
+        assert!(
+            requests.iter().all(|request| request == "GET issuer"),
+            "{requests:?}"
+        );
+    }
+
     #[tokio::test]
     async fn host_of_no_known_cloud_is_a_warning_and_receives_the_token_otherwise() {
         let pod = PodDirectory::new();

@@ -252,6 +252,20 @@ mod tests {
     }
 
     #[test]
+    fn token_for_the_api_server_is_recognized_in_what_is_no_valid_jwt() {
+        let token = jwt(r#"{"aud":"https://kubernetes.default.svc"}"#);
+        let parts: Vec<&str> = token.split('.').collect();
+        for text in [
+            format!("{token}\n"),
+            format!("\u{feff} {token}"),
+            format!("{}.{}==.{}", parts[0], parts[1], parts[2]),
+            format!("{}.{}", parts[0], parts[1]),
+        ] {
+            assert!(super::is_for_api_server(&text), "{text:?}");
+        }
+    }
+
+    #[test]
     fn text_that_is_not_a_jwt_is_rejected_with_the_reason() {
         for (text, why) in [
             ("", NotAJwt::Parts(1)),
