@@ -82,7 +82,7 @@ def test_msal_with_client_secret_and_with_assertion(admin):
 
 
 def test_wrong_subject_is_named(admin):
-    with pytest.raises(ClientAuthenticationError, match="AADSTS700213.*system:serviceaccount:shop:orders"):
+    with pytest.raises(ClientAuthenticationError, match="AADSTS700213: .*system:serviceaccount:shop:orders"):
         WorkloadIdentityCredential(client_id=WRONG_SUBJECT).get_token("https://vault.azure.net/.default")
     assert admin.call("GET", "/requests?aadsts=700213")["count"] >= 1
 
