@@ -1,7 +1,7 @@
 use std::fmt;
 
 /// The code of a problem, such as `EW404`. [Troubleshooting] has a section for each: the cause, who can
-/// mend it, and how.
+/// fix it, and how.
 ///
 /// The text of an [`Error`](crate::Error) ends with its code. Codes do not change; a new release can
 /// have more of them.

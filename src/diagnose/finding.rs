@@ -110,7 +110,7 @@ pub struct Evidence {
     pub wanted: String,
 }
 
-/// A command or a snippet that mends a problem.
+/// A command or a snippet that fixes a problem.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Remedy {

@@ -250,7 +250,7 @@ impl BindingPermission {
     }
 }
 
-/// Returns what mends a finding, with the names of the pod in it.
+/// Returns what fixes a finding, with the names of the pod in it.
 pub(super) fn remedies(finding: &Finding, pod: &Pod) -> Vec<Remedy> {
     match finding.code {
         Code::AUDIENCE_MISMATCH => finding
