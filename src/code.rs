@@ -6,7 +6,7 @@ use std::fmt;
 /// The text of an [`Error`](crate::Error) ends with its code. Codes do not change; a new release can
 /// have more of them.
 ///
-/// [Troubleshooting]: https://docs.rs/entra-workload/latest/entra_workload/_documentation/troubleshooting/index.html
+/// [Troubleshooting]: https://docs.rs/entra-workload/latest/entra_workload/guide/troubleshooting/index.html
 ///
 /// # Examples
 ///
@@ -132,4 +132,4 @@ impl fmt::Debug for Code {
 }
 
 const PAGE: &str =
-    "https://docs.rs/entra-workload/latest/entra_workload/_documentation/troubleshooting/index.html";
+    "https://docs.rs/entra-workload/latest/entra_workload/guide/troubleshooting/index.html";

@@ -47,7 +47,7 @@ pub mod diagnose;
 
 #[cfg(feature = "default-credential")]
 #[cfg_attr(docsrs, doc(auto_cfg = false))]
-pub mod _documentation;
+pub mod guide;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]

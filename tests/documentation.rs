@@ -66,7 +66,7 @@ fn every_label_of_a_link_is_defined_in_its_page() {
 /// Within rustdoc, the definitions of `rustdoc-links.md` replace those of the page.
 #[test]
 fn every_link_of_a_rustdoc_page_leads_to_the_same_page_in_the_rustdoc() {
-    let modules = read("src/_documentation.rs");
+    let modules = read("src/guide.rs");
     let in_rustdoc = definitions(&read("docs/rustdoc-links.md"));
     for page in pages().filter(|page| page == "README.md" || modules.contains(&format!("../{page}\")]"))) {
         let text = prose(&read(&page));
@@ -80,7 +80,7 @@ fn every_link_of_a_rustdoc_page_leads_to_the_same_page_in_the_rustdoc() {
             let replaced = in_rustdoc
                 .get(&label)
                 .unwrap_or_else(|| panic!("{page}: rustdoc-links.md lacks [{label}]"));
-            let Some(place) = replaced.strip_prefix("crate::_documentation::") else {
+            let Some(place) = replaced.strip_prefix("crate::guide::") else {
                 // A picture that follows its page, or a file that docs.rs shows among the sources.
                 let file = replaced.trim_start_matches(SOURCES).trim_end_matches('/');
                 assert!(replaced.starts_with("data:") || target.ends_with(file), "{label}");
@@ -88,7 +88,7 @@ fn every_link_of_a_rustdoc_page_leads_to_the_same_page_in_the_rustdoc() {
             };
             let (module, anchor) = place.split_once('#').unwrap_or((place, ""));
             let expected = match target.strip_prefix("https://docs.rs/") {
-                Some(_) => format!("entra_workload/_documentation/{module}/index.html"),
+                Some(_) => format!("entra_workload/guide/{module}/index.html"),
                 None => module.replace('_', "-"),
             };
             let (file, target_anchor) = target.split_once('#').unwrap_or((&target, ""));

@@ -38,7 +38,7 @@ const LAYERS: [&[&str]; 14] = [
     &["chain"],
     &["integration"],
     &["diagnose"],
-    &["_documentation", "fuzz"],
+    &["guide", "fuzz"],
 ];
 
 #[test]

@@ -297,4 +297,4 @@ fn place(report: &Report, finding: &Finding) -> (usize, usize) {
 const LONGEST: usize = 500;
 
 const PAGE: &str =
-    "https://docs.rs/entra-workload/latest/entra_workload/_documentation/troubleshooting/index.html";
+    "https://docs.rs/entra-workload/latest/entra_workload/guide/troubleshooting/index.html";
