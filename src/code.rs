@@ -131,5 +131,4 @@ impl fmt::Debug for Code {
     }
 }
 
-const PAGE: &str =
-    "https://docs.rs/entra-workload/latest/entra_workload/guide/troubleshooting/index.html";
+const PAGE: &str = "https://docs.rs/entra-workload/latest/entra_workload/guide/troubleshooting/index.html";

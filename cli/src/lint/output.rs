@@ -296,5 +296,4 @@ fn place(report: &Report, finding: &Finding) -> (usize, usize) {
 /// In characters. A value in a file can have megabytes.
 const LONGEST: usize = 500;
 
-const PAGE: &str =
-    "https://docs.rs/entra-workload/latest/entra_workload/guide/troubleshooting/index.html";
+const PAGE: &str = "https://docs.rs/entra-workload/latest/entra_workload/guide/troubleshooting/index.html";
