@@ -12,10 +12,11 @@
 //! | [`default_credential`] | Which identity is used where, and what does the error say? |
 //! | [`how_a_token_lives`] | When is a token refreshed? What happens in an outage? |
 //! | [`troubleshooting`] | What does this error mean, and who fixes it? |
-//! | [`observability`] | What should I watch, and alert on? |
-//! | [`migration`], [`from_connection_strings`] | How do I move from `azure_identity`, a client secret or a connection string? |
+//! | [`operations`] | What should I watch and alert on? Which probes, which container image? |
+//! | [`migration`] | How do I move from `azure_identity`, a client secret or a connection string? |
 //! | [`testing`] | How do I test my program without a cloud? |
-//! | [`comparison`], [`figures`], [`outage`] | How does this crate compare, and what was measured? |
+//! | [`emulator`] | Which seeds, states and error codes does the emulator have? |
+//! | [`comparison`] | How does this crate compare? |
 //! | [`design`] | Why is it built like this? |
 //! | [`security`] | What is a vulnerability, and how do I report one? |
 //! | [`changelog`] | What changed? |
@@ -25,8 +26,7 @@
 )]
 
 // In a page, the first definition of a link wins. `rustdoc-links.md` comes first, so within rustdoc the
-// links between pages lead to pages of the same version, and rustdoc checks them. A picture becomes one
-// transparent pixel, because rustdoc has no place for files; the drawing itself follows the page.
+// links between pages lead to pages of the same version, and rustdoc checks them.
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/assertion-sources.md")]
@@ -58,16 +58,11 @@ pub mod default_credential {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../DESIGN.md")]
-#[doc = include_str!("../docs/fleet.svg")]
 pub mod design {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
-#[doc = include_str!("../docs/figures.md")]
-pub mod figures {}
-
-#[doc = include_str!("../docs/rustdoc-links.md")]
-#[doc = include_str!("../docs/from-connection-strings.md")]
-pub mod from_connection_strings {}
+#[doc = include_str!("../docs/emulator.md")]
+pub mod emulator {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/how-a-token-lives.md")]
@@ -87,13 +82,8 @@ pub mod integrations {}
 pub mod migration {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
-#[doc = include_str!("../docs/observability.md")]
-pub mod observability {}
-
-#[doc = include_str!("../docs/rustdoc-links.md")]
-#[doc = include_str!("../docs/outage.md")]
-#[doc = include_str!("../docs/outage.svg")]
-pub mod outage {}
+#[doc = include_str!("../docs/operations.md")]
+pub mod operations {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../SECURITY.md")]

@@ -58,7 +58,7 @@ fn limited(retry_after: Option<Duration>) -> Duration {
     retry_after.unwrap_or_default().min(MAX_RETRY_AFTER)
 }
 
-// The numbers of the refresh were chosen with `tools/src/bin/fleet.rs`; DESIGN.md has its figures.
+// The numbers of the refresh were chosen with `tools/src/bin/fleet.rs`; benches/README.md has its figures.
 
 /// Spreads the refreshes of 60-minute tokens over ten minutes, and leaves at least half an hour
 /// when a refresh starts. In a fleet that started at once, the busiest ten seconds of the first

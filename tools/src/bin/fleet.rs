@@ -2,7 +2,7 @@
 //! of them is without a token. This crate's policy and that of `azure_identity` 1.0 live through the same day.
 //!
 //! ```console
-//! $ cargo run --release -p tools --bin fleet -- --svg docs/fleet.svg
+//! $ cargo run --release -p tools --bin fleet -- --svg benches/fleet.svg
 //! $ cargo run -p tools --bin fleet -- --quick     # a fifth of the pods, and seconds five times as long
 //! ```
 //!

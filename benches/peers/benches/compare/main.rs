@@ -3,12 +3,13 @@
 //! the figures are medians.
 //!
 //! ```text
-//! cargo bench -p peers --bench compare              # the figures, in six minutes; writes docs/figures.md
-//! cargo bench -p peers --bench compare -- --quick   # in a minute, with the peers' longest waits cut short
-//! cargo bench -p peers --bench compare -- --hour    # the hour with the outage, in real time; writes docs/outage.md and docs/outage.svg
+//! cargo bench -p peers --bench compare              # the figures, in six minutes
+//! cargo bench -p peers --bench compare -- --quick   # in a minute, with the peers' longest waits cut short; writes nothing
+//! cargo bench -p peers --bench compare -- --hour    # the hour with the outage, in real time; draws benches/outage.svg
 //! ```
 //!
-//! After the table it prints one line per figure for scripts: `figure NAME NUMBER`.
+//! The first and the last replace their section of `benches/README.md`. After the table of the figures and
+//! their targets, one line per figure follows for scripts: `figure NAME NUMBER`.
 #![allow(
     clippy::disallowed_methods,
     reason = "a benchmark reads the clock, starts tasks, and makes its own HTTP client"
@@ -23,17 +24,15 @@ mod endpoint;
 mod herd;
 mod hits;
 mod outage;
+mod page;
 mod picture;
 mod refresh;
 mod report;
 mod sdk;
 mod statistics;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
-use azure_core::time::OffsetDateTime;
 use entra_workload::SystemClock;
 use tokio::runtime::Runtime;
 
@@ -92,8 +91,7 @@ fn figures(pod: &Pod, effort: &Effort) {
     );
     println!("\n{}\n{last_minutes}\n{}", report.table(), report.lines());
     if effort.writes {
-        let text = format!("{}\n{last_minutes}\n{NOT_SHOWN}", report.table());
-        write("figures.md", &made_by("Figures", "", &text));
+        page::replace("figures", "", &report.comparison());
     }
     let broken = report.broken_promises();
     assert!(broken.is_empty(), "more than promised: {broken:?}");
@@ -109,14 +107,7 @@ fn hour(pod: &Pod) {
         outage::table(&contenders)
     );
     println!("\n{text}");
-    write(
-        "outage.md",
-        &made_by(
-            "An hour with an outage",
-            " -- --hour",
-            &format!("{text}\n![{ALT}][{PICTURE}]\n\n[{PICTURE}]: {PICTURE}\n"),
-        ),
-    );
+    page::replace("outage", " -- --hour", &text);
     let panels = ["entra-workload", "azure_identity"].map(|who| {
         let contender: &Contender = contenders.iter().find(|contender| contender.who == who).unwrap();
         Panel {
@@ -124,7 +115,7 @@ fn hour(pod: &Pod) {
             records: &contender.records,
         }
     });
-    picture::draw(&docs().join(PICTURE), &panels).unwrap();
+    picture::draw(&page::folder().join("outage.svg"), &panels).unwrap();
 }
 
 /// Describes the timetable.
@@ -250,6 +241,26 @@ fn cached(report: &mut Report, pod: &Pod, effort: &Effort) {
             hits.azure_identity_100_scopes / azure_identity
         ),
     );
+    let cell = |time: f64, allocations| format!("{time:.0} ns, {allocations} allocations");
+    report.compare(
+        "cached token, `token()`",
+        cell(native, hits.native_allocations),
+        NOT_AVAILABLE.to_owned(),
+        format!("{:.0} ns", hits.object_store),
+    );
+    report.compare(
+        "cached token through `TokenCredential`",
+        cell(sdk, hits.sdk_allocations),
+        cell(azure_identity, hits.azure_identity_allocations),
+        NOT_AVAILABLE.to_owned(),
+    );
+    let core_time = |many: f64, one: f64| format!("{:.2}", many / one * cores() as f64);
+    report.compare(
+        "core time of that call, all cores busy / one core busy",
+        core_time(hits.many_tasks.sdk, hits.one_task.sdk),
+        core_time(hits.many_tasks.azure_identity, hits.one_task.azure_identity),
+        NOT_AVAILABLE.to_owned(),
+    );
 }
 
 async fn during_exchanges(report: &mut Report, pod: &Pod, effort: &Effort) {
@@ -275,6 +286,12 @@ async fn during_exchanges(report: &mut Report, pod: &Pod, effort: &Effort) {
         AtMost(500.0),
         format!("azure_identity {azure:.0}; object_store {store:.0}"),
     );
+    report.compare(
+        "call during a refresh that takes 300 ms, p99.9",
+        readable(ours),
+        readable(azure),
+        readable(store),
+    );
 
     let endpoint = Endpoint::granting();
     let ours = credentials::native(pod.ours(&endpoint, SystemClock::new()), &endpoint);
@@ -288,6 +305,12 @@ async fn during_exchanges(report: &mut Report, pod: &Pod, effort: &Effort) {
         ours,
         AtMost(500.0),
         format!("azure_identity {azure:.0}; object_store has one scope"),
+    );
+    report.compare(
+        "cached call during a fetch of 3 s for another scope, longest",
+        readable(ours),
+        readable(azure),
+        "one scope only".to_owned(),
     );
 }
 
@@ -321,6 +344,14 @@ async fn herds(report: &mut Report, pod: &Pod) {
             milliseconds(results[2].1)
         ),
     );
+    let cell =
+        |(requests, after): &(usize, Duration)| format!("{requests}, after {:.0} ms", milliseconds(*after));
+    report.compare(
+        "10,000 callers without a token: token requests, and when all have one",
+        cell(&results[0]),
+        cell(&results[1]),
+        cell(&results[2]),
+    );
 }
 
 /// Adds the results of four hours: with a token as old as the hour, with one whose refresh is due
@@ -342,7 +373,7 @@ fn simulated_outage(report: &mut Report, pod: &Pod) {
         "failed calls in a simulated hour with the endpoint down from minute 31 to minute 59",
         summaries.iter().map(|hour| hour.failures).sum::<usize>() as f64,
         NoMoreThan(0),
-        format!("{calls} calls in four such hours, simulated with a `Clock`; the peers in real time: below, and [an hour with an outage][outage]"),
+        format!("{calls} calls in four such hours, simulated with a `Clock`; the peers in real time below"),
     );
     let p999 = summaries.iter().map(|hour| hour.p999).max().unwrap_or_default();
     let longest = summaries
@@ -371,6 +402,12 @@ async fn cold_starts(report: &mut Report, effort: &Effort) {
             "{ours:.1} ms / {azure:.1} ms, {} processes each",
             effort.cold_starts
         ),
+    );
+    report.compare(
+        "first token of a process, over TLS on loopback",
+        format!("{ours:.0} ms"),
+        format!("{azure:.0} ms"),
+        NOT_MEASURED.to_owned(),
     );
 }
 
@@ -435,57 +472,38 @@ async fn failures(report: &mut Report, pod: &Pod, effort: &Effort) {
             waited(&azure_refused)
         ),
     );
-}
-
-/// Returns a page of the documentation, with the command, the date, the machine and the versions.
-fn made_by(title: &str, options: &str, text: &str) -> String {
-    let rustc = Command::new("rustc").arg("--version").output().unwrap();
-    let cores = cores();
-    format!(
-        "# {title}\n\nMade by `cargo bench -p peers --bench compare{options}` on {}, on a shared machine with {cores} cores; {}.\n{}.\n\n{text}",
-        OffsetDateTime::now_utc().date(),
-        String::from_utf8_lossy(&rustc.stdout).trim(),
-        versions(),
-    )
+    report.compare(
+        "no token, the endpoint answers 503: time until the error",
+        waited(&cold),
+        waited(&azure_cold),
+        NOT_MEASURED.to_owned(),
+    );
+    let cell = |endpoint: &Endpoint, herd: &Herd| {
+        let (requests, refused) = (endpoint.requests(), herd.refused);
+        format!("{requests}; {refused} of 20 in {:.1} s", herd.after.as_secs_f64())
+    };
+    report.compare(
+        "20 callers without a token, the endpoint answers 503 after 500 ms: token requests; callers with an error",
+        cell(&ours_failing, &herd),
+        cell(&azure_failing, &azure_herd),
+        NOT_MEASURED.to_owned(),
+    );
 }
 
 fn cores() -> usize {
     std::thread::available_parallelism().unwrap().get()
 }
 
-fn write(name: &str, text: &str) {
-    std::fs::write(docs().join(name), text).unwrap();
-}
-
-fn docs() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs")
-}
-
-fn versions() -> String {
-    let lock =
-        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock")).unwrap();
-    let version = |name: &str| {
-        // The last of several versions is the newest.
-        let entry = lock
-            .split("[[package]]")
-            .filter(|entry| entry.contains(&format!("name = \"{name}\"\n")))
-            .last();
-        let version = entry.and_then(|entry| entry.split("version = \"").nth(1)?.split('"').next());
-        format!("{name} {}", version.unwrap_or("?"))
-    };
-    [
-        "entra-workload",
-        "azure_identity",
-        "azure_core",
-        "azure_storage_blob",
-        "object_store",
-    ]
-    .map(version)
-    .join(", ")
-}
-
 fn progress(what: &str) {
     eprintln!("measuring: {what}");
+}
+
+fn readable(microseconds: f64) -> String {
+    if microseconds < 1e3 {
+        format!("{microseconds:.0} µs")
+    } else {
+        format!("{:.0} ms", microseconds / 1e3)
+    }
 }
 
 fn microseconds(duration: Duration) -> f64 {
@@ -534,23 +552,6 @@ const DUE: Behaviour = Behaviour::Grants {
     delay: Duration::ZERO,
 };
 
-const NOT_SHOWN: &str = "\
-## What they do not show
+const NOT_AVAILABLE: &str = "not available";
 
-* Absolute times: the machine is shared and virtual. The contenders alternate within one run, so ratios are more reliable.
-* The cost of a copy: in about one process of four, the bare clone of a token takes 67 to 70 ns instead of 86, for the whole
-  lifetime of the process and wherever the token is stored. `hit_sdk_floor` is 1.8 to 2.1 there, and 1.55 to 1.60 in the
-  others.
-* The network, and the real Entra: the endpoint is in the same process, except for the cold starts, which use an emulator
-  on loopback.
-* More cores than these: readers of a token are spread over eight reference counts, so with more cores than that the
-  `contention` figures may exceed their targets.
-* The response of a service to a token that was revoked.
-
-[outage]: outage.md
-";
-
-const PICTURE: &str = "outage.svg";
-
-const ALT: &str = "Time of each call over an hour with an outage of the token endpoint: at most milliseconds with this \
-                   crate, up to four minutes with azure_identity";
+const NOT_MEASURED: &str = "not measured";

@@ -1,4 +1,4 @@
-//! `docs/outage.svg`: the latency of each call over the hour with the outage, this crate above
+//! `benches/outage.svg`: the latency of each call over the hour with the outage, this crate above
 //! `azure_identity`.
 
 use std::error::Error;

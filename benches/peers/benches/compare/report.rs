@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Write as _};
 
-pub struct Report(Vec<Figure>);
+pub struct Report {
+    figures: Vec<Figure>,
+    comparison: String,
+}
 
 struct Figure {
     name: &'static str,
@@ -42,7 +45,12 @@ impl fmt::Display for Wanted {
 
 impl Report {
     pub fn new() -> Self {
-        Self(Vec::new())
+        Self {
+            figures: Vec::new(),
+            comparison:
+                "| what | `entra-workload` | `azure_identity` | `object_store` |\n| --- | --- | --- | --- |\n"
+                    .to_owned(),
+        }
     }
 
     /// * `detail`: the measurements behind the figure, with those of the peers.
@@ -54,7 +62,7 @@ impl Report {
         wanted: Wanted,
         detail: String,
     ) {
-        self.0.push(Figure {
+        self.figures.push(Figure {
             name,
             what,
             value,
@@ -63,10 +71,20 @@ impl Report {
         });
     }
 
-    /// Returns a Markdown table that is readable on a terminal too.
+    /// Adds a row of the table in `benches/README.md`.
+    pub fn compare(&mut self, what: &str, ours: String, azure_identity: String, object_store: String) {
+        self.comparison += &format!("| {what} | {ours} | {azure_identity} | {object_store} |\n");
+    }
+
+    /// Returns the table of `benches/README.md`.
+    pub fn comparison(&self) -> &str {
+        &self.comparison
+    }
+
+    /// Returns a Markdown table of the figures and their targets, for a terminal.
     pub fn table(&self) -> String {
         let mut table = "| figure | what | target | measured | met | details, and the peers |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
-        for figure in &self.0 {
+        for figure in &self.figures {
             let met = if figure.wanted.is_met(figure.value) {
                 "yes"
             } else {
@@ -89,7 +107,7 @@ impl Report {
     /// Returns the counts that miss their goal, which a slow machine cannot cause.
     pub fn broken_promises(&self) -> Vec<&'static str> {
         let counted = self
-            .0
+            .figures
             .iter()
             .filter(|figure| matches!(figure.wanted, Wanted::NoMoreThan(_)));
         let broken = counted.filter(|figure| !figure.wanted.is_met(figure.value));
@@ -99,7 +117,7 @@ impl Report {
     /// Returns one line per figure, for scripts.
     pub fn lines(&self) -> String {
         let lines = self
-            .0
+            .figures
             .iter()
             .map(|figure| format!("figure {} {}\n", figure.name, number(figure.value)));
         lines.collect()
