@@ -1,0 +1,236 @@
+//! Properties that users rely on: public types are `Debug + Send + Sync + 'static`, traits are dyn
+//! compatible, futures are `Send`, and an error is one word wide.
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+#[cfg(feature = "reqwest-middleware")]
+use entra_workload::BearerTokenMiddleware;
+#[cfg(feature = "command")]
+use entra_workload::CommandAssertion;
+#[cfg(feature = "object-store")]
+use entra_workload::ObjectStoreCredential;
+#[cfg(feature = "reqsign")]
+use entra_workload::ReqsignCredential;
+#[cfg(feature = "spiffe")]
+use entra_workload::SpiffeJwtSvid;
+use entra_workload::{
+    AccessToken, AssertionRequest, Attempt, AzurePipelines, AzurePipelinesCredential,
+    AzurePipelinesCredentialBuilder, BearerChallenge, ChainedTokenCredential, ChainedTokenCredentialBuilder,
+    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
+    ClientSecretCredentialBuilder, Clock, Cloud, Code, Credential, CredentialAssertion, CredentialPool,
+    CustomCloud, Environment, Error, ErrorKind, GitHubActions, HttpTransport, Identity,
+    KubernetesTokenRequest, Moment, ProjectedTokenFile, Secret, SystemClock, TerraformOidc, TokenProxy,
+    TokenProxyBuilder, TokenRequest, TokenStream, Transport, WorkloadIdentityCredential,
+    WorkloadIdentityCredentialBuilder,
+};
+#[cfg(feature = "default-credential")]
+use entra_workload::{
+    AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential,
+    AzureDeveloperCliCredentialBuilder, DefaultAzureCredential, DefaultAzureCredentialBuilder,
+    DefaultAzureLink, ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId,
+};
+#[cfg(feature = "azure-core")]
+use entra_workload::{
+    ClaimsChallengePolicy, ForceTokenRefresh, SdkCredential, SdkTransport, TokenClaims, TokenTenantId,
+};
+#[cfg(feature = "client-certificate")]
+use entra_workload::{
+    ClientCertificateCredential, ClientCertificateCredentialBuilder, EnvironmentCredential,
+    EnvironmentCredentialBuilder,
+};
+
+/// Compiles only if all types are `Debug + Send + Sync + 'static`; returns their names.
+macro_rules! types {
+    ($($name:ident),* $(,)?) => {{
+        fn check<T: Debug + Send + Sync + 'static>() {}
+        $(check::<$name>();)*
+        [$(stringify!($name)),*]
+    }};
+}
+
+/// Compiles only if the trait objects are `Send + Sync + 'static`; returns the names of the traits.
+macro_rules! traits {
+    ($($name:ident),*) => {{
+        fn check<T: Send + Sync + 'static + ?Sized>() {}
+        $(check::<dyn $name>();)*
+        [$(stringify!($name)),*]
+    }};
+}
+
+/// Compiles only if all types are credentials of this crate and of the SDKs.
+macro_rules! credentials {
+    ($($name:ident),* $(,)?) => {{
+        fn check<T: Credential>() {}
+        $(check::<$name>();)*
+        #[cfg(feature = "azure-core")]
+        {
+            fn check<T: azure_core::credentials::TokenCredential>() {}
+            $(check::<$name>();)*
+        }
+        #[cfg(feature = "azure-core-021")]
+        {
+            fn check<T: azure_core_021::auth::TokenCredential>() {}
+            $(check::<$name>();)*
+        }
+    }};
+}
+
+/// Compiles only if the futures of all credentials are `Send`.
+macro_rules! futures {
+    ($($name:ident),* $(,)?) => {{
+        fn check<T: Send>(_future: T) {}
+        $(let _ = |credential: &$name| {
+            check(credential.token(&["scope"]));
+            check(credential.check(&["scope"]));
+            check(credential.token_for(&TokenRequest::new(&["scope"])));
+        };)*
+    }};
+}
+
+#[test]
+fn public_types_are_debug_send_sync_and_static() {
+    let mut checked = BTreeSet::from(types![
+        AccessToken,
+        AssertionRequest,
+        Attempt,
+        AzurePipelines,
+        AzurePipelinesCredential,
+        AzurePipelinesCredentialBuilder,
+        BearerChallenge,
+        ChainedTokenCredential,
+        ChainedTokenCredentialBuilder,
+        ClientAssertionCredential,
+        ClientAssertionCredentialBuilder,
+        ClientSecretCredential,
+        ClientSecretCredentialBuilder,
+        Cloud,
+        Code,
+        CredentialAssertion,
+        CustomCloud,
+        Environment,
+        Error,
+        ErrorKind,
+        GitHubActions,
+        HttpTransport,
+        Identity,
+        KubernetesTokenRequest,
+        Moment,
+        ProjectedTokenFile,
+        Secret,
+        SystemClock,
+        TerraformOidc,
+        TokenProxy,
+        TokenProxyBuilder,
+        TokenRequest,
+        TokenStream,
+        WorkloadIdentityCredential,
+        WorkloadIdentityCredentialBuilder,
+    ]);
+    checked.extend(traits![ClientAssertion, Clock, Credential, Transport]);
+    #[cfg(feature = "command")]
+    checked.extend(types![CommandAssertion]);
+    #[cfg(feature = "spiffe")]
+    checked.extend(types![SpiffeJwtSvid]);
+    {
+        type CustomersPool = CredentialPool<String, dyn Credential>;
+        types![CustomersPool];
+        checked.insert("CredentialPool");
+    }
+    #[cfg(feature = "azure-core")]
+    checked.extend(types![
+        ClaimsChallengePolicy,
+        ForceTokenRefresh,
+        SdkCredential,
+        SdkTransport,
+        TokenClaims,
+        TokenTenantId,
+    ]);
+    #[cfg(feature = "reqwest-middleware")]
+    checked.extend(types![BearerTokenMiddleware]);
+    #[cfg(feature = "client-certificate")]
+    checked.extend(types![
+        ClientCertificateCredential,
+        ClientCertificateCredentialBuilder,
+        EnvironmentCredential,
+        EnvironmentCredentialBuilder,
+    ]);
+    #[cfg(feature = "object-store")]
+    checked.extend(types![ObjectStoreCredential]);
+    #[cfg(feature = "reqsign")]
+    checked.extend(types![ReqsignCredential]);
+    #[cfg(feature = "default-credential")]
+    checked.extend(types![
+        AzureCliCredential,
+        AzureCliCredentialBuilder,
+        AzureDeveloperCliCredential,
+        AzureDeveloperCliCredentialBuilder,
+        DefaultAzureCredential,
+        DefaultAzureCredentialBuilder,
+        DefaultAzureLink,
+        ManagedIdentityCredential,
+        ManagedIdentityCredentialBuilder,
+        ManagedIdentityId,
+    ]);
+    let public = public_names(include_str!("../../src/lib.rs"));
+    if cfg!(all(
+        feature = "default-credential",
+        feature = "object-store",
+        feature = "reqsign",
+        feature = "reqwest-middleware",
+        feature = "spiffe"
+    )) {
+        assert_eq!(
+            checked, public,
+            "a public item is not checked, or a checked one is not public"
+        );
+    } else {
+        assert!(checked.is_subset(&public), "a checked item is not public");
+    }
+}
+
+#[test]
+fn credentials_implement_the_traits_and_their_futures_are_send() {
+    macro_rules! check {
+        ($($names:tt)*) => {
+            credentials![$($names)*];
+            futures![$($names)*];
+        };
+    }
+    check![
+        AzurePipelinesCredential,
+        ChainedTokenCredential,
+        ClientAssertionCredential,
+        ClientSecretCredential,
+        WorkloadIdentityCredential,
+    ];
+    #[cfg(feature = "client-certificate")]
+    check![ClientCertificateCredential, EnvironmentCredential];
+    #[cfg(feature = "default-credential")]
+    check![
+        AzureCliCredential,
+        AzureDeveloperCliCredential,
+        DefaultAzureCredential,
+        ManagedIdentityCredential,
+    ];
+    // It implements only the SDK's trait.
+    #[cfg(feature = "azure-core")]
+    credentials![SdkCredential];
+}
+
+#[test]
+fn error_is_one_word_wide_and_clone() {
+    fn check<T: std::error::Error + Clone + Send + Sync + 'static>() {}
+
+    check::<Error>();
+    assert_eq!(size_of::<Result<(), Error>>(), size_of::<usize>());
+}
+
+/// Returns the names in the `pub use` items of a module.
+fn public_names(code: &str) -> BTreeSet<&str> {
+    let uses = code.split("\npub use ").skip(1).flat_map(|rest| {
+        let names = rest.split(';').next().unwrap().rsplit("::").next().unwrap();
+        names.split(['{', '}', ',', '\n', ' '])
+    });
+    uses.filter(|name| !name.is_empty()).collect()
+}
