@@ -29,7 +29,7 @@ pub use default_azure_link::DefaultAzureLink;
 pub(crate) struct Chain {
     links: Vec<Link>,
     /// A problem of the environment to report, whichever link returns a token.
-    hint: Option<String>,
+    hint: Option<Error>,
     keeps_selection: bool,
     /// The index of the selected link. It changes under the lock of `skipped`.
     selected: AtomicUsize,
@@ -46,7 +46,7 @@ struct Link {
 }
 
 impl Chain {
-    fn new(links: Vec<Link>, hint: Option<String>, keeps_selection: bool) -> Result<Self, Error> {
+    fn new(links: Vec<Link>, hint: Option<Error>, keeps_selection: bool) -> Result<Self, Error> {
         if links.is_empty() {
             return Err(Error::configuration(
                 "the chain has no links; add one with .then(..)",
@@ -184,7 +184,7 @@ impl Chain {
         if let Some(credential) = self.selected_credential() {
             return credential.token_for(request).await;
         }
-        Err(Error::of_chain(attempts, self.hint.as_deref()))
+        Err(Error::of_chain(attempts, self.hint.as_ref()))
     }
 
     /// Selects a link that returned a token and logs it if it was not selected before. Returns
@@ -227,9 +227,9 @@ impl Chain {
     }
 
     /// Returns the hint, unless it is the error of a link.
-    fn hint_beyond(&self, attempts: &[Attempt]) -> Option<&str> {
-        let hint = self.hint.as_deref()?;
-        let is_hint = |attempt: &Attempt| attempt.error().to_string() == hint;
+    fn hint_beyond(&self, attempts: &[Attempt]) -> Option<&Error> {
+        let hint = self.hint.as_ref()?;
+        let is_hint = |attempt: &Attempt| attempt.error().is_same_problem(hint);
         (!attempts.iter().any(is_hint)).then_some(hint)
     }
 

@@ -42,7 +42,7 @@ use crate::error::Error;
 use crate::transport::{HttpTransport, Transport};
 
 pub use catalog::{CATALOG, Entry};
-pub use finding::{Evidence, Finding, Owner, Remedy, Severity};
+pub use finding::{Evidence, Finding, Remedy, Severity};
 pub use pod::Pod;
 pub use remedy::{BindingPermission, Federation, Tool};
 pub use report::{Check, Report, State, Step};

@@ -1,6 +1,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -93,7 +94,7 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             kind,
-            message: message.into(),
+            message: Message::Text(message.into()),
             status: None,
             oauth_error: None,
             aadsts_codes: Vec::new(),
@@ -162,9 +163,24 @@ impl Error {
     }
 
     /// Returns the code of the problem, whose section in [Troubleshooting](Code) has the cause and the
-    /// fix. The message ends with it.
+    /// fix. `Display` appends it to the [message](Self::message).
     pub fn code(&self) -> Option<Code> {
         self.0.code
+    }
+
+    /// Returns the text of the error without its [code](Self::code), for logs that have a field for the code.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use entra_workload::{Environment, WorkloadIdentityCredential};
+    ///
+    /// let pod = Environment::from_iter([("KUBERNETES_SERVICE_HOST", "10.0.0.1")]);
+    /// let error = WorkloadIdentityCredential::builder().environment(pod).build().unwrap_err();
+    /// assert_eq!(format!("{} (EW101)", error.message()), error.to_string());
+    /// ```
+    pub fn message(&self) -> String {
+        Escaped(self.0.text()).to_string()
     }
 
     /// Whether the credential is not set up in this environment; a chain then tries its next link.
@@ -235,33 +251,31 @@ impl Error {
     /// one whose error is `hint`, or else all of them.
     ///
     /// * `hint`: a problem of the environment, which the message contains in any case.
-    pub(crate) fn of_chain(attempts: Vec<Attempt>, hint: Option<&str>) -> Self {
+    pub(crate) fn of_chain(attempts: Vec<Attempt>, hint: Option<&Self>) -> Self {
         let Some(last) = attempts.last() else {
             return Self::configuration("the chain has no links");
         };
-        let is_hint = |attempt: &&Attempt| hint.is_some_and(|hint| attempt.error.to_string() == hint);
+        let is_hint = |attempt: &&Attempt| hint.is_some_and(|hint| attempt.error.is_same_problem(hint));
         let decisive: Vec<&Attempt> = match attempts.iter().find(is_hint) {
             _ if !last.error.is_unavailable() => vec![last],
             Some(explained) => vec![explained],
             None => attempts.iter().collect(),
         };
         let code = decisive.iter().find_map(|attempt| attempt.error.code());
-        let hint = hint.filter(|_| !decisive.iter().any(is_hint));
-        let reasons = decisive
-            .iter()
-            .map(|attempt| format!("{}: {}", attempt.name, attempt.error));
-        let reasons: Vec<String> = reasons.chain(hint.map(str::to_owned)).collect();
-        let reasons = reasons.join("; ");
-        let message = if last.error.is_unavailable() {
-            format!("no credential of the chain is available here: {reasons}")
-        } else {
-            format!("the chain stopped at {reasons}")
+        let message = Message::Chain {
+            hint: hint.filter(|_| !decisive.iter().any(is_hint)).cloned(),
+            decisive: decisive.into_iter().cloned().collect(),
         };
         last.error.clone().map(|inner| {
             inner.message = message;
             inner.code = code;
             inner.attempts = attempts;
         })
+    }
+
+    /// Whether both errors have the same kind and code. Their messages may name different values.
+    pub(crate) fn is_same_problem(&self, other: &Self) -> bool {
+        self.kind() == other.kind() && self.code() == other.code()
     }
 
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
@@ -285,10 +299,7 @@ impl Error {
     }
 
     pub(crate) fn with_code(self, code: Code) -> Self {
-        self.map(|inner| {
-            inner.code = Some(code);
-            inner.message = format!("{} ({code})", inner.message);
-        })
+        self.map(|inner| inner.code = Some(code))
     }
 
     pub(crate) fn with_optional_source(self, source: Option<impl StdError + Send + Sync + 'static>) -> Self {
@@ -367,7 +378,11 @@ impl Attempt {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", Escaped(&self.0.message))?;
+        write!(f, "{}", Escaped(self.0.text()))?;
+        // The texts of the attempts, of which that of a chain consists, end with their own codes.
+        if let (Message::Text(_), Some(code)) = (&self.0.message, self.code()) {
+            write!(f, " ({code})")?;
+        }
         if f.alternate() {
             for Attempt { name, error } in &self.0.attempts {
                 // A chain within a chain is indented one step further.
@@ -393,10 +408,38 @@ impl StdError for Error {
     }
 }
 
+/// Reads a code as it is displayed, such as `EW404`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Configuration`] if this release has no such code.
+///
+/// # Examples
+///
+/// ```
+/// use entra_workload::Code;
+///
+/// assert_eq!("EW404".parse::<Code>()?, Code::SUBJECT_MISMATCH);
+/// assert!("EW999".parse::<Code>().is_err());
+/// # Ok::<(), entra_workload::Error>(())
+/// ```
+impl FromStr for Code {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut codes = Self::ALL.iter().copied();
+        codes.find(|code| code == text).ok_or_else(|| {
+            Error::configuration(format!(
+                "unknown code {text:?}; a code is EW and three digits, such as EW404"
+            ))
+        })
+    }
+}
+
 #[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
-    message: String,
+    message: Message,
     status: Option<StatusCode>,
     oauth_error: Option<String>,
     aadsts_codes: Vec<u32>,
@@ -406,6 +449,37 @@ struct Inner {
     attempts: Vec<Attempt>,
     code: Option<Code>,
     source: Option<Arc<dyn StdError + Send + Sync>>,
+}
+
+impl Inner {
+    /// The message, not escaped.
+    fn text(&self) -> Cow<'_, str> {
+        let (decisive, hint) = match &self.message {
+            Message::Text(text) => return Cow::Borrowed(text),
+            Message::Chain { decisive, hint } => (decisive, hint),
+        };
+        let reasons = decisive
+            .iter()
+            .map(|Attempt { name, error }| format!("{name}: {error}"));
+        let reasons: Vec<String> = reasons.chain(hint.as_ref().map(Error::to_string)).collect();
+        let start = if self.kind == ErrorKind::Unavailable {
+            "no credential of the chain is available here: "
+        } else {
+            "the chain stopped at "
+        };
+        Cow::Owned(start.to_owned() + &reasons.join("; "))
+    }
+}
+
+/// What an error says, without its code.
+#[derive(Clone)]
+enum Message {
+    Text(String),
+    /// The attempts that decide, and a problem of the environment beyond them.
+    Chain {
+        decisive: Vec<Attempt>,
+        hint: Option<Error>,
+    },
 }
 
 /// An error as the source of an SDK's error that has its message as text. Shows everything but the
@@ -438,8 +512,8 @@ struct RequestFacts<'a>(&'a Inner);
 
 impl fmt::Display for RequestFacts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = self.0.text();
         let Inner {
-            message,
             status,
             retry_after,
             correlation_id,
@@ -486,6 +560,41 @@ mod tests {
     #[test]
     fn error_is_one_word_wide() {
         assert_eq!(size_of::<Result<(), Error>>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn display_appends_the_code_that_the_message_omits() {
+        let error = Error::transport("no route").with_code(Code::UNREACHABLE_HOST);
+        let renamed = error.clone().with_code(Code::NO_RESPONSE);
+        assert_eq!(error.message(), "no route");
+        assert_eq!(error.to_string(), "no route (EW203)");
+        assert_eq!(renamed.to_string(), "no route (EW208)");
+        let chain = Error::of_chain(vec![Attempt::new("a".into(), error)], None);
+        assert_eq!(chain.to_string(), "the chain stopped at a: no route (EW203)");
+        assert_eq!(chain.code(), Some(Code::UNREACHABLE_HOST));
+    }
+
+    #[test]
+    fn chain_compares_the_hint_by_kind_and_code() {
+        let missing = |text: &str| Error::unavailable(text).with_code(Code::NO_WORKLOAD_IDENTITY);
+        let attempts = || {
+            let other = Error::unavailable("no login");
+            vec![
+                Attempt::new("a".into(), missing("not in this pod")),
+                Attempt::new("b".into(), other),
+            ]
+        };
+        let start = "no credential of the chain is available here: a: not in this pod (EW101)";
+        let explained = Error::of_chain(attempts(), Some(&missing("not in that pod")));
+        assert_eq!(explained.to_string(), start);
+        let others = [
+            missing("x").with_code(Code::NOT_IN_A_POD),
+            Error::configuration("x").with_code(Code::NO_WORKLOAD_IDENTITY),
+        ];
+        for hint in others {
+            let text = Error::of_chain(attempts(), Some(&hint)).to_string();
+            assert_eq!(text, format!("{start}; b: no login; {hint}"));
+        }
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
 pub use chain::{DefaultAzureCredential, DefaultAzureCredentialBuilder, DefaultAzureLink};
 pub use challenge::BearerChallenge;
 pub use clock::{Clock, Moment, SystemClock};
-pub use code::Code;
+pub use code::{Code, Owner};
 #[cfg(feature = "azure-core")]
 pub use credential::SdkCredential;
 #[cfg(feature = "default-credential")]

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use entra_workload::Environment;
-use entra_workload::diagnose::{DiagnoseOptions, Owner, Report, Severity, Step, diagnose};
+use entra_workload::diagnose::{DiagnoseOptions, Report, Severity, Step, diagnose};
+use entra_workload::{Environment, Owner};
 use tokio::time::Instant;
 
 use self::cluster::Live;

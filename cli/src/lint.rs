@@ -26,7 +26,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
-use entra_workload::diagnose::{Owner, Severity};
+use entra_workload::Owner;
+use entra_workload::diagnose::Severity;
 
 use self::picture::Picture;
 use self::rule::{Problem, Rule};

@@ -183,7 +183,7 @@ impl DefaultAzureCredentialBuilder {
         // With its own credential in this link, the program does not need workload identity.
         let hint = match replaced(DefaultAzureLink::WorkloadIdentity) {
             Some((_, Some(_))) => None,
-            _ => missing_workload_identity(&environment).map(|error| error.to_string()),
+            _ => missing_workload_identity(&environment),
         };
         let links: Vec<Link> = links
             .iter()

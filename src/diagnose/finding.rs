@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 use super::catalog::Entry;
 use super::remedy::{Federation, Tool};
 use super::resource::Resource;
-use crate::code::Code;
+use crate::code::{Code, Owner};
 use crate::error::Error;
 use crate::escape::Escaped;
 
@@ -71,9 +71,7 @@ impl Finding {
     /// The finding of an error. Errors without a code have the given one.
     pub(super) fn of_error(error: &Error, otherwise: Code) -> Self {
         let code = error.code().unwrap_or(otherwise);
-        let message = error.to_string();
-        let cause = message.strip_suffix(&format!(" ({code})")).unwrap_or(&message);
-        let mut finding = Self::new(code, Severity::Error, cause);
+        let mut finding = Self::new(code, Severity::Error, error.message());
         finding.aadsts = error.aadsts_codes().to_vec();
         finding
     }
@@ -139,31 +137,6 @@ impl fmt::Display for Severity {
             Self::Info => "info",
             Self::Warning => "warning",
             Self::Error => "error",
-        })
-    }
-}
-
-/// Who can fix the cause of a [`Finding`].
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[non_exhaustive]
-pub enum Owner {
-    /// It passes by itself.
-    Nobody,
-    /// Whoever writes the program and its manifests.
-    Developer,
-    /// Whoever runs the cluster and its network.
-    ClusterAdmin,
-    /// Whoever manages identities, roles and policies in Azure.
-    TenantAdmin,
-}
-
-impl fmt::Display for Owner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nobody => "no action needed (temporary)",
-            Self::Developer => "developer",
-            Self::ClusterAdmin => "cluster administrator",
-            Self::TenantAdmin => "tenant administrator",
         })
     }
 }

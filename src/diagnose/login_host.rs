@@ -6,10 +6,10 @@ use http::{Response, StatusCode};
 use serde_json::Value;
 
 use super::Diagnosis;
-use super::finding::{Finding, Owner, Severity};
+use super::finding::{Finding, Severity};
 use super::report::{self, Step};
 use super::variables::LoginHost;
-use crate::code::Code;
+use crate::code::{Code, Owner};
 use crate::exchange::codes_of;
 
 pub(super) struct Outcome {

@@ -2,10 +2,10 @@ use std::fmt;
 
 use serde_json::json;
 
-use super::finding::{Finding, Owner, Remedy};
+use super::finding::{Finding, Remedy};
 use super::pod::Pod;
 use super::resource::Resource;
-use crate::code::Code;
+use crate::code::{Code, Owner};
 
 /// What a [`Remedy`] is written for.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

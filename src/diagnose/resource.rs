@@ -4,11 +4,11 @@ use http::{Request, StatusCode};
 use url::{Host, Url};
 
 use super::Diagnosis;
-use super::finding::{Finding, Owner, Severity};
+use super::finding::{Finding, Severity};
 use super::report::{Outcome, Step};
 use super::variables::Settings;
 use crate::authority::{Cloud, is_loopback};
-use crate::code::Code;
+use crate::code::{Code, Owner};
 use crate::error::Error;
 use crate::token::AccessToken;
 

@@ -1,11 +1,11 @@
 use url::Url;
 
 use super::Diagnosis;
-use super::finding::{Finding, Owner, Severity};
+use super::finding::{Finding, Severity};
 use super::report::{Outcome, Step};
 use crate::authority::{Authority, Cloud, TenantId};
 use crate::chain::DefaultAzureLink;
-use crate::code::Code;
+use crate::code::{Code, Owner};
 use crate::credential::WorkloadIdentityCredential;
 use crate::env::{AZURE_CLIENT_SECRET, AZURE_TOKEN_CREDENTIALS, Environment, External};
 use crate::error::Error;

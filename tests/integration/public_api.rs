@@ -20,8 +20,8 @@ use entra_workload::{
     ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
     ClientSecretCredentialBuilder, Clock, Cloud, Code, Credential, CredentialAssertion, CredentialPool,
     CustomCloud, Environment, Error, ErrorKind, GitHubActions, HttpTransport, Identity,
-    KubernetesTokenRequest, Moment, ProjectedTokenFile, Secret, SystemClock, TerraformOidc, TokenProxy,
-    TokenProxyBuilder, TokenRequest, TokenStream, Transport, WorkloadIdentityCredential,
+    KubernetesTokenRequest, Moment, Owner, ProjectedTokenFile, Secret, SystemClock, TerraformOidc,
+    TokenProxy, TokenProxyBuilder, TokenRequest, TokenStream, Transport, WorkloadIdentityCredential,
     WorkloadIdentityCredentialBuilder,
 };
 #[cfg(feature = "default-credential")]
@@ -116,6 +116,7 @@ fn public_types_are_debug_send_sync_and_static() {
         Identity,
         KubernetesTokenRequest,
         Moment,
+        Owner,
         ProjectedTokenFile,
         Secret,
         SystemClock,

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use entra_workload::diagnose::{Owner, Severity};
+use entra_workload::Owner;
+use entra_workload::diagnose::Severity;
 
 use super::picture::Picture;
 use super::value::Value;

@@ -1,4 +1,5 @@
-use entra_workload::diagnose::{BindingPermission, Owner, Severity};
+use entra_workload::Owner;
+use entra_workload::diagnose::{BindingPermission, Severity};
 
 use crate::lint::picture::{Object, Picture};
 use crate::lint::rule::{Problem, Rule, Symptom};

@@ -1,4 +1,5 @@
-use entra_workload::diagnose::{Owner, Severity};
+use entra_workload::Owner;
+use entra_workload::diagnose::Severity;
 
 use crate::lint::picture::{Account, CLIENT_ID, Object, Picture, is_guid, same};
 use crate::lint::rule::{Problem, Rule, Symptom};

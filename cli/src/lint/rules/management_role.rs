@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
-use entra_workload::diagnose::{Owner, Severity};
+use entra_workload::Owner;
+use entra_workload::diagnose::Severity;
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};

@@ -1,6 +1,7 @@
 use std::collections::HashSet;
 
-use entra_workload::diagnose::{Owner, Severity};
+use entra_workload::Owner;
+use entra_workload::diagnose::Severity;
 
 use crate::lint::picture::{CLIENT_ID, Picture, is_near};
 use crate::lint::rule::{Problem, Rule, Symptom};
