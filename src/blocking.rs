@@ -12,24 +12,39 @@ use tokio::sync::watch;
 /// Runs `work` off the runtime's threads and returns its result. Resumes a panic of `work` in the
 /// caller.
 ///
+/// # Errors
+///
+/// [`NO_THREAD`] if no thread can be started.
+///
 /// The work has a thread of its own, which may never end: a file system can hang. A runtime waits for its
 /// blocking threads when it shuts down, so the one that waits for the work ends with the caller. It is there so
 /// that a paused clock does not advance meanwhile.
 ///
 /// Never resolves if the runtime is shutting down: the caller is dropped with the runtime, and
 /// waiters of other runtimes get no error that does not concern them.
-pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    run_on(thread::Builder::new(), work).await
+}
+
+/// As [`run`].
+///
+/// * `thread`: of the work.
+async fn run_on<T: Send + 'static>(
+    thread: thread::Builder,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> io::Result<T> {
     let (sender, receiver) = channel();
     let _abandon_on_drop = Abandon(sender.clone());
-    let done = tokio::task::spawn_blocking(move || {
-        thread::spawn(move || {
-            // Nobody waits for the result if the caller is gone.
-            let _ = sender.send(Some(catch_unwind(AssertUnwindSafe(work))));
-        });
-        receiver.recv().ok().flatten()
-    });
+    let work = move || {
+        // Nobody waits for the result if the caller is gone.
+        let _ = sender.send(Some(catch_unwind(AssertUnwindSafe(work))));
+    };
+    thread.spawn(work).map_err(|_| NO_THREAD)?;
+    let wait = || tokio::task::spawn_blocking(move || receiver.recv().ok().flatten());
+    // Tokio panics if it has no blocking thread and can start none.
+    let done = catch_unwind(AssertUnwindSafe(wait)).map_err(|_| NO_THREAD)?;
     match done.await {
-        Ok(Some(Ok(result))) => result,
+        Ok(Some(Ok(result))) => Ok(result),
         Ok(Some(Err(panic))) => resume_unwind(panic),
         Ok(None) => std::future::pending().await,
         Err(error) => match error.try_into_panic() {
@@ -49,7 +64,8 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
     ///
     /// # Errors
     ///
-    /// `TimedOut` if the result takes longer than two seconds. The work itself goes on.
+    /// `TimedOut` if the result takes longer than two seconds: the work itself goes on. [`NO_THREAD`] if no
+    /// thread can be started.
     pub(crate) async fn read(&self, work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
         self.run(READ_LIMIT, work).await
     }
@@ -69,7 +85,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
                 let result = running.wait_for(Option::is_some).await;
                 // There is none if the work panicked, or if its runtime ended before it began.
                 if let Some(result) = result.ok().and_then(|result| result.clone()) {
-                    return result;
+                    return Ok(result);
                 }
             };
             // Sent by the thread of the work: the runtime of the first caller may never be polled again.
@@ -82,7 +98,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
         };
         tokio::time::timeout(limit, result)
             .await
-            .map_err(|_| io::ErrorKind::TimedOut.into())
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     /// Returns where the result of new work goes, or where that of the running work comes from.
@@ -115,6 +131,10 @@ impl<T> Drop for Abandon<T> {
     }
 }
 
+/// The kind of the error if the system starts no thread, because the process, its user or its container is at a limit.
+/// No error of reading has it.
+pub(crate) const NO_THREAD: io::ErrorKind = io::ErrorKind::QuotaExceeded;
+
 /// Takes microseconds. More than half of the shortest time limit of a token request, 5 s, is left.
 const READ_LIMIT: Duration = Duration::from_secs(2);
 
@@ -146,6 +166,13 @@ mod tests {
         let work = AssertUnwindSafe(run(|| panic!("a bug in the work")));
         let panic = current_thread().block_on(work.catch_unwind()).unwrap_err();
         assert_eq!(panic.downcast_ref(), Some(&"a bug in the work"));
+    }
+
+    #[tokio::test]
+    async fn error_is_returned_when_no_thread_can_be_started() {
+        let too_large = thread::Builder::new().stack_size(usize::MAX / 4);
+        let error = run_on(too_large, || ()).await.unwrap_err();
+        assert_eq!(error.kind(), NO_THREAD);
     }
 
     #[test]

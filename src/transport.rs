@@ -7,7 +7,7 @@ mod token_proxy;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use std::{fmt, fs, io};
+use std::{fmt, fs, io, thread};
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
@@ -21,7 +21,7 @@ use zeroize::Zeroize;
 
 use self::failure::{Peer, failure};
 use self::name_resolution::{SystemResolver, TimeLimited};
-use crate::blocking::Shared;
+use crate::blocking::{NO_THREAD, Shared};
 use crate::code::Code;
 use crate::error::Error;
 use crate::{crypto, env};
@@ -180,9 +180,9 @@ impl HttpTransport {
             // Not used without TLS. The roots of the system take time to read.
             Some(Arc::new(RootCertStore::empty()))
         } else {
-            // Only the first handshake waits for it, and only if it starts earlier.
+            // Only the first handshake waits for it, and only if it starts earlier. Without a thread, it does the work.
             let random = provider.secure_random;
-            drop(tokio::task::spawn_blocking(move || gather_entropy(random)));
+            drop(thread::Builder::new().spawn(move || gather_entropy(random)));
             self.roots.clone()
         };
         let bypasses_proxies = is_local || self.bypasses_proxies;
@@ -237,6 +237,11 @@ impl LazyClient {
 
 fn no_client(error: BuildError) -> Error {
     let message = match error.downcast_ref().map(io::Error::kind) {
+        Some(NO_THREAD) => {
+            let message = "the HTTP client cannot be made because no thread can be started; raise the limit of processes of \
+                           the container";
+            return Error::transport(message).with_source(error);
+        }
         Some(io::ErrorKind::TimedOut) => {
             "the root certificates cannot be read in time; check the file system that holds them"
         }

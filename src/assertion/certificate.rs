@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use self::signing_certificate::{Signature, SigningCertificate, Unusable};
 use super::{AssertionRequest, ClientAssertion};
-use crate::blocking::{self, Shared};
+use crate::blocking::{self, NO_THREAD, Shared};
 use crate::bounded_file::FileReader;
 use crate::clock::Clock;
 use crate::crypto;
@@ -65,7 +65,9 @@ impl ClientAssertion for ClientCertificate {
         let loaded = loaded.unwrap_or_else(|error| Err(self.0.origin.unreadable(error)));
         let certificate = self.0.or_last(loaded)?;
         let source = Arc::clone(&self.0);
-        blocking::run(move || source.sign(&certificate, &request)).await
+        blocking::run(move || source.sign(&certificate, &request))
+            .await
+            .unwrap_or_else(|error| Err(self.0.origin.unreadable(error)))
     }
 }
 
@@ -98,6 +100,9 @@ impl CertificateOrigin {
             io::ErrorKind::InvalidInput => "is not a regular file",
             io::ErrorKind::FileTooLarge => "is longer than 256 KiB: this is no certificate with its key",
             io::ErrorKind::TimedOut => "cannot be read in time; check the file system that holds it",
+            NO_THREAD => {
+                "cannot be used because no thread can be started; raise the limit of processes of the container"
+            }
             _ => "cannot be read",
         };
         Error::assertion(format!("{self} {what}")).with_source(error)

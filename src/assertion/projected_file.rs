@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::jwt::Claims;
 use super::{AssertionRequest, ClientAssertion};
-use crate::blocking::Shared;
+use crate::blocking::{NO_THREAD, Shared};
 use crate::bounded_file::FileReader;
 use crate::clock::{Clock, SystemClock};
 use crate::code::Code;
@@ -181,6 +181,10 @@ fn unreadable(path: &External, error: io::Error) -> Error {
         io::ErrorKind::TimedOut => (
             Code::UNREADABLE_TOKEN_FILE,
             "cannot be read in time; check the file system that holds it",
+        ),
+        NO_THREAD => (
+            Code::UNREADABLE_TOKEN_FILE,
+            "cannot be read because no thread can be started; raise the limit of processes of the container",
         ),
         _ => (Code::UNREADABLE_TOKEN_FILE, "cannot be read"),
     };

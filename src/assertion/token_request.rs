@@ -12,7 +12,7 @@ use url::Url;
 
 use super::token_service::{Hint, TokenService, parse_url, request};
 use super::{AssertionRequest, ClientAssertion, ProjectedTokenFile};
-use crate::blocking::Shared;
+use crate::blocking::{NO_THREAD, Shared};
 use crate::bounded_file;
 use crate::env::{Environment, External, Form, KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT};
 use crate::error::Error;
@@ -298,6 +298,9 @@ fn read_ca(path: &External) -> Result<Vec<u8>, Error> {
 fn unreadable_ca(path: &External, error: io::Error) -> Error {
     let what = match error.kind() {
         io::ErrorKind::TimedOut => "cannot be read in time; check the file system that holds it",
+        NO_THREAD => {
+            "cannot be read because no thread can be started; raise the limit of processes of the container"
+        }
         _ => "cannot be read",
     };
     Error::configuration(format!("the CA file {path} {what}")).with_source(error)

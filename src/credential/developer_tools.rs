@@ -14,7 +14,7 @@ use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptio
 use super::sdk::SDK_FETCH_TIMEOUT;
 use super::{ClientOptions, client_options, credential, source};
 use crate::authority::{AllowedTenants, TenantId};
-use crate::blocking;
+use crate::blocking::{NO_THREAD, Shared};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::Clock;
 use crate::env::Environment;
@@ -244,7 +244,7 @@ impl Tool {
 struct DeveloperTool {
     tool: Tool,
     shell: Arc<Shell>,
-    folders: Vec<PathBuf>,
+    search: ProgramSearch,
     /// The tenant of requests that name none. Default: that of the login.
     tenant_id: Option<TenantId>,
     allowed_tenants: AllowedTenants,
@@ -265,7 +265,7 @@ impl DeveloperTool {
                 path: environment.program_path(),
                 programs: Programs::new(),
             }),
-            folders: environment.program_folders(),
+            search: ProgramSearch::new(tool.program(), environment.program_folders()),
             tenant_id,
             allowed_tenants: options.allowed_tenants(environment),
             clock: clock.clone(),
@@ -279,19 +279,6 @@ impl DeveloperTool {
             Some(requested) => self.allowed_tenants.check(requested, self.tenant_id.as_ref()),
             None => Ok(self.tenant_id.clone()),
         }
-    }
-
-    /// Returns whether this user can run the program. A folder can be on a file system that hangs.
-    async fn is_on_path(&self) -> bool {
-        let (program, folders) = (self.tool.program(), self.folders.clone());
-        blocking::run(move || {
-            let names = PROGRAM_SUFFIXES.map(|suffix| format!("{program}{suffix}"));
-            let mut files = folders
-                .iter()
-                .flat_map(|folder| names.iter().map(|name| folder.join(name)));
-            files.any(|file| is_executable(&file))
-        })
-        .await
     }
 
     fn credential(&self, tenant_id: Option<TenantId>) -> azure_core::Result<Arc<dyn TokenCredential>> {
@@ -348,7 +335,8 @@ impl TokenSource for DeveloperTool {
             )));
         }
         let tenant_id = self.tenant(request.requested_tenant_id())?;
-        if !self.is_on_path().await {
+        let is_found = self.search.finds(is_executable).await;
+        if !is_found.map_err(|error| search_failed(program, error))? {
             return Err(Error::unavailable(format!("{program} is not on the PATH")));
         }
         let credential = self.credential(tenant_id).map_err(|error| {
@@ -365,6 +353,45 @@ impl TokenSource for DeveloperTool {
     fn tenant_id(&self) -> Option<&str> {
         self.tenant_id.as_ref().map(TenantId::as_str)
     }
+}
+
+/// Looks for a program in the folders of the `PATH`. A folder can be on a file system that hangs.
+struct ProgramSearch {
+    files: Vec<PathBuf>,
+    running: Shared<bool>,
+}
+
+impl ProgramSearch {
+    fn new(program: &str, folders: Vec<PathBuf>) -> Self {
+        let names = PROGRAM_SUFFIXES.map(|suffix| format!("{program}{suffix}"));
+        let files = folders
+            .iter()
+            .flat_map(|folder| names.iter().map(|name| folder.join(name)));
+        Self {
+            files: files.collect(),
+            running: Shared::default(),
+        }
+    }
+
+    /// Returns whether one of the files is the program.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shared::read`].
+    async fn finds(&self, is_program: impl Fn(&Path) -> bool + Send + 'static) -> io::Result<bool> {
+        let files = self.files.clone();
+        self.running
+            .read(move || files.iter().any(|file| is_program(file)))
+            .await
+    }
+}
+
+fn search_failed(program: &str, error: io::Error) -> Error {
+    let what = match error.kind() {
+        NO_THREAD => "because no thread can be started; raise the limit of processes of the user",
+        _ => "in time; check the file systems of the folders of the PATH",
+    };
+    Error::transport(format!("{program} cannot be looked for {what}")).with_source(error)
 }
 
 fn is_executable(file: &Path) -> bool {
@@ -433,3 +460,45 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A token with its metadata has a few kilobytes.
 const MAX_OUTPUT: u64 = 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use super::*;
+
+    fn search() -> ProgramSearch {
+        ProgramSearch::new("az", vec![PathBuf::from("/opt/a"), PathBuf::from("/opt/b")])
+    }
+
+    #[tokio::test]
+    async fn folders_of_the_path_are_read_off_the_threads_of_the_runtime() {
+        let runtime = thread::current().id();
+        let search = search();
+        let is_elsewhere = move |file: &Path| file.starts_with("/opt/b") && thread::current().id() != runtime;
+        assert!(search.finds(is_elsewhere).await.unwrap());
+        assert!(!search.finds(|_| false).await.unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn search_in_a_folder_that_hangs_ends_in_time_and_has_one_thread() {
+        let search = search();
+        let (end, ended) = channel::<()>();
+        let ended = std::sync::Mutex::new(ended);
+        let mut first = pin!(search.finds(move |_| ended.lock().unwrap().recv().is_ok()));
+        assert!(futures::poll!(&mut first).is_pending());
+        let mut second = pin!(search.finds(|_| panic!("a second thread")));
+        assert!(futures::poll!(&mut second).is_pending());
+        tokio::time::advance(TIMEOUT).await;
+        for search in [first.await, second.await] {
+            let error = search_failed("az", search.unwrap_err());
+            assert_eq!(error.kind(), ErrorKind::Transport);
+            let message =
+                "az cannot be looked for in time; check the file systems of the folders of the PATH";
+            assert_eq!(error.to_string(), message);
+        }
+        drop(end);
+    }
+}

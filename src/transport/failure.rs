@@ -7,6 +7,7 @@ use std::io;
 use rustls::CertificateError;
 
 use super::name_resolution::ResolverSilent;
+use crate::blocking::NO_THREAD;
 use crate::code::Code;
 use crate::env::{self, AZURE_KUBERNETES_CA_FILE, AZURE_KUBERNETES_SNI_NAME, AZURE_KUBERNETES_TOKEN_PROXY};
 use crate::error::Error;
@@ -71,6 +72,10 @@ fn connect_failure(host: &str, error: &reqwest::Error) -> (Code, String) {
             Code::UNKNOWN_HOST,
             format!("the name {host} cannot be resolved; check DNS and the authority host"),
         ),
+        (Unreachable::NoThread, _) => (
+            Code::UNKNOWN_HOST,
+            format!("the name {host} cannot be resolved because {NO_THREAD_STARTS}"),
+        ),
         (Unreachable::ResolverSilent, _) => (
             Code::RESOLVER_SILENT,
             format!(
@@ -127,6 +132,9 @@ fn token_proxy_connect_failure(name: &str, error: &reqwest::Error) -> (Code, Str
         Unreachable::Name => {
             format!("the name of {name} cannot be resolved; check DNS and {AZURE_KUBERNETES_TOKEN_PROXY}")
         }
+        Unreachable::NoThread => {
+            format!("the name of {name} cannot be resolved because {NO_THREAD_STARTS}")
+        }
         Unreachable::ResolverSilent => {
             let message = format!(
                 "the name of {name} was not resolved in time; allow egress to the DNS service, port 53 with UDP and TCP"
@@ -159,6 +167,9 @@ fn proxy_failure(tunnel: &str, error: &reqwest::Error) -> String {
     } else {
         match Unreachable::from(error) {
             Unreachable::Name => "its name cannot be resolved",
+            Unreachable::NoThread => {
+                return format!("its name cannot be resolved because {NO_THREAD_STARTS}");
+            }
             Unreachable::ResolverSilent => "its name was not resolved in time",
             Unreachable::Refused => "it refused the connection",
             Unreachable::NoRoute => "there is no route to it",
@@ -211,6 +222,8 @@ fn tls_failure(host: &str, error: &rustls::Error) -> (Code, String) {
 #[derive(Clone, Copy)]
 enum Unreachable {
     Name,
+    /// The name was not looked up.
+    NoThread,
     ResolverSilent,
     Refused,
     NoRoute,
@@ -223,12 +236,15 @@ impl Unreachable {
         if causes(error).any(<dyn StdError>::is::<ResolverSilent>) {
             return Self::ResolverSilent;
         }
+        let io_kind = |cause: &(dyn StdError + 'static)| Some(cause.downcast_ref::<io::Error>()?.kind());
+        if causes(error).any(|cause| io_kind(cause) == Some(NO_THREAD)) {
+            return Self::NoThread;
+        }
         // The type of `hyper_util` is private.
         if causes(error).any(|cause| cause.to_string() == "dns error") {
             return Self::Name;
         }
-        let kind = causes(error).find_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
-        match kind {
+        match causes(error).find_map(io_kind) {
             Some(io::ErrorKind::ConnectionRefused) => Self::Refused,
             Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => Self::NoRoute,
             _ if error.is_timeout() => Self::Timeout,
@@ -248,3 +264,6 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
         None => error.downcast_ref(),
     }
 }
+
+/// For messages, with the way out.
+const NO_THREAD_STARTS: &str = "no thread can be started; raise the limit of processes of the container";

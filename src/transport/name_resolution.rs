@@ -1,6 +1,7 @@
 //! The addresses of hosts, from the resolver of the system within a time limit: a DNS server that does not answer
 //! must be told apart from a host that does not.
 
+use std::error::Error;
 use std::fmt;
 use std::net::ToSocketAddrs;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::blocking;
 pub(super) struct SystemResolver {
     /// Resolved in place of each name.
     host: Option<String>,
-    lookups: Arc<Semaphore>,
+    lookups: Lookups,
 }
 
 impl SystemResolver {
@@ -24,7 +25,7 @@ impl SystemResolver {
     pub(super) fn new(host: Option<String>) -> Self {
         Self {
             host,
-            lookups: Arc::new(Semaphore::new(MAX_LOOKUPS)),
+            lookups: Lookups::default(),
         }
     }
 }
@@ -34,16 +35,37 @@ impl Resolve for SystemResolver {
         let host = self.host.clone().unwrap_or_else(|| name.as_str().to_owned());
         let lookups = self.lookups.clone();
         Box::pin(async move {
-            let lookup = lookups.acquire_owned().await?;
             // The port is that of the URL.
-            let addresses = blocking::run(move || {
-                let addresses = (host.as_str(), 0).to_socket_addrs();
-                drop(lookup);
-                addresses
-            });
-            let addresses = addresses.await?;
+            let addresses = lookups
+                .run(move || (host.as_str(), 0).to_socket_addrs())
+                .await??;
             Ok(Box::new(addresses) as Addrs)
         })
+    }
+}
+
+/// The lookups in progress. One counts until it ends, also if its caller has gone.
+#[derive(Clone, Debug)]
+struct Lookups(Arc<Semaphore>);
+
+impl Lookups {
+    async fn run<T: Send + 'static>(
+        &self,
+        look_up: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Box<dyn Error + Send + Sync>> {
+        let permit = self.0.clone().acquire_owned().await?;
+        let looked_up = blocking::run(move || {
+            let result = look_up();
+            drop(permit);
+            result
+        });
+        Ok(looked_up.await?)
+    }
+}
+
+impl Default for Lookups {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_LOOKUPS)))
     }
 }
 
@@ -75,7 +97,35 @@ impl fmt::Display for ResolverSilent {
     }
 }
 
-impl std::error::Error for ResolverSilent {}
+impl Error for ResolverSilent {}
 
 /// Each has a thread, which a silent DNS server keeps for up to half a minute after its caller has gone.
 const MAX_LOOKUPS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// The callers give up after seconds, and the resolver of the system does not.
+    #[tokio::test]
+    async fn lookups_of_callers_that_gave_up_count_until_they_end() {
+        let lookups = Lookups::default();
+        let mut hanging = Vec::new();
+        for _ in 0..MAX_LOOKUPS {
+            let (end, ended) = channel::<()>();
+            let mut lookup = Box::pin(lookups.run(move || ended.recv()));
+            assert!(futures::poll!(&mut lookup).is_pending());
+            hanging.push(end);
+        }
+        assert_eq!(MAX_LOOKUPS, 16);
+        assert_eq!(lookups.0.available_permits(), 0);
+        let mut next = pin!(lookups.run(|| "resolved"));
+        assert!(futures::poll!(&mut next).is_pending());
+        drop(hanging.pop());
+        assert_eq!(next.await.unwrap(), "resolved");
+        assert_eq!(lookups.0.available_permits(), 1);
+    }
+}

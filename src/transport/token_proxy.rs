@@ -14,7 +14,7 @@ use url::{Host, Url};
 use super::failure::Peer;
 use super::name_resolution::SystemResolver;
 use super::{Transport, builder, certificates, execute, root_store, tls_config};
-use crate::blocking::Shared;
+use crate::blocking::{NO_THREAD, Shared};
 use crate::bounded_file::FileReader;
 use crate::code::Code;
 use crate::crypto;
@@ -292,9 +292,14 @@ impl Proxy {
             })
         });
         let loaded = loaded.await.unwrap_or_else(|error| {
-            let hung = "cannot be read in time; check the file system that holds them";
+            let why = match error.kind() {
+                NO_THREAD => {
+                    "cannot be read because no thread can be started; raise the limit of processes of the container"
+                }
+                _ => "cannot be read in time; check the file system that holds them",
+            };
             Err(
-                Error::configuration(format!("the CA certificates of {} {hung}", self.name))
+                Error::configuration(format!("the CA certificates of {} {why}", self.name))
                     .with_code(Code::INCOMPLETE_IDENTITY_BINDING)
                     .with_source(error),
             )

@@ -251,6 +251,30 @@ fn log_line_is_written_without_the_lock_when_the_file_is_unusable() {
     assert_eq!(*was_locked.lock().unwrap(), [false]);
 }
 
+#[cfg(feature = "diagnose")]
+#[tokio::test(start_paused = true)]
+async fn file_that_hangs_is_an_error_after_the_time_limit() {
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let ended = Mutex::new(ended);
+    let hang = move |_: &Path| {
+        let _ = ended.lock().unwrap().recv();
+        Ok(Vec::new())
+    };
+    let origin = CertificateOrigin::File(External::path("/hung.pem"), FileReader::new(Arc::new(hang)));
+    let source = ClientCertificate::new(origin, None, false, Arc::new(SystemClock::new()));
+    let mut assertion = std::pin::pin!(source.assertion(request()));
+    assert!(futures::poll!(&mut assertion).is_pending());
+    tokio::time::advance(Duration::from_millis(7999)).await;
+    assert!(futures::poll!(&mut assertion).is_pending());
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let error = assertion.await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Assertion);
+    let message =
+        "the client certificate /hung.pem cannot be read in time; check the file system that holds it";
+    assert_eq!(error.to_string(), message);
+    drop(end);
+}
+
 #[test]
 fn an_unchanged_file_is_parsed_once() {
     let source = in_memory("chain.pem", false);

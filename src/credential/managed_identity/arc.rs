@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HeaderValue};
 
+use crate::blocking::{self, NO_THREAD};
+use crate::bounded_file;
 use crate::env::Environment;
 use crate::error::Error;
 use crate::token::Secret;
-use crate::{blocking, bounded_file};
 
 /// Returns the folder that the agent writes its files to.
 pub(super) fn key_folder(environment: &Environment) -> PathBuf {
@@ -32,12 +33,15 @@ pub(super) fn key_folder(environment: &Environment) -> PathBuf {
 pub(super) async fn answer(challenge: Option<&HeaderValue>, folder: &Path) -> Result<Secret, Error> {
     let file = named_file(challenge, folder)?;
     let bytes = blocking::run(move || bounded_file::read(&file, MAX_FILE)).await;
-    let bytes = bytes.map_err(|error| {
+    let bytes = bytes.unwrap_or_else(Err).map_err(|error| {
         let reason = match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 "cannot be read by this user; add it to the group himds, and start the process again"
             }
             io::ErrorKind::NotFound => "does not exist; restart the agent",
+            NO_THREAD => {
+                "cannot be read because no thread can be started; raise the limit of processes of the user"
+            }
             _ => "cannot be read",
         };
         Error::assertion(format!("the challenge file of the agent of Azure Arc {reason}")).with_source(error)
