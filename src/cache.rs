@@ -24,6 +24,7 @@ use key::{KeyView, Sorted};
 use slot::{Fetcher, Slot};
 
 pub(crate) use key::Key;
+pub(crate) use slot::runtime_with_timer;
 
 /// The tokens of one credential.
 ///

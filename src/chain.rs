@@ -140,8 +140,13 @@ impl Chain {
         if !self.keeps_selection {
             return self.walk(request).await;
         }
-        let walk = self.walks.join(Key::of(request)?);
-        let mut failure = walk.lock().await;
+        let mut walk = self.walks.join(Key::of(request)?);
+        let mut failure = loop {
+            match walk.lock().await {
+                Some(failure) => break failure,
+                None => walk = walk.replace(),
+            }
+        };
         if let Some(credential) = self.selected_credential() {
             drop(failure);
             return credential.token_for(request).await;

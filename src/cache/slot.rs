@@ -326,7 +326,7 @@ impl Drop for FetchTask {
 }
 
 /// Returns the runtime of the caller. Tokio does not tell whether it has a timer: making one panics if not.
-fn runtime_with_timer() -> Result<Handle, Error> {
+pub(crate) fn runtime_with_timer() -> Result<Handle, Error> {
     let runtime = Handle::try_current().map_err(|error| {
         Error::configuration("a token can be fetched only within a Tokio runtime").with_source(error)
     })?;

@@ -322,6 +322,51 @@ async fn dropped_caller_does_not_block_the_next_walk() {
     assert_eq!(call(&chain).unwrap(), "gated");
 }
 
+/// A link whose first call never returns.
+#[derive(Debug, Default)]
+struct HangsOnce(AtomicUsize);
+
+#[async_trait]
+impl Credential for HangsOnce {
+    async fn token_for(&self, _request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+        if self.0.fetch_add(1, Ordering::SeqCst) == 0 {
+            std::future::pending::<()>().await;
+        }
+        Ok(token("second call"))
+    }
+}
+
+/// The caller that walks may belong to a runtime that no thread runs.
+#[tokio::test(start_paused = true)]
+async fn waiters_start_another_walk_when_a_walk_is_lost() {
+    let link = Link {
+        name: "link".into(),
+        credential: Ok(Arc::new(HangsOnce::default())),
+    };
+    let chain = Chain::new(vec![link], None, true).unwrap();
+    let request = TokenRequest::new(&["s"]);
+    let mut lost = Box::pin(chain.token(&request, Clone::clone));
+    assert!((&mut lost).now_or_never().is_none());
+    let waiters = [(); 2].map(|()| chain.token(&request, |token| token.secret().to_owned()));
+    for waiter in join_all(waiters).await {
+        assert_eq!(waiter.unwrap(), "second call");
+    }
+    drop(lost);
+    assert_eq!(chain.walks.len(), 0);
+}
+
+#[test]
+fn end_of_a_lost_walk_leaves_its_successor() {
+    let walks = Walks::default();
+    let key = || Key::of(&TokenRequest::new(&["s"])).unwrap();
+    let (lost, waiter) = (walks.join(key()), walks.join(key()));
+    let successor = waiter.replace();
+    lost.end();
+    assert_eq!(walks.len(), 1);
+    successor.end();
+    assert_eq!(walks.len(), 0);
+}
+
 #[test]
 fn dropped_callers_leave_no_walk_behind() {
     let link = FakeLink::new(Ok(token("slow")), Some(Notify::new()));
