@@ -1,25 +1,32 @@
-//! Guides and background, version by version: the pages of the folder `docs`.
+//! The pages of the folder `docs`, for this version.
 //!
-//! | page | answers |
+//! | start | |
 //! | --- | --- |
-//! | [`set_up`] | How do I get from an empty subscription to a running pod? |
-//! | [`configuration`] | Which variables and options are there? Proxies, TLS, clouds? |
-//! | [`continuous_access_evaluation`] | What happens if a service rejects a token? |
-//! | [`identity_bindings`] | How do I use one identity in more than 20 clusters? |
-//! | [`integrations`] | How do `object_store`, OpenDAL, PostgreSQL and Redis get tokens? |
-//! | [`assertion_sources`] | How do I get tokens in CI, with SPIFFE, for other service accounts? |
-//! | [`features`] | What does each feature cost in crates, build time, size and start-up? |
-//! | [`default_credential`] | Which identity is used where, and what does the error say? |
-//! | [`how_a_token_lives`] | When is a token refreshed? What happens in an outage? |
-//! | [`troubleshooting`] | What does this error mean, and who fixes it? |
-//! | [`operations`] | What should I watch and alert on? Which probes, which container image? |
-//! | [`migration`] | How do I move from `azure_identity`, a client secret or a connection string? |
-//! | [`testing`] | How do I test my program without a cloud? |
-//! | [`emulator`] | Which seeds, states and error codes does the emulator have? |
-//! | [`comparison`] | How does this crate compare? |
-//! | [`design`] | Why is it built like this? |
-//! | [`security`] | What is a vulnerability, and how do I report one? |
-//! | [`changelog`] | What changed? |
+//! | [`set_up`] | From an empty subscription to a running pod. |
+//!
+//! | tasks | |
+//! | --- | --- |
+//! | [`migration`] | From `azure_identity`, a client secret or a connection string. |
+//! | [`testing`], [`emulator`] | Test a program without a cloud. |
+//! | [`operations`] | Logs, metrics, alerts, probes, container images. |
+//! | [`integrations`] | Tokens for `object_store`, OpenDAL, PostgreSQL, Redis. |
+//! | [`rejected_tokens`] | Get another token when a service rejects one. |
+//! | [`identity_bindings`] | Use one identity in more than 20 clusters. |
+//! | [`assertion_sources`] | Get tokens in CI, with SPIFFE, for other service accounts. |
+//!
+//! | reference | |
+//! | --- | --- |
+//! | [`configuration`] | Features, variables, builder options, tenants, clouds, proxies, TLS. |
+//! | [`default_credential`] | Which credential `DefaultAzureCredential` selects. |
+//! | [`troubleshooting`] | The cause, owner and fix of each error. |
+//! | [`changelog`] | What changed. |
+//!
+//! | background | |
+//! | --- | --- |
+//! | [`how_a_token_lives`] | Refresh, outage, cooldown, clocks, limits. |
+//! | [`comparison`] | This crate and `azure_identity`. |
+//! | [`design`] | Decisions and their reasons. |
+//! | [`security`] | What a vulnerability is, and how to report one. |
 #![expect(
     clippy::doc_markdown,
     reason = "prose, with names such as NetworkPolicy that are no code"
@@ -43,14 +50,6 @@ pub mod comparison {}
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/configuration.md")]
 pub mod configuration {}
-
-#[doc = include_str!("../docs/rustdoc-links.md")]
-#[doc = include_str!("../docs/continuous-access-evaluation.md")]
-pub mod continuous_access_evaluation {}
-
-#[doc = include_str!("../docs/rustdoc-links.md")]
-#[doc = include_str!("../docs/features.md")]
-pub mod features {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/default-credential.md")]
@@ -84,6 +83,10 @@ pub mod migration {}
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/rejected-tokens.md")]
+pub mod rejected_tokens {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../SECURITY.md")]

@@ -1,4 +1,4 @@
-//! Runs every row of the table in `docs/default-credential.md`: the example `default_credential`,
+//! Runs every row of the table in `tests/fixtures/default_chain.md`: the example `default_credential`,
 //! as a process of its own with an emulator of its own.
 
 use std::collections::BTreeSet;
@@ -11,7 +11,7 @@ use entra_workload_emulator::{Emulator, Endpoint, Fault, IdentityHost, ManagedId
 use futures::StreamExt;
 use tempfile::TempDir;
 
-const TABLE: &str = include_str!("../../docs/default-credential.md");
+const TABLE: &str = include_str!("../fixtures/default_chain.md");
 
 /// One row: where, set, machine, result, log or error contains, requests to.
 struct Row<'a>([&'a str; 6]);

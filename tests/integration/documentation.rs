@@ -1,12 +1,12 @@
-//! The guides: every link leads to a page, in the repository and in the rustdoc, and the README stays short.
+//! The pages: every link leads to a page and a heading, in the repository and in the rustdoc.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 #[test]
-fn every_ignored_advisory_is_in_the_page_of_the_features() {
-    let (deny, page) = (read("deny.toml"), read("docs/features.md"));
+fn every_ignored_advisory_is_in_the_page_about_configuration() {
+    let (deny, page) = (read("deny.toml"), read("docs/configuration.md"));
     let ids: Vec<&str> = deny
         .lines()
         .filter_map(|line| line.trim().strip_prefix("{ id = \""))
@@ -18,29 +18,50 @@ fn every_ignored_advisory_is_in_the_page_of_the_features() {
 }
 
 #[test]
-fn readme_has_at_most_600_words_before_its_links() {
+fn code_in_the_readme_fits_80_columns() {
     let text = read("README.md");
-    let words = text.split("## Links").next().unwrap().split_whitespace().count();
-    assert!(words <= 600, "{words} words");
+    let code = text.split("```").skip(1).step_by(2).flat_map(str::lines);
+    let wide: Vec<&str> = code.filter(|line| line.chars().count() > 80).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+}
+
+#[test]
+fn every_page_is_in_the_rustdoc() {
+    let in_rustdoc = modules();
+    let pages = pages().into_iter().filter(|page| page.starts_with("docs/"));
+    for page in pages.chain(["CHANGELOG.md", "DESIGN.md", "SECURITY.md"].map(str::to_owned)) {
+        assert!(in_rustdoc.contains_key(&page), "src/guide.rs lacks {page}");
+    }
 }
 
 #[test]
 fn every_relative_link_leads_to_a_file_and_to_a_heading() {
     for page in pages() {
         let text = prose(&read(&page));
-        let targets = definitions(&text).into_values().chain(inline_targets(&text));
-        for target in targets.filter(|target| !target.contains(':')) {
-            let (file, anchor) = target.split_once('#').unwrap_or((&target, ""));
-            let path = match file {
-                "" => PathBuf::from(&page),
-                file => Path::new(&page).parent().unwrap().join(file),
-            };
+        for target in targets(&text).filter(|target| !target.contains(':')) {
+            let (path, anchor) = resolve(&page, &target);
             assert!(root().join(&path).exists(), "{page}: {target}");
-            let headings = || headings(&read(path.to_str().unwrap()));
-            assert!(
-                anchor.is_empty() || headings().iter().any(|heading| heading == anchor),
-                "{page}: {target}"
-            );
+            let has_heading = || headings(&read(&path)).iter().any(|heading| *heading == anchor);
+            assert!(anchor.is_empty() || has_heading(), "{page}: {target}");
+        }
+    }
+}
+
+#[test]
+fn every_link_to_a_published_page_leads_to_a_page_and_to_a_heading() {
+    let modules = modules();
+    for page in pages() {
+        let text = prose(&read(&page));
+        for target in targets(&text) {
+            let Some(place) = target.strip_prefix(GUIDE) else {
+                continue;
+            };
+            let (module, anchor) = place.split_once("/index.html").unwrap();
+            let found = modules.iter().find(|(_, name)| *name == module);
+            let (path, _) = found.unwrap_or_else(|| panic!("{page}: {target}"));
+            let anchor = anchor.trim_start_matches('#');
+            let has_heading = || headings(&read(path)).iter().any(|heading| heading == anchor);
+            assert!(anchor.is_empty() || has_heading(), "{page}: {target}");
         }
     }
 }
@@ -60,10 +81,10 @@ fn every_label_of_a_link_is_defined_in_its_page() {
 /// Within rustdoc, the definitions of `rustdoc-links.md` replace those of the page.
 #[test]
 fn every_link_of_a_rustdoc_page_leads_to_the_same_page_in_the_rustdoc() {
-    let modules = read("src/guide.rs");
+    let modules = modules();
     let in_rustdoc = definitions(&read("docs/rustdoc-links.md"));
-    for page in pages().filter(|page| page == "README.md" || modules.contains(&format!("../{page}\")]"))) {
-        let text = prose(&read(&page));
+    for page in modules.keys().map(String::as_str).chain(["README.md"]) {
+        let text = prose(&read(page));
         for target in inline_targets(&text) {
             assert!(
                 target.starts_with('#') || target.starts_with("https:"),
@@ -71,26 +92,24 @@ fn every_link_of_a_rustdoc_page_leads_to_the_same_page_in_the_rustdoc() {
             );
         }
         for (label, target) in definitions(&text) {
+            if target.starts_with("https:") {
+                continue;
+            }
             let replaced = in_rustdoc
                 .get(&label)
                 .unwrap_or_else(|| panic!("{page}: rustdoc-links.md lacks [{label}]"));
-            let Some(place) = replaced.strip_prefix("crate::guide::") else {
-                // A picture that follows its page, or a file that docs.rs shows among the sources.
-                let file = replaced.trim_start_matches(SOURCES).trim_end_matches('/');
-                assert!(replaced.starts_with("data:") || target.ends_with(file), "{label}");
-                continue;
+            let (path, anchor) = resolve(page, &target);
+            let expected = match modules.get(&path) {
+                Some(module) if anchor.is_empty() => format!("crate::guide::{module}"),
+                Some(module) => format!("crate::guide::{module}#{anchor}"),
+                // A picture that follows its page.
+                None if path.ends_with(".svg") => {
+                    assert!(replaced.starts_with("data:"), "{label}");
+                    continue;
+                }
+                None => format!("{SOURCES}{path}"),
             };
-            let (module, anchor) = place.split_once('#').unwrap_or((place, ""));
-            let expected = match target.strip_prefix("https://docs.rs/") {
-                Some(_) => format!("entra_workload/guide/{module}/index.html"),
-                None => module.replace('_', "-"),
-            };
-            let (file, target_anchor) = target.split_once('#').unwrap_or((&target, ""));
-            let file = file.trim_end_matches(".md").to_lowercase();
-            assert!(
-                file.ends_with(&expected) && anchor == target_anchor,
-                "{page}: [{label}] leads to {target} here and to {replaced} in the rustdoc"
-            );
+            assert_eq!(replaced.trim_end_matches('/'), expected, "{page}: [{label}]");
         }
     }
 }
@@ -118,18 +137,64 @@ fn every_message_of_the_troubleshooting_page_is_in_the_source() {
     }
 }
 
-/// Every Markdown file of the root and of `docs`, but for those that only rustdoc shows.
-fn pages() -> impl Iterator<Item = String> {
-    let of = |folder: &'static str| {
-        let names = fs::read_dir(root().join(folder)).unwrap();
-        names.map(move |entry| format!("{folder}{}", entry.unwrap().file_name().to_str().unwrap()))
-    };
-    of("").chain(of("docs/")).filter(|page| {
-        let is_markdown = Path::new(page)
-            .extension()
-            .is_some_and(|extension| extension == "md");
-        is_markdown && !page.starts_with("docs/rustdoc-")
-    })
+/// Every Markdown file of this repository, but for fixtures of tests and those that only rustdoc shows.
+fn pages() -> Vec<String> {
+    let mut folders = vec![String::new()];
+    let mut pages = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let is_skipped = name.starts_with('.') || ["target", "tests", "node_modules"].contains(&&*name);
+            let path = format!("{folder}{name}");
+            if entry.file_type().unwrap().is_dir() && !is_skipped {
+                folders.push(path + "/");
+            } else if name.ends_with(".md") && !path.starts_with("docs/rustdoc-") {
+                pages.push(path);
+            }
+        }
+    }
+    pages
+}
+
+/// The files that `src/guide.rs` includes, and their modules.
+fn modules() -> BTreeMap<String, String> {
+    let guide = read("src/guide.rs");
+    let mut modules = BTreeMap::new();
+    let mut included = Vec::new();
+    for line in guide.lines() {
+        if let Some((_, rest)) = line.split_once("include_str!(\"../") {
+            included.push(rest.split('"').next().unwrap().to_owned());
+        } else if let Some(name) = line.strip_prefix("pub mod ") {
+            let name = name.trim_end_matches(" {}");
+            let pages = included.drain(..).filter(|path| path.ends_with(".md"));
+            let pages = pages.filter(|path| path != "docs/rustdoc-links.md");
+            modules.extend(pages.map(|path| (path, name.to_owned())));
+        }
+    }
+    modules
+}
+
+/// The path within this repository and the anchor of a relative link.
+fn resolve(page: &str, target: &str) -> (String, String) {
+    let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+    if file.is_empty() {
+        return (page.to_owned(), anchor.to_owned());
+    }
+    let folder = page.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let mut path = Vec::new();
+    for part in folder.split('/').chain(file.split('/')) {
+        match part {
+            "" => {}
+            ".." => drop(path.pop().expect(target)),
+            part => path.push(part),
+        }
+    }
+    (path.join("/"), anchor.to_owned())
+}
+
+fn targets(text: &str) -> impl Iterator<Item = String> {
+    definitions(text).into_values().chain(inline_targets(text))
 }
 
 /// Without the lines of code blocks.
@@ -200,6 +265,8 @@ fn source() -> String {
 fn read(page: &str) -> String {
     fs::read_to_string(root().join(page)).unwrap()
 }
+
+const GUIDE: &str = "https://docs.rs/entra-workload/latest/entra_workload/guide/";
 
 const SOURCES: &str = "https://docs.rs/crate/entra-workload/latest/source/";
 

@@ -42,6 +42,7 @@ mod diagnosis;
 #[cfg(feature = "azure-core")]
 mod discovered_tenants;
 mod documentation;
+mod documented_values;
 mod environment;
 mod exchange;
 mod faults;

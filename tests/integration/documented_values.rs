@@ -1,0 +1,489 @@
+//! Limits, time-outs, options, features and clouds in the pages are those of the code.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use entra_workload::Cloud;
+
+#[test]
+fn documented_limits_are_those_of_the_source() {
+    let mut wrong = Vec::new();
+    for (page, text, constants) in LIMITS {
+        let text = with_values(
+            text,
+            constants.iter().map(|(file, name)| constant(file, name)).sum(),
+        );
+        if !one_line(page).contains(&text) {
+            wrong.push(format!("{page} lacks {text:?}"));
+        }
+    }
+    for (page, text, file, expression) in SHARES {
+        assert!(one_line(file).contains(expression), "{file} lacks {expression:?}");
+        if !one_line(page).contains(text) {
+            wrong.push(format!("{page} lacks {text:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn each_row_of_the_table_of_limits_is_compared_with_the_source() {
+    let page = "docs/how-a-token-lives.md";
+    let page_text = read(page);
+    let rows = table(&page_text, "| limit |");
+    assert!(!rows.is_empty());
+    for row in rows {
+        let row = format!("| {} |", row.join(" | "));
+        let is_compared = LIMITS.iter().any(|(of, text, constants)| {
+            let value = constants.iter().map(|(file, name)| constant(file, name)).sum();
+            *of == page && row.contains(&with_values(text, value))
+        });
+        let is_share = SHARES
+            .iter()
+            .any(|(of, text, ..)| *of == page && row.contains(text));
+        assert!(is_compared || is_share, "no entry of LIMITS compares {row}");
+    }
+}
+
+#[test]
+fn documented_builder_options_are_those_of_the_source() {
+    let page = read("docs/configuration.md");
+    let shared: BTreeSet<String> = table(&page, "| option |")
+        .iter()
+        .map(|row| row[0].trim_matches('`').to_owned())
+        .collect();
+    let mut documented = BTreeMap::new();
+    for row in table(&page, "| credential |") {
+        let own = code_spans(row[1]).map(str::to_owned);
+        let options: BTreeSet<String> = match row[1].starts_with("only") {
+            true => own.collect(),
+            false => own.chain(shared.iter().cloned()).collect(),
+        };
+        for credential in code_spans(row[0]) {
+            documented.insert(format!("{credential}Builder"), options.clone());
+        }
+    }
+    assert_eq!(documented, credential_builders());
+}
+
+#[test]
+fn documented_features_are_those_of_the_manifest_with_their_number_of_crates() {
+    let manifest = read("Cargo.toml");
+    let features = manifest.split("\n[features]\n").nth(1).unwrap();
+    let features = features.split("\n[").next().unwrap();
+    let defined = features
+        .lines()
+        .filter_map(|line| Some(line.split_once(" = ")?.0));
+    let defined: BTreeSet<&str> = defined.filter(|name| *name != "default").collect();
+    let default: Vec<&str> = features.split('"').skip(1).step_by(2).collect();
+    let is_default = |name: &str| default.iter().take(DEFAULT_FEATURES).any(|of| *of == name);
+
+    let page = read("docs/configuration.md");
+    let rows = table(&page, "| feature | default |");
+    let documented: BTreeSet<&str> = rows.iter().map(|row| row[0].trim_matches('`')).collect();
+    assert_eq!(documented, defined);
+
+    let crates = |list: &str| {
+        let names = read(&format!("tests/dependencies/{list}.txt"));
+        names.lines().map(str::to_owned).collect::<BTreeSet<String>>()
+    };
+    let core = crates("core");
+    for row in rows {
+        let name = row[0].trim_matches('`');
+        // `diagnose` adds no crate to the feature that it needs.
+        let list = if name == "diagnose" {
+            "default-credential"
+        } else {
+            name
+        };
+        let added = crates(list).difference(&core).count().to_string();
+        assert_eq!(row[3], added, "{name}");
+        // `command` is a part of `default-credential`.
+        assert_eq!(row[1] == "yes", is_default(name) || name == "command", "{name}");
+    }
+    for (text, count) in [
+        ("core's ", core.len()),
+        ("The default features have ", crates("default").len()),
+    ] {
+        assert!(page.contains(&format!("{text}{count}")), "{text}{count}");
+    }
+}
+
+#[test]
+fn documented_clouds_have_the_login_host_and_the_audience_of_the_source() {
+    let page = read("docs/configuration.md");
+    let rows = table(&page, "| `Cloud` |");
+    assert!(rows.len() >= 8, "{rows:?}");
+    for row in rows {
+        let [name, host, audience] = [0, 1, 2].map(|column| code_spans(row[column]).next().unwrap());
+        let cloud = Cloud::of_authority_host(host).unwrap();
+        assert_eq!(format!("{cloud:?}"), name);
+        assert_eq!(cloud.authority_host(), host);
+        assert_eq!(cloud.token_exchange_audience(), audience);
+    }
+}
+
+#[test]
+fn examples_of_the_default_credential_are_rows_of_the_tested_table() {
+    let tested = read("tests/fixtures/default_chain.md");
+    let tested = table(&tested, "| where |");
+    let page = read("docs/default-credential.md");
+    let examples = table(&page, "| where |");
+    assert!(examples.len() >= 10, "{examples:?}");
+    for example in examples {
+        let is_tested = |row: &Vec<&str>| [row[0], row[3], row[4]] == example[..];
+        assert!(tested.iter().any(is_tested), "{example:?}");
+    }
+}
+
+/// The options of each builder of a credential: its own methods, and those of `client_options!`.
+fn credential_builders() -> BTreeMap<String, BTreeSet<String>> {
+    let macros = read("src/credential/macros.rs");
+    let macros = macros.split("macro_rules! client_options").nth(1).unwrap();
+    let macros = macros.split("\n}\n").next().unwrap();
+    let sources: Vec<String> = source_files().iter().map(|file| read(file)).collect();
+    let mut builders = BTreeMap::new();
+    for source in &sources {
+        for name in source.split("pub struct ").skip(1) {
+            let name = name.split([' ', '<', '(', ';']).next().unwrap();
+            if !name.ends_with("CredentialBuilder") {
+                continue;
+            }
+            let mut options = BTreeSet::new();
+            for source in &sources {
+                for block in source.split(&format!("impl {name} {{")).skip(1) {
+                    options.extend(methods(block.split("\n}\n").next().unwrap()));
+                }
+                for arm in source.split(&format!("client_options!({name}")).skip(1) {
+                    options.extend(macro_options(macros, arm.split(')').next().unwrap()));
+                }
+            }
+            options.remove("build");
+            builders.insert(name.to_owned(), options);
+        }
+    }
+    builders
+}
+
+/// * `arm`: of `client_options!`, such as `, client_id`.
+fn macro_options(macros: &str, arm: &str) -> BTreeSet<String> {
+    let start = format!("\n    ($builder:ident{arm}) => {{");
+    let text = macros
+        .split(&start)
+        .nth(1)
+        .unwrap_or_else(|| panic!("no arm {arm}"));
+    let text = text.split("\n    ($builder:ident").next().unwrap();
+    let others = text.split("client_options!($builder").skip(1);
+    let others = others.flat_map(|other| macro_options(macros, other.split(')').next().unwrap()));
+    methods(text).chain(others).collect()
+}
+
+fn methods(block: &str) -> impl Iterator<Item = String> {
+    let functions = block.split("pub fn ").skip(1);
+    functions.map(|function| function.split(['(', '<']).next().unwrap().to_owned())
+}
+
+/// Replaces `{s}`, `{min}`, `{h}`, `{KiB}` and `{}` by the value in this unit.
+fn with_values(text: &str, value: u64) -> String {
+    let units = [
+        ("{s}", 1),
+        ("{min}", 60),
+        ("{h}", 3600),
+        ("{KiB}", 1024),
+        ("{}", 1),
+    ];
+    let (placeholder, unit) = units
+        .into_iter()
+        .find(|(placeholder, _)| text.contains(placeholder))
+        .unwrap();
+    assert_eq!(value % unit, 0, "{text}: {value} has a remainder");
+    let value = value / unit;
+    let grouped = match value {
+        0..1000 => value.to_string(),
+        _ => format!("{},{:03}", value / 1000, value % 1000),
+    };
+    text.replace(placeholder, &grouped)
+}
+
+/// Returns the value of a constant: a number, or a duration in seconds.
+fn constant(file: &str, name: &str) -> u64 {
+    let source = read(file);
+    let definition = source
+        .split(&format!("const {name}: "))
+        .nth(1)
+        .unwrap_or_else(|| panic!("{file} has no constant {name}"));
+    let definition = definition.split(";\n").next().unwrap();
+    let expression = match definition.split_once("from_secs(") {
+        Some((_, seconds)) => seconds.split(')').next().unwrap(),
+        None => definition.split_once("= ").unwrap().1,
+    };
+    let factors = expression.split('*').map(|factor| factor.trim().replace('_', ""));
+    factors
+        .map(|factor| factor.parse::<u64>().expect(expression))
+        .product()
+}
+
+/// The rows below a header, as cells.
+fn table<'a>(page: &'a str, header: &str) -> Vec<Vec<&'a str>> {
+    let lines = page.lines().skip_while(|line| !line.starts_with(header)).skip(2);
+    let rows = lines.take_while(|line| line.starts_with('|'));
+    let cells = |row: &'a str| {
+        let cells = row.trim().trim_start_matches('|');
+        let cells = cells.strip_suffix('|').unwrap();
+        cells.split('|').map(str::trim).collect()
+    };
+    rows.map(cells).collect()
+}
+
+fn code_spans(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+fn source_files() -> Vec<String> {
+    let mut folders = vec![PathBuf::from("src")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).unwrap() {
+            let path = folder.join(entry.unwrap().file_name());
+            if root().join(&path).is_dir() {
+                folders.push(path);
+            } else {
+                files.push(path.to_str().unwrap().to_owned());
+            }
+        }
+    }
+    files
+}
+
+fn one_line(file: &str) -> String {
+    read(file).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn read(file: &str) -> String {
+    fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// How many features `default` names; it comes first.
+const DEFAULT_FEATURES: usize = 4;
+
+const TOKEN: &str = "docs/how-a-token-lives.md";
+const REJECTED: &str = "docs/rejected-tokens.md";
+const SOURCES: &str = "docs/assertion-sources.md";
+const CHAIN: &str = "docs/default-credential.md";
+const BINDINGS: &str = "docs/identity-bindings.md";
+
+const POLICY: &str = "src/cache/policy.rs";
+const STATE: &str = "src/cache/state.rs";
+const OPTIONS: &str = "src/credential/options.rs";
+const BACKOFF: &str = "src/exchange/backoff.rs";
+const TRANSPORT: &str = "src/transport.rs";
+const PROXY: &str = "src/transport/token_proxy.rs";
+const METADATA: &str = "src/credential/managed_identity/schedule.rs";
+
+/// A page, its text with a value, and the constants whose sum is the value.
+type Limit = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+const LIMITS: &[Limit] = &[
+    (
+        TOKEN,
+        "| connecting, including the DNS query | {s} s;",
+        &[(TRANSPORT, "CONNECT_TIMEOUT")],
+    ),
+    (TOKEN, "to a token proxy {s} s |", &[(PROXY, "CONNECT_TIMEOUT")]),
+    (
+        TOKEN,
+        "| one token request | {s} s |",
+        &[(TRANSPORT, "ATTEMPT_TIMEOUT")],
+    ),
+    (
+        TOKEN,
+        "| a fetch (option `timeout`) | {s} s;",
+        &[(OPTIONS, "TIMEOUT")],
+    ),
+    (
+        TOKEN,
+        "through a token proxy {s} s |",
+        &[(OPTIONS, "TOKEN_PROXY_TIMEOUT")],
+    ),
+    (
+        TOKEN,
+        "| the option `timeout` | {h} h |",
+        &[(OPTIONS, "MAX_TIMEOUT")],
+    ),
+    (
+        TOKEN,
+        "| token requests in a fetch that callers wait for | {} |",
+        &[(BACKOFF, "MAX_ATTEMPTS")],
+    ),
+    (
+        TOKEN,
+        "| `Retry-After` that is obeyed | {min} min |",
+        &[(POLICY, "MAX_RETRY_AFTER")],
+    ),
+    (TOKEN, "| cooldown | {s} s to", &[(POLICY, "COOLDOWN")]),
+    (TOKEN, "s to {s} s |", &[(POLICY, "MAX_COOLDOWN")]),
+    (TOKEN, "starts at {s} s and doubles", &[(POLICY, "COOLDOWN")]),
+    (TOKEN, "in a row, up to {s} s,", &[(POLICY, "MAX_COOLDOWN")]),
+    (
+        TOKEN,
+        "| a fetch from a managed identity or an SDK credential | {min} min |",
+        &[("src/credential/sdk.rs", "SDK_FETCH_TIMEOUT")],
+    ),
+    (
+        TOKEN,
+        "| a run of `az` or `azd` | {s} s |",
+        &[("src/credential/developer_tools.rs", "TIMEOUT")],
+    ),
+    (
+        TOKEN,
+        "(option `max_cached_tokens`) | {};",
+        &[("src/cache.rs", "DEFAULT_MAX_SLOTS")],
+    ),
+    (
+        TOKEN,
+        "| cached tokens with claims | {} |",
+        &[("src/cache.rs", "MAX_SLOTS_WITH_CLAIMS")],
+    ),
+    (
+        TOKEN,
+        "| token file | {KiB} KiB |",
+        &[("src/assertion/projected_file.rs", "MAX_FILE")],
+    ),
+    (
+        TOKEN,
+        "| certificate file | {KiB} KiB |",
+        &[("src/assertion/certificate.rs", "MAX_FILE")],
+    ),
+    (
+        TOKEN,
+        "| response of the token endpoint | {KiB} KiB |",
+        &[(TRANSPORT, "MAX_BODY")],
+    ),
+    (
+        TOKEN,
+        "| lifetime of a token | {h} h;",
+        &[("src/exchange.rs", "MAX_LIFETIME")],
+    ),
+    (
+        TOKEN,
+        "| after the first failure | after {s} s,",
+        &[(POLICY, "REFRESH_PAUSE")],
+    ),
+    (TOKEN, "| in the last {min} minutes,", &[(POLICY, "LAST_MINUTES")]),
+    (
+        TOKEN,
+        "tolerated for {min} minutes,",
+        &[("src/assertion/projected_file.rs", "CLOCK_SKEW")],
+    ),
+    (
+        TOKEN,
+        "ask again {min} minutes before",
+        &[("src/sdk/token.rs", "SDK_REFRESH_WINDOW")],
+    ),
+    (
+        TOKEN,
+        "lost {s} s after the `timeout`",
+        &[(OPTIONS, "GRACE_PERIOD"), (STATE, "COMPLETION_TIME")],
+    ),
+    (
+        REJECTED,
+        "dropped at most once in {s} s",
+        &[(STATE, "INVALIDATION_INTERVAL")],
+    ),
+    (
+        REJECTED,
+        "at most {} different claims",
+        &[(STATE, "MAX_RECENT_CLAIMS")],
+    ),
+    (
+        SOURCES,
+        "After {s} s (method `timeout`)",
+        &[("src/assertion/command.rs", "TIMEOUT")],
+    ),
+    (
+        SOURCES,
+        "of at most {KiB} KiB",
+        &[("src/assertion/command.rs", "MAX_OUTPUT")],
+    ),
+    (
+        SOURCES,
+        "at most {} programs at a time",
+        &[("src/process_group.rs", "MAX_RUNNING")],
+    ),
+    (
+        CHAIN,
+        "answers within {s} s",
+        &[("src/credential/managed_identity.rs", "PROBE_TIMEOUT")],
+    ),
+    (
+        CHAIN,
+        "retried for up to {s} s",
+        &[(METADATA, "METADATA_SERVICE")],
+    ),
+    (
+        BINDINGS,
+        "takes at most {s} s (option `timeout`)",
+        &[(OPTIONS, "TOKEN_PROXY_TIMEOUT")],
+    ),
+];
+
+/// A page, its text about a share, and the expression of a file that it describes.
+const SHARES: &[(&str, &str, &str, &str)] = &[
+    (
+        TOKEN,
+        "pauses of up to 0.5 s, 1 s and 2 s",
+        BACKOFF,
+        "const FIRST_CEILING: Duration = Duration::from_millis(500);",
+    ),
+    (
+        TOKEN,
+        "or at half the lifetime",
+        POLICY,
+        "refresh_in .unwrap_or(lifetime / 2)",
+    ),
+    (
+        TOKEN,
+        "part of up to a third is subtracted",
+        POLICY,
+        "const REFRESH_JITTER: f64 = 1.0 / 3.0;",
+    ),
+    (
+        TOKEN,
+        "or a tenth of the lifetime if",
+        POLICY,
+        "REFRESH_PAUSE.min(lifetime / 10)",
+    ),
+    (
+        TOKEN,
+        "half to three quarters of the remaining",
+        POLICY,
+        "const OUTAGE_SHARE: Range<f64> = 0.5..0.75;",
+    ),
+    (
+        TOKEN,
+        "or the last sixth of the lifetime",
+        POLICY,
+        "LAST_MINUTES.min(lifetime / 6)",
+    ),
+    (
+        TOKEN,
+        "| token requests in a background refresh | 1 |",
+        BACKOFF,
+        "Self::Background => 1,",
+    ),
+    (
+        TOKEN,
+        "up to 10 ms late",
+        "src/clock.rs",
+        "const TICK: Duration = Duration::from_millis(10);",
+    ),
+];
