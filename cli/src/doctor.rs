@@ -92,7 +92,13 @@ impl Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     // Before the runtime starts its threads.
     let process = arguments.pid.map(Process::enter).transpose();
-    let ended = process.and_then(|process| crate::runtime()?.block_on(check(arguments, process.as_ref())));
+    let ended = process.and_then(|process| {
+        let runtime = crate::runtime()?;
+        let ended = runtime.block_on(check(arguments, process.as_ref()));
+        // Does not wait for a file system, or an exec plugin of the kubeconfig, that hangs.
+        runtime.shutdown_background();
+        ended
+    });
     if let Err(error) = &ended
         && arguments.json
     {

@@ -3,13 +3,13 @@
 mod api_server;
 
 use std::fs::{self, Permissions};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -269,6 +269,139 @@ async fn response_of_the_api_server_is_limited_in_length_and_time() {
     }
 }
 
+/// The plugin reads the input of the doctor, and ends with it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exec_plugin_of_the_kubeconfig_is_limited_in_time() {
+    let (emulator, pod) = start().await;
+    let plugin = json!({"apiVersion": EXEC_VERSION, "command": "cat", "interactiveMode": "Always"});
+    let server = cluster(&pod, &deployment("orders", &json!([]))).with_user(&json!({"exec": plugin}));
+    let mut command = doctor_of_deployment(&server, &emulator, &pod);
+    command.args(["--timeout", "1"]).stdin(Stdio::piped());
+    let mut doctor = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let input = doctor.stdin.take();
+    // Does not close the input.
+    let status = loop {
+        match doctor.try_wait().unwrap() {
+            Some(status) => break status,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    drop(input);
+    assert_eq!(status.code(), Some(64));
+    let error = io::read_to_string(doctor.stderr.unwrap()).unwrap();
+    assert!(
+        error.contains("the exec plugin or the token file of the kubeconfig did not respond within 1 s"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_the_kubeconfig_nor_what_its_exec_plugin_prints_is_shown() {
+    let (emulator, pod) = start().await;
+    let server = || cluster(&pod, &deployment("orders", &json!([])));
+    let with_plugin = |script: &str| {
+        let plugin = json!({
+            "apiVersion": EXEC_VERSION,
+            "command": "sh",
+            "args": ["-c", script],
+            "env": [{"name": "PASSWORD", "value": "planted"}],
+            "interactiveMode": "Never",
+        });
+        server().with_user(&json!({"exec": plugin}))
+    };
+    let invalid = server();
+    fs::write(
+        &invalid.kubeconfig,
+        "users:\n- name: it\n  user: {token: [planted\n",
+    )
+    .unwrap();
+    for (server, part) in [
+        (
+            with_plugin("echo planted; echo planted >&2; exit 3"),
+            "the exec plugin of the kubeconfig failed",
+        ),
+        (
+            with_plugin("echo planted"),
+            "the exec plugin of the kubeconfig did not print an ExecCredential",
+        ),
+        (
+            with_plugin("echo '{\"status\": \"planted\"}'"),
+            "did not print an ExecCredential",
+        ),
+        (invalid, "it is not the YAML of a kubeconfig"),
+    ] {
+        let mut command = doctor_of_deployment(&server, &emulator, &pod);
+        assert_not_planted(&mut command, part);
+    }
+    let server = server();
+    let mut command = doctor_of_deployment(&server, &emulator, &pod);
+    let content = command.env("KUBECONFIG", "users: [{user: {token planted}}]");
+    assert_not_planted(content, "it cannot be read");
+}
+
+fn assert_not_planted(doctor: &mut Command, part: &str) {
+    let output = doctor.output().unwrap();
+    assert_eq!(output.status.code(), Some(64));
+    let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(text.contains(part) && !text.contains("planted"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pods_of_a_deployment_are_those_of_its_whole_selector() {
+    let (emulator, pod) = start().await;
+    let expression =
+        |operator: &str, values: Value| json!({"key": "app", "operator": operator, "values": values});
+    for (selector, query) in [
+        (json!({"matchLabels": {"app": "orders"}}), Some("app%3Dorders")),
+        (
+            json!({"matchExpressions": [expression("In", json!(["orders"])), expression("Exists", Value::Null)]}),
+            Some("app+in+%28orders%29%2Capp"),
+        ),
+        (json!({}), None),
+        (
+            json!({"matchExpressions": [expression("Near", Value::Null)]}),
+            None,
+        ),
+    ] {
+        let mut deployment = deployment("orders", &json!([]));
+        deployment["spec"]["selector"] = selector.clone();
+        let queries = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&queries);
+        let server = ApiServer::start(move |_, path| {
+            if path.ends_with("/deployments/orders") {
+                return Response::Json(200, deployment.clone());
+            }
+            if path.contains("/pods") {
+                seen.lock().unwrap().push(path.to_owned());
+            }
+            Response::Json(200, json!({"metadata": {}, "items": []}))
+        });
+        doctor_of_deployment(&server, &emulator, &pod).output().unwrap();
+        let queries = queries.lock().unwrap();
+        let expected = query.map(|query| format!("/api/v1/namespaces/shop/pods?&labelSelector={query}"));
+        assert_eq!(queries.first().cloned(), expected, "{selector}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deployment_without_a_selector_is_noted() {
+    let (emulator, pod) = start().await;
+    let mut deployment = deployment("orders", &json!([]));
+    deployment["spec"]["selector"] = json!({});
+    let server = cluster(&pod, &deployment);
+    let output = doctor_of_deployment(&server, &emulator, &pod).output().unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let note = "pods are not checked: the Deployment shop/orders has no selector";
+    assert!(
+        report["notes"].as_array().unwrap().contains(&note.into()),
+        "{report:#}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_webhooks_of_a_hostile_api_server_cause_few_requests() {
     let (emulator, pod) = start().await;
@@ -361,6 +494,8 @@ fn environment<'a>(
         .env("AZURE_TENANT_ID", pod.tenant_id())
         .env("SSL_CERT_FILE", emulator.ca_certificate_file())
 }
+
+const EXEC_VERSION: &str = "client.authentication.k8s.io/v1";
 
 fn allow(emulator: &Emulator) -> Vec<String> {
     vec![

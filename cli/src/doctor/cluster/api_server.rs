@@ -1,9 +1,12 @@
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use http_body_util::Limited;
 use hyper_util::client::proxy::matcher::Matcher;
-use kube::client::ClientBuilder;
+use kube::client::{AuthError, ClientBuilder};
+use kube::config::{InferConfigError, KubeconfigError};
 use kube::{Client, Config};
+use tokio::runtime::Handle;
 use tower::util::MapResponseLayer;
 
 use crate::Failure;
@@ -15,13 +18,19 @@ pub(super) struct ApiServer {
 }
 
 impl ApiServer {
-    /// * `timeout`: of each request.
+    /// * `timeout`: of reading the kubeconfig, of its exec plugin, and of each request.
     pub(super) async fn connect(timeout: Duration) -> Result<Self, Failure> {
         // `kube` takes the provider of the process; where the build has two, none is the default.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut config = Config::infer().await.map_err(|error| {
+        let limit = timeout.as_secs();
+        let infer = || Handle::current().block_on(Config::infer());
+        let config = blocking(timeout, infer)
+            .await
+            .ok_or_else(|| format!("the kubeconfig and its files cannot be read within {limit} s"))?;
+        let mut config = config.map_err(|error| {
+            let reason = unusable(&error);
             format!(
-                "there is no usable kubeconfig: {error}; set KUBECONFIG or run `kubectl config use-context`"
+                "there is no usable kubeconfig: {reason}; set KUBECONFIG or run `kubectl config use-context`"
             )
         })?;
         // From the environment, `kube` takes a proxy and leaves `NO_PROXY`.
@@ -32,8 +41,17 @@ impl ApiServer {
             config.proxy_url = None;
         }
         let url = config.cluster_url.clone();
-        let builder = ClientBuilder::try_from(config)
-            .map_err(|error| format!("there is no connection to {url}: {error}"))?;
+        // Runs the exec plugin, if there is one.
+        let builder = blocking(timeout, || ClientBuilder::try_from(config))
+            .await
+            .ok_or_else(|| {
+                format!(
+                    "the exec plugin or the token file of the kubeconfig did not respond within {limit} s; run `kubectl \
+                     get namespaces` to see what it waits for, or raise --timeout"
+                )
+            })?;
+        let builder =
+            builder.map_err(|error| format!("there is no connection to {url}: {}", reason(&error)))?;
         let limit = |response: http::Response<_>| response.map(|body| Limited::new(body, MAX_BODY));
         let client = builder.with_layer(&MapResponseLayer::new(limit)).build();
         Ok(Self { client, timeout })
@@ -67,10 +85,45 @@ fn failure(error: &kube::Error, what: &str) -> Failure {
             format!("you lack a permission: {}", status.message)
         }
         kube::Error::Api(status) => status.message.clone(),
-        error => error.to_string(),
+        error => reason(error),
     };
     let reason: String = reason.chars().take(MAX_REASON).collect();
     format!("{what}: {reason}").into()
+}
+
+/// Runs `work` off the thread of the runtime, which waits until `timeout`: then the result is `None`, and the work goes on
+/// without it.
+async fn blocking<T: Send + 'static>(
+    timeout: Duration,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let work = tokio::task::spawn_blocking(work);
+    tokio::time::timeout(timeout, work).await.ok()?.ok()
+}
+
+/// Returns why a kubeconfig cannot be used. Neither its content nor the value of `KUBECONFIG`, which can be the content in
+/// place of the path: both may be secret.
+fn unusable(error: &InferConfigError) -> String {
+    match error.source().and_then(<dyn StdError>::downcast_ref) {
+        Some(KubeconfigError::Parse(_)) => "it is not the YAML of a kubeconfig".to_owned(),
+        Some(KubeconfigError::ReadConfig(error, _)) => format!("it cannot be read: {error}"),
+        Some(error) => error.to_string(),
+        None => error.to_string(),
+    }
+}
+
+/// Returns the text of an error, without what an exec plugin printed, which may be a token.
+fn reason(error: &kube::Error) -> String {
+    let causes = std::iter::successors(Some(error as &(dyn StdError + 'static)), |&error| error.source());
+    match causes.into_iter().find_map(<dyn StdError>::downcast_ref) {
+        Some(AuthError::AuthExecRun { status, .. }) => format!(
+            "the exec plugin of the kubeconfig failed, {status}; run `kubectl get namespaces` to see why"
+        ),
+        Some(AuthError::AuthExecParse(_)) => {
+            "the exec plugin of the kubeconfig did not print an ExecCredential".to_owned()
+        }
+        _ => error.to_string(),
+    }
 }
 
 /// Those that `kube` looks at.

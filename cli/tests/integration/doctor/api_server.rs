@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
@@ -8,6 +9,7 @@ use tempfile::NamedTempFile;
 /// An API server on this machine, and the kubeconfig that leads to it.
 pub(crate) struct ApiServer {
     pub(crate) kubeconfig: NamedTempFile,
+    url: String,
 }
 
 /// What the API server responds.
@@ -40,16 +42,21 @@ impl ApiServer {
             }
         });
         let kubeconfig = NamedTempFile::new().unwrap();
+        Self { kubeconfig, url }.with_user(&json!({}))
+    }
+
+    /// Sets how the kubeconfig authenticates.
+    pub(crate) fn with_user(self, user: &Value) -> Self {
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "it",
-            "clusters": [{"name": "it", "cluster": {"server": url}}],
+            "clusters": [{"name": "it", "cluster": {"server": self.url}}],
             "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
-            "users": [{"name": "it", "user": {}}],
+            "users": [{"name": "it", "user": user}],
         });
-        serde_json::to_writer(&kubeconfig, &config).unwrap();
-        Self { kubeconfig }
+        fs::write(&self.kubeconfig, config.to_string()).unwrap();
+        self
     }
 
     /// A cluster with the Deployment `shop/orders`, whose service account has an annotation and gets a token.
