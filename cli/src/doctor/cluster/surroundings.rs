@@ -5,6 +5,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Endpoints, Event, Pod};
 use kube::api::{ListParams, PostParams};
+use kube::core::Selector;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -164,23 +165,25 @@ pub(super) async fn may_use(
 }
 
 /// Reads the newest pod of a deployment; the older ones can be about to end.
+///
+/// # Errors
+///
+/// If the deployment has no valid selector, or the pods cannot be read.
 pub(super) async fn newest_pod(
     server: &ApiServer,
     name: &Name,
     deployment: &Deployment,
     objects: &mut Vec<(String, Value)>,
 ) -> Result<(), Failure> {
-    let selector = deployment
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.selector.match_labels.as_ref());
-    let labels: Vec<String> = selector
-        .into_iter()
-        .flatten()
-        .map(|(label, value)| format!("{label}={value}"))
-        .collect();
+    let selector = deployment.spec.as_ref().map(|spec| spec.selector.clone());
+    let selector = Selector::try_from(selector.unwrap_or_default()).map_err(|error| {
+        format!("pods are not checked: invalid selector of the Deployment {name}: {error}")
+    })?;
+    if selector.selects_all() {
+        return Err(format!("pods are not checked: the Deployment {name} has no selector").into());
+    }
     let api: Api<Pod> = Api::namespaced(server.client(), &name.namespace);
-    let parameters = ListParams::default().labels(&labels.join(","));
+    let parameters = ListParams::default().labels_from(&selector);
     let list = server.call("pods are not checked", api.list(&parameters)).await?;
     let newest = list
         .items
