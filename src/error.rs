@@ -78,11 +78,11 @@ pub enum ErrorKind {
     Assertion,
     /// No complete response arrived: name resolution, connection, TLS, a reset or a timeout.
     Transport,
-    /// The server returned an OAuth error, or a service that issues client assertions refused. See [`Error::status`], [`Error::oauth_error`] and
-    /// [`Error::aadsts_codes`].
+    /// The server returned an OAuth error, or a service that issues client assertions refused. See
+    /// [`Error::status`], [`Error::oauth_error`] and [`Error::aadsts_codes`].
     Rejected,
-    /// The response does not follow the protocol: HTML, no `access_token`, a body of 10 MB. See
-    /// [`Error::status`].
+    /// The response does not follow the protocol: HTML, no `access_token`, or a body of more than
+    /// 256 KiB. See [`Error::status`].
     Protocol,
 }
 

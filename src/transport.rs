@@ -84,8 +84,8 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
 ///   response of more than 256 KiB is an error.
 /// * Connections are not reused: a token is requested about twice an hour, and by then an idle
 ///   connection is closed, or its runtime has ended.
-/// * `HTTPS_PROXY` and `NO_PROXY` are honoured. Plain `http`, which this crate only uses for
-///   endpoints on the same machine, bypasses every proxy.
+/// * `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` are honored. Plain `http`, which this crate only uses
+///   for endpoints on the same machine, bypasses every proxy.
 /// * The client is created for the first request, so that building a credential does no I/O.
 ///
 /// # TLS
@@ -122,8 +122,8 @@ pub struct HttpTransport {
 }
 
 impl HttpTransport {
-    /// A transport that trusts the root certificates of the system. On Linux `SSL_CERT_FILE`
-    /// replaces them.
+    /// A transport that trusts the root certificates of the system. On Linux, `SSL_CERT_FILE` and
+    /// `SSL_CERT_DIR` replace them.
     pub fn new() -> Self {
         Self::default()
     }

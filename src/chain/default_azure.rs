@@ -84,6 +84,7 @@ credential!(DefaultAzureCredential);
 /// | `environment`, `clock`, `max_cached_tokens` | yes | yes | yes |
 /// | `transport` | yes | yes | no: they run a program |
 /// | `tenant_id` | yes | no: an identity has one tenant | yes |
+/// | `enable_cae` | yes | no: it supports no claims | no: they support no claims |
 /// | `authority_host`, `cloud` | yes | no: the host has its endpoint | no: the tool chooses the cloud |
 /// | `additionally_allowed_tenants` | yes | no: an identity has one tenant | yes |
 /// | `timeout` | yes | no: 3 min, with retries | no: 30 s |

@@ -137,6 +137,18 @@ fn examples_of_the_default_credential_are_rows_of_the_tested_table() {
     }
 }
 
+#[test]
+fn figures_in_the_readme_are_those_of_the_benchmarks() {
+    let (readme, page) = (one_line("README.md"), read("benches/README.md"));
+    for (text, row, column, unit) in FIGURES {
+        let line = page.lines().find(|line| line.starts_with(row)).expect(row);
+        let cell = line.split('|').nth(*column).unwrap().trim();
+        let measured: f64 = cell.split(' ').next().unwrap().parse().expect(cell);
+        let text = text.replace("{}", &format!("{:.0}", measured / unit));
+        assert!(readme.contains(&text), "README.md lacks {text:?}");
+    }
+}
+
 /// The options of each builder of a credential: its own methods, and those of `client_options!`.
 fn credential_builders() -> BTreeMap<String, BTreeSet<String>> {
     let macros = read("src/credential/macros.rs");
@@ -481,9 +493,38 @@ const SHARES: &[(&str, &str, &str, &str)] = &[
         "Self::Background => 1,",
     ),
     (
-        TOKEN,
+        "DESIGN.md",
         "up to 10 ms late",
         "src/clock.rs",
         "const TICK: Duration = Duration::from_millis(10);",
+    ),
+];
+
+/// The text of the README with the figure, and the row, the column and the unit of the figure in `benches/README.md`.
+const FIGURES: &[(&str, &str, usize, f64)] = &[
+    (
+        "callers wait {} ms |",
+        "| call during a refresh that takes 300 ms",
+        3,
+        1.0,
+    ),
+    (
+        "request takes {} s |",
+        "| `BlobServiceClient` with azure_identity",
+        7,
+        1000.0,
+    ),
+    ("| {} ms |", "| `BlobServiceClient` with entra-workload", 7, 1.0),
+    (
+        "error after {} s |",
+        "| no token, the endpoint answers 503",
+        3,
+        1.0,
+    ),
+    (
+        "| error after {} s |",
+        "| no token, the endpoint answers 503",
+        2,
+        1.0,
     ),
 ];
