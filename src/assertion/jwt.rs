@@ -160,6 +160,7 @@ fn is_api_server(audience: &str) -> bool {
     let host = host.split(['/', ':']).next().unwrap_or_default();
     let domain = host.strip_prefix(API_SERVER);
     ["kubernetes.default", KOPS_AUDIENCE].contains(&host)
+        || AKS_DOMAINS.iter().any(|domain| host.ends_with(domain))
         || domain.is_some_and(|domain| domain.is_empty() || domain.starts_with('.'))
 }
 
@@ -174,6 +175,14 @@ const API_SERVER: &str = "kubernetes.default.svc";
 
 /// The audience of the API server in clusters of kOps. Source: kOps, `nodeup/pkg/model/kube_apiserver.go`.
 const KOPS_AUDIENCE: &str = "kubernetes.svc.default";
+
+/// The domains of the API servers of AKS, in each cloud. Source: Microsoft, "Outbound network and FQDN rules for AKS
+/// clusters".
+const AKS_DOMAINS: [&str; 3] = [
+    ".azmk8s.io",
+    ".cx.aks.containerservice.azure.us",
+    ".cx.prod.service.azk8s.cn",
+];
 
 /// The issuer of the tokens in Secrets, which have no audience and never expire. Source: Kubernetes,
 /// `pkg/serviceaccount/legacy.go`.
@@ -232,6 +241,7 @@ mod tests {
             r#"{"aud":["api://AzureADTokenExchange","kubernetes.default.svc:443"]}"#,
             r#"{"aud":"https://kubernetes.default.svc/"}"#,
             r#"{"aud":"https://kubernetes.default"}"#,
+            r#"{"aud":["https://shop-1234.hcp.westeurope.azmk8s.io:443"],"iss":"https://issuer"}"#,
             r#"{"aud":"kubernetes.svc.default","iss":"https://bucket.s3.amazonaws.com"}"#,
             r#"{"aud":["https://issuer/"],"iss":"https://issuer","sub":"system:serviceaccount:a:b"}"#,
             r#"{"iss":"kubernetes/serviceaccount","sub":"system:serviceaccount:a:b"}"#,
@@ -243,6 +253,7 @@ mod tests {
             r#"{"aud":"https://vault.contoso.com","iss":"https://issuer","sub":"system:serviceaccount:a:b"}"#,
             r#"{"aud":"https://kubernetes.default.svcs.contoso.com"}"#,
             r#"{"aud":"https://contoso.com/kubernetes.default.svc"}"#,
+            r#"{"aud":"https://azmk8s.io.contoso.com"}"#,
             // GitLab.
             r#"{"aud":"https://gitlab.com","iss":"https://gitlab.com","sub":"project_path:a/b"}"#,
             "{}",

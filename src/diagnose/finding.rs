@@ -87,10 +87,11 @@ impl Finding {
         presented: impl Into<String>,
         wanted: impl Into<String>,
     ) -> Self {
+        let shown = |text: String| Escaped(text).to_string().chars().take(MAX_EVIDENCE).collect();
         self.evidence.push(Evidence {
             what,
-            presented: Escaped(presented.into()).to_string(),
-            wanted: Escaped(wanted.into()).to_string(),
+            presented: shown(presented.into()),
+            wanted: shown(wanted.into()),
         });
         self
     }
@@ -156,6 +157,9 @@ fn optional_display<T: fmt::Display, S: Serializer>(
     }
 }
 
+/// In characters. What a stranger's issuer publishes can have hundreds of kilobytes.
+const MAX_EVIDENCE: usize = 2000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,5 +178,17 @@ mod tests {
         for shown in [&finding.cause, &evidence.presented, &evidence.wanted, detail] {
             assert_eq!(shown, r"\u{1b}]52;c;eA==\u{7}\r\n::stop-commands::x\u{202e}");
         }
+    }
+
+    #[test]
+    fn evidence_of_a_stranger_is_limited_in_length() {
+        let long = "\u{202e}".repeat(100_000);
+        let finding = Finding::new(Code::UNPUBLISHED_KEY, Severity::Warning, "");
+        let finding = finding.with_evidence("kid", &*long, &*long);
+        let evidence = &finding.evidence[0];
+        assert_eq!(
+            (evidence.presented.len(), evidence.wanted.len()),
+            (MAX_EVIDENCE, MAX_EVIDENCE)
+        );
     }
 }
