@@ -175,6 +175,15 @@ mod tests {
         assert_eq!(error.kind(), NO_THREAD);
     }
 
+    /// A runtime whose threads need more memory than there is.
+    #[test]
+    fn error_is_returned_when_the_runtime_can_start_no_thread() {
+        let mut builder = Builder::new_current_thread();
+        let runtime = builder.thread_stack_size(usize::MAX / 4).build().unwrap();
+        let error = runtime.block_on(run(|| ())).unwrap_err();
+        assert_eq!(error.kind(), NO_THREAD);
+    }
+
     #[test]
     fn run_never_resolves_when_the_runtime_is_shutting_down() {
         let runtime = current_thread();

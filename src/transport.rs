@@ -435,6 +435,29 @@ mod tests {
     }
 
     #[test]
+    fn name_that_no_thread_can_look_up_is_not_reported_as_unknown() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().thread_stack_size(usize::MAX / 4);
+        let roots = Some(Arc::new(RootCertStore::empty()));
+        let tls = tls_config(crypto::provider().unwrap(), roots).unwrap();
+        let client = builder(tls, SystemResolver::new(None), CONNECT_TIMEOUT)
+            .no_proxy()
+            .build()
+            .unwrap();
+        let request = http::Request::get("https://localhost")
+            .body(Bytes::new())
+            .unwrap();
+        let sent = execute(&client, request, &Peer::Host("localhost"));
+        let error = runtime.build().unwrap().block_on(sent).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Transport);
+        assert_eq!(
+            error.to_string(),
+            "localhost cannot be looked up because no thread can be started; raise the limit of processes of the container"
+        );
+        assert_eq!(error.code(), None);
+    }
+
+    #[test]
     fn root_certificates_that_cannot_be_used_are_rejected() {
         let block = |base64| format!("-----BEGIN CERTIFICATE-----\n{base64}\n-----END CERTIFICATE-----\n");
         for (pem, message) in [

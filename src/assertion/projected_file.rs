@@ -225,6 +225,22 @@ mod tests {
         SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    #[test]
+    fn file_that_no_thread_can_read_is_an_error_of_the_assertion() {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().thread_stack_size(usize::MAX / 4);
+        let source = ProjectedTokenFile::new("/nowhere/token");
+        let request = AssertionRequest::new("client", &http::Uri::from_static("https://login/t"), "audience");
+        let error = runtime
+            .build()
+            .unwrap()
+            .block_on(source.assertion(request))
+            .unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Assertion);
+        let part = "the token file /nowhere/token cannot be read because no thread can be started;";
+        assert!(error.to_string().starts_with(part), "{error}");
+    }
+
     /// File name, content, and a part of the error at the time 1,000,000.
     #[test]
     fn error_names_the_path_and_the_reason_when_the_file_is_unusable() {

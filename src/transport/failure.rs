@@ -31,6 +31,12 @@ impl fmt::Display for Peer<'_> {
 /// Converts the error of a request. The message is the same each time; details are in the source,
 /// without the URL.
 pub(super) fn failure(peer: &Peer<'_>, error: reqwest::Error) -> Error {
+    if causes(&error).any(|cause| io_error_kind(cause) == Some(NO_THREAD)) {
+        let message = format!(
+            "{peer} cannot be looked up because no thread can be started; raise the limit of processes of the container"
+        );
+        return Error::transport(message).with_source(error.without_url());
+    }
     let (code, message) = if error.is_connect() {
         match peer {
             Peer::Host(host) => connect_failure(host, &error),
@@ -71,10 +77,6 @@ fn connect_failure(host: &str, error: &reqwest::Error) -> (Code, String) {
         (Unreachable::Name, _) => (
             Code::UNKNOWN_HOST,
             format!("the name {host} cannot be resolved; check DNS and the authority host"),
-        ),
-        (Unreachable::NoThread, _) => (
-            Code::UNKNOWN_HOST,
-            format!("the name {host} cannot be resolved because {NO_THREAD_STARTS}"),
         ),
         (Unreachable::ResolverSilent, _) => (
             Code::RESOLVER_SILENT,
@@ -132,9 +134,6 @@ fn token_proxy_connect_failure(name: &str, error: &reqwest::Error) -> (Code, Str
         Unreachable::Name => {
             format!("the name of {name} cannot be resolved; check DNS and {AZURE_KUBERNETES_TOKEN_PROXY}")
         }
-        Unreachable::NoThread => {
-            format!("the name of {name} cannot be resolved because {NO_THREAD_STARTS}")
-        }
         Unreachable::ResolverSilent => {
             let message = format!(
                 "the name of {name} was not resolved in time; allow egress to the DNS service, port 53 with UDP and TCP"
@@ -167,9 +166,6 @@ fn proxy_failure(tunnel: &str, error: &reqwest::Error) -> String {
     } else {
         match Unreachable::from(error) {
             Unreachable::Name => "its name cannot be resolved",
-            Unreachable::NoThread => {
-                return format!("its name cannot be resolved because {NO_THREAD_STARTS}");
-            }
             Unreachable::ResolverSilent => "its name was not resolved in time",
             Unreachable::Refused => "it refused the connection",
             Unreachable::NoRoute => "there is no route to it",
@@ -222,8 +218,6 @@ fn tls_failure(host: &str, error: &rustls::Error) -> (Code, String) {
 #[derive(Clone, Copy)]
 enum Unreachable {
     Name,
-    /// The name was not looked up.
-    NoThread,
     ResolverSilent,
     Refused,
     NoRoute,
@@ -236,15 +230,11 @@ impl Unreachable {
         if causes(error).any(<dyn StdError>::is::<ResolverSilent>) {
             return Self::ResolverSilent;
         }
-        let io_kind = |cause: &(dyn StdError + 'static)| Some(cause.downcast_ref::<io::Error>()?.kind());
-        if causes(error).any(|cause| io_kind(cause) == Some(NO_THREAD)) {
-            return Self::NoThread;
-        }
         // The type of `hyper_util` is private.
         if causes(error).any(|cause| cause.to_string() == "dns error") {
             return Self::Name;
         }
-        match causes(error).find_map(io_kind) {
+        match causes(error).find_map(io_error_kind) {
             Some(io::ErrorKind::ConnectionRefused) => Self::Refused,
             Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => Self::NoRoute,
             _ if error.is_timeout() => Self::Timeout,
@@ -257,6 +247,10 @@ fn causes(error: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'stat
     std::iter::successors(error.source(), |&error| error.source())
 }
 
+fn io_error_kind(error: &(dyn StdError + 'static)) -> Option<io::ErrorKind> {
+    error.downcast_ref().map(io::Error::kind)
+}
+
 /// `source()` of an I/O error omits the error that it wraps.
 fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     match error.downcast_ref::<io::Error>() {
@@ -264,6 +258,3 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
         None => error.downcast_ref(),
     }
 }
-
-/// For messages, with the way out.
-const NO_THREAD_STARTS: &str = "no thread can be started; raise the limit of processes of the container";
