@@ -25,7 +25,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use entra_workload::{AssertionRequest, ClientAssertionCredential, Environment, Error, Secret, Transport};
+use entra_workload::assertion::AssertionRequest;
+use entra_workload::transport::Transport;
+use entra_workload::{ClientAssertionCredential, Environment, Error, Secret};
 use tokio::runtime::Runtime;
 
 use clock::TestClock;

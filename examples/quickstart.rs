@@ -20,7 +20,8 @@ use azure_core::http::{ClientOptions, RequestContent, Url};
 use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
-use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
+use entra_workload::transport::HttpTransport;
+use entra_workload::{Environment, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use futures::{FutureExt, TryStreamExt};
 

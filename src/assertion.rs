@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use crate::error::Error;
 use crate::token::Secret;
 
+pub use crate::credential::CredentialAssertion;
 pub use azure_pipelines::AzurePipelines;
 #[cfg(feature = "client-certificate")]
 pub(crate) use certificate::{CertificateOrigin, ClientCertificate};
@@ -55,7 +56,8 @@ pub use token_request::KubernetesTokenRequest;
 /// # Examples
 ///
 /// ```
-/// use entra_workload::{AssertionRequest, ClientAssertionCredential, Error, ErrorKind, Secret};
+/// use entra_workload::{ClientAssertionCredential, Error, ErrorKind, Secret};
+/// use entra_workload::assertion::AssertionRequest;
 ///
 /// # fn main() -> Result<(), Error> {
 /// async fn from_spiffe(request: AssertionRequest) -> Result<Secret, Error> {
@@ -112,7 +114,7 @@ where
 /// The claims of an assertion that the application signs itself:
 ///
 /// ```
-/// use entra_workload::AssertionRequest;
+/// use entra_workload::assertion::AssertionRequest;
 ///
 /// fn claims(request: &AssertionRequest, expires_on: u64) -> serde_json::Value {
 ///     serde_json::json!({

@@ -12,12 +12,12 @@ use crate::error::Error;
 /// The bearer challenge of a service that answered 401, from its `WWW-Authenticate` header.
 ///
 /// For programs with an HTTP client of their own. The clients of the Azure SDK use
-/// [`ClaimsChallengePolicy`](crate::ClaimsChallengePolicy).
+/// [`ClaimsChallengePolicy`](crate::integration::ClaimsChallengePolicy).
 ///
 /// # Examples
 ///
 /// ```
-/// use entra_workload::BearerChallenge;
+/// use entra_workload::integration::BearerChallenge;
 ///
 /// let mut headers = http::HeaderMap::new();
 /// let value = r#"Bearer realm="", error="insufficient_claims", claims="eyJhY2Nlc3NfdG9rZW4iOnt9fQ==""#;

@@ -1,3 +1,5 @@
+//! The time as the credentials see it. Public with the feature `test-util`: tests and simulations set it.
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -9,13 +11,13 @@ use rustix::time::{ClockId, clock_gettime};
 ///
 /// A credential reads its clock once a call and never reads the time of the system directly, so a
 /// test or a simulation controls the time with
-/// [`builder().clock(..)`](crate::WorkloadIdentityCredentialBuilder::clock). Time limits and pauses
+/// [`builder().clock(..)`](crate::builder::WorkloadIdentityCredentialBuilder::clock). Time limits and pauses
 /// between attempts follow the Tokio runtime's time instead.
 ///
 /// # Examples
 ///
 /// ```
-/// use entra_workload::{Clock, Moment, SystemClock};
+/// use entra_workload::clock::{Clock, Moment, SystemClock};
 /// use std::time::Duration;
 ///
 /// /// Runs 3600 times as fast as the system's clocks.
@@ -45,7 +47,7 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 /// # Examples
 ///
 /// ```
-/// use entra_workload::{Clock, SystemClock};
+/// use entra_workload::clock::{Clock, SystemClock};
 ///
 /// let clock = SystemClock::new();
 /// let start = clock.now();
@@ -134,7 +136,7 @@ fn since_epoch(clock: ClockId) -> Duration {
 /// ```
 /// use std::time::Duration;
 ///
-/// use entra_workload::{Clock, SystemClock};
+/// use entra_workload::clock::{Clock, SystemClock};
 ///
 /// let now = SystemClock::new().now();
 /// let deadline = now + Duration::from_secs(60);

@@ -227,6 +227,7 @@ impl DiagnoseOptions {
     }
 
     /// Sets the clock that the expiry of the token is compared with.
+    #[cfg(feature = "test-util")]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self

@@ -1,4 +1,4 @@
-//! What feeds the tokens to other libraries, one file for each, and the stream of tokens.
+//! Tokens for other libraries: the Azure SDK, `object_store`, `reqsign`, `reqwest`, and HTTP clients of your own.
 
 #[cfg(feature = "azure-core")]
 mod azure_core;
@@ -10,6 +10,11 @@ mod reqsign;
 mod reqwest;
 mod token_stream;
 
+pub use crate::challenge::BearerChallenge;
+#[cfg(feature = "azure-core")]
+pub use crate::credential::SdkCredential;
+#[cfg(feature = "azure-core")]
+pub use crate::sdk::{ForceTokenRefresh, SdkTransport, TokenClaims, TokenTenantId};
 #[cfg(feature = "azure-core")]
 pub use azure_core::ClaimsChallengePolicy;
 #[cfg(feature = "object-store")]

@@ -18,17 +18,21 @@ mod uuid;
 mod error;
 mod token;
 
+#[cfg(feature = "test-util")]
+pub mod clock;
+#[cfg(not(feature = "test-util"))]
+#[allow(unreachable_pub, reason = "public with the feature `test-util`")]
 mod clock;
 mod crypto;
 mod env;
 mod metrics;
 
-mod transport;
+pub mod transport;
 
 mod authority;
 mod challenge;
 
-mod assertion;
+pub mod assertion;
 
 mod exchange;
 
@@ -40,7 +44,9 @@ mod credential;
 
 mod chain;
 
-mod integration;
+pub mod integration;
+
+pub mod builder;
 
 #[cfg(feature = "diagnose")]
 pub mod diagnose;
@@ -57,52 +63,20 @@ pub mod fuzz;
 #[cfg(test)]
 extern crate self as entra_workload;
 
-#[cfg(feature = "command")]
-pub use assertion::CommandAssertion;
-#[cfg(feature = "spiffe")]
-pub use assertion::SpiffeJwtSvid;
-pub use assertion::{
-    AssertionRequest, AzurePipelines, ClientAssertion, GitHubActions, KubernetesTokenRequest,
-    ProjectedTokenFile, TerraformOidc,
-};
 pub use authority::{Cloud, CustomCloud};
-pub use chain::{ChainedTokenCredential, ChainedTokenCredentialBuilder};
+pub use chain::ChainedTokenCredential;
 #[cfg(feature = "default-credential")]
-pub use chain::{DefaultAzureCredential, DefaultAzureCredentialBuilder, DefaultAzureLink};
-pub use challenge::BearerChallenge;
-pub use clock::{Clock, Moment, SystemClock};
+pub use chain::DefaultAzureCredential;
 pub use code::{Code, Owner};
-#[cfg(feature = "azure-core")]
-pub use credential::SdkCredential;
 #[cfg(feature = "default-credential")]
+pub use credential::{AzureCliCredential, AzureDeveloperCliCredential, ManagedIdentityCredential};
 pub use credential::{
-    AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential,
-    AzureDeveloperCliCredentialBuilder, ManagedIdentityCredential, ManagedIdentityCredentialBuilder,
-    ManagedIdentityId,
-};
-pub use credential::{
-    AzurePipelinesCredential, AzurePipelinesCredentialBuilder, ClientAssertionCredential,
-    ClientAssertionCredentialBuilder, ClientSecretCredential, ClientSecretCredentialBuilder, Credential,
-    CredentialAssertion, CredentialPool, Identity, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialBuilder,
+    AzurePipelinesCredential, ClientAssertionCredential, ClientSecretCredential, Credential, CredentialPool,
+    Identity, WorkloadIdentityCredential,
 };
 #[cfg(feature = "client-certificate")]
-pub use credential::{
-    ClientCertificateCredential, ClientCertificateCredentialBuilder, EnvironmentCredential,
-    EnvironmentCredentialBuilder,
-};
+pub use credential::{ClientCertificateCredential, EnvironmentCredential};
 pub use env::Environment;
 pub use error::{Attempt, Error, ErrorKind};
-#[cfg(feature = "reqwest-middleware")]
-pub use integration::BearerTokenMiddleware;
-#[cfg(feature = "azure-core")]
-pub use integration::ClaimsChallengePolicy;
-#[cfg(feature = "object-store")]
-pub use integration::ObjectStoreCredential;
-#[cfg(feature = "reqsign")]
-pub use integration::ReqsignCredential;
 pub use integration::TokenStream;
-#[cfg(feature = "azure-core")]
-pub use sdk::{ForceTokenRefresh, SdkTransport, TokenClaims, TokenTenantId};
 pub use token::{AccessToken, Secret, TokenRequest};
-pub use transport::{HttpTransport, TokenProxy, TokenProxyBuilder, Transport};

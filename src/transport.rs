@@ -1,3 +1,5 @@
+//! HTTP: the trait [`Transport`], the default client, and the token proxy of AKS identity bindings.
+
 mod failure;
 mod name_resolution;
 #[cfg(feature = "default-credential")]
@@ -51,7 +53,8 @@ pub use token_proxy::{TokenProxy, TokenProxyBuilder};
 ///
 /// ```
 /// use bytes::Bytes;
-/// use entra_workload::{Error, Transport};
+/// use entra_workload::Error;
+/// use entra_workload::transport::Transport;
 ///
 /// /// An endpoint that is never available.
 /// #[derive(Debug)]
@@ -100,7 +103,8 @@ impl<T: Transport + ?Sized> Transport for Arc<T> {
 ///
 /// ```no_run
 /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
-/// use entra_workload::{HttpTransport, WorkloadIdentityCredential};
+/// use entra_workload::WorkloadIdentityCredential;
+/// use entra_workload::transport::HttpTransport;
 ///
 /// let private_ca = std::fs::read("/etc/ssl/our-proxy.pem")?;
 /// let credential = WorkloadIdentityCredential::builder()

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use bytes::Bytes;
-use entra_workload::{
-    AssertionRequest, ClientAssertionCredential, HttpTransport, Secret, TokenRequest, Transport,
-    WorkloadIdentityCredential,
-};
+use entra_workload::assertion::AssertionRequest;
+use entra_workload::transport::{HttpTransport, Transport};
+use entra_workload::{ClientAssertionCredential, Secret, TokenRequest, WorkloadIdentityCredential};
 use futures::FutureExt;
 use http::Request;
 use support::clock::TestClock;

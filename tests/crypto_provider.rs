@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::thread;
 
 use bytes::Bytes;
-use entra_workload::{ErrorKind, HttpTransport, Transport as _};
+use entra_workload::ErrorKind;
+use entra_workload::transport::{HttpTransport, Transport as _};
 use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};

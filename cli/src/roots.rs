@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use entra_workload::{Error, HttpTransport, Transport};
+use entra_workload::Error;
+use entra_workload::transport::{HttpTransport, Transport};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 /// A transport that trusts the root certificates of the system, and those of Mozilla in an image that has

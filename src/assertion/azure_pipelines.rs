@@ -43,7 +43,8 @@ use crate::transport::{HttpTransport, Transport};
 ///
 /// ```no_run
 /// # fn f() -> Result<(), entra_workload::Error> {
-/// use entra_workload::{AzurePipelines, ClientAssertionCredential};
+/// use entra_workload::ClientAssertionCredential;
+/// use entra_workload::assertion::AzurePipelines;
 ///
 /// // The client and the tenant are those of the service connection.
 /// let credential = ClientAssertionCredential::builder()

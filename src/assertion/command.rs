@@ -39,7 +39,8 @@ use crate::token::Secret;
 ///
 /// ```no_run
 /// # fn f() -> Result<(), entra_workload::Error> {
-/// use entra_workload::{ClientAssertionCredential, CommandAssertion};
+/// use entra_workload::ClientAssertionCredential;
+/// use entra_workload::assertion::CommandAssertion;
 ///
 /// let identity_token = CommandAssertion::new("gcloud").args([
 ///     "auth",

@@ -33,7 +33,8 @@ use crate::transport::{HttpTransport, Transport};
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), entra_workload::Error> {
-/// use entra_workload::{ClientAssertionCredential, GitHubActions};
+/// use entra_workload::ClientAssertionCredential;
+/// use entra_workload::assertion::GitHubActions;
 ///
 /// let credential = ClientAssertionCredential::builder()
 ///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")

@@ -38,7 +38,8 @@ use crate::token::Secret;
 /// # Examples
 ///
 /// ```no_run
-/// use entra_workload::{ClientAssertionCredential, ProjectedTokenFile};
+/// use entra_workload::ClientAssertionCredential;
+/// use entra_workload::assertion::ProjectedTokenFile;
 ///
 /// let credential = ClientAssertionCredential::builder()
 ///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")

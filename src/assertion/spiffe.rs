@@ -34,7 +34,8 @@ use crate::token::Secret;
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), entra_workload::Error> {
-/// use entra_workload::{ClientAssertionCredential, SpiffeJwtSvid};
+/// use entra_workload::ClientAssertionCredential;
+/// use entra_workload::assertion::SpiffeJwtSvid;
 ///
 /// let credential = ClientAssertionCredential::builder()
 ///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")

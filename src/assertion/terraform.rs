@@ -46,7 +46,8 @@ use crate::transport::Transport;
 ///
 /// ```no_run
 /// # fn f() -> Result<(), entra_workload::Error> {
-/// use entra_workload::{ClientAssertionCredential, TerraformOidc};
+/// use entra_workload::ClientAssertionCredential;
+/// use entra_workload::assertion::TerraformOidc;
 ///
 /// let credential = ClientAssertionCredential::builder()
 ///     .assertion(TerraformOidc::from_env()?)
@@ -90,7 +91,7 @@ impl TerraformOidc {
     }
 
     /// Sets the transport of the requests to a token service. Default:
-    /// [`HttpTransport`](crate::HttpTransport).
+    /// [`HttpTransport`](crate::transport::HttpTransport).
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.source = match self.source {
             Source::GitHubActions(source) => Source::GitHubActions(source.transport(transport)),

@@ -6,7 +6,7 @@ use crate::env::{External, Form};
 /// services.
 ///
 /// The option `cloud` of a credential sets the login host, unless `authority_host` is set too, and
-/// the audience that [sources of client assertions](crate::ClientAssertion) request.
+/// the audience that [sources of client assertions](crate::assertion::ClientAssertion) request.
 ///
 /// | cloud | login host | token exchange |
 /// | --- | --- | --- |

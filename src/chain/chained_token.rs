@@ -102,7 +102,7 @@ impl ChainedTokenCredentialBuilder {
     ///
     /// * `name`: its name in errors and in the log.
     /// * `credential`: any credential of this crate, or one of the SDK wrapped in
-    ///   [`SdkCredential`](crate::SdkCredential).
+    ///   [`SdkCredential`](crate::integration::SdkCredential).
     #[must_use]
     pub fn then(mut self, name: impl Into<Cow<'static, str>>, credential: Arc<dyn Credential>) -> Self {
         self.links.push(Link {

@@ -8,7 +8,8 @@ use crate::error::Error;
 /// A chain that ignores a client secret or certificate in the environment:
 ///
 /// ```no_run
-/// use entra_workload::{DefaultAzureCredential, DefaultAzureLink};
+/// use entra_workload::DefaultAzureCredential;
+/// use entra_workload::builder::DefaultAzureLink;
 ///
 /// let credential = DefaultAzureCredential::builder()
 ///     .without(DefaultAzureLink::Environment)

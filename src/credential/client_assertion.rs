@@ -9,11 +9,11 @@ use crate::error::Error;
 use crate::exchange::ClientAuthentication;
 
 /// Gets tokens for an application with client assertions from any source: a CI system
-/// ([`GitHubActions`](crate::GitHubActions), [`AzurePipelines`](crate::AzurePipelines)), the variables of
-/// Terraform ([`TerraformOidc`](crate::TerraformOidc)), the API server of a cluster
-/// ([`KubernetesTokenRequest`](crate::KubernetesTokenRequest)), a managed identity
-/// ([`CredentialAssertion`](crate::CredentialAssertion)), a file
-/// ([`ProjectedTokenFile`](crate::ProjectedTokenFile)), a command, SPIFFE, or your own.
+/// ([`GitHubActions`](crate::assertion::GitHubActions), [`AzurePipelines`](crate::assertion::AzurePipelines)), the variables of
+/// Terraform ([`TerraformOidc`](crate::assertion::TerraformOidc)), the API server of a cluster
+/// ([`KubernetesTokenRequest`](crate::assertion::KubernetesTokenRequest)), a managed identity
+/// ([`CredentialAssertion`](crate::assertion::CredentialAssertion)), a file
+/// ([`ProjectedTokenFile`](crate::assertion::ProjectedTokenFile)), a command, SPIFFE, or your own.
 ///
 /// In a pod with workload identity, use
 /// [`WorkloadIdentityCredential`](crate::WorkloadIdentityCredential).
@@ -21,7 +21,8 @@ use crate::exchange::ClientAuthentication;
 /// # Examples
 ///
 /// ```
-/// use entra_workload::{AssertionRequest, ClientAssertionCredential, Secret};
+/// use entra_workload::{ClientAssertionCredential, Secret};
+/// use entra_workload::assertion::AssertionRequest;
 ///
 /// let credential = ClientAssertionCredential::builder()
 ///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
@@ -49,7 +50,8 @@ credential!(ClientAssertionCredential);
 /// # Examples
 ///
 /// ```
-/// use entra_workload::{ClientAssertionCredential, ProjectedTokenFile};
+/// use entra_workload::ClientAssertionCredential;
+/// use entra_workload::assertion::ProjectedTokenFile;
 ///
 /// let credential = ClientAssertionCredential::builder()
 ///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")

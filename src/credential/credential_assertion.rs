@@ -29,9 +29,9 @@ use crate::token::{Secret, TokenRequest};
 /// ```no_run
 /// # #[cfg(feature = "default-credential")]
 /// # async fn f() -> Result<(), entra_workload::Error> {
-/// use entra_workload::{
-///     ClientAssertionCredential, CredentialAssertion, ManagedIdentityCredential, ManagedIdentityId,
-/// };
+/// use entra_workload::{ClientAssertionCredential, ManagedIdentityCredential};
+/// use entra_workload::assertion::CredentialAssertion;
+/// use entra_workload::builder::ManagedIdentityId;
 ///
 /// let identity = ManagedIdentityCredential::builder()
 ///     .id(ManagedIdentityId::ClientId("0a8ff2d6-6f2a-4a0c-9c1d-3c9f4f4f2a77".into()))

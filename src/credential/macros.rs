@@ -135,8 +135,8 @@ macro_rules! credential {
         /// is therefore at most 5 minutes after the next refresh is due, so that the clients
         /// request the refreshed token in time.
         ///
-        /// The [`TokenClaims`](crate::TokenClaims), [`TokenTenantId`](crate::TokenTenantId) and
-        /// [`ForceTokenRefresh`](crate::ForceTokenRefresh) in the context of the options change the
+        /// The [`TokenClaims`](crate::integration::TokenClaims), [`TokenTenantId`](crate::integration::TokenTenantId) and
+        /// [`ForceTokenRefresh`](crate::integration::ForceTokenRefresh) in the context of the options change the
         /// token request.
         #[cfg(feature = "azure-core")]
         impl azure_core::credentials::TokenCredential for $credential {
@@ -260,9 +260,10 @@ macro_rules! client_options {
             }
 
             /// Sets the clock that decides whether a token is expired or due for refresh. Default:
-            /// [`SystemClock`](crate::SystemClock).
+            /// [`SystemClock`](crate::clock::SystemClock).
+            #[cfg(feature = "test-util")]
             #[must_use]
-            pub fn clock(mut self, clock: impl $crate::Clock) -> Self {
+            pub fn clock(mut self, clock: impl $crate::clock::Clock) -> Self {
                 self.options.clock = Some(std::sync::Arc::new(clock));
                 self
             }
@@ -305,7 +306,7 @@ macro_rules! client_options {
             /// with a claims challenge. In return, tokens live up to 28 hours.
             ///
             /// Enable it only if the program handles these challenges: SDK clients with
-            /// `ClaimsChallengePolicy`, others with [`BearerChallenge`](crate::BearerChallenge).
+            /// `ClaimsChallengePolicy`, others with [`BearerChallenge`](crate::integration::BearerChallenge).
             /// Default: off.
             #[must_use]
             pub fn enable_cae(mut self) -> Self {
@@ -322,9 +323,9 @@ macro_rules! client_options {
             }
 
             /// Sets the transport that sends the token requests. Default:
-            /// [`HttpTransport`](crate::HttpTransport).
+            /// [`HttpTransport`](crate::transport::HttpTransport).
             #[must_use]
-            pub fn transport(mut self, transport: impl $crate::Transport) -> Self {
+            pub fn transport(mut self, transport: impl $crate::transport::Transport) -> Self {
                 self.options.transport = Some(std::sync::Arc::new(transport));
                 self
             }

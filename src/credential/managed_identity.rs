@@ -62,7 +62,8 @@ use schedule::Schedule;
 /// # Examples
 ///
 /// ```no_run
-/// use entra_workload::{ManagedIdentityCredential, ManagedIdentityId};
+/// use entra_workload::ManagedIdentityCredential;
+/// use entra_workload::builder::ManagedIdentityId;
 ///
 /// # fn f() -> Result<(), entra_workload::Error> {
 /// let system_assigned = ManagedIdentityCredential::builder().build()?;
@@ -89,7 +90,7 @@ source!(ManagedIdentityCredential);
 /// # Examples
 ///
 /// ```
-/// use entra_workload::ManagedIdentityId;
+/// use entra_workload::builder::ManagedIdentityId;
 ///
 /// let id = ManagedIdentityId::ClientId("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10".into());
 /// assert!(matches!(id, ManagedIdentityId::ClientId(_)));
@@ -145,7 +146,8 @@ impl fmt::Debug for ManagedIdentityId {
 /// # Examples
 ///
 /// ```
-/// use entra_workload::{Environment, ManagedIdentityCredentialBuilder};
+/// use entra_workload::Environment;
+/// use entra_workload::builder::ManagedIdentityCredentialBuilder;
 ///
 /// # fn f() -> Result<(), entra_workload::Error> {
 /// let credential = ManagedIdentityCredentialBuilder::default()
@@ -208,7 +210,7 @@ impl ManagedIdentityCredentialBuilder {
         self
     }
 
-    /// Sets the transport of the requests. Default: an [`HttpTransport`](crate::HttpTransport) without a
+    /// Sets the transport of the requests. Default: an [`HttpTransport`](crate::transport::HttpTransport) without a
     /// proxy; on Service Fabric, one that trusts only the certificate that the host announces. There, a
     /// transport of your own must trust it.
     #[must_use]
@@ -217,7 +219,8 @@ impl ManagedIdentityCredentialBuilder {
         self
     }
 
-    /// Sets the clock. Default: [`SystemClock`](crate::SystemClock).
+    /// Sets the clock. Default: [`SystemClock`](crate::clock::SystemClock).
+    #[cfg(feature = "test-util")]
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.options.clock = Some(Arc::new(clock));

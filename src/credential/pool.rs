@@ -21,7 +21,9 @@ use crate::error::Error;
 /// # Examples
 ///
 /// ```
-/// use entra_workload::{ClientAssertionCredential, CredentialPool, HttpTransport, ProjectedTokenFile};
+/// use entra_workload::{ClientAssertionCredential, CredentialPool};
+/// use entra_workload::assertion::ProjectedTokenFile;
+/// use entra_workload::transport::HttpTransport;
 ///
 /// let transport = HttpTransport::new();
 /// let pool = CredentialPool::new(10_000, move |client_id: &String| {

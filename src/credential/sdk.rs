@@ -26,7 +26,8 @@ use crate::token::TokenRequest;
 /// # Examples
 ///
 /// ```no_run
-/// use entra_workload::{ChainedTokenCredential, SdkCredential, WorkloadIdentityCredential};
+/// use entra_workload::{ChainedTokenCredential, WorkloadIdentityCredential};
+/// use entra_workload::integration::SdkCredential;
 ///
 /// # fn f() -> Result<(), Box<dyn std::error::Error>> {
 /// let developer = azure_identity::DeveloperToolsCredential::new(None)?;

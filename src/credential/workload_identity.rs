@@ -6,6 +6,8 @@ use super::options::{ClientOptions, present};
 use super::{client_options, credential};
 use crate::assertion::ProjectedTokenFile;
 use crate::cache::Cache;
+#[cfg(feature = "diagnose")]
+use crate::clock::Clock;
 use crate::code::Code;
 use crate::env::{
     AZURE_CLIENT_ID, AZURE_FEDERATED_TOKEN_FILE, AZURE_KUBERNETES_TOKEN_PROXY, AZURE_TENANT_ID, Environment,
@@ -105,6 +107,12 @@ impl WorkloadIdentityCredentialBuilder {
     #[must_use]
     pub fn token_proxy(mut self, token_proxy: TokenProxy) -> Self {
         self.options.token_proxy = Some(token_proxy);
+        self
+    }
+
+    #[cfg(feature = "diagnose")]
+    pub(crate) fn shared_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.options.clock = Some(clock);
         self
     }
 

@@ -43,7 +43,7 @@ async fn fetch(diagnosis: &Diagnosis<'_>, scope: &str) -> Result<Grant, Error> {
     let exchange = WorkloadIdentityCredential::builder()
         .environment(diagnosis.environment.clone())
         .transport(diagnosis.transport.clone())
-        .clock(diagnosis.options.clock.clone())
+        .shared_clock(diagnosis.options.clock.clone())
         .timeout(diagnosis.options.timeout)
         .exchange()?;
     exchange

@@ -41,7 +41,8 @@ use crate::token::Secret;
 ///
 /// use azure_core::http::{ClientOptions, Url};
 /// use azure_storage_blob::{BlobServiceClient, BlobServiceClientOptions};
-/// use entra_workload::{ClaimsChallengePolicy, WorkloadIdentityCredential};
+/// use entra_workload::WorkloadIdentityCredential;
+/// use entra_workload::integration::ClaimsChallengePolicy;
 ///
 /// # fn f(account: Url) -> Result<(), Box<dyn std::error::Error>> {
 /// let credential = WorkloadIdentityCredential::builder().enable_cae().build()?;

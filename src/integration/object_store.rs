@@ -24,7 +24,8 @@ use crate::token::AccessToken;
 /// ```
 /// use std::sync::Arc;
 ///
-/// use entra_workload::{ObjectStoreCredential, WorkloadIdentityCredential};
+/// use entra_workload::WorkloadIdentityCredential;
+/// use entra_workload::integration::ObjectStoreCredential;
 /// use object_store::azure::MicrosoftAzureBuilder;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -25,7 +25,8 @@ use crate::token::AccessToken;
 /// The signer of a program that sends its own requests; `docs/integrations.md` has OpenDAL.
 ///
 /// ```
-/// use entra_workload::{ReqsignCredential, WorkloadIdentityCredential};
+/// use entra_workload::WorkloadIdentityCredential;
+/// use entra_workload::integration::ReqsignCredential;
 /// use reqsign_azure_storage::RequestSigner;
 /// use reqsign_core::{Context, Signer};
 ///

@@ -39,7 +39,8 @@ use crate::token::{AccessToken, TokenRequest};
 /// # Examples
 ///
 /// ```
-/// use entra_workload::{BearerTokenMiddleware, WorkloadIdentityCredential};
+/// use entra_workload::WorkloadIdentityCredential;
+/// use entra_workload::integration::BearerTokenMiddleware;
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let environment = entra_workload::Environment::from_iter([

@@ -89,23 +89,32 @@ impl TokenStream {
     ///
     /// * `scopes`: one or more of `{resource}/.default`, all of one resource.
     pub fn new(credential: Arc<dyn Credential>, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self::with_clock(credential, scopes, SystemClock::new())
+        Self::create(credential, scopes, Arc::new(SystemClock::new()))
     }
 
     /// Creates a stream that reads the time from `clock`: that of the credential, if it has one of
     /// its own.
     ///
     /// * `scopes`: as in [`new`](Self::new).
+    #[cfg(feature = "test-util")]
     pub fn with_clock(
         credential: Arc<dyn Credential>,
         scopes: impl IntoIterator<Item = impl Into<String>>,
         clock: impl Clock,
     ) -> Self {
+        Self::create(credential, scopes, Arc::new(clock))
+    }
+
+    fn create(
+        credential: Arc<dyn Credential>,
+        scopes: impl IntoIterator<Item = impl Into<String>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             source: Arc::new(Source {
                 credential,
                 scopes: scopes.into_iter().map(Into::into).collect(),
-                clock: Arc::new(clock),
+                clock,
             }),
             last: None,
             last_error: None,

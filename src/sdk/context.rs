@@ -7,14 +7,14 @@ use crate::token::TokenRequest;
 /// The claims of a claims challenge, for the `Context` of a call of the SDK: every credential of this crate
 /// requests its token with them.
 ///
-/// [`ClaimsChallengePolicy`](crate::ClaimsChallengePolicy) sets it. A client of the SDK keeps its token, so
+/// [`ClaimsChallengePolicy`](crate::integration::ClaimsChallengePolicy) sets it. A client of the SDK keeps its token, so
 /// the value has an effect when the client asks its credential.
 ///
 /// # Examples
 ///
 /// ```
 /// use azure_core::http::Context;
-/// use entra_workload::TokenClaims;
+/// use entra_workload::integration::TokenClaims;
 ///
 /// let context = Context::new().with_value(TokenClaims::new(r#"{"access_token":{}}"#));
 /// ```
@@ -37,7 +37,7 @@ impl TokenClaims {
 ///
 /// ```
 /// use azure_core::http::Context;
-/// use entra_workload::TokenTenantId;
+/// use entra_workload::integration::TokenTenantId;
 ///
 /// let context = Context::new().with_value(TokenTenantId::new("72f988bf-86f1-41af-91ab-2d7cd011db47"));
 /// ```
@@ -58,7 +58,7 @@ impl TokenTenantId {
 ///
 /// ```
 /// use azure_core::http::Context;
-/// use entra_workload::ForceTokenRefresh;
+/// use entra_workload::integration::ForceTokenRefresh;
 ///
 /// let context = Context::new().with_value(ForceTokenRefresh);
 /// ```

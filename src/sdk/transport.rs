@@ -20,7 +20,8 @@ use crate::transport::Transport;
 /// use std::sync::Arc;
 ///
 /// use azure_core::http::HttpClient;
-/// use entra_workload::{Error, SdkTransport, WorkloadIdentityCredential};
+/// use entra_workload::{Error, WorkloadIdentityCredential};
+/// use entra_workload::integration::SdkTransport;
 ///
 /// fn build(client: Arc<dyn HttpClient>) -> Result<Arc<WorkloadIdentityCredential>, Error> {
 ///     WorkloadIdentityCredential::builder().transport(SdkTransport::new(client)).build()

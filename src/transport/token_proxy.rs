@@ -49,7 +49,8 @@ use crate::escape::is_visible;
 /// # Examples
 ///
 /// ```
-/// use entra_workload::{TokenProxy, WorkloadIdentityCredential};
+/// use entra_workload::WorkloadIdentityCredential;
+/// use entra_workload::transport::TokenProxy;
 ///
 /// let proxy = TokenProxy::builder("https://kubernetes.default.svc")
 ///     .server_name("a0123456789abcdefghijklmnopqrstuv.ests.aks")
@@ -152,7 +153,8 @@ impl fmt::Debug for TokenProxy {
 /// # Examples
 ///
 /// ```
-/// use entra_workload::{ErrorKind, TokenProxy};
+/// use entra_workload::ErrorKind;
+/// use entra_workload::transport::TokenProxy;
 ///
 /// let error = TokenProxy::builder("http://kubernetes.default.svc").build().unwrap_err();
 /// assert_eq!(error.kind(), ErrorKind::Configuration);

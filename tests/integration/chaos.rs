@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entra_workload::{
-    AssertionRequest, ClientAssertionCredential, ClientAssertionCredentialBuilder, Error, ErrorKind,
-    HttpTransport, Secret, Transport,
-};
+use entra_workload::assertion::AssertionRequest;
+use entra_workload::builder::ClientAssertionCredentialBuilder;
+use entra_workload::transport::{HttpTransport, Transport};
+use entra_workload::{ClientAssertionCredential, Error, ErrorKind, Secret};
 use futures::FutureExt;
 use futures::future::join_all;
 use http::{Request, Response};

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use entra_workload::transport::Transport;
 use entra_workload::{
     Attempt, ChainedTokenCredential, ClientSecretCredential, DefaultAzureCredential, Environment, Error,
-    ErrorKind, Transport,
+    ErrorKind,
 };
 use http::{Request, Response};
 

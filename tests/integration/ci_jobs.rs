@@ -3,10 +3,12 @@
 
 use std::sync::Arc;
 
+use entra_workload::assertion::{AzurePipelines, GitHubActions, TerraformOidc};
+use entra_workload::builder::{AzurePipelinesCredentialBuilder, ClientAssertionCredentialBuilder};
+use entra_workload::transport::HttpTransport;
 use entra_workload::{
-    AzurePipelines, AzurePipelinesCredential, AzurePipelinesCredentialBuilder, ChainedTokenCredential,
-    ClientAssertionCredential, ClientAssertionCredentialBuilder, Cloud, CustomCloud, Environment, Error,
-    ErrorKind, GitHubActions, HttpTransport, TerraformOidc,
+    AzurePipelinesCredential, ChainedTokenCredential, ClientAssertionCredential, Cloud, CustomCloud,
+    Environment, Error, ErrorKind,
 };
 use entra_workload_emulator::{CiJob, Emulator, Endpoint, Fault};
 

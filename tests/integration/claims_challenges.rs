@@ -22,10 +22,10 @@ use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use azure_storage_blob::{BlobContainerClient, BlobServiceClient, BlobServiceClientOptions};
 use bytes::Bytes;
-use entra_workload::{
-    ChainedTokenCredential, ClaimsChallengePolicy, Environment, Error, ErrorKind, ForceTokenRefresh,
-    HttpTransport, TokenClaims, TokenTenantId, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
-};
+use entra_workload::builder::WorkloadIdentityCredentialBuilder;
+use entra_workload::integration::{ClaimsChallengePolicy, ForceTokenRefresh, TokenClaims, TokenTenantId};
+use entra_workload::transport::HttpTransport;
+use entra_workload::{ChainedTokenCredential, Environment, Error, ErrorKind, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use futures::AsyncReadExt as _;
 

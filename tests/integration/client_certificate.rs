@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entra_workload::{
-    ClientCertificateCredential, ClientCertificateCredentialBuilder, EnvironmentCredential, Error, ErrorKind,
-    HttpTransport, TokenRequest,
-};
+use entra_workload::builder::ClientCertificateCredentialBuilder;
+use entra_workload::transport::HttpTransport;
+use entra_workload::{ClientCertificateCredential, EnvironmentCredential, Error, ErrorKind, TokenRequest};
 use entra_workload_emulator::{Emulator, Endpoint};
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 use serde_json::Value;

@@ -7,9 +7,9 @@ use std::time::Duration;
 use crate::support::identifiers::{CLIENT_ID, TENANT_ID};
 use crate::support::log::{assert_no_secret, watch_for_secrets};
 use crate::support::transport::fake_endpoint;
-use entra_workload::{
-    ClientAssertionCredential, CommandAssertion, Error, ErrorKind, HttpTransport, TokenRequest,
-};
+use entra_workload::assertion::CommandAssertion;
+use entra_workload::transport::HttpTransport;
+use entra_workload::{ClientAssertionCredential, Error, ErrorKind, TokenRequest};
 use entra_workload_emulator::{Emulator, Endpoint};
 
 const SCOPES: [&str; 1] = ["https://vault.azure.net/.default"];

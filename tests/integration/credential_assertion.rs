@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use crate::support::identifiers::CLIENT_ID;
 use crate::support::log::{assert_no_secret, watch_for_secrets};
+use entra_workload::assertion::CredentialAssertion;
+use entra_workload::builder::{ClientAssertionCredentialBuilder, ManagedIdentityId};
+use entra_workload::transport::HttpTransport;
 use entra_workload::{
-    ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential, Cloud, Credential,
-    CredentialAssertion, Environment, Error, ErrorKind, HttpTransport, ManagedIdentityCredential,
-    ManagedIdentityId, WorkloadIdentityCredential,
+    ClientAssertionCredential, ClientSecretCredential, Cloud, Credential, Environment, Error, ErrorKind,
+    ManagedIdentityCredential, WorkloadIdentityCredential,
 };
 use entra_workload_emulator::{Emulator, Endpoint, FederatedCredential, ManagedIdentity};
 

@@ -9,10 +9,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entra_workload::{
-    Cloud, CustomCloud, DefaultAzureCredential, DefaultAzureCredentialBuilder, Environment, Error, ErrorKind,
-    Transport,
-};
+use entra_workload::builder::DefaultAzureCredentialBuilder;
+use entra_workload::transport::Transport;
+use entra_workload::{Cloud, CustomCloud, DefaultAzureCredential, Environment, Error, ErrorKind};
 use http::{Request, Response};
 use tempfile::TempDir;
 

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, SystemTime};
 
+use entra_workload::builder::AzureCliCredentialBuilder;
 use entra_workload::{
-    AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential, DefaultAzureCredential,
-    Environment, ErrorKind, TokenRequest,
+    AzureCliCredential, AzureDeveloperCliCredential, DefaultAzureCredential, Environment, ErrorKind,
+    TokenRequest,
 };
 use tempfile::TempDir;
 

@@ -12,7 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entra_workload::diagnose::{DiagnoseOptions, diagnose};
-use entra_workload::{Environment, Error, Transport};
+use entra_workload::transport::Transport;
+use entra_workload::{Environment, Error};
 use http::{Request, Response};
 use tokio::sync::oneshot;
 

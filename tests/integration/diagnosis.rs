@@ -5,7 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use entra_workload::diagnose::{Check, DiagnoseOptions, Federation, Report, State, Step, Tool, diagnose};
-use entra_workload::{Environment, Error, ErrorKind, Transport};
+use entra_workload::transport::Transport;
+use entra_workload::{Environment, Error, ErrorKind};
 use http::{Request, Response};
 
 use crate::support::identifiers::{CLIENT_ID, TENANT_ID};

@@ -16,9 +16,9 @@ use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use entra_workload::{
-    ClaimsChallengePolicy, ClientSecretCredential, Environment, Error, Transport as EntraTransport,
-};
+use entra_workload::integration::ClaimsChallengePolicy;
+use entra_workload::transport::Transport as EntraTransport;
+use entra_workload::{ClientSecretCredential, Environment, Error};
 
 /// A credential, its Entra, a service, and the policy of the clients.
 struct Fixture {

@@ -10,9 +10,9 @@ use crate::support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
 use crate::support::log::assert_no_secret;
 use crate::support::pod::{PodDirectory, service_account_token};
 use crate::support::transport::{FakeEndpoint, SentRequest, fake_endpoint};
+use entra_workload::assertion::AssertionRequest;
 use entra_workload::{
-    AssertionRequest, ClientAssertionCredential, Error, ErrorKind, Secret, TokenRequest,
-    WorkloadIdentityCredential,
+    ClientAssertionCredential, Error, ErrorKind, Secret, TokenRequest, WorkloadIdentityCredential,
 };
 use tokio::task::JoinHandle;
 use tokio::time::Instant;

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entra_workload::{
-    Error, ErrorKind, HttpTransport, Transport, WorkloadIdentityCredential, WorkloadIdentityCredentialBuilder,
-};
+use entra_workload::builder::WorkloadIdentityCredentialBuilder;
+use entra_workload::transport::{HttpTransport, Transport};
+use entra_workload::{Error, ErrorKind, WorkloadIdentityCredential};
 use futures::future::join_all;
 use http::{Request, Response};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -485,7 +485,7 @@ fn transports() -> Vec<(&'static str, Arc<dyn Transport>)> {
         #[cfg(feature = "azure-core")]
         (
             "of the SDK",
-            Arc::new(entra_workload::SdkTransport::new(
+            Arc::new(entra_workload::integration::SdkTransport::new(
                 azure_core::http::new_http_client(None),
             )),
         ),

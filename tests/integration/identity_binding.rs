@@ -7,9 +7,8 @@ use std::time::Duration;
 use crate::support::identifiers::NO_METADATA_SERVICE;
 use crate::support::runtime::current_thread;
 use crate::support::sample::{Sample, example};
-use entra_workload::{
-    DefaultAzureCredential, Environment, Error, ErrorKind, TokenProxy, WorkloadIdentityCredential,
-};
+use entra_workload::transport::TokenProxy;
+use entra_workload::{DefaultAzureCredential, Environment, Error, ErrorKind, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use futures::StreamExt;
 

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entra_workload::{
-    ChainedTokenCredential, ClientSecretCredential, Credential, Environment, Error, Transport,
-};
+use entra_workload::transport::Transport;
+use entra_workload::{ChainedTokenCredential, ClientSecretCredential, Credential, Environment, Error};
 use http::{Request, Response};
 
 const SCOPES: [&str; 1] = ["https://vault.azure.net/.default"];

@@ -9,9 +9,8 @@ use crate::support::clock::TestClock;
 use crate::support::identifiers::{NO_METADATA_SERVICE, VAULT};
 use crate::support::log::assert_no_secret;
 use crate::support::transport::{SentRequest, fake_endpoint};
-use entra_workload::{
-    Error, ErrorKind, ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId,
-};
+use entra_workload::builder::{ManagedIdentityCredentialBuilder, ManagedIdentityId};
+use entra_workload::{Error, ErrorKind, ManagedIdentityCredential};
 use tokio::time::Instant;
 
 /// Returns the error of a machine whose metadata service responds with `status` and `body`.

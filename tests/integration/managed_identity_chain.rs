@@ -5,7 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entra_workload::{DefaultAzureCredential, Environment, Error, ErrorKind, TokenRequest, Transport};
+use entra_workload::transport::Transport;
+use entra_workload::{DefaultAzureCredential, Environment, Error, ErrorKind, TokenRequest};
 use entra_workload_emulator::Emulator;
 
 /// Returns a folder with an Azure CLI that is logged in.

@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use crate::support::identifiers::{NO_METADATA_SERVICE, VAULT};
 use crate::support::log::watch_for_secrets;
-use entra_workload::{
-    DefaultAzureCredential, Environment, Error, ErrorKind, ManagedIdentityCredential,
-    ManagedIdentityCredentialBuilder, ManagedIdentityId,
-};
+use entra_workload::builder::{ManagedIdentityCredentialBuilder, ManagedIdentityId};
+use entra_workload::{DefaultAzureCredential, Environment, Error, ErrorKind, ManagedIdentityCredential};
 use entra_workload_emulator::{Emulator, Endpoint, Fault, IdentityHost, ManagedIdentity};
 
 const HOSTS: [IdentityHost; 4] = [

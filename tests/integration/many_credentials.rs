@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::support::clock::TestClock;
 use crate::support::identifiers::{TENANT_ID, VAULT};
 use crate::support::transport::fake_endpoint;
-use entra_workload::{
-    AssertionRequest, ClientAssertionCredential, CredentialPool, Environment, Secret, Transport,
-};
+use entra_workload::assertion::AssertionRequest;
+use entra_workload::transport::Transport;
+use entra_workload::{ClientAssertionCredential, CredentialPool, Environment, Secret};
 
 const ORDERS: &str = "7a5ff21b-4f5b-4f5b-9e3e-000000000001";
 const INVOICES: &str = "7a5ff21b-4f5b-4f5b-9e3e-000000000002";

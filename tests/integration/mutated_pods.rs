@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entra_workload::diagnose::{DiagnoseOptions, diagnose};
-use entra_workload::{Environment, Error, Transport};
+use entra_workload::transport::Transport;
+use entra_workload::{Environment, Error};
 
 use crate::support::identifiers::NO_METADATA_SERVICE;
 use crate::support::pod::service_account_token;

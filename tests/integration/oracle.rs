@@ -10,9 +10,10 @@ use azure_core::cloud::CustomConfiguration;
 use azure_core::credentials::{AccessToken, TokenCredential};
 use azure_core::http::{ClientMethodOptions, ClientOptions, Transport};
 use azure_identity as theirs;
-use entra_workload::{
-    self as ours, AssertionRequest, Clock as _, Environment, ErrorKind, SdkTransport, Secret, SystemClock,
-};
+use entra_workload::assertion::AssertionRequest;
+use entra_workload::clock::{Clock as _, SystemClock};
+use entra_workload::integration::SdkTransport;
+use entra_workload::{self as ours, Environment, ErrorKind, Secret};
 
 use crate::support::identifiers::{BLOB, CLIENT_ID, TENANT_ID, VAULT};
 use crate::support::log::assert_no_secret;

@@ -4,41 +4,49 @@
 use std::collections::BTreeSet;
 use std::fmt::Debug;
 
-#[cfg(feature = "reqwest-middleware")]
-use entra_workload::BearerTokenMiddleware;
 #[cfg(feature = "command")]
-use entra_workload::CommandAssertion;
-#[cfg(feature = "object-store")]
-use entra_workload::ObjectStoreCredential;
-#[cfg(feature = "reqsign")]
-use entra_workload::ReqsignCredential;
+use entra_workload::assertion::CommandAssertion;
 #[cfg(feature = "spiffe")]
-use entra_workload::SpiffeJwtSvid;
+use entra_workload::assertion::SpiffeJwtSvid;
+use entra_workload::assertion::{
+    AssertionRequest, AzurePipelines, ClientAssertion, CredentialAssertion, GitHubActions,
+    KubernetesTokenRequest, ProjectedTokenFile, TerraformOidc,
+};
+#[cfg(feature = "default-credential")]
+use entra_workload::builder::{
+    AzureCliCredentialBuilder, AzureDeveloperCliCredentialBuilder, DefaultAzureCredentialBuilder,
+    DefaultAzureLink, ManagedIdentityCredentialBuilder, ManagedIdentityId,
+};
+use entra_workload::builder::{
+    AzurePipelinesCredentialBuilder, ChainedTokenCredentialBuilder, ClientAssertionCredentialBuilder,
+    ClientSecretCredentialBuilder, WorkloadIdentityCredentialBuilder,
+};
+#[cfg(feature = "client-certificate")]
+use entra_workload::builder::{ClientCertificateCredentialBuilder, EnvironmentCredentialBuilder};
+use entra_workload::clock::{Clock, Moment, SystemClock};
+use entra_workload::integration::BearerChallenge;
+#[cfg(feature = "reqwest-middleware")]
+use entra_workload::integration::BearerTokenMiddleware;
+#[cfg(feature = "object-store")]
+use entra_workload::integration::ObjectStoreCredential;
+#[cfg(feature = "reqsign")]
+use entra_workload::integration::ReqsignCredential;
+#[cfg(feature = "azure-core")]
+use entra_workload::integration::{
+    ClaimsChallengePolicy, ForceTokenRefresh, SdkCredential, SdkTransport, TokenClaims, TokenTenantId,
+};
+use entra_workload::transport::{HttpTransport, TokenProxy, TokenProxyBuilder, Transport};
 use entra_workload::{
-    AccessToken, AssertionRequest, Attempt, AzurePipelines, AzurePipelinesCredential,
-    AzurePipelinesCredentialBuilder, BearerChallenge, ChainedTokenCredential, ChainedTokenCredentialBuilder,
-    ClientAssertion, ClientAssertionCredential, ClientAssertionCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder, Clock, Cloud, Code, Credential, CredentialAssertion, CredentialPool,
-    CustomCloud, Environment, Error, ErrorKind, GitHubActions, HttpTransport, Identity,
-    KubernetesTokenRequest, Moment, Owner, ProjectedTokenFile, Secret, SystemClock, TerraformOidc,
-    TokenProxy, TokenProxyBuilder, TokenRequest, TokenStream, Transport, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialBuilder,
+    AccessToken, Attempt, AzurePipelinesCredential, ChainedTokenCredential, ClientAssertionCredential,
+    ClientSecretCredential, Cloud, Code, Credential, CredentialPool, CustomCloud, Environment, Error,
+    ErrorKind, Identity, Owner, Secret, TokenRequest, TokenStream, WorkloadIdentityCredential,
 };
 #[cfg(feature = "default-credential")]
 use entra_workload::{
-    AzureCliCredential, AzureCliCredentialBuilder, AzureDeveloperCliCredential,
-    AzureDeveloperCliCredentialBuilder, DefaultAzureCredential, DefaultAzureCredentialBuilder,
-    DefaultAzureLink, ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId,
-};
-#[cfg(feature = "azure-core")]
-use entra_workload::{
-    ClaimsChallengePolicy, ForceTokenRefresh, SdkCredential, SdkTransport, TokenClaims, TokenTenantId,
+    AzureCliCredential, AzureDeveloperCliCredential, DefaultAzureCredential, ManagedIdentityCredential,
 };
 #[cfg(feature = "client-certificate")]
-use entra_workload::{
-    ClientCertificateCredential, ClientCertificateCredentialBuilder, EnvironmentCredential,
-    EnvironmentCredentialBuilder,
-};
+use entra_workload::{ClientCertificateCredential, EnvironmentCredential};
 
 /// Compiles only if all types are `Debug + Send + Sync + 'static`; returns their names.
 macro_rules! types {
@@ -173,7 +181,7 @@ fn public_types_are_debug_send_sync_and_static() {
         ManagedIdentityCredentialBuilder,
         ManagedIdentityId,
     ]);
-    let public = public_names(include_str!("../../src/lib.rs"));
+    let public = MODULES.iter().flat_map(|module| public_names(module)).collect();
     if cfg!(all(
         feature = "default-credential",
         feature = "object-store",
@@ -188,6 +196,11 @@ fn public_types_are_debug_send_sync_and_static() {
     } else {
         assert!(checked.is_subset(&public), "a checked item is not public");
     }
+}
+
+#[test]
+fn crate_root_has_what_every_program_uses() {
+    assert_eq!(public_names(MODULES[0]), BTreeSet::from(ROOT));
 }
 
 #[test]
@@ -227,11 +240,53 @@ fn error_is_one_word_wide_and_clone() {
     assert_eq!(size_of::<Result<(), Error>>(), size_of::<usize>());
 }
 
-/// Returns the names in the `pub use` items of a module.
+/// Returns the names that a module makes public: its `pub use` items, and the public items that it defines.
 fn public_names(code: &str) -> BTreeSet<&str> {
     let uses = code.split("\npub use ").skip(1).flat_map(|rest| {
         let names = rest.split(';').next().unwrap().rsplit("::").next().unwrap();
         names.split(['{', '}', ',', '\n', ' '])
     });
-    uses.filter(|name| !name.is_empty()).collect()
+    let items = ["\npub struct ", "\npub enum ", "\npub trait "];
+    let items = items.iter().flat_map(|item| code.split(item).skip(1));
+    let items = items.filter_map(|rest| rest.split(|c: char| !c.is_alphanumeric()).next());
+    uses.chain(items).filter(|name| !name.is_empty()).collect()
 }
+
+/// The public modules with names that `entra_workload::` or `entra_workload::{module}::` leads to.
+const MODULES: [&str; 6] = [
+    include_str!("../../src/lib.rs"),
+    include_str!("../../src/assertion.rs"),
+    include_str!("../../src/builder.rs"),
+    include_str!("../../src/clock.rs"),
+    include_str!("../../src/integration.rs"),
+    include_str!("../../src/transport.rs"),
+];
+
+const ROOT: [&str; 26] = [
+    "AccessToken",
+    "Attempt",
+    "AzureCliCredential",
+    "AzureDeveloperCliCredential",
+    "AzurePipelinesCredential",
+    "ChainedTokenCredential",
+    "ClientAssertionCredential",
+    "ClientCertificateCredential",
+    "ClientSecretCredential",
+    "Cloud",
+    "Code",
+    "Credential",
+    "CredentialPool",
+    "CustomCloud",
+    "DefaultAzureCredential",
+    "Environment",
+    "EnvironmentCredential",
+    "Error",
+    "ErrorKind",
+    "Identity",
+    "ManagedIdentityCredential",
+    "Owner",
+    "Secret",
+    "TokenRequest",
+    "TokenStream",
+    "WorkloadIdentityCredential",
+];

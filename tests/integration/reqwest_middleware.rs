@@ -1,9 +1,9 @@
 //! The middleware for `reqwest`, against the emulator's Key Vault.
 
 use bytes::Bytes;
-use entra_workload::{
-    BearerTokenMiddleware, Environment, Error, ErrorKind, HttpTransport, WorkloadIdentityCredential,
-};
+use entra_workload::integration::BearerTokenMiddleware;
+use entra_workload::transport::HttpTransport;
+use entra_workload::{Environment, Error, ErrorKind, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use reqwest::StatusCode;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
@@ -118,7 +118,7 @@ async fn malformed_challenge_is_returned_as_it_came() {
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(response.headers()["www-authenticate"], challenge);
     assert_eq!(cloud.statuses(), [401]);
-    let challenge = entra_workload::BearerChallenge::from_headers(response.headers()).unwrap();
+    let challenge = entra_workload::integration::BearerChallenge::from_headers(response.headers()).unwrap();
     assert_eq!(challenge.claims().unwrap_err().kind(), ErrorKind::Protocol);
 }
 

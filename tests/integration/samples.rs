@@ -59,7 +59,8 @@ impl Cluster {
 
 /// Creates the container, which the sample expects to exist.
 async fn create_container(cluster: &Cluster) {
-    use entra_workload::{Environment, HttpTransport, Transport as _, WorkloadIdentityCredential};
+    use entra_workload::transport::{HttpTransport, Transport as _};
+    use entra_workload::{Environment, WorkloadIdentityCredential};
 
     let roots = cluster.emulator.ca_certificate_pem().as_bytes();
     let transport = HttpTransport::with_root_certificates(roots).unwrap();

@@ -5,9 +5,11 @@ use std::time::{Duration, SystemTime};
 
 use azure_core_021::auth::TokenCredential;
 use azure_core_021::error::ErrorKind as SdkErrorKind;
+use entra_workload::assertion::AssertionRequest;
+use entra_workload::clock::Clock as _;
 use entra_workload::{
-    AssertionRequest, ChainedTokenCredential, ClientAssertionCredential, ClientSecretCredential, Clock as _,
-    Credential, Environment, Error, ErrorKind, Secret, WorkloadIdentityCredential,
+    ChainedTokenCredential, ClientAssertionCredential, ClientSecretCredential, Credential, Environment,
+    Error, ErrorKind, Secret, WorkloadIdentityCredential,
 };
 
 use crate::support::clock::TestClock;
@@ -83,7 +85,7 @@ fn credentials_implement_the_token_credential_of_the_older_sdk() {
     check::<ClientSecretCredential>();
     check::<WorkloadIdentityCredential>();
     #[cfg(feature = "azure-core")]
-    check::<entra_workload::SdkCredential>();
+    check::<entra_workload::integration::SdkCredential>();
 }
 
 #[cfg(feature = "azure-core")]

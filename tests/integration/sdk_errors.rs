@@ -4,9 +4,8 @@ use azure_core::credentials::Secret as SdkSecret;
 use azure_core::error::ErrorKind as SdkErrorKind;
 use azure_core::http::Url;
 use azure_storage_blob::BlobContainerClient;
-use entra_workload::{
-    ClientSecretCredential, Environment, Error, ErrorKind, SdkCredential, WorkloadIdentityCredential,
-};
+use entra_workload::integration::SdkCredential;
+use entra_workload::{ClientSecretCredential, Environment, Error, ErrorKind, WorkloadIdentityCredential};
 
 use crate::support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
 use crate::support::log::assert_no_secret;

@@ -12,10 +12,11 @@ use azure_core::http::AsyncRawResponse;
 use azure_core::http::headers::Headers;
 use azure_core::http::response::PinnedStream;
 use bytes::Bytes;
-use entra_workload::{
-    AssertionRequest, ClientAssertionCredential, Clock as _, Environment, Error, ErrorKind, SdkTransport,
-    Secret, Transport,
-};
+use entra_workload::assertion::AssertionRequest;
+use entra_workload::clock::Clock as _;
+use entra_workload::integration::SdkTransport;
+use entra_workload::transport::Transport;
+use entra_workload::{ClientAssertionCredential, Environment, Error, ErrorKind, Secret};
 use futures::{StreamExt as _, stream};
 use http::{Request, Response};
 

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use crate::support::identifiers::CLIENT_ID;
 use crate::support::log::{assert_no_secret, watch_for_secrets};
 use bytes::{BufMut, Bytes, BytesMut};
-use entra_workload::{
-    ClientAssertionCredential, ClientAssertionCredentialBuilder, Environment, Error, ErrorKind,
-    HttpTransport, SpiffeJwtSvid,
-};
+use entra_workload::assertion::SpiffeJwtSvid;
+use entra_workload::builder::ClientAssertionCredentialBuilder;
+use entra_workload::transport::HttpTransport;
+use entra_workload::{ClientAssertionCredential, Environment, Error, ErrorKind};
 use entra_workload_emulator::{Emulator, Endpoint, FederatedCredential, ServiceAccountToken};
 use futures::stream;
 use http::{HeaderMap, Request, Response};

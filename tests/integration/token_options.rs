@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entra_workload::{ClientSecretCredential, Environment, Error, ErrorKind, TokenRequest, Transport};
+use entra_workload::transport::Transport;
+use entra_workload::{ClientSecretCredential, Environment, Error, ErrorKind, TokenRequest};
 use http::{Request, Response};
 
 const SCOPES: [&str; 1] = ["https://vault.azure.net/.default"];
@@ -90,7 +91,7 @@ async fn default_credential_passes_the_capability_and_the_tenants_to_its_links()
     }
 }
 
-fn builder(entra: &Entra) -> entra_workload::ClientSecretCredentialBuilder {
+fn builder(entra: &Entra) -> entra_workload::builder::ClientSecretCredentialBuilder {
     ClientSecretCredential::builder()
         .environment(Environment::default())
         .tenant_id("fabrikam.com")

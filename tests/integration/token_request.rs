@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::log::{assert_no_secret, watch_for_secrets};
-use entra_workload::{
-    ClientAssertionCredential, ClientAssertionCredentialBuilder, Environment, Error, ErrorKind,
-    HttpTransport, KubernetesTokenRequest,
-};
+use entra_workload::assertion::KubernetesTokenRequest;
+use entra_workload::builder::ClientAssertionCredentialBuilder;
+use entra_workload::transport::HttpTransport;
+use entra_workload::{ClientAssertionCredential, Environment, Error, ErrorKind};
 use entra_workload_emulator::{Emulator, Endpoint, Pod, ServiceAccountToken};
 use tempfile::TempDir;
 

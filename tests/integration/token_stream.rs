@@ -13,9 +13,9 @@ use crate::support::identifiers::VAULT;
 use crate::support::pod::{PodDirectory, service_account_token};
 use crate::support::runtime::{paused_runtime, settle};
 use crate::support::transport::{FakeEndpoint, fake_endpoint};
+use entra_workload::clock::Clock as _;
 use entra_workload::{
-    AccessToken, Clock as _, Credential, Error, ErrorKind, TokenRequest, TokenStream,
-    WorkloadIdentityCredential,
+    AccessToken, Credential, Error, ErrorKind, TokenRequest, TokenStream, WorkloadIdentityCredential,
 };
 use futures::Stream;
 use tokio::task::JoinHandle;

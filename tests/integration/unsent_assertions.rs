@@ -3,9 +3,9 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use entra_workload::assertion::{AssertionRequest, ProjectedTokenFile};
 use entra_workload::{
-    AssertionRequest, ClientAssertionCredential, Credential, Environment, Error, ErrorKind,
-    ProjectedTokenFile, Secret, WorkloadIdentityCredential,
+    ClientAssertionCredential, Credential, Environment, Error, ErrorKind, Secret, WorkloadIdentityCredential,
 };
 
 use crate::support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};

@@ -1,9 +1,7 @@
 //! Applications that sign in with a client secret or a certificate.
 
-use entra_workload::{
-    ClientCertificateCredential, ClientCertificateCredentialBuilder, ClientSecretCredential,
-    ClientSecretCredentialBuilder,
-};
+use entra_workload::builder::{ClientCertificateCredentialBuilder, ClientSecretCredentialBuilder};
+use entra_workload::{ClientCertificateCredential, ClientSecretCredential};
 use entra_workload_emulator::Endpoint;
 use rcgen::{CertificateParams, KeyPair, PKCS_RSA_SHA256};
 

@@ -1,9 +1,7 @@
 //! Jobs of CI systems, whose request tokens and assertions are secrets.
 
-use entra_workload::{
-    AzurePipelines, AzurePipelinesCredential, ClientAssertionCredential, Environment, GitHubActions,
-    TerraformOidc,
-};
+use entra_workload::assertion::{AzurePipelines, GitHubActions, TerraformOidc};
+use entra_workload::{AzurePipelinesCredential, ClientAssertionCredential, Environment};
 use entra_workload_emulator::{CiJob, Endpoint};
 
 use crate::leak_check::LeakCheck;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use entra_workload::{DefaultAzureCredential, DefaultAzureCredentialBuilder, Environment};
+use entra_workload::builder::DefaultAzureCredentialBuilder;
+use entra_workload::{DefaultAzureCredential, Environment};
 use entra_workload_emulator::{Endpoint, Fault};
 
 use crate::leak_check::{CLIENT_SECRET, LeakCheck, WRONG_CLIENT_SECRET};

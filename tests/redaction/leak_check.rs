@@ -6,10 +6,9 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use std::{io, iter};
 
-use entra_workload::{
-    AccessToken, Credential, Environment, Error, HttpTransport, TokenRequest, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialBuilder,
-};
+use entra_workload::builder::WorkloadIdentityCredentialBuilder;
+use entra_workload::transport::HttpTransport;
+use entra_workload::{AccessToken, Credential, Environment, Error, TokenRequest, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use http::Response;
 use tokio::sync::MutexGuard;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use entra_workload::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder};
+use entra_workload::ManagedIdentityCredential;
+use entra_workload::builder::ManagedIdentityCredentialBuilder;
 use entra_workload_emulator::{Endpoint, Fault};
 use http::Response;
 

@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use entra_workload::assertion::{
+    AzurePipelines, ClientAssertion, GitHubActions, KubernetesTokenRequest, TerraformOidc,
+};
+use entra_workload::transport::{TokenProxy, Transport};
 use entra_workload::{
-    Attempt, AzureCliCredential, AzureDeveloperCliCredential, AzurePipelines, AzurePipelinesCredential,
-    ClientAssertion, ClientAssertionCredential, ClientCertificateCredential, ClientSecretCredential,
-    Credential, DefaultAzureCredential, Environment, EnvironmentCredential, Error, ErrorKind, GitHubActions,
-    KubernetesTokenRequest, ManagedIdentityCredential, TerraformOidc, TokenProxy, TokenRequest, Transport,
-    WorkloadIdentityCredential,
+    Attempt, AzureCliCredential, AzureDeveloperCliCredential, AzurePipelinesCredential,
+    ClientAssertionCredential, ClientCertificateCredential, ClientSecretCredential, Credential,
+    DefaultAzureCredential, Environment, EnvironmentCredential, Error, ErrorKind, ManagedIdentityCredential,
+    TokenRequest, WorkloadIdentityCredential,
 };
 use http::{Request, Response};
 
@@ -135,7 +138,7 @@ impl Shown {
         #[cfg(feature = "spiffe")]
         self.source(
             environment,
-            entra_workload::SpiffeJwtSvid::from_environment(environment),
+            entra_workload::assertion::SpiffeJwtSvid::from_environment(environment),
         )
         .await;
         match TokenProxy::from_environment(environment) {

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use entra_workload::assertion::{AzurePipelines, ClientAssertion, GitHubActions, KubernetesTokenRequest};
 use entra_workload::diagnose::{DiagnoseOptions, diagnose};
+use entra_workload::integration::BearerTokenMiddleware;
+use entra_workload::transport::Transport;
 use entra_workload::{
-    AzurePipelines, BearerTokenMiddleware, ClientAssertion, ClientAssertionCredential, Environment, Error,
-    ErrorKind, GitHubActions, KubernetesTokenRequest, ManagedIdentityCredential, Transport,
+    ClientAssertionCredential, Environment, Error, ErrorKind, ManagedIdentityCredential,
     WorkloadIdentityCredential,
 };
 use http::header::{AUTHORIZATION, HeaderMap};

@@ -10,10 +10,10 @@ use azure_core::http::{Body, ClientOptions, Url};
 use azure_security_keyvault_secrets::models::SetSecretParameters;
 use azure_security_keyvault_secrets::{SecretClient, SecretClientOptions};
 use azure_storage_blob::{BlobContainerClient, BlobContainerClientOptions};
-use entra_workload::{
-    AssertionRequest, ClientAssertion as _, ClientAssertionCredential, Clock as _, Environment,
-    ProjectedTokenFile, SdkTransport, Secret, SystemClock, TokenRequest,
-};
+use entra_workload::assertion::{AssertionRequest, ClientAssertion as _, ProjectedTokenFile};
+use entra_workload::clock::{Clock as _, SystemClock};
+use entra_workload::integration::SdkTransport;
+use entra_workload::{ClientAssertionCredential, Environment, Secret, TokenRequest};
 use entra_workload_emulator::{Endpoint, Fault, ServiceAccountToken};
 
 use crate::leak_check::{KEY_VAULT_SECRET, LeakCheck, TOKEN_FILE_TEXT};

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use entra_workload::{Clock, Moment, SystemClock};
+use entra_workload::clock::{Clock, Moment, SystemClock};
 use tokio::time::Instant;
 
 /// A clock that a test can set.

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use entra_workload::{Clock as _, Environment, SystemClock};
+use entra_workload::Environment;
+use entra_workload::clock::{Clock as _, SystemClock};
 
 use super::identifiers::{CLIENT_ID, TENANT_ID};
 

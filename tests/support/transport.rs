@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use entra_workload::{Error, Transport};
+use entra_workload::Error;
+use entra_workload::transport::Transport;
 use http::{HeaderMap, Request, Response};
 use tokio::sync::{mpsc, oneshot};
 

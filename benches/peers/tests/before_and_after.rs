@@ -17,10 +17,9 @@ use azure_core::cloud::CustomConfiguration;
 use azure_core::credentials::TokenCredential;
 use azure_core::http::ClientOptions;
 use azure_identity::{ClientAssertionCredentialOptions, WorkloadIdentityCredentialOptions};
-use entra_workload::{
-    DefaultAzureCredential, Environment, HttpTransport, WorkloadIdentityCredential,
-    WorkloadIdentityCredentialBuilder,
-};
+use entra_workload::builder::WorkloadIdentityCredentialBuilder;
+use entra_workload::transport::HttpTransport;
+use entra_workload::{DefaultAzureCredential, Environment, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod, ServiceAccountToken};
 use futures::future::join_all;
 use object_store::azure::{AzureConfigKey, AzureCredentialProvider, MicrosoftAzureBuilder};

@@ -10,7 +10,8 @@ use azure_storage_blob::{
     BlobContainerClient, BlobContainerClientOptions, BlobServiceClient, BlobServiceClientOptions,
 };
 use bytes::Bytes;
-use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
+use entra_workload::transport::HttpTransport;
+use entra_workload::{Environment, WorkloadIdentityCredential};
 use entra_workload_emulator::Emulator;
 
 use super::{SettableClock, now, send};

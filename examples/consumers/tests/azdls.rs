@@ -9,7 +9,9 @@
 
 use std::time::Duration;
 
-use entra_workload::{HttpTransport, ReqsignCredential, WorkloadIdentityCredential};
+use entra_workload::WorkloadIdentityCredential;
+use entra_workload::integration::ReqsignCredential;
+use entra_workload::transport::HttpTransport;
 use entra_workload_emulator::{Emulator, Endpoint};
 use opendal::services::Azdls;
 use opendal::{HttpTransporter, OperationContext, Operator};

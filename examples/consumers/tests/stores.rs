@@ -15,9 +15,9 @@ mod azurite;
 
 use std::sync::Arc;
 
-use entra_workload::{
-    Environment, HttpTransport, ObjectStoreCredential, ReqsignCredential, WorkloadIdentityCredential,
-};
+use entra_workload::integration::{ObjectStoreCredential, ReqsignCredential};
+use entra_workload::transport::HttpTransport;
+use entra_workload::{Environment, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Endpoint, Pod};
 use futures::TryStreamExt as _;
 use object_store::azure::{MicrosoftAzure, MicrosoftAzureBuilder};

@@ -17,7 +17,8 @@ mod sample;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use entra_workload::{Environment, HttpTransport, Transport as _, WorkloadIdentityCredential};
+use entra_workload::transport::{HttpTransport, Transport as _};
+use entra_workload::{Environment, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Pod};
 use tempfile::TempDir;
 use tokio::fs;

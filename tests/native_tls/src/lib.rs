@@ -5,7 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
-use entra_workload::{ErrorKind, HttpTransport, Transport as _};
+use entra_workload::ErrorKind;
+use entra_workload::transport::{HttpTransport, Transport as _};
 use rustls::CipherSuite;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::ring::{cipher_suite, default_provider};

@@ -20,10 +20,10 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 use clap::Parser;
-use entra_workload::{
-    AssertionRequest, ClientAssertionCredential, Clock, CredentialPool, Moment, Secret, SystemClock,
-    Transport,
-};
+use entra_workload::assertion::AssertionRequest;
+use entra_workload::clock::{Clock, Moment, SystemClock};
+use entra_workload::transport::Transport;
+use entra_workload::{ClientAssertionCredential, CredentialPool, Secret};
 use futures::{StreamExt, stream};
 
 /// Uses many credentials for a simulated hour.

@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use clap::Parser;
-use entra_workload::{Environment, HttpTransport, WorkloadIdentityCredential};
+use entra_workload::transport::HttpTransport;
+use entra_workload::{Environment, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Endpoint, Fault, Pod};
 use fastrand::Rng;
 

@@ -101,7 +101,7 @@ impl Endpoint {
 }
 
 #[async_trait]
-impl entra_workload::Transport for Endpoint {
+impl entra_workload::transport::Transport for Endpoint {
     async fn send(&self, _: http::Request<Bytes>) -> Result<http::Response<Bytes>, entra_workload::Error> {
         let (status, body) = self.answer().await;
         let mut response = http::Response::new(body);

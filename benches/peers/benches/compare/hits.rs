@@ -7,7 +7,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use azure_core::credentials::{AccessToken, TokenCredential, TokenRequestOptions};
-use entra_workload::{SystemClock, WorkloadIdentityCredential};
+use entra_workload::WorkloadIdentityCredential;
+use entra_workload::clock::SystemClock;
 use futures::executor::block_on;
 use futures::future::join_all;
 use tokio::runtime::Runtime;

@@ -33,7 +33,7 @@ mod statistics;
 
 use std::time::Duration;
 
-use entra_workload::SystemClock;
+use entra_workload::clock::SystemClock;
 use tokio::runtime::Runtime;
 
 use clock::TestClock;

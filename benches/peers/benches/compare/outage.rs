@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use entra_workload::SystemClock;
+use entra_workload::clock::SystemClock;
 use futures::future::join_all;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 

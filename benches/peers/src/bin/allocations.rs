@@ -15,7 +15,7 @@ mod endpoint;
 use std::sync::Arc;
 
 use azure_core::credentials::TokenCredential;
-use entra_workload::SystemClock;
+use entra_workload::clock::SystemClock;
 use futures::executor::block_on;
 use tokio::runtime::Runtime;
 

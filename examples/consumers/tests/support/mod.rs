@@ -10,7 +10,9 @@ pub mod redis_gateway;
 
 use std::sync::Arc;
 
-use entra_workload::{Clock, Environment, HttpTransport, SystemClock, WorkloadIdentityCredential};
+use entra_workload::clock::{Clock, SystemClock};
+use entra_workload::transport::HttpTransport;
+use entra_workload::{Environment, WorkloadIdentityCredential};
 use entra_workload_emulator::{Emulator, Pod};
 
 /// Returns a credential of a pod in the emulator.
