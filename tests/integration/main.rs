@@ -42,7 +42,6 @@ mod diagnosis;
 #[cfg(feature = "azure-core")]
 mod discovered_tenants;
 mod documentation;
-mod documented_values;
 mod environment;
 mod exchange;
 mod faults;
