@@ -9,6 +9,7 @@ use crate::code::Code;
 use crate::env::{AZURE_AUTHORITY_HOST, is_host, is_secret};
 use crate::error::Error;
 use crate::escape::is_visible;
+use crate::guid::is_guid;
 
 pub(crate) use allowed_tenants::AllowedTenants;
 pub use cloud::{Cloud, CustomCloud};
@@ -123,11 +124,7 @@ fn invalid(reason: &str) -> Error {
 
 /// Whether a segment of a path is a GUID, a domain, or a name that stands for several tenants.
 fn is_tenant(segment: &str) -> bool {
-    let is_guid = segment.len() == 36
-        && segment
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    is_guid || segment.contains('.') || ["common", "organizations", "consumers"].contains(&segment)
+    is_guid(segment) || segment.contains('.') || ["common", "organizations", "consumers"].contains(&segment)
 }
 
 /// Whether a URL leads to this machine, so that plain `http` is safe.
@@ -186,6 +183,13 @@ mod tests {
                 "{host}"
             );
         }
+    }
+
+    #[test]
+    fn segment_of_hyphens_is_no_tenant() {
+        let hyphens = "-".repeat(36);
+        assert!(!is_tenant(&hyphens));
+        assert!(is_tenant("72f988bf-86f1-41af-91ab-2d7cd011db47"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::code::Code;
 use crate::error::Error;
 use crate::token::Secret;
 
-pub(crate) use external::{External, Form, is_client_id, is_guid, is_host, is_secret};
+pub(crate) use external::{External, Form, is_client_id, is_host, is_secret};
 
 /// A snapshot of the environment variables that this crate reads: `AZURE_*`, those of hosts with a
 /// managed identity, of CI jobs, of Terraform's providers and of HTTP proxies, `SPIFFE_ENDPOINT_SOCKET`,

@@ -26,9 +26,9 @@ use crate::authority::{AllowedTenants, Authority, TenantId};
 use crate::clock::{Clock, Moment};
 use crate::code::Code;
 use crate::error::{Error, ErrorKind};
+use crate::guid;
 use crate::token::{AccessToken, Secret, TokenRequest};
 use crate::transport::{ATTEMPT_TIMEOUT, TokenProxy, Transport};
-use crate::uuid;
 
 #[cfg(feature = "diagnose")]
 pub(crate) use aadsts::codes_of;
@@ -319,7 +319,7 @@ impl TokenCall<'_> {
     ///
     /// * `number`: the number of this attempt, from 1, for the log.
     async fn attempt(&self, secret: &Secret, number: u32) -> Result<Grant, Error> {
-        let request_id = uuid::random();
+        let request_id = guid::random();
         let requested_at = self.exchange.clock.now();
         let sent_at = Instant::now();
         let time_limit = self.deadline.min(sent_at + ATTEMPT_TIMEOUT);

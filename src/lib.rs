@@ -11,9 +11,9 @@ mod blocking;
 mod bounded_file;
 mod code;
 mod escape;
+mod guid;
 #[cfg(feature = "command")]
 mod process_group;
-mod uuid;
 
 mod error;
 mod token;

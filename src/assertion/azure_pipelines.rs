@@ -11,9 +11,10 @@ use super::token_service::{Hint, TokenService, parse_url, request};
 use super::{AssertionRequest, ClientAssertion};
 use crate::env::{
     AZURESUBSCRIPTION_CLIENT_ID, AZURESUBSCRIPTION_SERVICE_CONNECTION_ID, AZURESUBSCRIPTION_TENANT_ID,
-    Environment, External, Form, SYSTEM_ACCESSTOKEN, SYSTEM_OIDCREQUESTURI, Variable, is_guid,
+    Environment, External, Form, SYSTEM_ACCESSTOKEN, SYSTEM_OIDCREQUESTURI, Variable,
 };
 use crate::error::Error;
+use crate::guid::is_guid;
 use crate::token::Secret;
 use crate::transport::{HttpTransport, Transport};
 

@@ -23,8 +23,8 @@ use crate::clock::Clock;
 use crate::crypto;
 use crate::env::External;
 use crate::error::Error;
+use crate::guid;
 use crate::token::Secret;
-use crate::uuid;
 
 /// Signs an assertion for each token request.
 ///
@@ -151,7 +151,7 @@ impl Source {
             "exp": unix_seconds(now) + LIFETIME.as_secs(),
             "iat": unix_seconds(now),
             "iss": request.client_id(),
-            "jti": uuid::random(),
+            "jti": guid::random(),
             "nbf": unix_seconds(now),
             "sub": request.client_id(),
         });

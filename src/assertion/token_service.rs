@@ -13,6 +13,7 @@ use crate::code::Code;
 use crate::env::is_host;
 use crate::error::{Error, ErrorKind};
 use crate::escape::is_visible;
+use crate::guid::is_guid;
 use crate::token::Secret;
 use crate::transport::{ATTEMPT_TIMEOUT, MAX_BODY, Transport, retry_after, wipe};
 
@@ -206,9 +207,7 @@ fn is_page(body: &[u8]) -> bool {
 fn with_id(error: Error, headers: &HeaderMap) -> Error {
     let id = headers.get(ACTIVITY_ID).and_then(|id| id.to_str().ok());
     // Anything else could be a part of a token.
-    let is_guid =
-        |id: &&str| id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    match id.filter(is_guid) {
+    match id.filter(|id| is_guid(id)) {
         Some(id) => error.with_request_ids(id.to_owned(), None),
         None => error,
     }
@@ -284,6 +283,19 @@ mod tests {
             fetch(Throttling).await.retry_after(),
             Some(Duration::from_secs(60))
         );
+    }
+
+    #[test]
+    fn activity_id_is_shown_if_it_is_a_guid() {
+        let id = |value: &'static str| {
+            let headers = HeaderMap::from_iter([(ACTIVITY_ID, HeaderValue::from_static(value))]);
+            let error = with_id(Error::assertion("refused"), &headers);
+            error.correlation_id().map(str::to_owned)
+        };
+        let guid = "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10";
+        assert_eq!(id(guid).as_deref(), Some(guid));
+        assert_eq!(id("7a5ff21b4f5b4f5b9e3e2c0b5a1d9a107a5f"), None);
+        assert_eq!(id("------------------------------------"), None);
     }
 
     #[test]

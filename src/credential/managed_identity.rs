@@ -23,11 +23,10 @@ use super::sdk::SDK_FETCH_TIMEOUT;
 use super::{ClientOptions, credential, source};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
 use crate::clock::Clock;
-use crate::env::{
-    AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment, External, Form, is_client_id, is_guid, is_secret,
-};
+use crate::env::{AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment, External, Form, is_client_id, is_secret};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
+use crate::guid::is_guid;
 use crate::sdk;
 use crate::token::TokenRequest;
 use crate::transport::Transport;

@@ -1,7 +1,7 @@
 use super::Credential;
 use crate::assertion::jwt;
-use crate::env::is_guid;
 use crate::error::{Error, ErrorKind};
+use crate::guid::is_guid;
 use crate::sdk::Parameters;
 use crate::token::{AccessToken, TokenRequest};
 

@@ -5,6 +5,8 @@ use std::path::Path;
 
 use url::Url;
 
+use crate::guid::is_guid;
+
 /// A value from outside this program: a variable, or an option that often carries one.
 ///
 /// `Display` and `Debug` show it only in the form that it should have, because a secret is easily set in the wrong
@@ -119,13 +121,6 @@ impl fmt::Debug for External {
         }
         write!(f, "{self}")
     }
-}
-
-/// Whether `text` is a GUID with hyphens: without, it may be a key.
-pub(crate) fn is_guid(text: &str) -> bool {
-    let lengths = text.split('-').map(str::len);
-    let is_hex = text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-    is_hex && lengths.eq([8, 4, 4, 4, 12])
 }
 
 /// Whether `text` is a GUID, or an application ID URI such as `api://orders`, which Entra accepts in place of the

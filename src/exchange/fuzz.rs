@@ -21,7 +21,7 @@ pub(crate) fn read_reply(reply: Response<Bytes>, assertion: &str) -> Result<Dura
     };
     reply::grant(reply, SystemClock::new().now())
         .map(|grant| grant.lifetime)
-        .map_err(|refusal| refusal.into_error(&presented, &crate::uuid::random()))
+        .map_err(|refusal| refusal.into_error(&presented, &crate::guid::random()))
 }
 
 pub(crate) fn read_retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
