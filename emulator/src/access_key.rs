@@ -1,7 +1,7 @@
 use std::fmt;
 use std::io;
 
-use tokio_rustls::rustls::crypto::aws_lc_rs;
+use super::crypto;
 
 /// A random text that only programs of this user get. Other users of the machine can reach loopback, too.
 #[derive(Clone, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub(super) struct AccessKey(String);
 impl AccessKey {
     pub(super) fn random() -> io::Result<Self> {
         let mut bytes = [0; 16];
-        aws_lc_rs::default_provider()
+        crypto::default_provider()
             .secure_random
             .fill(&mut bytes)
             .map_err(|_| io::Error::other("the system gives no random bytes"))?;

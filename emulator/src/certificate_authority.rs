@@ -8,11 +8,11 @@ use rcgen::{
 };
 use sha1::{Digest, Sha1};
 use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer;
 use tokio_rustls::rustls::server::ResolvesServerCert;
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 
+use super::crypto;
 use super::public_host::certificate_names;
 
 /// A certificate authority for the lifetime of the emulator.
@@ -45,7 +45,7 @@ impl CertificateAuthority {
             .and_then(|params| params.signed_by(&key, &self.authority))
             .map_err(io::Error::other)?;
         let key = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
-        let key = aws_lc_rs::sign::any_supported_type(&key).map_err(io::Error::other)?;
+        let key = crypto::any_supported_type(&key).map_err(io::Error::other)?;
         Ok(Arc::new(CertifiedKey::new(vec![certificate.der().clone()], key)))
     }
 
@@ -61,7 +61,7 @@ impl CertificateAuthority {
 
 /// The configuration of a server that chooses its certificate for each handshake.
 pub(super) fn server_config_with(certificates: Arc<dyn ResolvesServerCert>) -> io::Result<Arc<ServerConfig>> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(crypto::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_no_client_auth()

@@ -2,55 +2,45 @@ use std::io;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
-use jsonwebtoken::jwk::ThumbprintHash;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
-use rcgen::{CertificateParams, DnType, KeyPair, PKCS_RSA_SHA256};
+use rcgen::{CertificateParams, DnType, KeyPair, PublicKeyData as _};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha1::{Digest as _, Sha1};
 use tokio_rustls::rustls::SignatureScheme;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::sign::Signer;
 use x509_parser::parse_x509_certificate;
+use x509_parser::prelude::FromDer as _;
+use x509_parser::public_key::PublicKey as ParsedKey;
+use x509_parser::x509::SubjectPublicKeyInfo;
+
+use super::crypto::signature::{
+    RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaParameters, RsaPublicKeyComponents,
+};
+use super::crypto::{any_supported_type, digest};
+use super::rsa_key;
 
 /// An RSA key that signs with RS256, and its public key.
-///
-/// It signs through rustls, which keeps the parsed key: `jsonwebtoken` parses and checks it for each token, which takes
-/// longer than the signature.
-///
-/// The crypto provider is named at each use: the process default depends on the enabled features of
-/// `jsonwebtoken` in the whole program, and panics if two providers are enabled.
 pub(super) struct SigningKey {
     signer: Box<dyn Signer>,
     public: PublicKey,
 }
 
 impl SigningKey {
-    /// Generates a 2048-bit key. This takes up to a second; do not call it on an async thread.
+    /// Generates a key: see [`rsa_key::generate`].
     pub(super) fn generate() -> io::Result<Self> {
-        Self::new(&generate_pair()?)
+        Self::new(&rsa_key::generate()?)
     }
 
     pub(super) fn new(pair: &KeyPair) -> io::Result<Self> {
-        let key = EncodingKey::from_rsa_pem(pair.serialize_pem().as_bytes()).map_err(io::Error::other)?;
-        let (n, e) = (DEFAULT_PROVIDER.key_utils.rsa_pub_components_from_private_key)(key.as_bytes())
-            .map_err(io::Error::other)?;
-        let public = PublicKey {
-            kty: "RSA".to_owned(),
-            key_use: Some("sig".to_owned()),
-            alg: Some(RS256.to_owned()),
-            kid: URL_SAFE_NO_PAD.encode(Sha1::digest(&n)),
-            x5t: None,
-            x5c: Vec::new(),
-            n: URL_SAFE_NO_PAD.encode(n),
-            e: URL_SAFE_NO_PAD.encode(e),
-        };
+        let spki = pair.subject_public_key_info();
+        let (_, spki) = SubjectPublicKeyInfo::from_der(&spki).map_err(io::Error::other)?;
+        let mut public = PublicKey::read(&spki)?;
+        public.alg = Some(RS256.to_owned());
         let der = PrivatePkcs8KeyDer::from(pair.serialize_der()).into();
-        let signing = aws_lc_rs::sign::any_supported_type(&der).map_err(io::Error::other)?;
+        let signing = any_supported_type(&der).map_err(io::Error::other)?;
         let signer = signing.choose_scheme(&[SignatureScheme::RSA_PKCS1_SHA256]);
         let signer = signer.ok_or_else(|| io::Error::other("the key is no RSA key"))?;
         Ok(Self { signer, public })
@@ -89,18 +79,6 @@ impl SigningKey {
     }
 }
 
-/// Generates a 2048-bit RSA key. This takes up to a second; do not call it on an async thread.
-pub(super) fn generate_pair() -> io::Result<KeyPair> {
-    KeyPair::generate_for(&PKCS_RSA_SHA256).map_err(io::Error::other)
-}
-
-/// Reads an RSA key.
-///
-/// * `der`: PKCS #8.
-pub(super) fn read_pair(der: &[u8]) -> io::Result<KeyPair> {
-    KeyPair::from_pkcs8_der_and_sign_algo(&der.into(), &PKCS_RSA_SHA256).map_err(io::Error::other)
-}
-
 /// One RSA key of a JWK set.
 #[derive(Clone, Deserialize, Serialize)]
 pub(super) struct PublicKey {
@@ -126,22 +104,42 @@ impl PublicKey {
     pub(super) fn from_certificate(pem: &[u8]) -> io::Result<Self> {
         let certificate = CertificateDer::from_pem_slice(pem).map_err(io::Error::other)?;
         let (_, parsed) = parse_x509_certificate(&certificate).map_err(io::Error::other)?;
-        let utils = &DEFAULT_PROVIDER.key_utils;
-        let public_key = &parsed.public_key().subject_public_key.data;
-        let (n, e) = (utils.rsa_pub_components_from_public_key)(public_key).map_err(io::Error::other)?;
-        let thumbprint =
-            (utils.compute_digest)(&certificate, ThumbprintHash::SHA256).map_err(io::Error::other)?;
+        let mut key = Self::read(parsed.public_key())?;
+        key.kid = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &certificate));
+        Ok(key)
+    }
+
+    /// The key ID is the SHA-1 of the modulus.
+    fn read(key: &SubjectPublicKeyInfo<'_>) -> io::Result<Self> {
+        let Ok(ParsedKey::RSA(key)) = key.parsed() else {
+            return Err(io::Error::other("the key is no RSA key"));
+        };
+        let (n, e) = (without_zero(key.modulus), without_zero(key.exponent));
         Ok(Self {
             kty: "RSA".to_owned(),
             key_use: Some("sig".to_owned()),
             alg: None,
-            kid: URL_SAFE_NO_PAD.encode(thumbprint),
+            kid: URL_SAFE_NO_PAD.encode(Sha1::digest(n)),
             x5t: None,
             x5c: Vec::new(),
             n: URL_SAFE_NO_PAD.encode(n),
             e: URL_SAFE_NO_PAD.encode(e),
         })
     }
+
+    /// The modulus and the exponent.
+    fn components(&self) -> Option<RsaPublicKeyComponents<Vec<u8>>> {
+        let number = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
+        Some(RsaPublicKeyComponents {
+            n: number(&self.n)?,
+            e: number(&self.e)?,
+        })
+    }
+}
+
+/// Removes what DER puts before a number whose first bit is set.
+fn without_zero(number: &[u8]) -> &[u8] {
+    number.strip_prefix(&[0]).unwrap_or(number)
 }
 
 /// Returns a JWK set with these keys.
@@ -196,22 +194,22 @@ impl<C: DeserializeOwned> Jwt<C> {
 
     /// Returns whether the algorithm is RS256 and the signature matches `key`.
     pub(super) fn is_signed_by(&self, key: &PublicKey) -> bool {
-        self.header.alg == RS256 && self.has_signature(Algorithm::RS256, key)
+        self.header.alg == RS256 && self.has_signature(&RSA_PKCS1_2048_8192_SHA256, key)
     }
 
     /// Returns whether the algorithm is RS256 or PS256 and the signature matches `key`.
     pub(super) fn is_signed_by_certificate(&self, key: &PublicKey) -> bool {
         match self.header.alg.as_str() {
-            RS256 => self.has_signature(Algorithm::RS256, key),
-            PS256 => self.has_signature(Algorithm::PS256, key),
+            RS256 => self.has_signature(&RSA_PKCS1_2048_8192_SHA256, key),
+            PS256 => self.has_signature(&RSA_PSS_2048_8192_SHA256, key),
             _ => false,
         }
     }
 
-    fn has_signature(&self, algorithm: Algorithm, key: &PublicKey) -> bool {
-        DecodingKey::from_rsa_components(&key.n, &key.e)
-            .and_then(|key| (DEFAULT_PROVIDER.verifier_factory)(&algorithm, &key))
-            .is_ok_and(|verifier| verifier.verify(self.message.as_bytes(), &self.signature).is_ok())
+    fn has_signature(&self, algorithm: &RsaParameters, key: &PublicKey) -> bool {
+        let (message, signature) = (self.message.as_bytes(), &self.signature);
+        key.components()
+            .is_some_and(|key| key.verify(algorithm, message, signature).is_ok())
     }
 }
 

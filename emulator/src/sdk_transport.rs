@@ -1,6 +1,8 @@
+use std::io;
+
 use azure_core::http::Transport;
 
-use crate::Emulator;
+use crate::{Emulator, http_client};
 
 impl Emulator {
     /// Returns a transport for the clients of the Azure SDK (`ClientOptions::transport`). It trusts
@@ -27,9 +29,8 @@ impl Emulator {
     /// # Ok(()) }
     /// ```
     pub fn sdk_transport(&self) -> azure_core::Result<Transport> {
-        let client = reqwest::Certificate::from_pem(self.ca_certificate_pem().as_bytes())
-            .and_then(|ca| reqwest::Client::builder().tls_certs_only([ca]).no_proxy().build())
-            .map_err(|error| azure_core::Error::new(azure_core::error::ErrorKind::Other, error))?;
+        let client = http_client::builder(self.ca_certificate_pem().as_bytes())
+            .and_then(|client| client.build().map_err(io::Error::other))?;
         Ok(Transport::new(std::sync::Arc::new(client)))
     }
 }

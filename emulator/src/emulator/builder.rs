@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio_rustls::rustls::sign::SingleCertAndKey;
+use uuid::Uuid;
 
 use crate::access_key::AccessKey;
 use crate::app_service::AppService;
@@ -19,15 +20,15 @@ use crate::connect_proxy::ConnectProxy;
 use crate::directory::{Directory, naming};
 use crate::endpoint::Endpoint;
 use crate::entra::{Entra, IssuerKeys};
-use crate::guid::Guid;
 use crate::identity_host::IdentityHosts;
 use crate::imds::Imds;
 use crate::issuer::ClusterIssuer;
-use crate::jwt::{PublicKey, SigningKey, generate_pair, parse_key_set, read_pair};
+use crate::jwt::{PublicKey, SigningKey, parse_key_set};
 use crate::key_vault::KeyVault;
 use crate::managed_identity::ManagedIdentities;
 use crate::permissions::Permissions;
 use crate::pod::Pod;
+use crate::rsa_key;
 use crate::server::{Port, Server, Traffic};
 use crate::token_proxy::TokenProxy;
 
@@ -134,7 +135,8 @@ impl EmulatorBuilder {
 
     /// Signs tokens with keys that are part of this crate, so that the start takes a few milliseconds: two
     /// RSA keys are most of it otherwise. Everybody has these keys, and tokens of one emulator with them
-    /// have valid signatures in another one. The key of the CA is always new.
+    /// have valid signatures in another one. With the feature `ring` and without `aws-lc-rs`, it is always so: ring cannot
+    /// generate RSA keys. The key of the CA is always new.
     pub fn known_keys(mut self) -> Self {
         self.known_keys = true;
         self
@@ -163,13 +165,13 @@ impl EmulatorBuilder {
         let pair = move |known: &'static [u8]| {
             spawn_blocking(move || {
                 if self.known_keys {
-                    read_pair(known)
+                    rsa_key::read(known)
                 } else {
-                    generate_pair()
+                    rsa_key::generate()
                 }
             })
         };
-        let (issuer_key, entra_key) = (pair(ISSUER_KEY), pair(ENTRA_KEY));
+        let (issuer_key, entra_key) = (pair(rsa_key::ISSUER), pair(rsa_key::ENTRA));
         let authority = CertificateAuthority::generate()?;
         let directory = Directory::create()?;
         let ca_certificate_file = directory.path().join("ca.pem");
@@ -209,7 +211,7 @@ impl EmulatorBuilder {
         );
         let issuer = Arc::new(issuer);
         let entra = Entra::new(
-            self.tenant_id.unwrap_or_else(|| Guid::random().to_string()),
+            self.tenant_id.unwrap_or_else(|| Uuid::new_v4().to_string()),
             authority_host.clone(),
             SigningKey::with_certificate(&entra_key.await??)?,
             issuer_keys.await??,
@@ -349,10 +351,6 @@ fn parse_key_sets(trusted_issuers: Vec<(String, Vec<u8>)>) -> io::Result<HashMap
 
 /// Tokens live an hour and more.
 const ROTATION_CHECK: Duration = Duration::from_secs(1);
-
-/// PKCS #8. Everybody has them, see [`EmulatorBuilder::known_keys`].
-const ISSUER_KEY: &[u8] = include_bytes!("../keys/issuer.der");
-const ENTRA_KEY: &[u8] = include_bytes!("../keys/entra.der");
 
 /// As in Azurite, the first segment of the path is the account.
 const BLOB_ACCOUNT: &str = "devaccount";

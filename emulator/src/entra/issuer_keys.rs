@@ -8,6 +8,7 @@ use http::{Request, StatusCode};
 use serde::Deserialize;
 
 use super::error_response::ErrorResponse;
+use crate::http_client;
 use crate::jwt::{PublicKey, parse_key_set};
 
 /// The keys of token issuers, fetched by OIDC discovery and cached.
@@ -21,10 +22,7 @@ impl IssuerKeys {
     /// * `roots`: the trusted root certificates, in PEM.
     /// * `given`: issuers with known keys, which are not fetched.
     pub(crate) fn new(roots: &[u8], given: HashMap<String, Vec<PublicKey>>) -> io::Result<Self> {
-        let roots = reqwest::Certificate::from_pem_bundle(roots).map_err(io::Error::other)?;
-        let client = reqwest::Client::builder()
-            .tls_certs_only(roots)
-            .no_proxy()
+        let client = http_client::builder(roots)?
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .timeout(TIMEOUT)
