@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::entra::{Entra, NoToken};
-use super::guid::Guid;
 use super::identity_query::IdentityQuery;
 use super::managed_identity::{CLIENT_ID, IdField, ManagedIdentities, OBJECT_ID, RESOURCE_ID};
 use super::request_log::IDENTITY_HEADER;
@@ -30,7 +30,7 @@ impl AppService {
         Self {
             identities,
             entra,
-            header: Guid::random().to_string(),
+            header: Uuid::new_v4().to_string(),
         }
     }
 
@@ -123,7 +123,7 @@ fn error_response(status: StatusCode, text: &str) -> Response<Bytes> {
     let body = json!({
         "statusCode": status.as_u16(),
         "message": text,
-        "correlationId": Guid::random().to_string(),
+        "correlationId": Uuid::new_v4().to_string(),
     });
     json(status, &body)
 }

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::ci_job::Jobs;
-use super::guid::Guid;
 use super::server::{Service, json};
 
 /// The token service of Azure Pipelines.
@@ -97,7 +97,7 @@ impl Service for AzurePipelines {
 }
 
 fn with_ids(mut response: Response<Bytes>) -> Response<Bytes> {
-    if let Ok(id) = HeaderValue::from_str(&Guid::random().to_string()) {
+    if let Ok(id) = HeaderValue::from_str(&Uuid::new_v4().to_string()) {
         let name = HeaderName::from_static("x-vss-e2eid");
         response.headers_mut().insert(name, id);
     }

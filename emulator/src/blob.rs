@@ -21,6 +21,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, DATE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use percent_encoding::percent_decode_str;
+use uuid::Uuid;
 
 use self::copy_source::CopySource;
 use self::error_response::ErrorResponse;
@@ -29,7 +30,6 @@ use self::request::BlobRequest;
 use self::state::State;
 use super::bearer::{BearerError, BearerVerifier, Claims};
 use super::clock::Clock;
-use super::guid::Guid;
 use super::permissions::{Action, Permissions, RoleScope};
 use super::public_host::PublicHost;
 use super::server::Service;
@@ -221,7 +221,7 @@ impl BlobAccount {
         request: &Request<Bytes>,
         result: Result<Response<Bytes>, ErrorResponse>,
     ) -> Response<Bytes> {
-        let request_id = Guid::random().to_string();
+        let request_id = Uuid::new_v4().to_string();
         let time = httpdate::fmt_http_date(self.clock.now());
         let mut response = result.unwrap_or_else(|error| error.into_response(&request_id, &time));
         if request.method() == Method::HEAD {

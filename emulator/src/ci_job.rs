@@ -3,9 +3,9 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::clock::Clock;
-use super::guid::Guid;
 use super::jwt::{PublicKey, SigningKey};
 
 /// A running job of a CI system: its environment variables, and an application with a federated
@@ -131,7 +131,7 @@ impl Jobs {
             "sub": subject,
             // A string, where Kubernetes has a list.
             "aud": audience,
-            "jti": Guid::random().to_string(),
+            "jti": Uuid::new_v4().to_string(),
             "iat": now,
             "nbf": now.saturating_sub(CLOCK_SKEW),
             "exp": now + LIFETIME,

@@ -2,6 +2,7 @@ use std::io;
 use std::sync::Arc;
 
 use tokio_rustls::rustls::ServerConfig;
+use uuid::Uuid;
 
 use super::azure_pipelines::AzurePipelines;
 use super::ci_job::{CiJob, Jobs, RunningJob};
@@ -9,7 +10,6 @@ use super::clock::Clock;
 use super::endpoint::Endpoint;
 use super::entra::{Entra, FederatedCredential};
 use super::github_actions::GitHubActions;
-use super::guid::Guid;
 use super::server::{Port, Server, Traffic};
 use super::service_account_token::EXCHANGE_AUDIENCE;
 
@@ -41,7 +41,7 @@ impl CiSystems {
             url: github_port.url(),
             jobs: Arc::new(Jobs::new(GITHUB_ISSUER, clock.clone())),
         };
-        let pipelines_issuer = format!("{PIPELINES_ISSUER}/{}", Guid::random());
+        let pipelines_issuer = format!("{PIPELINES_ISSUER}/{}", Uuid::new_v4());
         let pipelines = System {
             url: pipelines_port.url(),
             jobs: Arc::new(Jobs::new(pipelines_issuer, clock.clone())),
@@ -78,7 +78,7 @@ impl CiSystems {
 
     pub(super) fn github_job(&self, repository: &str, subject: &str) -> io::Result<CiJob> {
         let (owner, _) = repository.split_once('/').unwrap_or((repository, ""));
-        let path = format!("/24//idtoken/{}/{}", Guid::random(), Guid::random());
+        let path = format!("/24//idtoken/{}/{}", Uuid::new_v4(), Uuid::new_v4());
         let url = format!("{}{path}?api-version=2.0", self.github.url);
         let mut job = self.start_job(
             &self.github.jobs,
@@ -97,8 +97,8 @@ impl CiSystems {
     }
 
     pub(super) fn pipelines_job(&self, organization: &str, service_connection: &str) -> io::Result<CiJob> {
-        let connection_id = Guid::random().to_string();
-        let (project, plan, job) = (Guid::random(), Guid::random(), Guid::random());
+        let connection_id = Uuid::new_v4().to_string();
+        let (project, plan, job) = (Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4());
         let path = format!(
             "/{organization}/{project}/_apis/distributedtask/hubs/build/plans/{plan}/jobs/{job}/oidctoken"
         );
@@ -124,7 +124,7 @@ impl CiSystems {
 
     /// Registers a new application with a federated credential for the job.
     fn start_job(&self, jobs: &Arc<Jobs>, job: RunningJob) -> io::Result<CiJob> {
-        let client_id = Guid::random().to_string();
+        let client_id = Uuid::new_v4().to_string();
         let credential = FederatedCredential {
             issuer: jobs.issuer().to_owned(),
             subject: job.subject.clone(),

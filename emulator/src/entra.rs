@@ -29,6 +29,7 @@ pub(super) use self::issuer_keys::IssuerKeys;
 use self::token_request::{Assertion, Form, resource_from_scope};
 use super::bearer::BearerVerifier;
 use super::clock::Clock;
+use super::guid::is_guid;
 use super::jwt::{SigningKey, key_set};
 use super::managed_identity::ManagedIdentity;
 use super::public_host::login_url;
@@ -257,11 +258,7 @@ impl Entra {
         if tenant.eq_ignore_ascii_case(&self.tenant_id) {
             return Ok(());
         }
-        let is_guid = tenant.len() == 36
-            && tenant
-                .bytes()
-                .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
-        if is_guid || tenant.contains('.') {
+        if is_guid(tenant) || tenant.contains('.') {
             let text =
                 format!("Tenant '{tenant}' not found. Check to make sure you have the correct tenant ID.");
             return Err(ErrorResponse::new(90_002, text));

@@ -9,10 +9,10 @@ use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempPath;
+use uuid::Uuid;
 
 use super::directory::{naming, write_private};
 use super::entra::{Entra, IssuedToken, NoToken};
-use super::guid::Guid;
 use super::identity_query::IdentityQuery;
 use super::managed_identity::{CLIENT_ID, ManagedIdentities, ManagedIdentity};
 use super::server::{Service, json};
@@ -87,7 +87,7 @@ impl IdentityHosts {
             entra,
             service_fabric_url,
             thumbprint,
-            secret: Guid::random().to_string(),
+            secret: Uuid::new_v4().to_string(),
             key_folder,
             arc_key: Mutex::default(),
         })
@@ -165,8 +165,8 @@ impl IdentityHosts {
 
     /// Writes a new file, which is good for one request.
     fn challenge(&self) -> io::Result<Response<Bytes>> {
-        let key = format!("{}{}", Guid::random(), Guid::random());
-        let file = self.key_folder.join(format!("{}.key", Guid::random()));
+        let key = format!("{}{}", Uuid::new_v4(), Uuid::new_v4());
+        let file = self.key_folder.join(format!("{}.key", Uuid::new_v4()));
         write_private(&file, &key)?;
         let key = ArcKey {
             text: key,

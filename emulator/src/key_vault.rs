@@ -9,13 +9,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::DATE;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use uuid::Uuid;
 
 use self::error_response::ErrorResponse;
 use self::request::VaultRequest;
 use self::secret::Secret;
 use super::bearer::{BearerError, BearerVerifier, Claims};
 use super::clock::Clock;
-use super::guid::Guid;
 use super::permissions::{Action, Permissions, RoleScope};
 use super::public_host::PublicHost;
 use super::server::Service;
@@ -152,7 +152,7 @@ impl KeyVault {
         let date = httpdate::fmt_http_date(self.clock.now());
         headers.extend(HeaderValue::try_from(date).ok().map(|date| (DATE, date)));
         headers.insert(REGION, HeaderValue::from_static("emulator"));
-        if let Ok(id) = HeaderValue::try_from(Guid::random().to_string()) {
+        if let Ok(id) = HeaderValue::try_from(Uuid::new_v4().to_string()) {
             headers.insert(REQUEST_ID, id);
         }
         if let Some(id) = request.headers().get(&CLIENT_REQUEST_ID) {

@@ -1,6 +1,6 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::guid::Guid;
+use uuid::Uuid;
 
 /// A managed identity of a virtual machine or an app.
 ///
@@ -34,11 +34,11 @@ impl ManagedIdentity {
 
     fn with_provider_path(provider_path: &str) -> Self {
         Self {
-            client_id: Guid::random().to_string(),
-            object_id: Guid::random().to_string(),
+            client_id: Uuid::new_v4().to_string(),
+            object_id: Uuid::new_v4().to_string(),
             resource_id: format!(
                 "/subscriptions/{}/resourceGroups/emulator/providers/{provider_path}",
-                Guid::random()
+                Uuid::new_v4()
             ),
         }
     }

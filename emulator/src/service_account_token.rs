@@ -1,8 +1,8 @@
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
-use super::guid::Guid;
 use super::jwt::RS256;
 use super::time::unix_seconds;
 
@@ -123,7 +123,7 @@ impl ServiceAccountToken {
                 self.namespace, self.service_account
             )
         };
-        let named = |name: String| json!({ "name": name, "uid": Guid::random().to_string() });
+        let named = |name: String| json!({ "name": name, "uid": Uuid::new_v4().to_string() });
         let issued_at = self.issued_at.unwrap_or(now);
         let kubernetes = json!({
             "namespace": self.namespace,
@@ -139,7 +139,7 @@ impl ServiceAccountToken {
             ),
             ("iat", json!(unix_seconds(issued_at))),
             ("iss", json!(self.issuer.as_deref().unwrap_or(issuer))),
-            ("jti", json!(Guid::random().to_string())),
+            ("jti", json!(Uuid::new_v4().to_string())),
             ("kubernetes.io", kubernetes),
             ("nbf", json!(unix_seconds(self.not_before.unwrap_or(issued_at)))),
             ("sub", json!(self.subject.clone().unwrap_or_else(subject))),

@@ -1,5 +1,6 @@
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
+use uuid::Uuid;
 
 use super::copy_source::CopySource;
 use super::error_response::ErrorResponse;
@@ -7,7 +8,6 @@ use super::header::{self, set};
 use super::request::BlobRequest;
 use super::response::respond;
 use super::state::State;
-use crate::guid::Guid;
 
 impl State {
     /// Copies a blob of the same account, at once: Copy Blob, Copy Blob From URL, Put Blob From URL.
@@ -37,7 +37,7 @@ impl State {
         if is_put && request.has_content_settings() {
             blob.set_content_settings(request);
         }
-        let id = Guid::random().to_string();
+        let id = Uuid::new_v4().to_string();
         if !is_put {
             for (name, value) in [
                 (header::COPY_ID, id.as_str()),

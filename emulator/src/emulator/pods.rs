@@ -1,10 +1,11 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use uuid::Uuid;
+
 use super::Emulator;
 use crate::ci_job::CiJob;
 use crate::entra::FederatedCredential;
-use crate::guid::Guid;
 use crate::pod::{self, Pod};
 use crate::service_account_token::EXCHANGE_AUDIENCE;
 use crate::token_proxy::TokenProxy;
@@ -42,7 +43,7 @@ impl Emulator {
                 return Ok(pod.clone());
             }
         }
-        let client_id = client_id.map_or_else(|| Guid::random().to_string(), str::to_lowercase);
+        let client_id = client_id.map_or_else(|| Uuid::new_v4().to_string(), str::to_lowercase);
         if identity_binding {
             self.token_proxy.bind(&client_id)?;
             self.token_proxy.allow(namespace, service_account, &client_id);

@@ -1,10 +1,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use uuid::Uuid;
+
 use super::error_response::ErrorResponse;
 use super::federated_credential::FederatedCredential;
 use super::resources::is_known;
-use crate::guid::Guid;
 use crate::jwt::PublicKey;
 
 /// The applications and resources of the tenant, and the lifetime of its tokens.
@@ -36,7 +37,7 @@ impl Directory {
         self.applications
             .entry(client_id.to_lowercase())
             .or_insert_with(|| Application {
-                object_id: Guid::random().to_string(),
+                object_id: Uuid::new_v4().to_string(),
                 disabled: false,
                 blocked: false,
                 sign_ins_from: 0,

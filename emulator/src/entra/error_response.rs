@@ -4,10 +4,10 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::token_request::Form;
-use crate::guid::Guid;
-use crate::time::Utc;
+use crate::time::with_space;
 
 /// An error response of Entra: an AADSTS code and its text.
 pub(super) struct ErrorResponse {
@@ -97,15 +97,7 @@ impl ErrorResponse {
             ..
         } = self;
         let RequestIds { trace, correlation } = ids;
-        let Utc {
-            year,
-            month,
-            day,
-            hour,
-            minute,
-            second,
-        } = now.into();
-        let timestamp = format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}Z");
+        let timestamp = with_space(now);
         let mut body = json!({
             "error": name.unwrap_or(self.kind().1),
             "error_description": format!(
@@ -178,8 +170,8 @@ impl RequestIds {
 
     pub(super) fn random() -> Self {
         Self {
-            trace: Guid::random().to_string(),
-            correlation: Guid::random().to_string(),
+            trace: Uuid::new_v4().to_string(),
+            correlation: Uuid::new_v4().to_string(),
         }
     }
 }
