@@ -77,10 +77,7 @@ fn format(token: &AccessToken, output: Option<Output>) -> Result<String, Failure
     Ok(match output {
         None => token.secret().to_owned(),
         Some(Output::Json) => json!({"accessToken": token.secret(), "expiresOn": expires_on}).to_string(),
-        Some(Output::Env) => format!(
-            "export AZURE_ACCESS_TOKEN='{}'",
-            token.secret().replace('\'', r"'\''")
-        ),
+        Some(Output::Env) => format!("export AZURE_ACCESS_TOKEN={}", shlex::try_quote(token.secret())?),
         Some(Output::ExecCredential) => json!({
             "apiVersion": exec_version(std::env::var("KUBERNETES_EXEC_INFO").ok().as_deref())?,
             "kind": "ExecCredential",

@@ -27,7 +27,7 @@ pub(super) fn write<'a>(
     Ok(())
 }
 
-/// A value has single quotes unless no reader gives a meaning to its characters. A quote within is written as a shell reads it.
+/// A value has quotes unless no reader gives a meaning to its characters: `docker run --env-file` takes quotes for a part of it.
 fn text<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<String, Failure> {
     let mut text = String::new();
     for (name, value) in variables {
@@ -36,9 +36,12 @@ fn text<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<S
             return Err(format!("the value of {name} {reason}").into());
         }
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "_./:@%+,=-".contains(c);
-        let quote = if value.chars().all(is_plain) { "" } else { "'" };
-        let value = value.replace('\'', r"'\''");
-        let _ = writeln!(text, "{name}={quote}{value}{quote}");
+        let value = if value.chars().all(is_plain) {
+            value.into()
+        } else {
+            shlex::try_quote(value)?
+        };
+        let _ = writeln!(text, "{name}={value}");
     }
     Ok(text)
 }

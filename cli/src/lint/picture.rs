@@ -1,6 +1,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
+use strsim::levenshtein;
+use uuid::fmt::Hyphenated;
+
 use super::account_index::AccountIndex;
 use super::kustomize::Patches;
 use super::source::{Origin, Source};
@@ -451,24 +454,13 @@ pub(super) fn same(one: Option<&str>, other: Option<&str>) -> bool {
     one.zip(other).is_none_or(|(one, other)| one == other)
 }
 
-/// Whether a name is another one with at most two letters changed, added or left out, in any case.
-/// Whether one name is probably a misspelling of the other: at most two letters differ.
+/// Whether one name is probably a misspelling of the other: at most two letters differ, in any case.
 pub(super) fn is_near(one: &str, other: &str) -> bool {
     let longest = one.len().max(other.len());
     if longest > LONGEST_NAME || one.len().abs_diff(other.len()) > 2 {
         return false;
     }
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (line, a) in one.bytes().enumerate() {
-        let mut next = vec![line + 1];
-        for ((b, diagonal), above) in other.bytes().zip(&row).zip(row.iter().skip(1)) {
-            let left = next.last().copied().unwrap_or_default();
-            let differ = usize::from(!a.eq_ignore_ascii_case(&b));
-            next.push((diagonal + differ).min(above + 1).min(left + 1));
-        }
-        row = next;
-    }
-    let distance = row.last().copied().unwrap_or_default();
+    let distance = levenshtein(&one.to_ascii_lowercase(), &other.to_ascii_lowercase());
     distance <= 2 && distance < longest / 2
 }
 
@@ -482,9 +474,9 @@ pub(super) fn object_name(text: &str) -> Option<&str> {
     is_name.then_some(text)
 }
 
+/// Whether `text` is a GUID with hyphens.
 pub(super) fn is_guid(text: &str) -> bool {
-    let parts = text.split('-').map(str::len);
-    parts.eq([8, 4, 4, 4, 12]) && text.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+    text.parse::<Hyphenated>().is_ok()
 }
 
 /// The files of the webhook, the newer one last. Source: azure-workload-identity, `pkg/webhook/consts.go`.
@@ -497,3 +489,40 @@ pub(super) const CLIENT_ID: &str = "azure.workload.identity/client-id";
 
 /// Of an object of Kubernetes, in bytes. Source: Kubernetes, "Object Names and IDs".
 const LONGEST_NAME: usize = 253;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_is_near_if_at_most_two_letters_differ_in_any_case() {
+        for other in [
+            "orders-api",
+            "Orders-API",
+            "order-api",
+            "ordres-api",
+            "orders-apis1",
+        ] {
+            assert!(is_near("orders-api", other), "{other}");
+        }
+        for other in ["orders", "odrres-aip", "orders-api-v2", ""] {
+            assert!(!is_near("orders-api", other), "{other}");
+        }
+        // Half of a short name.
+        assert!(!is_near("a", "b") && !is_near("api", "app"));
+        assert!(!is_near(&"a".repeat(254), &"a".repeat(254)));
+    }
+
+    #[test]
+    fn guid_has_hyphens() {
+        assert!(is_guid("7A5FF21B-4f5b-4f5b-9e3e-2c0b5a1d9a10"));
+        for text in [
+            "7a5ff21b4f5b4f5b9e3e2c0b5a1d9a10",
+            "{7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10}",
+            "urn:uuid:7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10",
+            "------------------------------------",
+        ] {
+            assert!(!is_guid(text), "{text}");
+        }
+    }
+}
