@@ -489,7 +489,8 @@ mod tests {
         let ended = std::sync::Mutex::new(ended);
         let mut first = pin!(search.finds(move |_| ended.lock().unwrap().recv().is_ok()));
         assert!(futures::poll!(&mut first).is_pending());
-        let mut second = pin!(search.finds(|_| panic!("a second thread")));
+        let (start, started) = channel();
+        let mut second = pin!(search.finds(move |_| start.send(()).is_ok()));
         assert!(futures::poll!(&mut second).is_pending());
         tokio::time::advance(TIMEOUT).await;
         for search in [first.await, second.await] {
@@ -499,6 +500,7 @@ mod tests {
                 "az cannot be looked for in time; check the file systems of the folders of the PATH";
             assert_eq!(error.to_string(), message);
         }
+        started.recv().expect_err("a second thread");
         drop(end);
     }
 }
