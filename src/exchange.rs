@@ -1,5 +1,5 @@
-//! Token requests: the form that is sent, the reply that is parsed, and the only retry loop of the
-//! crate.
+//! Token requests: the form that is sent, the reply that is parsed, and the loop that retries a failed
+//! attempt.
 
 mod aadsts;
 mod backoff;
