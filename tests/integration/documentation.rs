@@ -2,6 +2,7 @@
 
 mod limits;
 mod links;
+mod operations;
 mod options;
 mod tables;
 

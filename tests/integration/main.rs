@@ -60,7 +60,6 @@ mod many_credentials;
 mod metrics;
 #[cfg(feature = "diagnose")]
 mod mutated_pods;
-mod operations;
 #[cfg(feature = "azure-core")]
 mod oracle;
 mod public_api;

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+
+use super::{code_spans, read, root, table};
 
 #[test]
 fn operations_page_lists_the_log_events_of_the_source() {
+    let page = read("docs/operations.md");
+    let name = |cell: &str| code_spans(cell).next().unwrap().to_owned();
+    let rows = table(&page, "| level | message |").into_iter();
+    let listed: BTreeSet<(String, String)> = rows.map(|row| (name(row[0]), name(row[1]))).collect();
     let events: BTreeSet<(String, String)> = sources().iter().flat_map(|source| log_events(source)).collect();
-    assert_eq!(rows_of_two_names("## Logs"), events);
+    assert_eq!(listed, events);
     assert!(events.contains(&("info".to_owned(), "selected credential".to_owned())));
 }
 
@@ -18,7 +23,9 @@ fn operations_page_lists_the_metrics_of_the_source() {
         .filter(|text| text.starts_with("entra_workload_"))
         .map(str::to_owned)
         .collect();
-    let listed: BTreeSet<String> = rows("## Metrics").map(|names| names[0].clone()).collect();
+    let page = read("docs/operations.md");
+    let rows = table(&page, "| metric |").into_iter();
+    let listed: BTreeSet<String> = rows.map(|row| row[0].trim_matches('`').to_owned()).collect();
     assert_eq!(listed, names);
     assert!(names.contains("entra_workload_fetches_total"));
 }
@@ -65,25 +72,6 @@ fn arguments(call: &str) -> &str {
     &call[..end.unwrap()]
 }
 
-fn rows_of_two_names(heading: &str) -> BTreeSet<(String, String)> {
-    rows(heading)
-        .map(|names| (names[0].clone(), names[1].clone()))
-        .collect()
-}
-
-/// The names in backticks of each row of the table below a heading.
-fn rows(heading: &str) -> impl Iterator<Item = Vec<String>> {
-    let page = read("docs/operations.md");
-    let (_, section) = page.split_once(&format!("{heading}\n")).unwrap();
-    let section = section.split("\n## ").next().unwrap();
-    let rows: Vec<Vec<String>> = section
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .map(|line| line.split('`').skip(1).step_by(2).map(str::to_owned).collect())
-        .collect();
-    rows.into_iter()
-}
-
 /// The files of the library without their tests.
 fn sources() -> Vec<String> {
     let mut folders = vec![root().join("src")];
@@ -106,12 +94,4 @@ fn sources() -> Vec<String> {
         }
     }
     sources
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap()
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
