@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 use super::{read, root};
 
@@ -29,7 +30,7 @@ fn every_relative_link_leads_to_a_file_and_to_a_heading() {
         for target in targets(&text).filter(|target| !target.contains(':')) {
             let (path, anchor) = resolve(&page, &target);
             assert!(root().join(&path).exists(), "{page}: {target}");
-            let has_heading = || headings(&read(&path)).iter().any(|heading| *heading == anchor);
+            let has_heading = || headings(&read(&path)).contains(&anchor);
             assert!(anchor.is_empty() || has_heading(), "{page}: {target}");
         }
     }
@@ -91,7 +92,7 @@ fn every_link_of_a_rustdoc_page_leads_to_the_same_page_in_the_rustdoc() {
                 Some(module) if anchor.is_empty() => format!("crate::guide::{module}"),
                 Some(module) => format!("crate::guide::{module}#{anchor}"),
                 // A picture that follows its page.
-                None if path.ends_with(".svg") => {
+                None if has_extension(&path, "svg") => {
                     assert!(replaced.starts_with("data:"), "{label}");
                     continue;
                 }
@@ -114,7 +115,7 @@ fn pages() -> Vec<String> {
             let path = format!("{folder}{name}");
             if entry.file_type().unwrap().is_dir() && !is_skipped {
                 folders.push(path + "/");
-            } else if name.ends_with(".md") && !path.starts_with("docs/rustdoc-") {
+            } else if has_extension(&name, "md") && !path.starts_with("docs/rustdoc-") {
                 pages.push(path);
             }
         }
@@ -132,12 +133,18 @@ fn modules() -> BTreeMap<String, String> {
             included.push(rest.split('"').next().unwrap().to_owned());
         } else if let Some(name) = line.strip_prefix("pub mod ") {
             let name = name.trim_end_matches(" {}");
-            let pages = included.drain(..).filter(|path| path.ends_with(".md"));
+            let pages = included.drain(..).filter(|path| has_extension(path, "md"));
             let pages = pages.filter(|path| path != "docs/rustdoc-links.md");
             modules.extend(pages.map(|path| (path, name.to_owned())));
         }
     }
     modules
+}
+
+fn has_extension(path: &str, extension: &str) -> bool {
+    Path::new(path)
+        .extension()
+        .is_some_and(|of_path| of_path == extension)
 }
 
 /// The path within this repository and the anchor of a relative link.

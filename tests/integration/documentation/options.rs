@@ -16,9 +16,10 @@ fn documented_builder_options_are_those_of_the_source() {
     let mut documented = BTreeMap::new();
     for row in table(&page, "| credential |") {
         let own = code_spans(row[1]).map(str::to_owned);
-        let options: BTreeSet<String> = match row[1].starts_with("only") {
-            true => own.collect(),
-            false => own.chain(shared.iter().cloned()).collect(),
+        let options: BTreeSet<String> = if row[1].starts_with("only") {
+            own.collect()
+        } else {
+            own.chain(shared.iter().cloned()).collect()
         };
         for credential in code_spans(row[0]) {
             documented.insert(format!("{credential}Builder"), options.clone());
