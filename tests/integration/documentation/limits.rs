@@ -169,8 +169,8 @@ const SHARES: &[(&str, &str, &str, &str)] = &[
 #[rustfmt::skip]
 const FIGURES: &[(&str, &str, usize, f64)] = &[
     ("callers wait {} ms |", "| call during a refresh that takes 300 ms", 3, 1.0),
-    ("request takes {} s |", "| `BlobServiceClient` with azure_identity", 7, 1000.0),
-    ("| {} ms |", "| `BlobServiceClient` with entra-workload", 7, 1.0),
+    ("request takes {} s |", "| `BlobServiceClient` with azure_identity", 5, 1000.0),
+    ("| {} ms |", "| `BlobServiceClient` with entra-workload", 5, 1.0),
     ("error after {} s |", "| no token, the endpoint answers 503", 3, 1.0),
     ("| error after {} s |", "| no token, the endpoint answers 503", 2, 1.0),
 ];

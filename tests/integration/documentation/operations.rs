@@ -8,9 +8,11 @@ use super::{code_spans, read, root, table};
 #[test]
 fn operations_page_lists_the_log_events_of_the_source() {
     let page = read("docs/operations.md");
-    let name = |cell: &str| code_spans(cell).next().unwrap().to_owned();
-    let rows = table(&page, "| level | message |").into_iter();
-    let listed: BTreeSet<(String, String)> = rows.map(|row| (name(row[0]), name(row[1]))).collect();
+    let mut listed = BTreeSet::new();
+    for row in table(&page, "| level | messages |") {
+        let level = code_spans(row[0]).next().unwrap();
+        listed.extend(code_spans(row[1]).map(|message| (level.to_owned(), message.to_owned())));
+    }
     let events: BTreeSet<(String, String)> = sources().iter().flat_map(|source| log_events(source)).collect();
     assert_eq!(listed, events);
     assert!(events.contains(&("info".to_owned(), "selected credential".to_owned())));

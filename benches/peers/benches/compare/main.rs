@@ -85,7 +85,7 @@ fn figures(pod: &Pod, effort: &Effort) {
     });
 
     let last_minutes = format!(
-        "The last minutes of a token, in real time: {}.\n\n{}",
+        "The last minutes of a token, in real time. {}.\n\n{}",
         described(&effort.last_minutes),
         outage::table(&contenders)
     );
@@ -102,7 +102,7 @@ fn hour(pod: &Pod) {
     progress("an hour");
     let contenders = Runtime::new().unwrap().block_on(outage::in_real_time(pod, &HOUR));
     let text = format!(
-        "In real time: {}.\n\n{}",
+        "{}, in real time.\n\n{}",
         described(&HOUR),
         outage::table(&contenders)
     );
@@ -129,8 +129,7 @@ fn described(timetable: &Timetable) -> String {
         end,
     } = *timetable;
     format!(
-        "the first token came at {} and expires at {}; the endpoint answers 503 from {} to {}; ten calls per second until {}, \
-         each at its scheduled time, even if earlier ones are still waiting",
+        "The first token came at {} and expires at {}; the endpoint answers 503 from {} to {}; ten calls per second until {}",
         minute(begin),
         minute(expiry),
         minute(down),
@@ -483,7 +482,7 @@ async fn failures(report: &mut Report, pod: &Pod, effort: &Effort) {
         format!("{requests}; {refused} of 20 in {:.1} s", herd.after.as_secs_f64())
     };
     report.compare(
-        "20 callers without a token, the endpoint answers 503 after 500 ms: token requests; callers with an error",
+        "20 callers without a token, 503 after 500 ms: token requests; callers with an error",
         cell(&ours_failing, &herd),
         cell(&azure_failing, &azure_herd),
         NOT_MEASURED.to_owned(),

@@ -1,7 +1,6 @@
 //! `benches/README.md`: the sections that this program writes.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use azure_core::time::OffsetDateTime;
 
@@ -27,12 +26,10 @@ pub fn folder() -> PathBuf {
 }
 
 fn made_by(options: &str) -> String {
-    let rustc = Command::new("rustc").arg("--version").output().unwrap();
     format!(
-        "`cargo bench -p peers --bench compare{options}`, {}, shared machine with {} cores, {}, {}.",
+        "`cargo bench -p peers --bench compare{options}`, {}, {} shared cores, {}.",
         OffsetDateTime::now_utc().date(),
         std::thread::available_parallelism().unwrap(),
-        String::from_utf8_lossy(&rustc.stdout).trim(),
         versions(),
     )
 }
@@ -52,7 +49,6 @@ fn versions() -> String {
     [
         "entra-workload",
         "azure_identity",
-        "azure_core",
         "azure_storage_blob",
         "object_store",
     ]
