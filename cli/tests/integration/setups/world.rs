@@ -233,15 +233,15 @@ impl World {
         let arguments: Vec<String> = arguments.iter().map(|argument| self.fill(argument)).collect();
         let has_option = arguments.iter().any(|argument| argument.starts_with("--"));
         let scope: &[&str] = if has_option { &[] } else { &["--scope", SCOPE] };
-        Command::new(env!("CARGO_BIN_EXE_entra-workload"))
-            .args(["doctor", "--timeout", "2"])
+        let mut command = Command::new(env!("CARGO_BIN_EXE_entra-workload"));
+        command
+            .args(["doctor", "--timeout", "3"])
             .args(scope)
             .args(arguments)
             .args(more)
             .env_clear()
-            .envs(self.variables())
-            .output()
-            .unwrap()
+            .envs(self.variables());
+        tokio::task::block_in_place(|| command.output()).unwrap()
     }
 
     fn variables(&self) -> BTreeMap<String, String> {
