@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use entra_workload::Owner;
 use entra_workload::diagnose::Severity;
 
-use crate::lint::egress::{Egress, has_proxy};
+use crate::lint::egress::{Policies, has_proxy};
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
@@ -21,6 +21,7 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let policies = Policies::of(picture);
     let mut seen = HashSet::new();
     for pod in picture.pods.iter().filter(|pod| pod.is_labelled()) {
         let labels = pod.template.at(&["metadata", "labels"]).map(Value::entries);
@@ -30,10 +31,10 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         if !seen.insert((pod.object.namespace(), labels, has_proxy(pod))) {
             continue;
         }
-        let Some(egress) = Egress::of(picture, pod) else {
+        let Some(egress) = policies.egress_of(pod) else {
             continue;
         };
-        let missing = match (egress.allows(443, true), egress.allows(53, false)) {
+        let missing = match (egress.allows_https, egress.allows_dns) {
             (true, true) => continue,
             (false, _) => "no rule allows port 443",
             (true, false) => "no rule allows DNS, port 53",
