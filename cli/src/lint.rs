@@ -184,6 +184,7 @@ fn check((sources, notes): (Vec<Source>, Vec<Note>)) -> Report {
         notes,
         ..Report::default()
     };
+    report.notes.extend(picture.note());
     for finding in found {
         match suppression::reason(&sources, &finding, &mut report.notes) {
             Some(reason) => report.suppressed.push((finding, reason)),

@@ -1,4 +1,5 @@
 use std::collections::{HashMap, HashSet};
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::picture::template_of;
@@ -11,12 +12,14 @@ use super::yaml;
 /// Only a kustomization that can be built counts, and only for the objects that it builds.
 #[derive(Default)]
 pub(super) struct Patches {
-    /// What each build changes.
-    builds: Vec<HashSet<Target>>,
-    /// For each file, the builds that it is part of.
-    of_source: Vec<Vec<usize>>,
+    /// The numbers of the targets that objects are of.
+    numbers: HashMap<Target, usize>,
+    /// What builds change: the index of the file, and the number of the target.
+    changed: HashSet<(usize, usize)>,
     /// Files that are themselves a patch, each with the index of the document.
     documents: HashSet<(usize, usize)>,
+    /// The first file that is not followed, because those before take too much.
+    pub(super) stopped_at: Option<usize>,
 }
 
 /// The objects that a patch is for; without a kind or a name, or with a pattern in place of it, all of them.
@@ -45,6 +48,8 @@ enum Use {
 }
 
 struct Kustomization {
+    /// The index of its file.
+    source: usize,
     folder: PathBuf,
     /// Built only as part of another one.
     is_component: bool,
@@ -58,19 +63,22 @@ struct Kustomization {
 impl Patches {
     pub(super) fn of(sources: &[Source]) -> Self {
         let tree = Tree::of(sources);
-        let mut patches = Self {
-            of_source: vec![Vec::new(); sources.len()],
-            ..Self::default()
-        };
+        let mut patches = Self::default();
+        let mut steps = Steps(MOST_STEPS);
         for (index, kustomization) in tree.kustomizations.iter().enumerate() {
             if kustomization.is_component {
                 continue;
             }
             let mut walk = Walk::default();
-            if tree.build(index, true, &mut walk, 0).is_some() {
-                patches.add(&tree, &walk);
+            if tree.build(index, true, &mut walk, &mut steps, 0).is_some() {
+                patches.add(&tree, &mut walk, &mut steps);
+            }
+            if steps.0 == 0 {
+                patches.stopped_at = Some(kustomization.source);
+                break;
             }
         }
+        patches.numbers = tree.numbers;
         patches
     }
 
@@ -81,56 +89,63 @@ impl Patches {
 
     /// Whether an object of a file is changed.
     pub(super) fn change(&self, source: usize, kind: &str, name: Option<&str>) -> bool {
-        let builds = self.of_source.get(source).into_iter().flatten();
-        let targets = Target::all_of(kind, name);
-        { builds.filter_map(|build| self.builds.get(*build)) }
-            .any(|changed| targets.iter().any(|target| changed.contains(target)))
+        !self.changed.is_empty()
+            && Target::all_of(kind, name).iter().any(|target| {
+                let number = self.numbers.get(target);
+                number.is_some_and(|number| self.changed.contains(&(source, *number)))
+            })
     }
 
-    fn add(&mut self, tree: &Tree<'_>, walk: &Walk) {
-        let objects = walk.sources.iter().filter_map(|source| tree.sources.get(*source));
-        let objects = objects.flat_map(objects_of).map(name_of);
-        let built: HashSet<_> = objects
-            .flat_map(|(kind, name)| Target::all_of(kind, name))
-            .collect();
-        let patches = walk
-            .patched
-            .iter()
-            .filter_map(|index| tree.kustomizations.get(*index));
+    /// Returns `None` if there are no steps left.
+    fn add(&mut self, tree: &Tree<'_>, walk: &mut Walk, steps: &mut Steps) -> Option<()> {
+        let patched = std::mem::take(&mut walk.patched);
+        let patched = patched.iter().filter_map(|index| tree.kustomizations.get(*index));
         let mut targets = HashSet::new();
         // Of each file, whether it is for the objects that it names, and whether for others that are built.
         let mut files: HashMap<usize, (bool, bool)> = HashMap::new();
-        for patch in patches.flat_map(|kustomization| &kustomization.patches) {
-            targets.extend(patch.targets.iter().cloned());
+        for patch in patched.flat_map(|kustomization| &kustomization.patches) {
             let file = patch.file.as_ref().filter(|file| !tree.resources.contains(*file));
-            if let Some(source) = file.and_then(|file| tree.files.get(file)) {
-                let (names_own, has_built) = files.entry(*source).or_default();
-                *names_own |= patch.targets.is_empty();
-                *has_built |= patch.targets.iter().any(|target| built.contains(target));
+            let source = file.and_then(|file| tree.files.get(file));
+            if let Some(source) = source {
+                files.entry(*source).or_default().0 |= patch.targets.is_empty();
+            }
+            steps.take(1)?;
+            for number in patch.targets.iter().filter_map(|target| tree.numbers.get(target)) {
+                steps.take(1)?;
+                targets.insert(*number);
+                if let Some(source) = source {
+                    files.entry(*source).or_default().1 |= tree.is_built(*number, walk, steps)?;
+                }
             }
         }
         for (source, (names_own, has_built)) in files {
-            let documents = tree.sources.get(source).map(|source| source.documents.as_slice());
-            for (index, document) in documents.unwrap_or_default().iter().enumerate() {
-                let own = Target::of_object(document);
-                let is_patch =
-                    names_own && built.contains(&own) || !is_whole(document) && (walk.is_open || has_built);
-                if !is_patch {
-                    continue;
+            let documents = tree.patches.get(&source).into_iter().flatten();
+            for (index, (own, is_whole)) in documents.enumerate() {
+                steps.take(1)?;
+                let own = tree.numbers.get(own).copied();
+                let is_own = match own {
+                    Some(own) => names_own && tree.is_built(own, walk, steps)?,
+                    None => false,
+                };
+                if is_own || !is_whole && (walk.is_open || has_built) {
+                    self.documents.insert((source, index));
+                    targets.extend(own);
                 }
-                self.documents.insert((source, index));
-                targets.insert(own);
             }
         }
-        if targets.is_empty() {
-            return;
-        }
-        for source in &walk.sources {
-            if let Some(builds) = self.of_source.get_mut(*source) {
-                builds.push(self.builds.len());
+        for target in targets {
+            let sources = tree.with(target);
+            if sources.len() < walk.sources.len() {
+                steps.take(sources.len())?;
+                let built = sources.iter().filter(|source| walk.sources.contains(*source));
+                self.changed.extend(built.map(|source| (*source, target)));
+            } else {
+                steps.take(walk.sources.len())?;
+                let built = { walk.sources.iter() }.filter(|source| sources.binary_search(source).is_ok());
+                self.changed.extend(built.map(|source| (*source, target)));
             }
         }
-        self.builds.push(targets);
+        Some(())
     }
 }
 
@@ -138,25 +153,56 @@ impl Patches {
 struct Tree<'a> {
     sources: &'a [Source],
     kustomizations: Vec<Kustomization>,
+    /// What each of them builds; `None` if Kustomize refuses it.
+    entries: Vec<Option<Vec<Entry>>>,
     files: HashMap<PathBuf, usize>,
     folders: HashMap<PathBuf, usize>,
     /// The files of each folder.
     beside: HashMap<PathBuf, Vec<usize>>,
     /// What a kustomization has as a resource is an object, whatever another one says.
     resources: HashSet<PathBuf>,
-    /// What each file of a patch can be used for.
-    uses: HashMap<PathBuf, Use>,
+    /// Of the files that patches name, the object of each document, and whether it is whole.
+    patches: HashMap<usize, Vec<(Target, bool)>>,
+    /// The targets that objects are of.
+    numbers: HashMap<Target, usize>,
+    /// For each target, the files with such an object, in order.
+    of_target: Vec<Vec<usize>>,
+}
+
+/// A resource or a component.
+enum Entry {
+    File(usize),
+    Kustomization {
+        index: usize,
+        is_component: bool,
+    },
+    /// A folder or a file that is not read, or an address.
+    Open(PathBuf),
 }
 
 /// A kustomization as it is built.
 #[derive(Default)]
 struct Walk {
-    seen: HashSet<usize>,
+    /// Whether each is complete; one that is not is within itself.
+    seen: HashMap<usize, bool>,
     sources: HashSet<usize>,
     /// The kustomizations whose patches are for all of it: itself and its components.
     patched: Vec<usize>,
     /// Whether some of its resources are not among the files.
     is_open: bool,
+    /// Whether it has objects of a target.
+    built: HashMap<usize, bool>,
+}
+
+/// The steps that are left: thousands of kustomizations can build the same thousands of files.
+struct Steps(usize);
+
+impl Steps {
+    fn take(&mut self, count: usize) -> Option<()> {
+        let left = self.0.checked_sub(count);
+        self.0 = left.unwrap_or_default();
+        left.map(|_| ())
+    }
 }
 
 impl<'a> Tree<'a> {
@@ -164,11 +210,14 @@ impl<'a> Tree<'a> {
         let mut tree = Self {
             sources,
             kustomizations: Vec::new(),
+            entries: Vec::new(),
             files: HashMap::new(),
             folders: HashMap::new(),
             beside: HashMap::new(),
             resources: HashSet::new(),
-            uses: HashMap::new(),
+            patches: HashMap::new(),
+            numbers: HashMap::new(),
+            of_target: Vec::new(),
         };
         let files = sources.iter().enumerate();
         for (index, source) in files.filter(|(_, source)| source.origin == Origin::File) {
@@ -176,9 +225,8 @@ impl<'a> Tree<'a> {
             let folder = path.parent().unwrap_or(Path::new("")).to_owned();
             tree.beside.entry(folder.clone()).or_default().push(index);
             tree.files.insert(path, index);
-            let mut documents = source.documents.iter();
-            if let Some(document) = documents.find(|document| is_kustomization(source, document)) {
-                let kustomization = Kustomization::of(folder, document);
+            if let Some(document) = kustomization_of(source) {
+                let kustomization = Kustomization::of(index, folder, document);
                 let resources = kustomization.resources.iter();
                 tree.resources
                     .extend(resources.map(|path| normal(&kustomization.folder.join(path))));
@@ -187,85 +235,192 @@ impl<'a> Tree<'a> {
                 tree.kustomizations.push(kustomization);
             }
         }
-        let patches = tree
-            .kustomizations
-            .iter()
-            .flat_map(|kustomization| &kustomization.patches);
-        for file in patches.filter_map(|patch| patch.file.as_ref()) {
-            if !tree.uses.contains_key(file) {
-                let found = match tree.files.get(file).and_then(|source| sources.get(*source)) {
-                    Some(source) => Use::of(&source.documents),
-                    // Only the files with a known ending are read before, and only in the named folders.
-                    None => source::read_file(file, &mut Vec::new())
-                        .map_or(Use::Nothing, |source| Use::of(&source.documents)),
-                };
-                tree.uses.insert(file.clone(), found);
-            }
+        if tree.kustomizations.is_empty() {
+            return tree;
         }
+        tree.add_targets();
+        let mut uses = HashMap::new();
+        let entries = tree.kustomizations.iter();
+        tree.entries = entries
+            .map(|kustomization| tree.entries_of(kustomization, &mut uses))
+            .collect();
         tree
     }
 
+    fn add_targets(&mut self) {
+        for (index, source) in self.sources.iter().enumerate() {
+            for (kind, name) in objects_of(source).map(name_of) {
+                for target in Target::all_of(kind, name) {
+                    let next = self.numbers.len();
+                    let number = *self.numbers.entry(target).or_insert(next);
+                    if number == self.of_target.len() {
+                        self.of_target.push(Vec::new());
+                    }
+                    let sources = self.of_target.get_mut(number);
+                    if let Some(sources) = sources.filter(|sources| sources.last() != Some(&index)) {
+                        sources.push(index);
+                    }
+                }
+            }
+        }
+        let patches = self.kustomizations.iter();
+        let patches = patches.flat_map(|kustomization| &kustomization.patches);
+        for source in patches.filter_map(|patch| self.files.get(patch.file.as_ref()?)) {
+            self.patches.entry(*source).or_insert_with(|| {
+                let documents = self
+                    .sources
+                    .get(*source)
+                    .map(|source| source.documents.as_slice());
+                let documents = documents.unwrap_or_default().iter();
+                documents
+                    .map(|document| (Target::of_object(document), is_whole(document)))
+                    .collect()
+            });
+        }
+    }
+
+    /// The files with an object of a target.
+    fn with(&self, target: usize) -> &[usize] {
+        self.of_target.get(target).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn is_built(&self, target: usize, walk: &mut Walk, steps: &mut Steps) -> Option<bool> {
+        if let Some(is_built) = walk.built.get(&target) {
+            return Some(*is_built);
+        }
+        let sources = self.with(target);
+        steps.take(sources.len())?;
+        let is_built = sources.iter().any(|source| walk.sources.contains(source));
+        walk.built.insert(target, is_built);
+        Some(is_built)
+    }
+
     /// Follows resources and components. `None` if one of them or a patch does not exist or is refused: then Kustomize
-    /// builds nothing.
+    /// builds nothing; or if there are no steps left.
     ///
     /// * `is_patched`: whether the patches are for the whole build.
-    fn build(&self, index: usize, is_patched: bool, walk: &mut Walk, depth: usize) -> Option<()> {
+    fn build(
+        &self,
+        index: usize,
+        is_patched: bool,
+        walk: &mut Walk,
+        steps: &mut Steps,
+        depth: usize,
+    ) -> Option<()> {
         let kustomization = self.kustomizations.get(index)?;
+        let entries = self.entries.get(index)?.as_ref()?;
         if depth > DEEPEST {
             return None;
         }
-        if !walk.seen.insert(index) {
-            return Some(());
-        }
+        match walk.seen.get(&index) {
+            Some(true) => return Some(()),
+            Some(false) => return None,
+            None => walk.seen.insert(index, false),
+        };
         if is_patched {
             walk.patched.push(index);
         }
-        if !{ kustomization.patches.iter() }.all(|patch| self.is_usable(&kustomization.folder, patch)) {
-            return None;
-        }
         walk.is_open |= kustomization.has_generators;
-        let resources = kustomization.resources.iter().map(|path| (path, false));
-        let components = kustomization.components.iter().map(|path| (path, is_patched));
-        for (path, is_patched) in resources.chain(components) {
-            let whole = normal(&kustomization.folder.join(path));
-            let is_file = self.files.contains_key(&whole) || whole.is_file();
-            if is_file && !is_within(&kustomization.folder, &whole) {
-                return None;
-            }
-            if let Some(source) = self.files.get(&whole) {
-                walk.sources.insert(*source);
-            } else if let Some(index) = self.folders.get(&whole) {
-                self.build(*index, is_patched, walk, depth + 1)?;
-            } else if path.contains("://")
-                || path.contains("?ref=")
-                || path.starts_with("git@")
-                || whole.is_file()
-                || NAMES.iter().any(|name| whole.join(name).is_file())
-            {
-                walk.is_open = true;
-                walk.sources.extend(self.beside.get(&whole).into_iter().flatten());
-            } else {
-                return None;
+        for entry in entries {
+            steps.take(1)?;
+            match entry {
+                Entry::File(source) => drop(walk.sources.insert(*source)),
+                Entry::Kustomization { index, is_component } => {
+                    self.build(*index, is_patched && *is_component, walk, steps, depth + 1)?;
+                }
+                Entry::Open(folder) => {
+                    walk.is_open = true;
+                    let sources = self.beside.get(folder).map(Vec::as_slice).unwrap_or_default();
+                    steps.take(sources.len())?;
+                    walk.sources.extend(sources);
+                }
             }
         }
+        walk.seen.insert(index, true);
         Some(())
     }
 
-    fn is_usable(&self, folder: &Path, patch: &Patch) -> bool {
-        let is_usable = |file: &PathBuf| {
-            let least = if patch.targets.is_empty() {
-                Use::Alone
-            } else {
-                Use::WithTarget
-            };
-            is_within(folder, file) && self.uses.get(file).is_some_and(|found| *found >= least)
+    fn entries_of(
+        &self,
+        kustomization: &Kustomization,
+        uses: &mut HashMap<PathBuf, Use>,
+    ) -> Option<Vec<Entry>> {
+        let folder = &kustomization.folder;
+        if { NAMES.iter() }
+            .filter(|name| folder.join(name).is_file())
+            .count()
+            > 1
+        {
+            return None;
+        }
+        let mut patches = kustomization.patches.iter();
+        if !patches.all(|patch| self.is_usable(folder, patch, uses)) {
+            return None;
+        }
+        let resources = kustomization.resources.iter().map(|path| (path, false));
+        let components = kustomization.components.iter().map(|path| (path, true));
+        let entries = resources.chain(components);
+        entries
+            .map(|(path, is_component)| self.entry(folder, path, is_component))
+            .collect()
+    }
+
+    fn entry(&self, folder: &Path, path: &str, is_component: bool) -> Option<Entry> {
+        let whole = normal(&folder.join(path));
+        if let Some(index) = self.folders.get(&whole) {
+            let kind = self.kustomizations.get(*index)?.is_component;
+            let index = *index;
+            return (kind == is_component).then_some(Entry::Kustomization { index, is_component });
+        }
+        let file = self.files.get(&whole);
+        let is_file = file.is_some() || whole.is_file();
+        if is_file && !is_within(folder, &whole) {
+            return None;
+        }
+        if let Some(file) = file {
+            return Some(Entry::File(*file));
+        }
+        let is_open = is_file
+            || path.contains("://")
+            || path.contains("?ref=")
+            || path.starts_with("git@")
+            || NAMES.iter().any(|name| whole.join(name).is_file());
+        is_open.then_some(Entry::Open(whole))
+    }
+
+    fn is_usable(&self, folder: &Path, patch: &Patch, uses: &mut HashMap<PathBuf, Use>) -> bool {
+        let least = if patch.targets.is_empty() {
+            Use::Alone
+        } else {
+            Use::WithTarget
         };
-        patch.is_usable && patch.file.as_ref().is_none_or(is_usable)
+        let Some(file) = &patch.file else {
+            return patch.is_usable;
+        };
+        if !patch.is_usable || !is_within(folder, file) {
+            return false;
+        }
+        let known = self.files.get(file).and_then(|source| self.sources.get(*source));
+        let real = match known {
+            Some(_) => Some(file.clone()),
+            // A link can lead to any file of the machine, also to one that blocks.
+            None => { file.canonicalize().ok() }
+                .filter(|real| folder_of(folder).is_ok_and(|folder| real.starts_with(folder))),
+        };
+        real.is_some_and(|real| {
+            let found = *uses.entry(real).or_insert_with_key(|real| match known {
+                Some(source) => Use::of(&source.documents),
+                // Only the files with a known ending are read before, and only in the named folders.
+                None => source::read_file(real, &mut Vec::new())
+                    .map_or(Use::Nothing, |source| Use::of(&source.documents)),
+            });
+            found >= least
+        })
     }
 }
 
 impl Kustomization {
-    fn of(folder: PathBuf, value: &Value) -> Self {
+    fn of(source: usize, folder: PathBuf, value: &Value) -> Self {
         let list = |name: &str| value.get(name).map(Value::items).unwrap_or_default();
         let texts = |name: &str| list(name).iter().filter_map(Value::text).map(str::to_owned);
         let patches = list("patches")
@@ -293,6 +448,7 @@ impl Kustomization {
             });
         }
         Self {
+            source,
             folder,
             is_component: value.get("kind").and_then(Value::text) == Some("Component"),
             resources: texts("resources").chain(texts("bases")).collect(),
@@ -414,14 +570,23 @@ fn is_whole(object: &Value) -> bool {
         }
 }
 
-/// A kustomization need not name its kind; that of Flux has another version.
-fn is_kustomization(source: &Source, document: &Value) -> bool {
-    let file = source.path.file_stem().unwrap_or_default();
-    let version = document.get("apiVersion").and_then(Value::text);
-    match version {
-        Some(version) => version.starts_with("kustomize.config.k8s.io/"),
-        None => file == "kustomization",
+/// The kustomization of a file. Kustomize reads the first document of a file with one of three names. It need not name its
+/// kind; that of Flux has another version.
+fn kustomization_of(source: &Source) -> Option<&Value> {
+    if !is_kustomization(&source.path) {
+        return None;
     }
+    let document = source.documents.first()?;
+    let version = document.get("apiVersion").map(Value::text);
+    let is_own = |version: Option<&str>| version.is_some_and(|it| it.starts_with("kustomize.config.k8s.io/"));
+    version.is_none_or(is_own).then_some(document)
+}
+
+/// Whether Kustomize looks for a kustomization in a file of this name.
+pub(super) fn is_kustomization(file: &Path) -> bool {
+    NAMES
+        .iter()
+        .any(|name| file.file_name().is_some_and(|file| file == *name))
 }
 
 /// Whether something of workload identity is in it; what is in another file can be anything.
@@ -434,6 +599,12 @@ fn mentions(value: &Value) -> bool {
     is_ours(value)
         || entries.any(|(key, value)| is_ours(key) || mentions(value))
         || value.items().iter().any(mentions)
+}
+
+/// The real path of a folder.
+fn folder_of(folder: &Path) -> io::Result<PathBuf> {
+    let folder = Some(folder).filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).canonicalize()
 }
 
 /// Whether Kustomize reads a file for a kustomization: folders can be anywhere, files not.
@@ -465,6 +636,9 @@ pub(super) fn normal(path: &Path) -> PathBuf {
 
 /// Far deeper than overlays are, and shallow enough for the stack.
 const DEEPEST: usize = 100;
+
+/// For all kustomizations; a few seconds at most. A large repository takes some ten thousand.
+const MOST_STEPS: usize = 2_000_000;
 
 /// Kustomize builds a folder only if one of them is in it; those that are not among the files are not read.
 const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];

@@ -6,7 +6,7 @@ use uuid::fmt::Hyphenated;
 
 use super::account_index::AccountIndex;
 use super::kustomize::Patches;
-use super::source::{Origin, Source};
+use super::source::{Note, Origin, Source};
 use super::terraform::Resource;
 use super::value::Value;
 
@@ -179,6 +179,13 @@ impl<'a> Picture<'a> {
     /// Whether a pod that uses an account has a variable with the client ID.
     pub(super) fn is_overridden(&self, account: &Account<'_>) -> bool {
         self.overridden.contains(&account.name())
+    }
+
+    /// What of the files was not looked at.
+    pub(super) fn note(&self) -> Option<Note> {
+        let source = self.sources.get(self.patches.stopped_at?)?;
+        let text = "the patches of this and all later kustomizations are ignored: too many for as many files";
+        Some(Note::new(&source.path, text))
     }
 
     /// Whether Kustomize adds to an object what the file does not have.

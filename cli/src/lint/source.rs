@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::kustomize::is_kustomization;
 use super::suppression::Comment;
 use super::terraform::kubernetes;
 use super::value::{Kind, Value};
@@ -215,7 +216,7 @@ pub(super) fn of_object(name: &str, object: &serde_json::Value) -> Result<Source
     Ok(Source { documents, ..source })
 }
 
-/// Finds the files with a known ending; not in hidden folders, and not through links.
+/// Finds the files with a known ending or name; not in hidden folders, and not through links.
 fn walk(folder: &Path, files: &mut Vec<PathBuf>, notes: &mut Vec<Note>) -> io::Result<()> {
     let entries: io::Result<Vec<_>> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect();
     let mut entries = entries?;
@@ -229,10 +230,7 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>, notes: &mut Vec<Note>) -> io::R
             if let Err(error) = walk(&entry, files, notes) {
                 notes.push(Note::new(&entry, unreadable(error)));
             }
-        } else if ["yaml", "yml", "tf", "tofu", "bicep"]
-            .iter()
-            .any(|ending| has_ending(&entry, ending))
-        {
+        } else if is_kustomization(&entry) || ENDINGS.iter().any(|ending| has_ending(&entry, ending)) {
             files.push(entry);
         }
     }
@@ -300,6 +298,8 @@ fn is_template(value: &Value) -> bool {
     let mut entries = value.entries().iter();
     entries.any(|(key, item)| is_map(key) || is_template(item)) || value.items().iter().any(is_template)
 }
+
+const ENDINGS: [&str; 5] = ["yaml", "yml", "tf", "tofu", "bicep"];
 
 /// The name of standard input in the output.
 const INPUT: &str = "<stdin>";

@@ -360,6 +360,130 @@ fn kustomization_names_a_file_of_many_patches_many_times() {
     assert!(shown.contains("[EW601]"), "{shown}");
 }
 
+/// Kustomize looks for three names only, reads one document, and refuses a folder with two of them.
+#[test]
+fn only_a_file_that_kustomize_reads_is_a_kustomization() {
+    let patches = "resources:\n- app.yaml\npatches:\n- target: {kind: Deployment}\n  patch: '[{}]'\n";
+    let whole = format!("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n{patches}");
+    let second = format!("a: b\n---\n{whole}");
+    for (files, is_built) in [
+        (vec![("kustomization.yaml", &whole)], true),
+        (vec![("kustomization.yml", &whole)], true),
+        (vec![("Kustomization", &whole)], true),
+        (vec![("other.yaml", &whole)], false),
+        (vec![("Kustomization.yaml", &whole)], false),
+        (vec![("kustomization.tf.yaml", &whole)], false),
+        (vec![("kustomization.yaml", &second)], false),
+        (
+            vec![("kustomization.yaml", &whole), ("Kustomization", &whole)],
+            false,
+        ),
+    ] {
+        let folder = folder();
+        fs::write(folder.path().join("app.yaml"), fixture("EW604")).unwrap();
+        for (name, text) in &files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let shown = text(&lint(folder.path(), &["."]));
+        assert_eq!(shown.contains("[EW604]"), !is_built, "{files:?}: {shown}");
+    }
+}
+
+/// Kustomize refuses all of them.
+#[test]
+fn kustomization_in_a_circle_or_of_the_wrong_kind_hides_no_finding() {
+    let component = "kind: Component\napiVersion: kustomize.config.k8s.io/v1alpha1\n";
+    for (overlay, other, is_built) in [
+        (
+            "resources: [../other, ../app.yaml]",
+            "resources: [../overlay]",
+            false,
+        ),
+        (
+            "resources: [../other, ../deploy]",
+            "resources: [../overlay]",
+            false,
+        ),
+        ("resources: [../other, ../deploy]", "resources: []", true),
+        ("resources: [../other, ../deploy]", component, false),
+        ("resources: [../deploy]\ncomponents: [../other]", component, true),
+        (
+            "resources: [../deploy]\ncomponents: [../other]",
+            "resources: []",
+            false,
+        ),
+    ] {
+        let folder = folder();
+        let write = |name: &str, text: &str| {
+            let file = folder.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        };
+        let patches = "patches:\n- target: {kind: Deployment}\n  patch: '[{}]'\n";
+        write("deploy/app.yaml", &fixture("EW604"));
+        write("deploy/kustomization.yaml", "resources: [app.yaml]");
+        write("other/kustomization.yaml", other);
+        write("overlay/kustomization.yaml", &format!("{overlay}\n{patches}"));
+        let shown = text(&lint(folder.path(), &["."]));
+        assert_eq!(shown.contains("[EW604]"), !is_built, "{overlay} {other}: {shown}");
+    }
+}
+
+/// Each of them builds all files: the work is bounded, and what it leaves out is noted.
+#[test]
+fn many_kustomizations_over_many_files_are_followed_in_part() {
+    let folder = folder();
+    let write = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    };
+    let names: Vec<String> = (0..3000).map(|index| format!("f{index}.yaml")).collect();
+    for name in &names {
+        write(&format!("base/{name}"), "a: b");
+    }
+    write(
+        "base/kustomization.yaml",
+        &format!("resources: [{}]", names.join(", ")),
+    );
+    let overlay = "resources: [../base]\npatches:\n- target: {kind: Deployment}\n  patch: '[{}]'\n";
+    for index in 0..800 {
+        write(&format!("o{index:03}/kustomization.yaml"), overlay);
+    }
+    write("z/app.yaml", &fixture("EW604"));
+    write("z/kustomization.yaml", &overlay.replace("../base", "app.yaml"));
+    let shown = text(&lint(folder.path(), &["."]));
+    assert!(shown.contains("[EW604]"), "{shown}");
+    assert!(
+        shown.contains("kustomization.yaml: the patches of this and all later kustomizations are ignored"),
+        "{shown}"
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn patch_outside_the_folder_of_its_kustomization_is_not_read() {
+    use std::os::unix::fs::symlink;
+
+    for is_link in [false, true] {
+        let (folder, outside) = (folder(), folder());
+        let file = outside.path().join("patch.json");
+        fs::write(&file, "[{}]").unwrap();
+        let named = if is_link {
+            symlink(&file, folder.path().join("patch.json")).unwrap();
+            "patch.json".to_owned()
+        } else {
+            file.to_str().unwrap().to_owned()
+        };
+        let kustomization =
+            format!("resources: [app.yaml]\npatches:\n- target: {{kind: Deployment}}\n  path: {named}\n");
+        fs::write(folder.path().join("kustomization.yaml"), kustomization).unwrap();
+        fs::write(folder.path().join("app.yaml"), fixture("EW604")).unwrap();
+        let shown = text(&lint(folder.path(), &["."]));
+        assert!(shown.contains("[EW604]"), "{named}: {shown}");
+    }
+}
+
 #[test]
 fn resource_of_one_kustomization_is_no_patch_of_another() {
     let folder = folder();
