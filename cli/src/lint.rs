@@ -6,6 +6,7 @@
 
 mod account_index;
 mod bicep;
+mod binding;
 mod egress;
 mod excerpt;
 mod fix;

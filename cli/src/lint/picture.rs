@@ -471,6 +471,14 @@ pub(super) fn is_near(one: &str, other: &str) -> bool {
     distance <= 2 && distance < longest / 2
 }
 
+/// About how many steps [`is_near`] takes.
+pub(super) fn steps_of_is_near(one: &str, other: &str) -> usize {
+    if one.len().abs_diff(other.len()) > 2 {
+        return 1;
+    }
+    one.len().min(LONGEST_NAME) * other.len().min(LONGEST_NAME) + 1
+}
+
 /// Returns a name that Kubernetes accepts, so that it is safe in a command. Nothing for any other text: an API server can
 /// send what it likes.
 pub(super) fn object_name(text: &str) -> Option<&str> {
@@ -493,6 +501,10 @@ pub(super) const TOKEN_FILES: [&str; 2] = [
 ];
 pub(super) const LABEL: &str = "azure.workload.identity/use";
 pub(super) const CLIENT_ID: &str = "azure.workload.identity/client-id";
+
+/// Of [`is_near`], for a rule that looks for a misspelt name among all names. Those of 300 names of usual length for each of
+/// 300 others.
+pub(super) const MOST_STEPS: usize = 50_000_000;
 
 /// Of an object of Kubernetes, in bytes. Source: Kubernetes, "Object Names and IDs".
 const LONGEST_NAME: usize = 253;

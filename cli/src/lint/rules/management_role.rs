@@ -45,27 +45,26 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         })
         .collect();
     // The older way to let an identity read a vault.
-    let has_policy = |(module, principal): &(_, String)| {
-        let mut policies = picture.of_kind("azurerm_key_vault_access_policy");
-        policies.any(|(source, policy)| {
-            picture.module(source) == *module && text(&policy.body, "object_id").as_ref() == Some(principal)
-        })
-    };
-    let management = |body: &&Value| -> bool {
+    let policies: HashSet<_> = picture
+        .of_kind("azurerm_key_vault_access_policy")
+        .filter_map(|(source, policy)| Some((picture.module(source), text(&policy.body, "object_id")?)))
+        .collect();
+    let management = |body: &Value| -> bool {
         let role = text(body, "role_definition_name");
         matches!(role.as_deref(), Some("Owner" | "Contributor" | "Reader"))
     };
+    let others = assignments.iter().filter(|(.., body)| !management(body));
+    let with_others: HashSet<_> = others.map(|(_, identity, _)| identity).collect();
     assignments
         .iter()
         .filter(|(_, identity, body)| {
-            let mut others = assignments.iter().filter(|(_, other, _)| other == identity);
             // A group of resources is managed for many reasons; an account or a vault is there for its data.
             let scope = text(body, "scope").unwrap_or_default();
             let scope = scope.strip_prefix("data.").unwrap_or(&scope);
             let is_vault = scope.starts_with("azurerm_key_vault");
             let is_for_data =
-                scope.starts_with("azurerm_storage_account") || is_vault && !has_policy(identity);
-            is_for_data && management(body) && others.all(|(.., body)| management(body))
+                scope.starts_with("azurerm_storage_account") || is_vault && !policies.contains(identity);
+            is_for_data && !with_others.contains(identity)
         })
         .filter_map(|(source, _, body)| {
             let role = body.get("role_definition_name")?;

@@ -1,7 +1,7 @@
 use entra_workload::Owner;
 use entra_workload::diagnose::Severity;
 
-use crate::lint::picture::{CLIENT_ID, LABEL, Picture, is_near, same};
+use crate::lint::picture::{CLIENT_ID, LABEL, MOST_STEPS, Picture, is_near, same, steps_of_is_near};
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
 
@@ -18,6 +18,12 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let annotated = picture.accounts.iter();
+    let annotated: Vec<_> = annotated
+        .filter(|account| account.annotation(CLIENT_ID).is_some())
+        .filter_map(|account| Some((account.namespace(), account.name()?)))
+        .collect();
+    let mut left = MOST_STEPS;
     for pod in picture
         .pods
         .iter()
@@ -44,19 +50,15 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         if picture.has_account(text, pod.object.namespace()) {
             continue;
         }
-        let mut accounts = picture
-            .accounts
-            .iter()
-            .filter(|it| same(it.namespace(), pod.object.namespace()));
-        let meant = accounts.find(|account| {
-            let is_meant = |name: &str| text == "default" || is_near(text, name);
-            account.annotation(CLIENT_ID).is_some() && account.name().is_some_and(is_meant)
+        let mut compared = annotated.iter().take_while(|(_, name)| {
+            left = left.saturating_sub(steps_of_is_near(text, name));
+            left > 0
         });
-        if let (Some(meant), Some(name)) = (meant, name) {
-            let message = format!(
-                "the annotated service account is {}",
-                meant.name().unwrap_or_default()
-            );
+        let meant = compared.find(|(namespace, name)| {
+            same(*namespace, pod.object.namespace()) && (text == "default" || is_near(text, name))
+        });
+        if let (Some((_, meant)), Some(name)) = (meant, name) {
+            let message = format!("the annotated service account is {meant}");
             problems.push(Problem::new(pod.object.source, name, message));
         }
     }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use entra_workload::Owner;
 use entra_workload::diagnose::Severity;
 
@@ -18,15 +20,16 @@ pub(super) const RULE: Rule = Rule {
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let mut issuers = HashSet::new();
+    for (source, credential) in picture.of_kind("azurerm_federated_identity_credential") {
+        let issuer = credential.body.get("issuer").and_then(Value::reference);
+        let names = issuer
+            .filter(|issuer| !issuer.starts_with("data."))
+            .unwrap_or_default();
+        issuers.extend(names.split(['.', '[']).map(|name| (picture.module(source), name)));
+    }
     for (source, cluster) in picture.of_kind("azurerm_kubernetes_cluster") {
-        let mut credentials = picture.of_kind("azurerm_federated_identity_credential");
-        let of_cluster = credentials.any(|(of_credential, credential)| {
-            let issuer = credential.body.get("issuer").and_then(Value::reference);
-            let names = issuer.unwrap_or_default().split(['.', '[']);
-            picture.module(of_credential) == picture.module(source)
-                && !issuer.is_some_and(|issuer| issuer.starts_with("data."))
-                && { names }.any(|name| name == cluster.name)
-        });
+        let of_cluster = issuers.contains(&(picture.module(source), cluster.name.as_str()));
         let setting = |name: &str| cluster.body.get(name);
         let is_off = |name: &str| setting(name).is_none_or(|value| value.reference() == Some("false"));
         let (issuer, webhook) = ("oidc_issuer_enabled", "workload_identity_enabled");

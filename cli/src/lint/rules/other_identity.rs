@@ -1,3 +1,5 @@
+use std::collections::{HashMap, HashSet};
+
 use entra_workload::Owner;
 use entra_workload::diagnose::Severity;
 
@@ -17,42 +19,40 @@ pub(super) const RULE: Rule = Rule {
 };
 
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for account in &picture.accounts {
-        let Some((_, value)) = account.annotation(CLIENT_ID) else {
-            continue;
-        };
-        let Some(identity) = value.reference().and_then(|text| identity(text, ".client_id")) else {
-            continue;
-        };
-        let (Some(namespace), Some(name)) = (account.namespace(), account.name()) else {
-            continue;
-        };
-        let subject = format!("system:serviceaccount:{namespace}:{name}");
-        let parents: Vec<&str> = picture
-            .of_kind("azurerm_federated_identity_credential")
-            .filter(|(source, _)| picture.module(*source) == picture.module(account.source))
-            .filter(|(_, credential)| credential.body.get("subject").and_then(Value::text) == Some(&subject))
-            .filter_map(|(_, credential)| credential.body.get("parent_id")?.reference())
-            .collect();
-        // A variable or the output of a module can be any identity.
-        let are_known = parents
-            .iter()
-            .all(|parent| self::identity(parent, ".id").is_some());
-        if !parents.is_empty()
-            && are_known
-            && !parents
-                .iter()
-                .any(|parent| self::identity(parent, ".id") == Some(identity))
-        {
-            problems.push(Problem::new(
-                account.source,
-                value,
-                format!("the federated credential belongs to {}", parents.concat()),
-            ));
+    // The identities that have a credential with each subject.
+    let mut of_subjects: HashMap<_, Parents<'_>> = HashMap::new();
+    for (source, credential) in picture.of_kind("azurerm_federated_identity_credential") {
+        let subject = credential.body.get("subject").and_then(Value::text);
+        let parent = credential.body.get("parent_id").and_then(Value::reference);
+        if let (Some(subject), Some(parent)) = (subject, parent) {
+            let parents = of_subjects.entry((picture.module(source), subject)).or_default();
+            parents.first.get_or_insert(parent);
+            parents.identities.insert(identity(parent, ".id"));
         }
     }
-    problems
+    let accounts = picture.accounts.iter();
+    accounts
+        .filter_map(|account| {
+            let (_, value) = account.annotation(CLIENT_ID)?;
+            let identity = identity(value.reference()?, ".client_id")?;
+            let (namespace, name) = (account.namespace()?, account.name()?);
+            let subject = format!("system:serviceaccount:{namespace}:{name}");
+            let parents = of_subjects.get(&(picture.module(account.source), subject.as_str()))?;
+            let known = &parents.identities;
+            // A variable or the output of a module can be any identity.
+            let is_other = !known.contains(&None) && !known.contains(&Some(identity));
+            let first = parents.first.filter(|_| is_other)?;
+            let message = format!("the federated credential belongs to {first}");
+            Some(Problem::new(account.source, value, message))
+        })
+        .collect()
+}
+
+#[derive(Default)]
+struct Parents<'a> {
+    first: Option<&'a str>,
+    /// `None` for one that is not known.
+    identities: HashSet<Option<&'a str>>,
 }
 
 /// The identity in `azurerm_user_assigned_identity.NAME.ATTRIBUTE`.

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use entra_workload::Owner;
 use entra_workload::diagnose::Severity;
 
@@ -20,14 +22,14 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let pods = picture.pods.iter().filter(|pod| pod.is_labelled());
     pods.filter_map(|pod| {
         let (_, value) = pod.annotation("azure.workload.identity/skip-containers")?;
-        let skipped: Vec<&str> = value.text()?.split(';').map(str::trim).collect();
+        let skipped: HashSet<&str> = value.text()?.split(';').map(str::trim).collect();
         // An init container alone is hardly what the token is for.
         let containers = pod.spec.get("containers").map(Value::items).unwrap_or_default();
         let mut names = containers
             .iter()
             .filter_map(|container| container.get("name")?.text());
         names
-            .all(|name| skipped.contains(&name))
+            .all(|name| skipped.contains(name))
             .then(|| Problem::new(pod.object.source, value, "all containers are skipped"))
     })
     .collect()

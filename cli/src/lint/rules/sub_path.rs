@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use entra_workload::Owner;
 use entra_workload::diagnose::Severity;
 
@@ -20,7 +22,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for pod in &picture.pods {
         let volumes = pod.token_sources().map(|(volume, _)| volume);
-        let names: Vec<&str> = volumes.chain(["azure-identity-token"]).collect();
+        let names: HashSet<&str> = volumes.chain(["azure-identity-token"]).collect();
         let mounts = pod
             .containers()
             .filter_map(|container| container.get("volumeMounts"))
@@ -29,7 +31,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             let is_token = mount
                 .get("name")
                 .and_then(Value::text)
-                .is_some_and(|name| names.contains(&name));
+                .is_some_and(|name| names.contains(name));
             let sub_path = mount.entry("subPath").or_else(|| mount.entry("subPathExpr"));
             if let Some((key, _)) = sub_path.filter(|_| is_token) {
                 problems.push(Problem::new(pod.object.source, key, "this file is never updated"));

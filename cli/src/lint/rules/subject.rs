@@ -3,7 +3,7 @@ use std::collections::HashSet;
 use entra_workload::Owner;
 use entra_workload::diagnose::Severity;
 
-use crate::lint::picture::{CLIENT_ID, Picture, is_near};
+use crate::lint::picture::{CLIENT_ID, MOST_STEPS, Picture, is_near, steps_of_is_near};
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
 
@@ -25,6 +25,21 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .chain(of_kind("azuread_application_federated_identity_credential"))
         .map(|(_, credential)| credential.body.get("subject").and_then(Value::text))
         .collect();
+    let is_federated = |namespace: &str, name: &str| {
+        let subject = format!("system:serviceaccount:{namespace}:{name}");
+        // One that is computed can be any.
+        subjects.contains(&None) || subjects.contains(&Some(subject.as_str()))
+    };
+    // The account can be that of a chart; one of the files that has no credential is meant, if it is similar, or if its
+    // credential cannot be in a module.
+    let has_modules = of_kind("module").next().is_some();
+    let accounts = picture.accounts.iter();
+    let accounts: Vec<_> = accounts
+        .filter(|account| account.annotation(CLIENT_ID).is_some())
+        .filter_map(|account| Some((account.namespace(), account.name()?)))
+        .filter(|(namespace, name)| namespace.is_none_or(|namespace| !is_federated(namespace, name)))
+        .collect();
+    let mut left = MOST_STEPS;
     credentials()
         .filter_map(|(source, credential)| {
             let subject = credential.body.get("subject")?;
@@ -40,31 +55,24 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             if picture.annotated_account(name, Some(namespace)).is_some() {
                 return None;
             }
-            // The account can be that of a chart; one of the files that has no credential is meant, if it is similar, or
-            // if its credential cannot be in a module.
-            let annotated = picture
-                .accounts
-                .iter()
-                .filter(|it| it.annotation(CLIENT_ID).is_some());
-            let accounts: Vec<_> = annotated
-                .filter_map(|account| Some((account.namespace().unwrap_or(namespace), account.name()?)))
-                .collect();
-            let is_federated = |account: &(&str, &str)| {
-                let subject = format!("system:serviceaccount:{}:{}", account.0, account.1);
-                // One that is computed can be any.
-                subjects.contains(&None) || subjects.contains(&Some(subject.as_str()))
-            };
-            let is_similar = |(known_namespace, known): &(&str, &str)| {
-                let is_swapped = (*known_namespace, *known) == (name, namespace);
+            let is_similar = |known_namespace: &str, known: &str| {
+                let is_swapped = (known_namespace, known) == (name, namespace);
                 let near = |one: &str, other: &str| one == other || is_near(one, other);
                 let (of_namespace, of_name) = (near(known_namespace, namespace), near(known, name));
-                is_swapped || of_namespace && of_name || *known == name || *known_namespace == namespace
+                is_swapped || of_namespace && of_name || known == name || known_namespace == namespace
             };
-            let has_modules = picture.of_kind("module").next().is_some();
-            let mut meant = accounts
-                .iter()
-                .filter(|it| (is_similar(it) || !has_modules) && !is_federated(it));
-            let (known_namespace, known) = meant.next()?;
+            let mut compared = accounts.iter().take_while(|(own, known)| {
+                let steps =
+                    steps_of_is_near(known, name) + steps_of_is_near(own.unwrap_or_default(), namespace);
+                left = left.saturating_sub(steps);
+                left > 0
+            });
+            let (known_namespace, known) = compared.find_map(|(own, known)| {
+                let known_namespace = own.unwrap_or(namespace);
+                let is_meant = !has_modules || is_similar(known_namespace, known);
+                (is_meant && (own.is_some() || !is_federated(known_namespace, known)))
+                    .then_some((known_namespace, known))
+            })?;
             let message = format!("the service account is {known_namespace}:{known}");
             Some(Problem::new(source, subject, message))
         })

@@ -1,7 +1,9 @@
+use std::collections::HashSet;
+
 use entra_workload::Owner;
 use entra_workload::diagnose::Severity;
 
-use crate::lint::picture::Picture;
+use crate::lint::picture::{Picture, Pod};
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
 
@@ -19,12 +21,10 @@ pub(super) const RULE: Rule = Rule {
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for pod in &picture.pods {
+        let used = used_paths(pod);
         for (volume, token) in pod.token_sources() {
             let path = token.get("path").and_then(Value::text).unwrap_or_default();
-            let mut files = pod
-                .variables("AZURE_FEDERATED_TOKEN_FILE")
-                .filter_map(|variable| variable.get("value")?.text());
-            let is_used = !path.is_empty() && files.any(|file| file.ends_with(&format!("/{path}")));
+            let is_used = !path.is_empty() && used.contains(path);
             let Some(audience) = token.get("audience") else {
                 // The API server fills in its own.
                 if is_used {
@@ -45,6 +45,23 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         }
     }
     problems
+}
+
+/// The paths in a volume that the file of a container ends with.
+fn used_paths<'a>(pod: &Pod<'a>) -> HashSet<&'a str> {
+    let tokens = pod.token_sources();
+    let lengths: HashSet<usize> = tokens
+        .filter_map(|(_, token)| Some(token.get("path")?.text()?.len()))
+        .collect();
+    let variables = pod.variables("AZURE_FEDERATED_TOKEN_FILE");
+    let files: HashSet<&str> = variables
+        .filter_map(|variable| variable.get("value")?.text())
+        .collect();
+    let ends = files.into_iter().flat_map(|file| {
+        let slashes = file.match_indices('/').map(|(slash, _)| slash + 1);
+        slashes.filter_map(|start| file.get(start..))
+    });
+    ends.filter(|end| lengths.contains(&end.len())).collect()
 }
 
 /// Source: `entra_workload::Cloud`.

@@ -1,3 +1,5 @@
+use std::collections::{BTreeSet, HashMap};
+
 use entra_workload::Owner;
 use entra_workload::diagnose::Severity;
 
@@ -19,9 +21,14 @@ pub(super) const RULE: Rule = Rule {
 fn check(picture: &Picture<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for pod in &picture.pods {
+        // The files of each volume.
+        let mut volumes: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+        for (volume, token) in pod.token_sources() {
+            let path = token.get("path").and_then(Value::text);
+            volumes.entry(volume).or_default().extend(path);
+        }
         for container in pod.containers() {
             let list = |name: &str| container.get(name).map(Value::items).unwrap_or_default();
-            let text = |value: &Value, name: &str| value.get(name).and_then(Value::text).map(str::to_owned);
             let mut variables = list("env").iter();
             let variable = variables.find(|variable| {
                 variable.get("name").and_then(Value::text) == Some("AZURE_FEDERATED_TOKEN_FILE")
@@ -29,29 +36,30 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             let Some(value) = variable.and_then(|variable| variable.get("value")) else {
                 continue;
             };
-            let files: Vec<String> = pod
-                .token_sources()
-                .flat_map(|(volume, token)| {
-                    let mounts = list("volumeMounts").iter();
-                    mounts
-                        .filter(move |mount| text(mount, "name").as_deref() == Some(volume))
-                        .filter_map(move |mount| {
-                            let folder = text(mount, "mountPath")?;
-                            Some(format!(
-                                "{}/{}",
-                                folder.trim_end_matches('/'),
-                                text(token, "path")?
-                            ))
-                        })
-                })
-                .collect();
+            let mounts = list("volumeMounts").iter().filter_map(|mount| {
+                let text = |name: &str| mount.get(name).and_then(Value::text);
+                let files = volumes.get(text("name")?).filter(|files| !files.is_empty())?;
+                Some((text("mountPath")?.trim_end_matches('/'), files))
+            });
             let file = value.text().unwrap_or_default();
+            let has_file = |(folder, files): &(&str, &BTreeSet<&str>)| {
+                let path = file.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
+                path.is_some_and(|path| files.contains(path))
+            };
+            let mounts: Vec<_> = mounts.collect();
             // That of the webhook can be there beside a volume for something else.
-            if !files.is_empty() && !TOKEN_FILES.contains(&file) && !files.iter().any(|found| found == file) {
-                let message = format!("the volume has {}", files.join(" and "));
+            if !mounts.is_empty() && !TOKEN_FILES.contains(&file) && !mounts.iter().any(has_file) {
+                let found = mounts
+                    .iter()
+                    .flat_map(|(folder, files)| files.iter().map(move |file| format!("{folder}/{file}")));
+                let found: Vec<_> = found.take(MOST_SHOWN).collect();
+                let message = format!("the volume has {}", found.join(" and "));
                 problems.push(Problem::new(pod.object.source, value, message));
             }
         }
     }
     problems
 }
+
+/// Of the files in a message.
+const MOST_SHOWN: usize = 3;

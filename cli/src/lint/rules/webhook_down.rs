@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use entra_workload::Owner;
 use entra_workload::diagnose::Severity;
 
@@ -23,7 +25,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             object.namespace().map(str::to_owned),
         )
     };
-    let services: Vec<_> = picture
+    let services: HashSet<_> = picture
         .webhooks()
         .filter_map(|(_, webhook)| webhook.at(&["clientConfig", "service"]))
         .map(|service| {
