@@ -46,10 +46,15 @@ impl<'a> AccountIndex<'a> {
     }
 }
 
-/// A file, its folders from the inside out, and what all files are in.
+/// A file, its folders from the inside out, and what all files are in. Far inside, all folders count as one.
 fn places(file: &Path) -> impl Iterator<Item = &Path> {
-    file.ancestors().chain([Path::new("")])
+    let depth = file.ancestors().count();
+    let places = file.ancestors().skip(depth.saturating_sub(DEEPEST));
+    places.chain([Path::new("")])
 }
+
+/// Far deeper than environments are; each account has an entry for each of the folders around it.
+const DEEPEST: usize = 32;
 
 #[cfg(test)]
 mod tests {
@@ -87,5 +92,19 @@ mod tests {
             );
         }
         assert_eq!(index.nearest("billing", None, Path::new("dev/app.yaml")), None);
+    }
+
+    /// A path can have two thousand folders, and a file hundreds of thousands of accounts.
+    #[test]
+    fn account_far_inside_has_few_entries_and_is_found() {
+        let mut index = AccountIndex::default();
+        let inside = |start: &str| format!("{start}/{}sa.yaml", "a/".repeat(1000));
+        let (dev, prod) = (inside("dev"), inside("prod"));
+        index.add(0, "orders", None, Path::new(&dev));
+        index.add(1, "orders", None, Path::new(&prod));
+        assert!(index.first.len() < 150, "{}", index.first.len());
+        for (file, expected) in [(&dev, 0), (&prod, 1)] {
+            assert_eq!(index.nearest("orders", None, Path::new(file)), Some(expected));
+        }
     }
 }
