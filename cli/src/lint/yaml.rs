@@ -42,6 +42,8 @@ pub(super) fn scalars(text: &str) -> Vec<Range<usize>> {
 pub(crate) fn check_size(text: &str) -> Result<(), String> {
     // Of values, and of the bytes of scalars.
     let (mut count, mut bytes) = (0_usize, 0_usize);
+    // Those of them that aliases copy.
+    let mut copied = (0_usize, 0_usize);
     // For each open collection, its anchor, and the counts at its start.
     let mut open: Vec<(usize, usize, usize)> = Vec::new();
     // What a copy of each anchor adds to the counts.
@@ -73,6 +75,7 @@ pub(crate) fn check_size(text: &str) -> Result<(), String> {
                 let (values, length) = anchors.get(&anchor).copied().unwrap_or_default();
                 count += values;
                 bytes += length;
+                copied = (copied.0 + values, copied.1 + length);
             }
             _ => {}
         }
@@ -89,6 +92,10 @@ pub(crate) fn check_size(text: &str) -> Result<(), String> {
                 "line {line}: more than {MAX_TEXT} bytes with all aliases"
             ));
         }
+    }
+    // Thousands of small files, or of patches in one, would take as much as thousands of large ones.
+    if copied.0 > text.len() * MAX_COPIED_VALUES || copied.1 > text.len() * MAX_COPIED_TEXT {
+        return Err("its aliases copy too much for its length".to_owned());
     }
     Ok(())
 }
@@ -143,6 +150,10 @@ impl<'a> File<'a> {
                     let (key, item) = (self.value(key), self.value(item));
                     match &item.kind {
                         Kind::Map(inner) if key.text() == Some("<<") => merged.extend(inner.clone()),
+                        // Of several maps, an earlier one goes first.
+                        Kind::List(items) if key.text() == Some("<<") => {
+                            merged.extend(items.iter().flat_map(Value::entries).cloned());
+                        }
                         _ => own.push((key, item)),
                     }
                 }
@@ -191,6 +202,10 @@ const MAX_DEPTH: usize = 100;
 
 /// Several times what a manifest of 10 MB has; each takes some hundred bytes of memory.
 const MAX_VALUES: usize = 2_000_000;
+
+/// For each byte of the file. A value has about ten bytes, and few manifests use an anchor as often as a hundred times.
+const MAX_COPIED_VALUES: usize = 10;
+const MAX_COPIED_TEXT: usize = 100;
 
 /// In bytes; twice what the largest file that is read can have without an alias.
 const MAX_TEXT: usize = 20_000_000;

@@ -706,6 +706,46 @@ fn aliases_of_much_text_or_of_many_values_are_refused() {
     assert!(with_input(&[], &text_of("&a b")).status.success());
 }
 
+/// Of a file with 300 bytes, the parser made 30,000 values; of a thousand such files, it took all memory.
+#[test]
+fn aliases_that_copy_far_more_than_the_file_has_are_refused() {
+    let lists = (1..13).fold("a0: &a0 []\n".to_owned(), |text, index| {
+        let before = index - 1;
+        format!("{text}a{index}: &a{index} [*a{before}, *a{before}]\n")
+    });
+    let texts = format!("a: &a {}\nb: [{}]\n", "a".repeat(10_000), "*a,".repeat(1500));
+    for manifest in [&lists, &texts] {
+        let output = with_input(&[], manifest);
+        assert_eq!(output.status.code(), Some(64));
+        assert!(
+            text(&output).contains("its aliases copy too much for its length"),
+            "{}",
+            text(&output)
+        );
+    }
+    // In a patch of a kustomization, too, which then cannot be built.
+    for (aliases, is_built) in [(0, true), (1, false)] {
+        let folder = folder();
+        let patch = format!(
+            "kind: Deployment\nmetadata: {{name: orders}}\n{}",
+            lists.repeat(aliases)
+        );
+        let patch = json!({ "resources": ["app.yaml"], "patches": [{ "patch": patch }] }).to_string();
+        fs::write(folder.path().join("kustomization.yaml"), patch).unwrap();
+        fs::write(folder.path().join("app.yaml"), fixture("EW604")).unwrap();
+        let shown = text(&lint(folder.path(), &["."]));
+        assert_eq!(shown.contains("[EW604]"), !is_built, "{shown}");
+    }
+}
+
+#[test]
+fn merge_key_with_a_list_of_maps_fills_in_labels() {
+    let label = "    azure.workload.identity/use: \"true\"\n";
+    let merged = "    <<: [{a: b}, {azure.workload.identity/use: \"true\"}]\n";
+    let shown = text(&with_input(&[], &bad().replace(label, merged)));
+    assert!(shown.contains("[EW601]"), "{shown}");
+}
+
 #[test]
 fn blanks_at_the_start_of_a_long_line_are_not_read_for_each_finding() {
     let item = r#"{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, labels: {azure.workload.identity/use: "true"}}, spec: {template: {spec: {containers: []}}}}"#;
