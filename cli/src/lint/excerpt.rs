@@ -20,12 +20,18 @@ impl Excerpt {
         let place = (problem.span.start - start).min(line.len());
         // A problem of several lines is shown in its first one.
         let end = (problem.span.end - start).min(line.len());
-        let shown = line.get(place..end).unwrap_or_default().trim_end();
+        let shown = line.get(place..end).unwrap_or_default();
+        // A value of megabytes is cut, and a line can have thousands of findings.
+        let shown = if shown.len() > LONGEST {
+            shown
+        } else {
+            shown.trim_end()
+        };
         let (before, after) = (line.get(..place), line.get(place + shown.len()..));
         let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
         // A comma at the end of the line separates nothing in it.
-        let beside = after.trim_end().trim_end_matches(',');
-        let (before, shown, after) = if line.len() > LONGEST || is_flow(before) || is_flow(beside) {
+        let is_beside = |after: &str| is_flow(after.trim_end().trim_end_matches(','));
+        let (before, shown, after) = if line.len() > LONGEST || is_flow(before) || is_beside(after) {
             // Other values are beside it.
             let is_blank = |text: &str| text.len() <= LONGEST && text.trim().is_empty();
             let dots = |text: &str| if is_blank(text) { "" } else { ELLIPSIS }.to_owned();

@@ -44,6 +44,7 @@ pub(super) enum Origin {
 }
 
 /// What lint did not do, and why.
+#[derive(Debug)]
 pub(super) struct Note {
     pub(super) path: PathBuf,
     /// Counted from 1.
@@ -120,7 +121,9 @@ impl Source {
     /// A line without its end.
     pub(super) fn line(&self, line: usize) -> &str {
         let text = self.text.get(self.start_of(line)..self.start_of(line + 1));
-        text.unwrap_or_default().trim_end_matches(['\r', '\n'])
+        let text = text.unwrap_or_default();
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        text.strip_suffix('\r').unwrap_or(text)
     }
 }
 

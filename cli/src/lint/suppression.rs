@@ -1,13 +1,17 @@
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::Finding;
+use super::rules::RULES;
 use super::source::{Note, Source};
 
 /// A comment that suppresses rules on its line and the next, within its object.
 pub(super) struct Comment {
-    /// Where the codes begin.
+    /// Where it begins.
     place: usize,
-    text: String,
+    /// Those of rules only: many findings can be in one line with a comment of megabytes.
+    codes: Vec<&'static str>,
+    reason: Option<String>,
     /// Whether nothing is before it in its line.
     is_alone: bool,
 }
@@ -51,9 +55,14 @@ impl Comment {
             if let (Some(start), Some(rest)) = (start, rest) {
                 let end = rest.find("*/").filter(|_| is_block(start));
                 let rest = end.and_then(|end| rest.get(..end)).unwrap_or(rest);
+                let (codes, reason) = rest.split_once(" because ").unwrap_or((rest, ""));
+                let codes: HashSet<&str> = codes.split([' ', ',']).map(str::trim).collect();
+                let known = RULES.iter().map(|rule| rule.code);
+                let reason: String = reason.trim().chars().take(LONGEST).collect();
                 comments.push(Self {
                     place: line_start + start,
-                    text: rest.trim().to_owned(),
+                    codes: known.filter(|code| codes.contains(code)).collect(),
+                    reason: Some(reason).filter(|reason| !reason.is_empty()),
                     is_alone: line.get(..start).unwrap_or_default().trim().is_empty(),
                 });
             }
@@ -87,17 +96,11 @@ pub(super) fn reason(sources: &[Source], finding: &Finding, notes: &mut Vec<Note
     let before = source.comments.partition_point(|comment| comment.place < first);
     let comments = source.comments.get(before..).unwrap_or_default().iter();
     for comment in comments.take_while(|comment| comment.place < source.start_of(line + 1)) {
-        let (codes, reason) = comment
-            .text
-            .split_once(" because ")
-            .unwrap_or((&comment.text, ""));
-        if !codes.split([' ', ',']).any(|code| code == finding.rule.code)
-            || comment.object(source) != object_at(source, place)
-        {
+        if !comment.codes.contains(&finding.rule.code) || comment.object(source) != object_at(source, place) {
             continue;
         }
-        if !reason.trim().is_empty() {
-            return Some(reason.trim().to_owned());
+        if let Some(reason) = &comment.reason {
+            return Some(reason.clone());
         }
         notes.push(Note {
             line: Some(line + 1),
@@ -117,4 +120,26 @@ fn object_at(source: &Source, place: usize) -> Option<&Range<usize>> {
     let before = source.objects.partition_point(|object| object.start <= place);
     let last = source.objects.get(before.checked_sub(1)?);
     last.filter(|object| place < object.end)
+}
+
+/// Of a reason, in characters; the output shows fewer.
+const LONGEST: usize = 1000;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// Many findings can be in one line with a comment of megabytes.
+    #[test]
+    fn comment_keeps_the_known_codes_and_the_start_of_the_reason() {
+        let (codes, reason) = ("EW999,".repeat(10_000), "x".repeat(100_000));
+        let text = format!("# entra-workload: ignore {codes}EW601,EW601 EW604 because {reason}\n");
+        let comments = Comment::find(&text, &["#"], &[]);
+        let comment = comments.first().unwrap();
+        assert_eq!(comment.codes, ["EW601", "EW604"]);
+        assert_eq!(comment.reason.as_ref().unwrap().len(), LONGEST);
+        let without = Comment::find("# entra-workload: ignore EW601 because  \n", &["#"], &[]);
+        assert_eq!(without.first().unwrap().reason, None);
+    }
 }
