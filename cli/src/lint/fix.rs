@@ -41,11 +41,18 @@ pub(super) fn apply(sources: &[Source], findings: &[Finding]) -> Result<usize, N
             count += fixes;
         }
     }
+    replace(replacements)?;
+    Ok(count)
+}
+
+/// Replaces all files, or none if it fails.
+fn replace(replacements: Vec<(&Source, NamedTempFile)>) -> Result<(), Note> {
     let mut changed: Vec<&Source> = Vec::new();
     for (source, file) in replacements {
         if let Err(failure) = file.persist(&source.path) {
-            let mut restored = changed.iter().map(|source| restore(source));
-            let state = match restored.find_map(Result::err) {
+            // All that can be restored are.
+            let restored: Vec<_> = changed.iter().map(|source| restore(source)).collect();
+            let state = match restored.into_iter().find_map(Result::err) {
                 None => "no file changed".to_owned(),
                 Some(error) => format!("some files changed, and not all of them could be restored: {error}"),
             };
@@ -53,23 +60,34 @@ pub(super) fn apply(sources: &[Source], findings: &[Finding]) -> Result<usize, N
         }
         changed.push(source);
     }
-    Ok(count)
+    Ok(())
 }
 
-/// The text of a file with its fixes, the last of the file first.
+/// The text of a file with its fixes, and how many there are. Of two in one place the last one counts.
+///
+/// * `findings`: in the order of files and places.
 fn fixed(index: usize, text: &str, findings: &[Finding]) -> (String, usize) {
-    let (mut text, mut count) = (text.to_owned(), 0);
-    let mut end = text.len();
-    let findings = findings.iter().rev();
-    for Finding { problem, .. } in findings.filter(|finding| finding.problem.source == index) {
-        let Some((span, mended)) = problem.mend.as_ref().filter(|(span, _)| span.end <= end) else {
-            continue;
-        };
-        text.replace_range(span.clone(), mended);
-        end = span.start;
-        count += 1;
+    let before = findings.partition_point(|finding| finding.problem.source < index);
+    let findings = findings.get(before..).unwrap_or_default();
+    let of_file = findings.partition_point(|finding| finding.problem.source == index);
+    let findings = findings.get(..of_file).unwrap_or_default();
+    let mut end = text.len() + 1;
+    let mut mends: Vec<_> = { findings.iter().rev() }
+        .filter_map(|finding| finding.problem.mend.as_ref())
+        .filter(|(span, _)| {
+            let is_apart = span.end <= end && span.start < end;
+            end = if is_apart { span.start } else { end };
+            is_apart
+        })
+        .collect();
+    mends.reverse();
+    let (mut whole, mut place) = (String::with_capacity(text.len()), 0);
+    for (span, mended) in &mends {
+        whole += text.get(place..span.start).unwrap_or_default();
+        whole += mended;
+        place = span.end;
     }
-    (text, count)
+    (whole + text.get(place..).unwrap_or_default(), mends.len())
 }
 
 /// Writes a text into a temporary file in the folder of a file, with its owner and its permissions.
@@ -121,4 +139,60 @@ fn keep_owner(file: &File, of: &Metadata) -> io::Result<()> {
 #[cfg(not(unix))]
 fn keep_owner(_: &File, _: &Metadata) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::lint::source;
+
+    /// A folder that comes in place of a file after its new text was written cannot be replaced.
+    #[test]
+    fn files_are_restored_if_a_later_one_cannot_be_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let names = ["a.yaml", "b.yaml", "c.yaml"];
+        for name in names {
+            fs::write(path(name), format!("{name}: old")).unwrap();
+        }
+        let (sources, _) = source::read(&names.map(path)).unwrap();
+        let replacements = sources
+            .iter()
+            .map(|source| (source, beside(&source.path, "new").unwrap()))
+            .collect();
+        fs::remove_file(path("c.yaml")).unwrap();
+        fs::create_dir(path("c.yaml")).unwrap();
+        let note = replace(replacements).unwrap_err();
+        assert!(note.text.starts_with("no file changed: "), "{note}");
+        assert_eq!(note.path, path("c.yaml"));
+        for name in ["a.yaml", "b.yaml"] {
+            assert_eq!(fs::read_to_string(path(name)).unwrap(), format!("{name}: old"));
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+    }
+
+    /// A file with a second name is not written; the one after it is restored all the same.
+    #[cfg(unix)]
+    #[test]
+    fn file_that_cannot_be_restored_does_not_keep_others_from_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["a.yaml", "b.yaml", "c.yaml"] {
+            fs::write(path(name), "old").unwrap();
+        }
+        let (sources, _) = source::read(&["a.yaml", "b.yaml", "c.yaml"].map(path)).unwrap();
+        let replacements: Vec<_> = sources
+            .iter()
+            .map(|source| (source, beside(&source.path, "new").unwrap()))
+            .collect();
+        if let Some((_, file)) = replacements.first() {
+            fs::hard_link(file.path(), path("another name")).unwrap();
+        }
+        fs::remove_file(path("c.yaml")).unwrap();
+        fs::create_dir(path("c.yaml")).unwrap();
+        let note = replace(replacements).unwrap_err();
+        assert!(note.text.starts_with("some files changed, and not all"), "{note}");
+        assert_eq!(fs::read_to_string(path("b.yaml")).unwrap(), "old");
+    }
 }
