@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::entra::{Entra, NoToken};
 use super::identity_query::IdentityQuery;
 use super::managed_identity::{CLIENT_ID, IdField, ManagedIdentities, OBJECT_ID, RESOURCE_ID};
-use super::request_log::IDENTITY_HEADER;
 use super::server::{Service, json};
 
 /// The managed identity endpoint of App Service, Functions and Container Apps.
@@ -143,3 +142,6 @@ const NO_TOKEN: &str = "An unexpected error occured while fetching the AAD Token
 const NO_HEADER: &str = "The header X-IDENTITY-HEADER is missing or wrong.";
 const NOT_FOUND: &str = "Not found.";
 const NOT_ALLOWED: &str = "Only GET is allowed.";
+
+/// The header that authenticates an app to the managed identity endpoint of App Service.
+const IDENTITY_HEADER: &str = "x-identity-header";

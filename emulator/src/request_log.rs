@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 
 use super::endpoint::Endpoint;
 use super::jwt::Jwt;
@@ -145,39 +145,37 @@ impl RecordedRequest {
 impl fmt::Debug for RecordedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let headers = self.headers.iter().map(|(name, value)| {
-            // Includes `proxy-authorization` and `x-ms-copy-source-authorization`.
-            let hidden = name.as_str().ends_with("authorization") || name == IDENTITY_HEADER;
-            (
-                name.as_str(),
-                if hidden {
-                    "[redacted]"
-                } else {
-                    value.to_str().unwrap_or("[binary]")
-                },
-            )
-        });
-        let form = url::form_urlencoded::parse(&self.form).map(|(name, value)| {
-            let shown = VISIBLE_FORM_FIELDS.contains(&name.as_ref());
-            (
-                name.into_owned(),
-                if shown {
-                    value.into_owned()
-                } else {
-                    "[redacted]".to_owned()
-                },
-            )
+            let is_visible = VISIBLE_HEADERS.contains(&name.as_str());
+            let value = if is_visible {
+                value.to_str().unwrap_or("[binary]")
+            } else {
+                "[redacted]"
+            };
+            (name.as_str(), value)
         });
         f.debug_struct("RecordedRequest")
             .field("endpoint", &self.endpoint)
             .field("method", &self.method)
-            .field("uri", &self.uri)
+            .field("path", &self.uri.path())
+            .field("query", &visible(self.uri.query().unwrap_or_default().as_bytes()))
             .field("server_name", &self.server_name)
             .field("headers", &headers.collect::<Vec<_>>())
-            .field("form", &form.collect::<Vec<_>>())
+            .field("form", &visible(&self.form))
             .field("status", &self.status())
             .field("refusal", &self.refusal())
             .finish()
     }
+}
+
+/// The fields of a form or a query as `Debug` shows them.
+fn visible(fields: &[u8]) -> Vec<(String, String)> {
+    let fields = url::form_urlencoded::parse(fields);
+    let shown = fields.map(|(name, value)| {
+        let is_visible = VISIBLE_FIELDS.contains(&name.as_ref());
+        let value = if is_visible { &value } else { "[redacted]" };
+        (name.into_owned(), value.to_owned())
+    });
+    shown.collect()
 }
 
 /// The recorded requests, oldest first, and how often each refusal was given. The latter is kept when the requests are
@@ -199,14 +197,14 @@ impl RequestLog {
         let recorded = RecordedRequest {
             endpoint,
             method: request.method().clone(),
-            uri: request.uri().clone(),
-            headers: request.headers().clone(),
+            uri: copied_uri(request.uri()),
+            headers: copied_headers(request.headers()),
             server_name: request
                 .extensions()
                 .get::<ServerName>()
                 .and_then(|name| name.0.clone()),
             form: if is_form && has_forms {
-                request.body().clone()
+                Bytes::copy_from_slice(request.body())
             } else {
                 Bytes::new()
             },
@@ -268,28 +266,61 @@ impl Requests {
     }
 }
 
-/// Returns the bytes of what a client chose.
+/// A copy that does not keep the buffer of the connection in memory, which is far larger than a small request.
+fn copied_uri(uri: &Uri) -> Uri {
+    uri.to_string().parse().unwrap_or_else(|_| uri.clone())
+}
+
+/// A copy that does not keep the buffer of the connection in memory.
+fn copied_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut own = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let name = HeaderName::from_bytes(name.as_str().as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.as_bytes())) {
+            own.append(name, value);
+        }
+    }
+    own
+}
+
+/// Returns about how many bytes of memory a request takes.
 fn length(request: &RecordedRequest) -> usize {
     let headers = request.headers.iter();
     let headers: usize = headers
-        .map(|(name, value)| name.as_str().len() + value.len())
+        .map(|(name, value)| HEADER_LENGTH + name.as_str().len() + value.len())
         .sum();
     let query = request.uri.query().unwrap_or_default();
-    request.form.len() + headers + request.uri.path().len() + query.len()
+    REQUEST_LENGTH + request.form.len() + headers + request.uri.path().len() + query.len()
 }
-
-/// The header that authenticates an app to the managed identity endpoint of App Service.
-pub(super) const IDENTITY_HEADER: &str = "x-identity-header";
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// The form fields that `Debug` shows; all others are redacted.
-const VISIBLE_FORM_FIELDS: [&str; 5] = [
+/// The headers that `Debug` shows; all others can have a secret and are redacted.
+const VISIBLE_HEADERS: [&str; 9] = [
+    "accept",
+    "content-length",
+    "content-type",
+    "host",
+    "metadata",
+    "user-agent",
+    "x-ms-blob-type",
+    "x-ms-date",
+    "x-ms-version",
+];
+
+/// The fields of forms and queries that `Debug` shows; all others are redacted.
+const VISIBLE_FIELDS: [&str; 11] = [
+    "api-version",
+    "audience",
+    "claims",
     "client_assertion_type",
     "client_id",
+    "comp",
     "grant_type",
+    "mi_res_id",
+    "resource",
+    "restype",
     "scope",
-    "claims",
 ];
 
 const MAX_REFUSALS: usize = 1000;
@@ -299,3 +330,56 @@ const MAX_RECORDED_REQUESTS: usize = 65_536;
 
 /// Some thousand token requests with their assertions.
 const MAX_RECORDED_LENGTH: usize = 32 * 1024 * 1024;
+
+/// What a request and each of its headers take besides their texts.
+const REQUEST_LENGTH: usize = 256;
+const HEADER_LENGTH: usize = 128;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn request(uri: &Bytes, header: HeaderValue, headers: usize) -> http::Request<Bytes> {
+        let uri = Uri::from_maybe_shared(uri.clone()).unwrap();
+        let mut request = http::Request::new(Bytes::new());
+        *request.uri_mut() = uri;
+        for index in 0..headers {
+            let name: HeaderName = format!("h{index}").parse().unwrap();
+            request.headers_mut().append(name, header.clone());
+        }
+        request
+    }
+
+    /// The buffer of a connection has at least 8 KiB, also for a request of 50 bytes.
+    #[test]
+    fn record_does_not_keep_the_buffer_of_its_connection() {
+        let log = RequestLog::default();
+        let buffer = Bytes::from(b"/metadata/identity?a=b form".to_vec());
+        let header = HeaderValue::from_maybe_shared(buffer.slice(..9)).unwrap();
+        let mut sent = request(&buffer.slice(..22), header, 2);
+        sent.headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
+        *sent.body_mut() = buffer.slice(23..);
+        let recorded = log.record(Endpoint::Imds, &sent);
+        drop(sent);
+        assert!(buffer.is_unique());
+        assert_eq!(recorded.path(), "/metadata/identity");
+        assert_eq!(
+            (recorded.query(), recorded.header("h1")),
+            (Some("a=b"), Some("/metadata"))
+        );
+        assert_eq!(recorded.form.as_ref(), b"form");
+    }
+
+    #[test]
+    fn headers_without_text_count_for_the_memory_of_the_log() {
+        let log = RequestLog::default();
+        let sent = request(&Bytes::from_static(b"/"), HeaderValue::from_static(""), 100);
+        for _ in 0..3000 {
+            log.record(Endpoint::Imds, &sent);
+        }
+        let kept = log.all().len();
+        assert!(kept < 2700, "{kept}");
+    }
+}

@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -39,9 +40,20 @@ pub(super) trait Service: Send + Sync + 'static {
     fn failure(&self, status: StatusCode, request: &http::Request<Bytes>) -> http::Response<Bytes>;
 }
 
-/// Returns a JSON response.
+/// Returns a JSON response. It can repeat what another client has sent, and be shown in a terminal: what is not printable is
+/// `\u009b` and the like.
 pub(super) fn json(status: StatusCode, body: &serde_json::Value) -> http::Response<Bytes> {
-    let mut response = http::Response::new(Bytes::from(body.to_string()));
+    let mut text = String::new();
+    for c in body.to_string().chars() {
+        if c == '\u{7f}' || !c.is_ascii() && c.escape_debug().len() > 1 {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(text, "\\u{unit:04x}");
+            }
+        } else {
+            text.push(c);
+        }
+    }
+    let mut response = http::Response::new(Bytes::from(text));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, json);
@@ -279,3 +291,20 @@ const MAX_BLOB_BODY: usize = 512 * 1024 * 1024;
 
 /// Of token requests and secrets, far longer than Azure takes.
 const MAX_BODY: usize = 1024 * 1024;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_keeps_its_value_and_has_no_character_that_acts_on_a_terminal() {
+        let hostile = "a\u{1b}[2J\u{7f}\u{9b}31m\u{202e}\u{200b}\u{e0041}ö東'\"";
+        let body = serde_json::json!({ hostile: hostile });
+        let response = json(StatusCode::OK, &body);
+        let shown = std::str::from_utf8(response.body()).unwrap();
+        let is_shown = |c: char| c.is_ascii_graphic() || " ö東".contains(c);
+        assert!(shown.chars().all(is_shown), "{shown:?}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(shown).unwrap(), body);
+    }
+}

@@ -67,6 +67,28 @@ async fn debug_output_contains_no_secret() {
     );
 }
 
+/// Azure ML and Service Fabric have a secret in a header of that name; a SAS is in the query.
+#[tokio::test]
+async fn debug_output_contains_no_secret_of_other_headers_and_of_the_query() {
+    let emulator = Emulator::start().await.unwrap();
+    let uri = format!("{}/a?sig=planted&resource=shown", emulator.imds_url());
+    let mut request = http::Request::get(uri).body(Bytes::new()).unwrap();
+    for name in ["secret", "x-identity-header", "cookie", "x-functions-key"] {
+        request.headers_mut().insert(name, "planted".parse().unwrap());
+    }
+    support::send(&emulator, request).await;
+    let [recorded] = &emulator.requests()[..] else {
+        panic!("expected one request")
+    };
+    assert_eq!(recorded.header("secret"), Some("planted"));
+    let printed = format!("{recorded:?}");
+    assert!(!printed.contains("planted"), "{printed}");
+    assert!(
+        printed.contains("shown") && printed.contains("cookie"),
+        "{printed}"
+    );
+}
+
 /// A client chooses its ID and the path: both reach the terminal of `entra-workload emulator run`.
 #[tokio::test]
 async fn control_characters_of_a_request_are_escaped_in_its_refusal() {
@@ -87,6 +109,8 @@ async fn control_characters_of_a_request_are_escaped_in_its_refusal() {
         .unwrap();
 
     let requests = emulator.requests();
+    let printed = format!("{requests:?}");
+    assert!(!printed.contains(['\u{9b}', '\u{202e}', '\u{1b}']), "{printed:?}");
     let refusals = emulator.refusals();
     let lines = refusals.iter().map(|(line, _)| line.as_str());
     let lines: Vec<_> = lines
