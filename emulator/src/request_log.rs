@@ -340,7 +340,7 @@ const HEADER_LENGTH: usize = 128;
 mod tests {
     use super::*;
 
-    fn request(uri: &Bytes, header: HeaderValue, headers: usize) -> http::Request<Bytes> {
+    fn request(uri: &Bytes, header: &HeaderValue, headers: usize) -> http::Request<Bytes> {
         let uri = Uri::from_maybe_shared(uri.clone()).unwrap();
         let mut request = http::Request::new(Bytes::new());
         *request.uri_mut() = uri;
@@ -357,12 +357,13 @@ mod tests {
         let log = RequestLog::default();
         let buffer = Bytes::from(b"/metadata/identity?a=b form".to_vec());
         let header = HeaderValue::from_maybe_shared(buffer.slice(..9)).unwrap();
-        let mut sent = request(&buffer.slice(..22), header, 2);
+        let mut sent = request(&buffer.slice(..22), &header, 2);
         sent.headers_mut()
             .insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
         *sent.body_mut() = buffer.slice(23..);
         let recorded = log.record(Endpoint::Imds, &sent);
         drop(sent);
+        drop(header);
         assert!(buffer.is_unique());
         assert_eq!(recorded.path(), "/metadata/identity");
         assert_eq!(
@@ -375,7 +376,7 @@ mod tests {
     #[test]
     fn headers_without_text_count_for_the_memory_of_the_log() {
         let log = RequestLog::default();
-        let sent = request(&Bytes::from_static(b"/"), HeaderValue::from_static(""), 100);
+        let sent = request(&Bytes::from_static(b"/"), &HeaderValue::from_static(""), 100);
         for _ in 0..3000 {
             log.record(Endpoint::Imds, &sent);
         }

@@ -3,17 +3,18 @@ use std::collections::{HashMap, HashSet};
 use super::picture::{Account, CLIENT_ID, Picture, is_guid};
 use super::value::Value;
 
-/// The roles that allow to use the identity of an account: the index and the name of the first one.
+/// The roles that allow to use the identity of an account.
 #[derive(Default)]
 pub(super) struct Roles<'a> {
-    of_some: Option<Role<'a>>,
+    first: Option<Role<'a>>,
     /// Those that are not for a known client ID.
-    of_all: Option<Role<'a>>,
+    of_any_client: Option<Role<'a>>,
     /// By client ID, in lower case.
     of_client: HashMap<String, Role<'a>>,
 }
 
-type Role<'a> = (usize, Option<&'a str>);
+/// The index and the name.
+pub(super) type Role<'a> = (usize, Option<&'a str>);
 
 impl<'a> Roles<'a> {
     pub(super) fn of(picture: &Picture<'a>) -> Self {
@@ -24,19 +25,19 @@ impl<'a> Roles<'a> {
             .filter(|object| object.kind == "ClusterRole");
         for (index, object) in objects.enumerate() {
             let role = (index, object.place().text());
-            let rules = object.value.get("rules").map(Value::items).unwrap_or_default();
-            for rule in rules {
+            let granted = object.value.get("rules").map(Value::items).unwrap_or_default();
+            for rule in granted {
                 let list = |name: &str| rule.get(name).map(Value::items).unwrap_or_default().iter();
                 if !list("verbs").any(|verb| matches!(verb.text(), Some("use-managed-identity" | "*"))) {
                     continue;
                 }
                 for resource in list("resources").filter_map(Value::text) {
-                    roles.of_some.get_or_insert(role);
+                    roles.first.get_or_insert(role);
                     if is_guid(resource) {
                         let client = resource.to_ascii_lowercase();
                         roles.of_client.entry(client).or_insert(role);
                     } else {
-                        roles.of_all.get_or_insert(role);
+                        roles.of_any_client.get_or_insert(role);
                     }
                 }
             }
@@ -44,17 +45,16 @@ impl<'a> Roles<'a> {
         roles
     }
 
-    /// Returns the name of the first role.
-    pub(super) fn granting(&self, account: Option<&Account<'_>>) -> Option<Option<&'a str>> {
+    /// Returns the first role.
+    pub(super) fn granting(&self, account: Option<&Account<'_>>) -> Option<Role<'a>> {
         let client = account.and_then(|account| account.annotation(CLIENT_ID)?.1.text());
-        let role = match client.filter(|client| is_guid(client)) {
-            None => self.of_some,
+        match client.filter(|client| is_guid(client)) {
+            None => self.first,
             Some(client) => {
                 let own = self.of_client.get(&client.to_ascii_lowercase()).copied();
-                own.into_iter().chain(self.of_all).min()
+                own.into_iter().chain(self.of_any_client).min()
             }
-        };
-        role.map(|(_, name)| name)
+        }
     }
 }
 

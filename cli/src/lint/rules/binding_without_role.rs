@@ -29,7 +29,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         }
         let message = match roles.granting(account) {
             None => "no ClusterRole in the files grants it",
-            Some(role) if !bindings.bind(role, account) => "no ClusterRoleBinding in the files binds it",
+            Some((_, role)) if !bindings.bind(role, account) => "no ClusterRoleBinding in the files binds it",
             Some(_) => continue,
         };
         problems.push(Problem::new(pod.object.source, key, message));
