@@ -283,7 +283,11 @@ impl TokenCall<'_> {
     /// attempt.
     async fn secret(&self) -> Result<Secret, Error> {
         let source = match &self.exchange.authentication {
-            ClientAuthentication::Secret(secret) => return Ok(secret.clone()),
+            ClientAuthentication::Secret(secret) => {
+                let refusal = "the client secret is a token for the API server of a cluster, so it is not sent; use the secret \
+                               of the application";
+                return not_for_api_server(secret.clone(), refusal);
+            }
             ClientAuthentication::Assertion(source) => source,
         };
         let request = AssertionRequest::new(
@@ -299,15 +303,9 @@ impl TokenCall<'_> {
                     self.exchange.timeout
                 )))
             })?;
-        // Whoever receives it could act in the cluster.
-        if jwt::is_for_api_server(assertion.expose()) {
-            return Err(Error::assertion(
-                "the client assertion is a token for the API server of a cluster, so it is not sent; use the token file \
-                 that the webhook mounts, or a token with the audience of the federated credential",
-            )
-            .with_code(Code::TOKEN_OF_THE_API_SERVER));
-        }
-        Ok(assertion)
+        let refusal = "the client assertion is a token for the API server of a cluster, so it is not sent; use the token file \
+                       that the webhook mounts, or a token with the audience of the federated credential";
+        not_for_api_server(assertion, refusal)
     }
 
     /// Whether `error` is that of an attempt that the deadline of the fetch cut off.
@@ -406,6 +404,16 @@ impl TokenCall<'_> {
             .body(Bytes::from(form.finish()))
             .map_err(|error| Error::configuration("the token request cannot be built").with_source(error))
     }
+}
+
+/// Returns what a request is to contain, unless whoever receives it could act in a cluster.
+///
+/// * `refusal`: the message in that case.
+fn not_for_api_server(secret: Secret, refusal: &str) -> Result<Secret, Error> {
+    if jwt::is_for_api_server(secret.expose()) {
+        return Err(Error::assertion(refusal).with_code(Code::TOKEN_OF_THE_API_SERVER));
+    }
+    Ok(secret)
 }
 
 /// The longest lifetimes are 28 hours (continuous access evaluation) and 24 hours (managed identities). A

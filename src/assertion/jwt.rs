@@ -82,9 +82,15 @@ impl Claims {
 }
 
 /// Whether the API server of a cluster accepts a token: see [`Claims::is_for_api_server`]. Reads also what Entra would
-/// not: with white space, padding or a broken signature, a text still gives the key away.
-pub(crate) fn is_for_api_server(assertion: &str) -> bool {
-    let payload = assertion.split('.').nth(1).unwrap_or_default();
+/// not: with white space, padding or a broken signature, or within JSON or YAML, a text still gives the key away.
+pub(crate) fn is_for_api_server(text: &str) -> bool {
+    let is_inner = |c: char| c.is_ascii_alphanumeric() || "-_.=".contains(c);
+    let mut words = text.split(|c: char| !is_inner(c));
+    is_token_for_api_server(text) || words.any(is_token_for_api_server)
+}
+
+fn is_token_for_api_server(token: &str) -> bool {
+    let payload = token.split('.').nth(1).unwrap_or_default();
     let is_ignored = |c: char| c.is_whitespace() || c == '=';
     let payload: Zeroizing<String> = Zeroizing::new(payload.chars().filter(|c| !is_ignored(*c)).collect());
     object("payload", &payload).is_ok_and(|claims| Claims::of(&claims).is_for_api_server())
@@ -271,6 +277,8 @@ mod tests {
             format!("\u{feff} {token}"),
             format!("{}.{}==.{}", parts[0], parts[1], parts[2]),
             format!("{}.{}", parts[0], parts[1]),
+            format!(r#"{{"apiVersion":"authentication.k8s.io/v1","status":{{"token":"{token}"}}}}"#),
+            format!("server: https://10.0.0.1\ntoken: {token}\n"),
         ] {
             assert!(super::is_for_api_server(&text), "{text:?}");
         }

@@ -5,7 +5,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use entra_workload::assertion::{AssertionRequest, ProjectedTokenFile};
 use entra_workload::{
-    ClientAssertionCredential, Credential, Environment, Error, ErrorKind, Secret, WorkloadIdentityCredential,
+    ClientAssertionCredential, ClientSecretCredential, Credential, Environment, Error, ErrorKind, Secret,
+    WorkloadIdentityCredential,
 };
 
 use crate::support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
@@ -48,6 +49,22 @@ async fn token_for_the_api_server_is_sent_by_no_credential() {
         let (transport, endpoint) = fake_endpoint();
         let of_callback = builder().assertion(of_callback).transport(transport);
         assert_refused(&*of_callback.build().unwrap(), endpoint).await;
+    }
+}
+
+#[tokio::test]
+async fn token_for_the_api_server_in_place_of_a_client_secret_is_not_sent() {
+    for claims in KEYS_TO_THE_CLUSTER {
+        let (transport, endpoint) = fake_endpoint();
+        let credential = ClientSecretCredential::builder()
+            .environment(Environment::default())
+            .tenant_id(TENANT_ID)
+            .client_id(CLIENT_ID)
+            .client_secret(jwt(claims))
+            .transport(transport)
+            .build()
+            .unwrap();
+        assert_refused(&*credential, endpoint).await;
     }
 }
 
