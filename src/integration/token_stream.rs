@@ -251,11 +251,14 @@ impl Source {
     }
 }
 
-/// Returns when the successor of a token is due.
+/// Returns when the successor of a token is due. Not at once, also if the token has expired: a credential without a
+/// cache would request one token after another.
 fn due(token: &AccessToken, now: Moment) -> Moment {
     let remaining = left(at(token.expires_on(), now), now);
     let reserve = RESERVE.min(remaining / 2);
-    at(token.refresh_on().min(token.expires_on() - reserve), now)
+    let due = at(token.refresh_on().min(token.expires_on() - reserve), now);
+    let first = now + FIRST_PAUSE;
+    if due.since(now) < FIRST_PAUSE { first } else { due }
 }
 
 /// Returns the moment of a wall time that is known now, whatever the wall clock is set to later.
@@ -301,3 +304,30 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// As in the cache.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use futures::FutureExt;
+
+    use super::*;
+
+    /// A credential without a cache, on a machine whose clock is fast.
+    #[derive(Debug)]
+    struct AlwaysExpired;
+
+    #[async_trait]
+    impl Credential for AlwaysExpired {
+        async fn token_for(&self, _: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+            let text = fastrand::u64(..).to_string();
+            Ok(AccessToken::new(text, SystemTime::UNIX_EPOCH))
+        }
+    }
+
+    #[tokio::test]
+    async fn token_that_has_expired_is_not_replaced_at_once() {
+        let mut tokens = TokenStream::new(Arc::new(AlwaysExpired), ["scope"]);
+        assert!(tokens.next().now_or_never().is_some());
+        assert!(tokens.next().now_or_never().is_none());
+    }
+}
