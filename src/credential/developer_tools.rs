@@ -265,7 +265,7 @@ impl DeveloperTool {
                 path: environment.program_path(),
                 programs: Programs::new(),
             }),
-            search: ProgramSearch::new(tool.program(), environment.program_folders()),
+            search: ProgramSearch::new(tool.program(), &environment.program_folders()),
             tenant_id,
             allowed_tenants: options.allowed_tenants(environment),
             clock: clock.clone(),
@@ -362,7 +362,7 @@ struct ProgramSearch {
 }
 
 impl ProgramSearch {
-    fn new(program: &str, folders: Vec<PathBuf>) -> Self {
+    fn new(program: &str, folders: &[PathBuf]) -> Self {
         let names = PROGRAM_SUFFIXES.map(|suffix| format!("{program}{suffix}"));
         let files = folders
             .iter()
@@ -470,7 +470,7 @@ mod tests {
     use super::*;
 
     fn search() -> ProgramSearch {
-        ProgramSearch::new("az", vec![PathBuf::from("/opt/a"), PathBuf::from("/opt/b")])
+        ProgramSearch::new("az", &[PathBuf::from("/opt/a"), PathBuf::from("/opt/b")])
     }
 
     #[tokio::test]
