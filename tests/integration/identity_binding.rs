@@ -94,7 +94,7 @@ async fn each_pod_gets_a_token_or_one_named_cause_in_time() {
                 "{pods:?}, HTTPS_PROXY {has_https_proxy}, {trouble:?}: {why}"
             ))
         })
-        .buffer_unordered(4)
+        .buffer_unordered(16)
         .filter_map(|wrong| async { wrong })
         .collect()
         .await;
