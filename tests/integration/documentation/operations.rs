@@ -51,7 +51,7 @@ fn log_events(source: &str) -> Vec<(String, String)> {
     let levels = ["debug", "info", "warn", "error", "trace"];
     let calls = source
         .match_indices("tracing::")
-        .filter_map(|(start, path)| source[start + path.len()..].split_once("!("));
+        .filter_map(|(start, path)| source.split_at(start + path.len()).1.split_once("!("));
     let events = calls.filter(|(level, _)| levels.contains(level));
     let event = |(level, call): (&str, &str)| {
         let message = arguments(call).rsplit('"').nth(1).unwrap();
@@ -71,7 +71,7 @@ fn arguments(call: &str) -> &str {
         }
         open == 0
     });
-    &call[..end.unwrap()]
+    call.split_at(end.unwrap()).0
 }
 
 /// The files of the library without their tests.

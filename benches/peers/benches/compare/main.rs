@@ -91,7 +91,7 @@ fn figures(pod: &Pod, effort: &Effort) {
     );
     println!("\n{}\n{last_minutes}\n{}", report.table(), report.lines());
     if effort.writes {
-        page::replace("figures", "", &report.comparison());
+        page::replace("figures", "", report.comparison());
     }
     let broken = report.broken_promises();
     assert!(broken.is_empty(), "more than promised: {broken:?}");
