@@ -659,6 +659,26 @@ fn file_of_more_than_10_mb_is_noted_and_a_named_one_is_an_error() {
     assert_eq!(with_input(&[], &large).status.code(), Some(64));
 }
 
+#[test]
+fn fix_leaves_a_text_in_three_quotes_of_bicep_alone() {
+    for (quotes, is_fixed) in [("'", true), ("'''", false)] {
+        let folder = folder();
+        let file = folder.path().join("a.bicep");
+        let kind = "Microsoft.ManagedIdentity/userAssignedIdentities";
+        let issuer = format!("issuer: {quotes}https://eastus.oic.prod-aks.azure.com/t/i{quotes}");
+        let module = format!(
+            "resource id '{kind}@2023-01-31' = {{\n  name: 'x'\n}}\n\
+             resource fic '{kind}/federatedIdentityCredentials@2023-01-31' = {{\n  parent: id\n  name: 'y'\n  \
+             properties: {{\n    {issuer}\n    subject: 'system:serviceaccount:a:b'\n    \
+             audiences: ['api://AzureADTokenExchange']\n  }}\n}}\n"
+        );
+        fs::write(&file, &module).unwrap();
+        let shown = text(&lint(folder.path(), &["--fix", "."]));
+        assert_eq!(!shown.contains("[EW703]"), is_fixed, "{shown}");
+        assert_eq!(fs::read_to_string(&file).unwrap() != module, is_fixed, "{shown}");
+    }
+}
+
 /// Each quote makes the grammar look at the rest of the file.
 #[test]
 fn bicep_that_is_scanned_too_often_is_noted() {
