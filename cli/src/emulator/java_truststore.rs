@@ -1,8 +1,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use sha1::{Digest as _, Sha1};
 
 use crate::Failure;
@@ -11,7 +11,7 @@ use crate::Failure;
 ///
 /// Source: `OpenJDK`, `sun.security.provider.JavaKeyStore`.
 pub(super) fn write(bundle: &Path) -> Result<PathBuf, Failure> {
-    let certificates = certificates(&fs::read_to_string(bundle)?)?;
+    let certificates = CertificateDer::pem_file_iter(bundle)?.collect::<Result<Vec<_>, _>>()?;
     let mut store = Vec::new();
     store.extend(MAGIC.to_be_bytes());
     store.extend(VERSION.to_be_bytes());
@@ -23,7 +23,7 @@ pub(super) fn write(bundle: &Path) -> Result<PathBuf, Failure> {
         store.extend(0_u64.to_be_bytes());
         text(&mut store, "X.509")?;
         store.extend(u32::try_from(certificate.len())?.to_be_bytes());
-        store.extend(certificate);
+        store.extend(certificate.as_ref());
     }
     let mut digest = Sha1::new();
     for unit in PASSWORD.encode_utf16() {
@@ -41,18 +41,6 @@ fn text(store: &mut Vec<u8>, text: &str) -> Result<(), Failure> {
     store.extend(u16::try_from(text.len())?.to_be_bytes());
     store.extend(text.as_bytes());
     Ok(())
-}
-
-fn certificates(pem: &str) -> Result<Vec<Vec<u8>>, Failure> {
-    let blocks = pem.split("-----BEGIN CERTIFICATE-----").skip(1);
-    blocks
-        .map(|block| {
-            let (base64, _) = block
-                .split_once("-----END CERTIFICATE-----")
-                .ok_or("a certificate has no end")?;
-            Ok(STANDARD.decode(base64.split_whitespace().collect::<String>())?)
-        })
-        .collect()
 }
 
 const MAGIC: u32 = 0xfeed_feed;
