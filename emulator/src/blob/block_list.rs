@@ -24,13 +24,13 @@ pub(super) fn block_list(body: &[u8]) -> Result<Vec<(BlockSource, String)>, Erro
             _ => continue,
         };
         let source = match element.name().as_ref() {
-            b"BlockList" => continue,
-            b"Latest" => BlockSource::Latest,
-            b"Committed" => BlockSource::Committed,
-            b"Uncommitted" => BlockSource::Uncommitted,
+            "BlockList" => continue,
+            "Latest" => BlockSource::Latest,
+            "Committed" => BlockSource::Committed,
+            "Uncommitted" => BlockSource::Uncommitted,
             _ => return Err(invalid()),
         };
         let id = reader.read_text(element.name()).map_err(|_| invalid())?;
-        list.push((source, String::from_utf8_lossy(&id).trim().to_owned()));
+        list.push((source, id.trim().to_owned()));
     }
 }

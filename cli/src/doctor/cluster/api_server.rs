@@ -116,8 +116,9 @@ fn unusable(error: &InferConfigError) -> String {
 fn reason(error: &kube::Error) -> String {
     let causes = std::iter::successors(Some(error as &(dyn StdError + 'static)), |&error| error.source());
     match causes.into_iter().find_map(<dyn StdError>::downcast_ref) {
-        Some(AuthError::AuthExecRun { status, .. }) => format!(
-            "the exec plugin of the kubeconfig failed, {status}; run `kubectl get namespaces` to see why"
+        Some(AuthError::AuthExecRun { out, .. }) => format!(
+            "the exec plugin of the kubeconfig failed, {}; run `kubectl get namespaces` to see why",
+            out.status
         ),
         Some(AuthError::AuthExecParse(_)) => {
             "the exec plugin of the kubeconfig did not print an ExecCredential".to_owned()
