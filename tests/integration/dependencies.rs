@@ -104,6 +104,13 @@ fn a_program_with_ring_needs_no_aws_lc() {
     }
 }
 
+#[test]
+fn the_command_needs_no_aws_lc_beside_ring() {
+    for (name, _) in crates_of("entra-workload-cli", &[]) {
+        assert!(!name.starts_with("aws-lc"), "{name}");
+    }
+}
+
 /// Options for Cargo: these features, without the default ones.
 fn alone(features: &str) -> [&str; 3] {
     ["--no-default-features", "--features", features]
@@ -137,10 +144,14 @@ fn is_as_listed(list: &str, features: &[&str]) {
 ///
 /// * `features`: options for Cargo.
 fn crates(features: &[&str]) -> BTreeSet<(String, String)> {
+    crates_of("entra-workload", features)
+}
+
+fn crates_of(package: &str, features: &[&str]) -> BTreeSet<(String, String)> {
     // Of one platform, so that the result is the same on every machine.
     let tree = Command::new(env!("CARGO"))
         .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .args(["tree", "--locked", "--package", "entra-workload"])
+        .args(["tree", "--locked", "--package", package])
         .args(["--edges", "normal,build", "--prefix", "none"])
         .args(["--target", "x86_64-unknown-linux-gnu", "--format", "{p}"])
         .args(features)
@@ -151,7 +162,7 @@ fn crates(features: &[&str]) -> BTreeSet<(String, String)> {
     tree.lines()
         .filter_map(|line| line.split_once(' '))
         .map(|(name, rest)| (name, rest.split(' ').next().unwrap()))
-        .filter(|(name, _)| *name != "entra-workload")
+        .filter(|(name, _)| *name != package)
         .map(|(name, version)| (name.to_owned(), version.to_owned()))
         .collect()
 }
