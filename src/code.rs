@@ -1,3 +1,5 @@
+#![expect(clippy::zero_prefixed_literal, reason = "a code has three digits")]
+
 use std::fmt;
 
 /// The code of a problem, such as `EW404`. [Troubleshooting] has a section for each: the cause, who can

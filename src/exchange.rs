@@ -30,8 +30,6 @@ use crate::guid;
 use crate::token::{AccessToken, Secret, TokenRequest};
 use crate::transport::{ATTEMPT_TIMEOUT, TokenProxy, Transport};
 
-#[cfg(feature = "diagnose")]
-pub(crate) use aadsts::codes_of;
 pub(crate) use backoff::Urgency;
 #[cfg(feature = "default-credential")]
 pub(crate) use server_text::ServerText;
@@ -168,7 +166,7 @@ impl TokenSource for Exchange {
             // healthy.
             if !has_reread_assertion
                 && attempts < Urgency::Awaited.attempts()
-                && error.aadsts_codes().contains(&ASSERTION_OUTSIDE_VALIDITY)
+                && aadsts::is_outdated_assertion(error.aadsts_codes())
             {
                 has_reread_assertion = true;
                 match call.secret().await {
@@ -422,9 +420,6 @@ pub(crate) const MAX_LIFETIME: Duration = Duration::from_secs(48 * 3600);
 
 /// RFC 7523, section 2.2.
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-
-/// AADSTS700024: the assertion is expired or not yet valid. The file may hold a newer one by now.
-const ASSERTION_OUTSIDE_VALIDITY: u32 = 700_024;
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,9 @@
 //! `entra-workload doctor`: what is wrong with this pod, who can fix it, and how.
 
+mod checklist;
 mod cluster;
+mod explained;
+mod explanation;
 #[cfg_attr(not(target_os = "linux"), path = "doctor/no_process.rs")]
 mod process;
 mod text;
@@ -12,11 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
-use entra_workload::diagnose::{DiagnoseOptions, Report, Severity, Step, diagnose};
+use entra_workload::diagnose::{DiagnoseOptions, Report, Step, diagnose};
 use entra_workload::{Environment, Owner};
 use tokio::time::Instant;
 
 use self::cluster::Live;
+use self::explained::Explained;
 use self::process::Process;
 
 use crate::Failure;
@@ -125,25 +129,27 @@ async fn check(arguments: &Arguments, process: Option<&Process>) -> Result<ExitC
             (Some(process), _) => {
                 let files = process.files.clone();
                 let options = foreign(arguments)?.read_files(move |path| files.read(path));
-                Some(report(arguments, &process.environment, options).await)
+                Some(report(&process.environment, options).await)
             }
             (None, Some(Live { pod: Some(pod), .. })) => {
                 let files = Arc::clone(pod);
                 let options = foreign(arguments)?.read_files(move |path| files.read(path));
-                Some(report(arguments, &pod.environment, options.skip_other_identities()).await)
+                Some(report(&pod.environment, options.skip_other_identities()).await)
             }
             (None, Some(Live { pod: None, .. })) => None,
-            (None, None) => Some(report(arguments, &Environment::from_process(), options(arguments)?).await),
+            (None, None) => Some(report(&Environment::from_process(), options(arguments)?).await),
         };
+        let deployment = arguments.deployment.as_ref().map(|name| name.name.as_str());
+        let explained = report.as_ref().map(|report| Explained::new(report, deployment));
         let text = if arguments.json {
-            json(&document(report.as_ref(), live.as_ref(), lint.as_ref()))? + "\n"
+            json(&document(explained.as_ref(), live.as_ref(), lint.as_ref()))? + "\n"
         } else {
             let mut text = lint.as_ref().map(|lint| lint.text.clone()).unwrap_or_default();
             for note in live.iter().flat_map(|live| &live.notes) {
                 let _ = writeln!(text, "note: {}", line(note));
             }
             let are_wrong = lint.as_ref().is_some_and(|lint| lint.owner.is_some());
-            let of_report = match &report {
+            let of_report = match &explained {
                 Some(report) => text::report(report, are_wrong),
                 None => text::binding(are_wrong),
             };
@@ -189,7 +195,7 @@ fn foreign(arguments: &Arguments) -> Result<DiagnoseOptions, Failure> {
     Ok(allowed.fold(options, DiagnoseOptions::allow_authority_host))
 }
 
-async fn report(arguments: &Arguments, environment: &Environment, options: DiagnoseOptions) -> Report {
+async fn report(environment: &Environment, options: DiagnoseOptions) -> Report {
     let step = Arc::new(Mutex::new(None));
     let current = Arc::clone(&step);
     let options = options.on_step(move |step| {
@@ -198,13 +204,7 @@ async fn report(arguments: &Arguments, environment: &Environment, options: Diagn
     let mut diagnosis = std::pin::pin!(diagnose(environment, &options));
     loop {
         tokio::select! {
-            report = &mut diagnosis => {
-                let target = arguments.target();
-                return with_option(match target {
-                    Some(cluster::Target::Deployment(name)) => with_deployment(report, &name),
-                    _ => report,
-                });
-            }
+            report = &mut diagnosis => return report,
             () = tokio::time::sleep(NOTICEABLE) => show_progress(*step.lock().unwrap_or_else(PoisonError::into_inner)),
         }
     }
@@ -218,27 +218,6 @@ fn url(text: &str) -> Result<String, String> {
     }
 }
 
-/// A token that was not made for a pod does not name its Deployment.
-fn with_deployment(mut report: Report, name: &cluster::Name) -> Report {
-    let findings = report.findings.iter_mut();
-    for remedy in findings.flat_map(|finding| &mut finding.remedies) {
-        let named = format!("deployment {}", name.name);
-        remedy.text = remedy.text.replace("deployment DEPLOYMENT", &named);
-    }
-    report
-}
-
-/// The library does not know the option of the command.
-fn with_option(mut report: Report) -> Report {
-    let findings = report.findings.iter_mut();
-    for finding in findings.filter(|finding| finding.severity == Severity::Error) {
-        if finding.code.to_string() == UNKNOWN_LOGIN_HOST {
-            finding.cause += "; if it is right, pass --allow-authority-host";
-        }
-    }
-    report
-}
-
 /// Says what takes so long, on a terminal.
 fn show_progress(step: Option<(Step, Instant)>) {
     let Some((step, since)) = step.filter(|(_, since)| since.elapsed() >= NOTICEABLE) else {
@@ -248,7 +227,8 @@ fn show_progress(step: Option<(Step, Instant)>) {
     if stderr.is_terminal() {
         let _ = writeln!(
             stderr,
-            "still checking the {step} ({} s)",
+            "still checking the {} ({} s)",
+            checklist::name(step),
             since.elapsed().as_secs()
         );
     }
@@ -256,18 +236,19 @@ fn show_progress(step: Option<(Step, Instant)>) {
 
 /// The report, and its cause by code.
 fn document(
-    report: Option<&Report>,
+    explained: Option<&Explained<'_>>,
     live: Option<&Live>,
     lint: Option<&lint::OfObjects>,
 ) -> serde_json::Value {
+    let report = explained.map(|explained| explained.report);
     let objects_are_right = lint.is_none_or(|lint| lint.owner.is_none());
     serde_json::json!({
         "lint": lint.map(|lint| &lint.findings),
         "notes": live.map(|live| &live.notes),
         "healthy": report.is_none_or(Report::is_healthy) && objects_are_right,
         "cause": report.and_then(Report::cause).map(|finding| finding.code.to_string()),
-        "checks": report.map(|report| &report.checks),
-        "findings": report.map(|report| &report.findings),
+        "checks": explained.map(|explained| &explained.checks),
+        "findings": explained.map(|explained| &explained.findings),
     })
 }
 
@@ -284,9 +265,6 @@ pub(crate) fn exit_code(owner: Owner) -> u8 {
         _ => 1,
     }
 }
-
-/// The section "the login host is not that of a known cloud".
-const UNKNOWN_LOGIN_HOST: &str = "EW122";
 
 /// Show progress after this delay.
 const NOTICEABLE: Duration = Duration::from_secs(1);

@@ -1,10 +1,12 @@
 //! `entra-workload`: finds out why a pod gets no Azure token, before and after it is deployed, and emulates Azure.
 
+mod catalog;
 mod doctor;
 #[cfg(feature = "emulator")]
 mod emulator;
 mod escape;
 mod lint;
+mod remedy;
 mod roots;
 mod token;
 

@@ -75,7 +75,7 @@ impl DefaultAzureLink {
     }
 
     /// Returns its name in `AZURE_TOKEN_CREDENTIALS`.
-    fn credential_name(self) -> &'static str {
+    pub(crate) fn credential_name(self) -> &'static str {
         match self {
             Self::Environment => "EnvironmentCredential",
             Self::WorkloadIdentity => "WorkloadIdentityCredential",

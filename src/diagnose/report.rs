@@ -1,14 +1,11 @@
-use std::fmt;
-
 use serde::Serialize;
 
-use super::finding::{Finding, Severity, display};
-use super::pod::Pod;
-use super::remedy;
+use super::finding::{ClockSkew, Comparison, Finding, OtherIdentity, Resource, Severity, display};
 use crate::code::Code;
-use crate::escape::Escaped;
 
 /// The result of [`diagnose()`](super::diagnose()).
+///
+/// As JSON, it has the fields below under their names.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct Report {
@@ -16,6 +13,8 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// The problems in the same order.
     pub findings: Vec<Finding>,
+    /// The names of the pod.
+    pub pod: Pod,
 }
 
 impl Report {
@@ -38,45 +37,53 @@ impl Report {
             .all(|finding| finding.severity < Severity::Error)
     }
 
-    pub(super) fn add(&mut self, outcome: Outcome, pod: &Pod) {
+    pub(super) fn add(&mut self, outcome: Outcome) {
         let Outcome {
             step,
-            is_skipped,
-            detail,
+            skipped,
+            observation,
+            comparison,
             findings,
         } = outcome;
-        let Some(detail) = detail else {
-            return self.skip(step);
+        let of = |severity| {
+            let findings = findings.iter();
+            findings.filter(move |finding| finding.severity == severity)
         };
-        let worst = findings.iter().map(|finding| finding.severity).max();
-        let state = match worst {
-            Some(Severity::Error) => State::Failed,
-            Some(Severity::Warning) => State::Warned,
-            _ if is_skipped => State::Skipped,
-            _ => State::Passed,
+        let errors: Vec<Code> = of(Severity::Error).map(|finding| finding.code).take(1).collect();
+        let warnings: Vec<Code> = of(Severity::Warning).map(|finding| finding.code).collect();
+        let (state, codes) = if !errors.is_empty() {
+            (State::Failed, errors)
+        } else if !warnings.is_empty() {
+            (State::Warned, warnings)
+        } else if skipped.is_some() {
+            (State::Skipped, Vec::new())
+        } else {
+            (State::Passed, Vec::new())
         };
+        let cause = self.cause().filter(|cause| cause.severity == Severity::Error);
+        let skipped = skipped.map(|reason| match (reason, cause) {
+            (SkipReason::NotChecked, Some(cause)) => SkipReason::FollowsFrom(cause.code),
+            _ => reason,
+        });
+        self.checks.push(Check {
+            step,
+            state,
+            codes,
+            skipped,
+            observation,
+            comparison,
+            is_overruled: false,
+        });
         for mut finding in findings {
             if finding.follows_from.is_none() {
                 finding.follows_from = self.confirm(&finding);
             }
-            finding.remedies = remedy::remedies(&finding, pod);
             self.findings.push(finding);
         }
-        let detail = Escaped(detail).to_string();
-        self.checks.push(Check { step, state, detail });
     }
 
     pub(super) fn skip(&mut self, step: Step) {
-        let cause = self.cause().filter(|cause| cause.severity == Severity::Error);
-        let detail = match cause {
-            Some(cause) => format!("follows from {}", cause.code),
-            None => "not checked".to_owned(),
-        };
-        self.checks.push(Check {
-            step,
-            state: State::Skipped,
-            detail,
-        });
+        self.add(Outcome::skipped(step));
     }
 
     /// Drops what was predicted from the token file and the issuer, because Entra has accepted the token. A wrong
@@ -92,7 +99,7 @@ impl Report {
             match check.step {
                 Step::TokenFile | Step::Issuer if matches!(check.state, State::Warned | State::Failed) => {
                     check.state = State::Passed;
-                    check.detail = format!("Entra accepts it, although {}", check.detail);
+                    check.is_overruled = true;
                 }
                 Step::Clock if check.state == State::Failed => check.state = State::Warned,
                 _ => {}
@@ -128,17 +135,94 @@ impl Report {
     }
 }
 
+/// The names of a pod, as far as its service-account token and its variables tell them.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Pod {
+    /// The namespace.
+    pub namespace: Option<String>,
+    /// The service account.
+    pub service_account: Option<String>,
+    /// The pod.
+    pub name: Option<String>,
+    /// The client ID of its identity.
+    pub client_id: Option<String>,
+}
+
 /// One check of a [`Report`].
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Check {
     /// What was checked.
-    #[serde(serialize_with = "display")]
     pub step: Step,
     /// How it ended.
     pub state: State,
-    /// What was seen, in one line.
-    pub detail: String,
+    /// The codes that decide the state: that of the first error, or those of the warnings.
+    #[serde(serialize_with = "codes")]
+    pub codes: Vec<Code>,
+    /// Why it was skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkipReason>,
+    /// What was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observation: Option<Observation>,
+    /// The first difference between what was presented and what was expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
+    /// Whether Entra has accepted the token although the check did not pass.
+    pub is_overruled: bool,
+}
+
+/// Why a [`Check`] was skipped. As JSON, it is the name in snake case.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SkipReason {
+    /// An earlier check has found this error.
+    FollowsFrom(#[serde(serialize_with = "display")] Code),
+    /// There was nothing to check.
+    NotChecked,
+    /// The login host did not respond.
+    NoResponse,
+    /// The response of the login host has no date.
+    NoDate,
+    /// The token proxy of an identity binding replaces the login host.
+    TokenProxy,
+    /// The pod cannot reach the issuer. Only Entra needs to.
+    NotReachableFromPod,
+}
+
+/// What a [`Check`] has seen. As JSON, it is an object with the name in snake case as its key.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are those that the variant names")]
+#[non_exhaustive]
+pub enum Observation {
+    /// The client, its tenant, and the host that token requests are sent to.
+    Client {
+        client_id: String,
+        tenant_id: String,
+        host: String,
+    },
+    /// The difference between the clocks.
+    Clock(ClockSkew),
+    /// The subject of the service-account token, and when it expires.
+    ServiceAccountToken {
+        subject: String,
+        expires_in_minutes: Option<i64>,
+    },
+    /// The login host knows the tenant.
+    Tenant { host: String, tenant_id: String },
+    /// The issuer publishes the key of the token.
+    PublishedKey { issuer: String },
+    /// Entra issued an access token.
+    AccessToken { scope: String, expires_in_minutes: u64 },
+    /// The resource was asked.
+    Resource(Resource),
+    /// A default credential uses this identity.
+    Identity(OtherIdentity),
+    /// A default credential has no token either.
+    NoIdentity,
 }
 
 /// How a [`Check`] ended. As JSON, it is the name in lower case.
@@ -156,8 +240,9 @@ pub enum State {
     Skipped,
 }
 
-/// A step of a diagnosis.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+/// A step of a diagnosis. As JSON, it is the name in snake case.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Step {
     /// The variables of the webhook.
@@ -178,86 +263,79 @@ pub enum Step {
     OtherIdentity,
 }
 
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Variables => "variables",
-            Self::Clock => "clock",
-            Self::TokenFile => "token file",
-            Self::LoginHost => "login host",
-            Self::Issuer => "issuer",
-            Self::TokenRequest => "token request",
-            Self::Resource => "resource",
-            Self::OtherIdentity => "other identities",
-        })
-    }
-}
-
 /// What a step has seen.
 pub(super) struct Outcome {
-    pub(super) step: Step,
-    /// Whether it was not checked.
-    pub(super) is_skipped: bool,
-    /// `None` if it was not checked because of an earlier finding.
-    pub(super) detail: Option<String>,
-    pub(super) findings: Vec<Finding>,
+    step: Step,
+    skipped: Option<SkipReason>,
+    observation: Option<Observation>,
+    comparison: Option<Comparison>,
+    findings: Vec<Finding>,
 }
 
 impl Outcome {
-    pub(super) fn passed(step: Step, detail: impl Into<String>) -> Self {
+    pub(super) fn passed(step: Step, observation: Observation) -> Self {
         Self {
-            step,
-            is_skipped: false,
-            detail: Some(detail.into()),
-            findings: Vec::new(),
+            observation: Some(observation),
+            ..Self::new(step)
         }
     }
 
-    /// The finding is the detail, too.
     pub(super) fn failed(step: Step, finding: Finding) -> Self {
-        Self {
-            step,
-            is_skipped: false,
-            detail: Some(finding.title.to_owned()),
-            findings: vec![finding],
-        }
+        Self::new(step).and(Some(finding))
     }
 
     /// Not checked, because an earlier check has failed.
     pub(super) fn skipped(step: Step) -> Self {
+        Self::skipped_because(step, SkipReason::NotChecked)
+    }
+
+    pub(super) fn skipped_because(step: Step, reason: SkipReason) -> Self {
+        Self {
+            skipped: Some(reason),
+            ..Self::new(step)
+        }
+    }
+
+    pub(super) fn and(mut self, finding: Option<Finding>) -> Self {
+        self.findings.extend(finding);
+        self
+    }
+
+    pub(super) fn seeing(mut self, observation: Observation) -> Self {
+        self.observation = Some(observation);
+        self
+    }
+
+    /// Shows the first comparison of the findings.
+    pub(super) fn compared(mut self) -> Self {
+        let mut comparisons = self.findings.iter().flat_map(|finding| &finding.comparisons);
+        self.comparison = comparisons.next().cloned();
+        self
+    }
+
+    /// The same outcome as that of another step.
+    pub(super) fn of_step(self, step: Step) -> Self {
+        Self { step, ..self }
+    }
+
+    #[cfg(test)]
+    pub(super) fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    fn new(step: Step) -> Self {
         Self {
             step,
-            is_skipped: true,
-            detail: None,
+            skipped: None,
+            observation: None,
+            comparison: None,
             findings: Vec::new(),
         }
     }
+}
 
-    /// Not checked, for another reason.
-    pub(super) fn skipped_because(step: Step, reason: impl Into<String>) -> Self {
-        Self {
-            detail: Some(reason.into()),
-            ..Self::skipped(step)
-        }
-    }
-
-    /// Adds a finding. The first error replaces the detail, and a warning is added to it.
-    pub(super) fn and(mut self, finding: Option<Finding>) -> Self {
-        let Some(finding) = finding else {
-            return self;
-        };
-        let has_failed = self
-            .findings
-            .iter()
-            .any(|finding| finding.severity == Severity::Error);
-        self.detail = match (self.detail, finding.severity) {
-            (_, Severity::Error) if !has_failed => Some(finding.title.to_owned()),
-            (Some(detail), Severity::Warning) if !has_failed => Some(format!("{detail}; {}", finding.title)),
-            (detail, _) => detail,
-        };
-        self.findings.push(finding);
-        self
-    }
+fn codes<S: serde::Serializer>(codes: &[Code], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(codes.iter().map(Code::to_string))
 }
 
 /// How a connection fails that needs a proxy.
@@ -275,20 +353,61 @@ mod tests {
 
     #[test]
     fn warning_that_predicted_an_error_is_its_cause_and_as_severe() {
-        let proxy = Finding::new(Code::PROXY_FAILED, Severity::Warning, "no URL");
-        let issuer = Finding::new(Code::ISSUER_UNREACHABLE, Severity::Warning, "no keys").predicting(50_166);
-        let unknown_host = Finding::new(Code::UNKNOWN_HOST, Severity::Error, "no host");
-        let refusal =
-            Finding::new(Code::ISSUER_KEYS_UNREACHABLE, Severity::Error, "no keys").predicting(50_166);
+        let keys = Code::ISSUER_KEYS_UNREACHABLE;
+        let proxy = Finding::new(Code::PROXY_FAILED, Severity::Warning);
+        let issuer = Finding::new(Code::ISSUER_UNREACHABLE, Severity::Warning).predicting(keys);
+        let unknown_host = Finding::new(Code::UNKNOWN_HOST, Severity::Error);
+        let refusal = Finding::new(keys, Severity::Error).predicting(keys);
         for (warning, error) in [(proxy, unknown_host), (issuer, refusal)] {
             let code = warning.code;
             let mut report = Report::default();
-            report.add(Outcome::failed(Step::Variables, warning), &Pod::default());
+            report.add(Outcome::failed(Step::Variables, warning));
             assert!(report.is_healthy());
-            report.add(Outcome::failed(Step::LoginHost, error), &Pod::default());
+            report.add(Outcome::failed(Step::LoginHost, error));
             let cause = report.cause().unwrap();
             assert_eq!((cause.code, cause.severity), (code, Severity::Error));
             assert_eq!(report.findings[1].follows_from, Some(code));
         }
+    }
+
+    #[test]
+    fn codes_of_a_check_are_its_first_error_or_its_warnings() {
+        let finding = |code, severity| Some(Finding::new(code, severity));
+        let warned = Outcome::skipped(Step::Variables)
+            .and(finding(Code::ANOTHER_IDENTITY, Severity::Info))
+            .and(finding(Code::PROXY_FAILED, Severity::Warning))
+            .and(finding(Code::ANOTHER_CREDENTIAL_FIRST, Severity::Warning));
+        let mut report = Report::default();
+        report.add(warned);
+        let failed = Outcome::failed(
+            Step::LoginHost,
+            Finding::new(Code::CLOCK_IS_WRONG, Severity::Warning),
+        );
+        report.add(
+            failed
+                .and(finding(Code::OUTAGE, Severity::Error))
+                .and(finding(Code::THROTTLED, Severity::Error)),
+        );
+        report.skip(Step::Issuer);
+        let states = report
+            .checks
+            .iter()
+            .map(|check| (check.state, check.codes.clone(), check.skipped));
+        assert_eq!(
+            states.collect::<Vec<_>>(),
+            [
+                (
+                    State::Warned,
+                    vec![Code::PROXY_FAILED, Code::ANOTHER_CREDENTIAL_FIRST],
+                    Some(SkipReason::NotChecked)
+                ),
+                (State::Failed, vec![Code::OUTAGE], None),
+                (
+                    State::Skipped,
+                    vec![],
+                    Some(SkipReason::FollowsFrom(Code::OUTAGE))
+                ),
+            ]
+        );
     }
 }

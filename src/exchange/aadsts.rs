@@ -37,11 +37,26 @@ fn has_kind(codes: &[u32], kind: Kind) -> bool {
     known.any(|known| known.kind == kind)
 }
 
-/// Returns the AADSTS codes of a section of "Troubleshooting".
-#[cfg(feature = "diagnose")]
-pub(crate) fn codes_of(section: Code) -> impl Iterator<Item = u32> {
-    let known = AADSTS.iter().filter(move |known| known.section == section);
-    known.flat_map(|known| known.numbers).copied()
+/// Whether the assertion was sent outside its validity, and a newer one may be accepted.
+pub(super) fn is_outdated_assertion(codes: &[u32]) -> bool {
+    has_kind(codes, Kind::OutdatedAssertion)
+}
+
+impl Code {
+    /// Returns the AADSTS numbers that Entra sends with a refusal for this reason, such as 700213 and
+    /// 7002137 for [`SUBJECT_MISMATCH`](Self::SUBJECT_MISMATCH); nothing for a problem that Entra does not see.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use entra_workload::Code;
+    ///
+    /// assert!(Code::SUBJECT_MISMATCH.aadsts_codes().any(|number| number == 700_213));
+    /// ```
+    pub fn aadsts_codes(self) -> impl Iterator<Item = u32> {
+        let known = AADSTS.iter().filter(move |known| known.section == self);
+        known.flat_map(|known| known.numbers).copied()
+    }
 }
 
 /// Returns the section of "Troubleshooting" about an AADSTS code, and its usual cause with what to do about it;
@@ -107,6 +122,8 @@ enum Kind {
     Permanent,
     /// It can disappear without a change.
     Retryable,
+    /// A newer assertion of the same source may be accepted at once.
+    OutdatedAssertion,
     Outage,
     Throttling,
 }
@@ -201,6 +218,12 @@ const WITHOUT_TOKEN_PROXY: &str = "the token is for an AKS identity binding, so 
 const NO_FEDERATED_CREDENTIAL: &str = "no federated credential of this client matches the token; add one with issuer \
     {issuer}, subject {subject} and audience {audience}, and wait a few minutes if it is new";
 
+const OUTSIDE_VALIDITY: &str = "the assertion is expired or not yet valid; check this machine's clock, and that the token \
+    file is a projected volume mounted without subPath";
+
+const SELF_SIGNED_OUTSIDE_VALIDITY: &str =
+    "the assertion is expired or not yet valid; check this machine's clock";
+
 const UNREACHABLE_KEYS: &str =
     "Entra could not fetch the keys of {issuer}; its discovery document must be reachable from the internet";
 
@@ -274,13 +297,19 @@ const AADSTS: &[Aadsts] = &[
         "this cloud has no claims-matching expressions; use a federated credential with the subject {subject}",
     ),
     Aadsts::new(
-        &[700_024, 500_133],
+        &[700_024],
+        Kind::OutdatedAssertion,
+        Code::ASSERTION_OUTSIDE_VALIDITY,
+        OUTSIDE_VALIDITY,
+    )
+    .if_self_signed(SELF_SIGNED_OUTSIDE_VALIDITY),
+    Aadsts::new(
+        &[500_133],
         Kind::Permanent,
         Code::ASSERTION_OUTSIDE_VALIDITY,
-        "the assertion is expired or not yet valid; check this machine's clock, and that the token file is a projected \
-         volume mounted without subPath",
+        OUTSIDE_VALIDITY,
     )
-    .if_self_signed("the assertion is expired or not yet valid; check this machine's clock"),
+    .if_self_signed(SELF_SIGNED_OUTSIDE_VALIDITY),
     Aadsts::new(
         &[70_023, 700_232],
         Kind::Permanent,

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use entra_workload::diagnose::{Check, DiagnoseOptions, Federation, Report, State, Step, Tool, diagnose};
+use entra_workload::diagnose::{Check, DiagnoseOptions, Property, Report, SkipReason, State, Step, diagnose};
 use entra_workload::transport::Transport;
-use entra_workload::{Environment, Error, ErrorKind};
+use entra_workload::{Code, Environment, Error, ErrorKind};
 use http::{Request, Response};
 
 use crate::support::identifiers::{CLIENT_ID, TENANT_ID};
@@ -19,10 +19,8 @@ async fn issuer_that_the_pod_cannot_reach_is_skipped() {
     let report = report(&pod, &[], Network::default()).await;
     let issuer = check(&report, Step::Issuer);
     assert_eq!(issuer.state, State::Skipped);
-    assert_eq!(
-        issuer.detail,
-        "not reachable from this pod (Entra reads it, not the pod)"
-    );
+    assert_eq!(issuer.skipped, Some(SkipReason::NotReachableFromPod));
+    assert_eq!(report.findings[0].code, Code::ISSUER_UNREACHABLE);
 }
 
 #[tokio::test]
@@ -32,10 +30,13 @@ async fn failed_check_says_what_was_presented_and_what_was_expected() {
     let report = report(&pod, &[], Network::default()).await;
     let file = check(&report, Step::TokenFile);
     assert_eq!(file.state, State::Failed);
-    assert_eq!(
-        file.detail,
-        "audience is https://kubernetes.default.svc, expected api://AzureADTokenExchange"
-    );
+    assert_eq!(file.codes, [Code::TOKEN_OF_THE_API_SERVER]);
+    let finding = &report.findings[0];
+    let comparison = finding.comparison(Property::Audience).unwrap();
+    assert_eq!(file.comparison.as_ref(), Some(comparison));
+    assert_eq!(comparison.presented, "https://kubernetes.default.svc");
+    assert_eq!(comparison.expected.as_deref(), Some("api://AzureADTokenExchange"));
+    assert!(finding.aadsts.contains(&700_212), "{:?}", finding.aadsts);
 }
 
 #[tokio::test]
@@ -45,15 +46,12 @@ async fn clock_is_not_compared_without_a_response_or_a_date() {
         ..Network::default()
     };
     for (network, reason) in [
-        (silent, "not compared: the login host did not respond"),
-        (
-            Network::default(),
-            "not compared: the response of the login host has no date",
-        ),
+        (silent, SkipReason::NoResponse),
+        (Network::default(), SkipReason::NoDate),
     ] {
         let report = report(&PodDirectory::new(), &[], network).await;
         let clock = check(&report, Step::Clock);
-        assert_eq!((clock.state, clock.detail.as_str()), (State::Skipped, reason));
+        assert_eq!((clock.state, clock.skipped), (State::Skipped, Some(reason)));
     }
     // The same with a token proxy, which is not asked for the time.
     let proxy = [("AZURE_KUBERNETES_TOKEN_PROXY", "https://127.0.0.1:1")];
@@ -61,7 +59,7 @@ async fn clock_is_not_compared_without_a_response_or_a_date() {
     for step in [Step::Clock, Step::LoginHost] {
         let check = check(&report, step);
         assert_eq!(check.state, State::Skipped);
-        assert!(check.detail.contains("the token proxy takes"), "{}", check.detail);
+        assert_eq!(check.skipped, Some(SkipReason::TokenProxy));
     }
 }
 
@@ -99,36 +97,42 @@ async fn words_of_another_service_are_not_in_the_report() {
     };
     let report = report(&PodDirectory::new(), &variables, network).await;
     let shown = format!("{report:?}");
-    assert!(shown.contains("it responds with status 400"), "{shown}");
+    let mut findings = report.findings.iter();
+    let identity = findings.find_map(|finding| finding.identity.as_ref()).unwrap();
+    assert_eq!(identity.credential, "ManagedIdentityCredential");
+    assert_eq!((identity.has_token, identity.status), (false, Some(400)));
     assert!(!shown.contains("planted"), "{shown}");
 }
 
-#[test]
-fn federated_credential_has_a_command_for_an_identity_and_for_an_application() {
-    let federation = Federation {
-        client_id: CLIENT_ID.into(),
-        issuer: "https://issuer/".into(),
-        subject: "system:serviceaccount:shop:orders".into(),
-        audience: "api://AzureADTokenExchange".into(),
-    };
-    let remedies = federation.remedies();
-    let texts: Vec<_> = remedies
-        .iter()
-        .map(|remedy| (remedy.tool, remedy.text.as_str()))
-        .collect();
-    assert!(
-        matches!(texts[0], (Tool::Az, text) if text.starts_with("az identity federated-credential create"))
+#[tokio::test]
+async fn refusal_names_the_federated_credential_and_the_pod_that_needs_it() {
+    let pod = PodDirectory::new();
+    pod.project(token(r#""api://AzureADTokenExchange""#));
+    let report = report(&pod, &[], Network::default()).await;
+    let cause = report.cause().unwrap();
+    assert_eq!(cause.code, Code::SUBJECT_MISMATCH);
+    let credential = cause.federated_credential.as_ref().unwrap();
+    let parts = [
+        &credential.client_id,
+        &credential.issuer,
+        &credential.subject,
+        &credential.audience,
+    ];
+    let expected = [
+        CLIENT_ID,
+        "https://issuer.example.com/",
+        "system:serviceaccount:shop:orders",
+        "api://AzureADTokenExchange",
+    ];
+    assert_eq!(parts, expected);
+    let pod = &report.pod;
+    let names = [&pod.namespace, &pod.service_account, &pod.client_id];
+    assert_eq!(
+        names.map(|name| name.as_deref().unwrap()),
+        ["shop", "orders", CLIENT_ID]
     );
-    let (tool, text) = texts[1];
-    assert_eq!(tool, Tool::AzApplication);
-    let (command, parameters) = text.split_once("--parameters '").unwrap();
-    assert!(command.starts_with(&format!(
-        "az ad app federated-credential create --id '{CLIENT_ID}'"
-    )));
-    let parameters: serde_json::Value = serde_json::from_str(parameters.strip_suffix('\'').unwrap()).unwrap();
-    assert_eq!(parameters["subject"], "system:serviceaccount:shop:orders");
-    assert_eq!(parameters["issuer"], "https://issuer/");
-    assert_eq!(parameters["audiences"][0], "api://AzureADTokenExchange");
+    let error = cause.error.as_ref().unwrap();
+    assert_eq!(error.oauth_error(), Some("invalid_client"));
 }
 
 #[tokio::test]

@@ -82,6 +82,4 @@ mod token_file;
 mod token_options;
 mod token_request;
 mod token_stream;
-#[cfg(feature = "diagnose")]
-mod troubleshooting;
 mod unsent_assertions;

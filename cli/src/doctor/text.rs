@@ -1,16 +1,19 @@
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
-use entra_workload::diagnose::{Finding, Report, Severity, State, Tool};
+use entra_workload::diagnose::{Severity, State};
 
+use super::explained::Explained;
+use super::explanation::Explanation;
 use crate::escape::{line, lines};
+use crate::remedy::Tool;
 
 /// The report for a person: a checklist, then the cause with its fix, then the other errors.
 ///
 /// * `objects_are_wrong`: whether lint has found an error in the objects of the cluster.
-pub(super) fn report(report: &Report, objects_are_wrong: bool) -> String {
+pub(super) fn report(explained: &Explained<'_>, objects_are_wrong: bool) -> String {
     let mut text = String::new();
-    for check in &report.checks {
+    for check in &explained.checks {
         let (mark, style) = match check.state {
             State::Passed => ("ok", GREEN),
             State::Warned => ("warn", YELLOW),
@@ -20,11 +23,12 @@ pub(super) fn report(report: &Report, objects_are_wrong: bool) -> String {
         let _ = writeln!(
             text,
             "{style}{mark:>4}{style:#}  {:<17} {}",
-            check.step.to_string(),
+            check.step,
             line(&check.detail)
         );
     }
-    let Some(cause) = report.cause() else {
+    let (cause, others) = explained.split();
+    let Some(cause) = cause else {
         let _ = if objects_are_wrong {
             writeln!(
                 text,
@@ -33,21 +37,18 @@ pub(super) fn report(report: &Report, objects_are_wrong: bool) -> String {
         } else {
             writeln!(text, "\n{GREEN}healthy{GREEN:#}: this pod gets tokens")
         };
-        for finding in &report.findings {
+        for finding in &explained.findings {
             let _ = writeln!(text, "note: {}", line(&finding.cause));
         }
         return text;
     };
-    if report.is_healthy() && !objects_are_wrong {
+    if explained.report.is_healthy() && !objects_are_wrong {
         let _ = writeln!(text, "\n{GREEN}healthy{GREEN:#}: this pod gets tokens, but:");
     }
     text.push('\n');
     problem(&mut text, cause);
     remedies(&mut text, cause);
-    let others = report.findings.iter();
-    for finding in
-        others.filter(|finding| !std::ptr::eq(*finding, cause) && finding.severity > Severity::Info)
-    {
+    for finding in others.iter().filter(|finding| finding.severity > Severity::Info) {
         if let Some(code) = finding.follows_from {
             let _ = writeln!(
                 text,
@@ -85,7 +86,7 @@ pub(super) fn binding(objects_are_wrong: bool) -> String {
     )
 }
 
-fn problem(text: &mut String, finding: &Finding) {
+fn problem(text: &mut String, finding: &Explanation) {
     let style = match finding.severity {
         Severity::Error => RED,
         _ => YELLOW,
@@ -127,7 +128,7 @@ fn problem(text: &mut String, finding: &Finding) {
     }
 }
 
-fn remedies(text: &mut String, finding: &Finding) {
+fn remedies(text: &mut String, finding: &Explanation) {
     let _ = writeln!(
         text,
         "\nWho can fix {}: {BOLD}{}{BOLD:#}\n",
@@ -155,7 +156,6 @@ fn heading(tool: Tool) -> &'static str {
         Tool::Yaml => "in the manifest",
         Tool::Terraform => "in Terraform",
         Tool::Bicep => "in Bicep",
-        _ => "another way",
     }
 }
 

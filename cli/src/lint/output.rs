@@ -2,7 +2,8 @@ use std::env;
 use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use entra_workload::diagnose::{CATALOG, Entry, Severity};
+use entra_workload::Code;
+use entra_workload::diagnose::Severity;
 use serde_json::{Value, json};
 
 use super::excerpt::Excerpt;
@@ -10,6 +11,7 @@ use super::rule::{Problem, Rule};
 use super::rules::RULES;
 use super::source::{Note, Origin, Source};
 use super::{Finding, Report, uri};
+use crate::catalog::Entry;
 use crate::escape;
 
 /// Findings with the lines of the file, as rustc shows them.
@@ -251,14 +253,21 @@ pub(super) fn explanation(code: &str) -> Option<String> {
             "{code}: {summary}\n\nCause: {cause}\n\nFix: {fix}\n\nWho: {owner}. Without lint: {symptom}.\n"
         ));
     }
-    let mut entries = CATALOG.iter();
-    let entry = entries.find(|entry| entry.code.to_string().eq_ignore_ascii_case(code))?;
-    let Entry {
-        title, cause, fix, ..
-    } = entry;
-    let (code, owner) = (entry.code, entry.owner);
+    let code: Code = code.to_ascii_uppercase().parse().ok()?;
+    let entry = Entry::of(code)?;
+    let Entry { cause, fix, .. } = entry;
+    let (title, owner) = (code.title(), code.owner());
+    let cause = match *cause {
+        "" => String::new(),
+        cause => format!("Cause: {cause}\n\n"),
+    };
+    let aadsts: Vec<String> = entry.aadsts().iter().map(u32::to_string).collect();
+    let aadsts = match &aadsts[..] {
+        [] => String::new(),
+        numbers => format!(" AADSTS: {}.", numbers.join(", ")),
+    };
     Some(format!(
-        "{code}: {title}\n\nCause: {cause}\n\nFix: {fix}\n\nWho: {owner}.\n"
+        "{code}: {title}\n\n{cause}Fix: {fix}\n\nWho: {owner}.{aadsts}\n"
     ))
 }
 

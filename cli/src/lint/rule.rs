@@ -1,8 +1,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use entra_workload::Owner;
-use entra_workload::diagnose::Severity;
+use entra_workload::{Owner, diagnose::Severity};
 
 use super::picture::Picture;
 use super::value::Value;

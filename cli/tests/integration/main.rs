@@ -17,3 +17,4 @@ mod lint_untrusted;
 mod misplaced_secrets;
 mod setups;
 mod token;
+mod troubleshooting;

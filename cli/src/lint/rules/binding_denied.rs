@@ -1,9 +1,9 @@
-use entra_workload::Owner;
-use entra_workload::diagnose::{BindingPermission, Severity};
+use entra_workload::{Owner, diagnose::Severity};
 
 use crate::lint::picture::{Object, Picture};
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
+use crate::remedy::use_of_identity;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW808",
@@ -39,10 +39,5 @@ fn command(review: &Object<'_>, attributes: &Value) -> Option<String> {
     let user = review.value.at(&["spec", "user"])?.text()?;
     let (namespace, name) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
     let client_id = attributes.get("resource")?.text().filter(|id| !id.is_empty())?;
-    let permission = BindingPermission {
-        client_id: client_id.to_owned(),
-        namespace: namespace.to_owned(),
-        service_account: name.to_owned(),
-    };
-    Some(permission.remedy().text)
+    Some(use_of_identity(client_id, namespace, name).text)
 }

@@ -1,5 +1,4 @@
-use entra_workload::Owner;
-use entra_workload::diagnose::Severity;
+use entra_workload::{Owner, diagnose::Severity};
 
 use crate::lint::picture::{CLIENT_ID, LABEL, Picture};
 use crate::lint::rule::{Problem, Rule, Symptom};

@@ -1,7 +1,6 @@
 use std::collections::HashSet;
 
-use entra_workload::Owner;
-use entra_workload::diagnose::Severity;
+use entra_workload::{Owner, diagnose::Severity};
 
 use crate::lint::egress::{Policies, has_proxy};
 use crate::lint::picture::Picture;

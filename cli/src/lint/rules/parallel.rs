@@ -1,7 +1,6 @@
 use std::collections::HashSet;
 
-use entra_workload::Owner;
-use entra_workload::diagnose::Severity;
+use entra_workload::{Owner, diagnose::Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};

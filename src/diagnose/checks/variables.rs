@@ -1,39 +1,39 @@
 use url::Url;
 
 use super::Diagnosis;
-use super::finding::{Finding, Severity};
-use super::report::{Outcome, Step};
 use crate::authority::{Authority, Cloud, TenantId};
 use crate::chain::DefaultAzureLink;
 use crate::code::{Code, Owner};
 use crate::credential::WorkloadIdentityCredential;
+use crate::diagnose::finding::{Defect, Finding, Property, Severity, escaped};
+use crate::diagnose::report::{Observation, Outcome, Step};
 use crate::env::{AZURE_CLIENT_SECRET, AZURE_TOKEN_CREDENTIALS, Environment, External};
 use crate::error::Error;
 use crate::exchange::Exchange;
 
 /// What the variables say, as far as they are valid.
-pub(super) struct Settings {
-    pub(super) cloud: Cloud,
+pub(in crate::diagnose) struct Settings {
+    pub(in crate::diagnose) cloud: Cloud,
     /// `None` without a valid authority host, and with a token proxy, which takes its place.
-    pub(super) login_host: Option<LoginHost>,
+    pub(in crate::diagnose) login_host: Option<LoginHost>,
     /// Whether the login host is on this machine, as an emulator is.
-    pub(super) is_emulated: bool,
-    pub(super) has_token_proxy: bool,
-    pub(super) token_file: Option<External>,
-    pub(super) client_id: Option<External>,
+    pub(in crate::diagnose) is_emulated: bool,
+    pub(in crate::diagnose) has_token_proxy: bool,
+    pub(in crate::diagnose) token_file: Option<External>,
+    pub(in crate::diagnose) client_id: Option<External>,
 }
 
-pub(super) struct LoginHost {
-    pub(super) authority: Authority,
-    pub(super) tenant_id: TenantId,
+pub(in crate::diagnose) struct LoginHost {
+    pub(in crate::diagnose) authority: Authority,
+    pub(in crate::diagnose) tenant_id: TenantId,
 }
 
-pub(super) struct Variables {
-    pub(super) check: Outcome,
-    pub(super) settings: Settings,
+pub(in crate::diagnose) struct Variables {
+    pub(in crate::diagnose) check: Outcome,
+    pub(in crate::diagnose) settings: Settings,
 }
 
-pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
+pub(in crate::diagnose) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
     let environment = diagnosis.environment;
     let variables = environment.workload_identity().ok();
     let token_proxy = environment.token_proxy().ok().and_then(|variables| variables.url);
@@ -69,12 +69,11 @@ pub(super) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
     let check = match exchange(environment) {
         Ok(exchange) => Outcome::passed(
             Step::Variables,
-            format!(
-                "client {} in tenant {} at {}",
-                exchange.client_id,
-                exchange.tenant_id.as_str(),
-                exchange.responder()
-            ),
+            Observation::Client {
+                client_id: escaped(&exchange.client_id),
+                tenant_id: escaped(exchange.tenant_id.as_str()),
+                host: escaped(exchange.responder()),
+            },
         ),
         Err((error, others)) => others.iter().fold(
             Outcome::failed(Step::Variables, of_error(&error)),
@@ -127,23 +126,7 @@ fn exchange(environment: &Environment) -> Result<Exchange, (Error, Vec<Error>)> 
 }
 
 fn of_error(error: &Error) -> Finding {
-    let finding = Finding::of_error(error, Code::VARIABLE_NOT_TEXT);
-    match finding.code {
-        Code::NO_WORKLOAD_IDENTITY => finding.with_evidence(
-            "variables of the webhook",
-            "none in this process",
-            "set when a pod with the label is created",
-        ),
-        Code::NO_CLIENT_ID => finding.with_evidence(
-            "annotation azure.workload.identity/client-id",
-            "not on the service account when the pod was created",
-            "the client ID of the identity",
-        ),
-        Code::NO_TENANT_ID => {
-            finding.with_evidence("AZURE_TENANT_ID", "not set", "the tenant of the identity")
-        }
-        _ => finding,
-    }
+    Finding::of_error(error, Code::VARIABLE_NOT_TEXT)
 }
 
 /// A login host that belongs to no cloud of Microsoft, or a token proxy that is not the API server.
@@ -182,23 +165,15 @@ fn unknown_host(
         let mut allowed = diagnosis.options.allowed_authority_hosts.iter();
         !is_known && !allowed.any(|allowed| is_allowed(allowed, host))
     })?;
-    let (severity, cause) = if known_clouds_only {
-        let cause = format!("{host} is not the login host of a known cloud, so no token is sent to it");
-        (Severity::Error, cause)
+    let severity = if known_clouds_only {
+        Severity::Error
     } else {
-        let cause =
-            format!("{host} is not the login host of a known cloud, and receives the service-account token");
-        (Severity::Warning, cause)
+        Severity::Warning
     };
-    let finding = Finding::new(Code::UNKNOWN_LOGIN_HOST, severity, cause);
-    Some(finding.with_evidence(
-        "login host",
-        host,
-        "that of the cloud, such as login.microsoftonline.com",
-    ))
+    Some(Finding::new(Code::UNKNOWN_LOGIN_HOST, severity).with_host(&host))
 }
 
-/// A secret or a certificate wins over workload identity in a default credential.
+/// A secret or a certificate takes precedence over workload identity in a default credential.
 fn other_credential(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
     let environment = diagnosis.environment;
     let certificate = environment.client_certificate().ok()?.path.is_some();
@@ -217,14 +192,8 @@ fn other_credential(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
     }) {
         return None;
     }
-    ((certificate || secret) && has_token_file).then(|| {
-        Finding::new(
-            Code::ANOTHER_CREDENTIAL_FIRST,
-            Severity::Warning,
-            format!("{variable} is set, and a default credential uses it before workload identity"),
-        )
-        .with_evidence("credential", variable, "workload identity alone")
-    })
+    ((certificate || secret) && has_token_file)
+        .then(|| Finding::new(Code::ANOTHER_CREDENTIAL_FIRST, Severity::Warning).with_variable(variable))
 }
 
 /// A proxy that no client can use, so that each of them tries without it, or fails. Its value can hold a password. Other
@@ -235,17 +204,18 @@ fn proxy(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
     let scheme = if value.contains("://") { "" } else { "http://" };
     let url = Url::parse(&format!("{scheme}{}", value.trim()));
     let is_known = |url: &Url| PROXY_SCHEMES.contains(&url.scheme()) && url.has_host();
-    let what = if value.trim() != value {
-        "it begins or ends with white space, often the line break of a Secret"
+    let defect = if value.trim() != value {
+        Defect::WhiteSpace
     } else if url.is_ok_and(|url| is_known(&url)) {
         return None;
     } else {
-        "it is no URL of http, https or SOCKS"
+        Defect::NotAUrl
     };
-    let cause = format!("{variable} is not the URL of a proxy: {what}");
-    let mut finding = Finding::new(Code::PROXY_FAILED, Severity::Warning, cause);
-    finding.owner = Owner::Developer;
-    Some(finding.with_evidence(variable, "see the cause; it is not shown", "http://HOST:PORT"))
+    let finding = Finding::new(Code::PROXY_FAILED, Severity::Warning);
+    Some(Finding {
+        owner: Owner::Developer,
+        ..finding.with_variable(variable).with_defect(defect)
+    })
 }
 
 /// Whether `AZURE_TOKEN_CREDENTIALS` leaves workload identity out of a default credential.
@@ -259,16 +229,9 @@ fn selection(diagnosis: &Diagnosis<'_>) -> Option<Finding> {
         .iter()
         .any(|value| value.eq_ignore_ascii_case(selected.expose()));
     (!is_included).then(|| {
-        Finding::new(
-            Code::WORKLOAD_IDENTITY_EXCLUDED,
-            Severity::Warning,
-            format!("{AZURE_TOKEN_CREDENTIALS} excludes workload identity from a default credential"),
-        )
-        .with_evidence(
-            AZURE_TOKEN_CREDENTIALS,
-            selected.to_string(),
-            "prod or WorkloadIdentityCredential",
-        )
+        Finding::new(Code::WORKLOAD_IDENTITY_EXCLUDED, Severity::Warning)
+            .with_variable(AZURE_TOKEN_CREDENTIALS)
+            .comparing(Property::TokenCredentials, selected.to_string(), None)
     })
 }
 
@@ -299,10 +262,11 @@ mod tests {
         let environment: Environment = variables.collect();
         let diagnosis = Diagnosis {
             environment: &environment,
-            options: &super::super::DiagnoseOptions::new(),
+            options: &crate::diagnose::DiagnoseOptions::new(),
             transport: Arc::new(HttpTransport::new()),
         };
-        let findings = check(&diagnosis).check.findings.into_iter();
+        let variables = check(&diagnosis);
+        let findings = variables.check.findings().iter();
         findings
             .map(|finding| (finding.code, finding.severity, finding.owner))
             .collect()

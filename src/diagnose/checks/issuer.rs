@@ -5,16 +5,15 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::Diagnosis;
-use super::finding::{Finding, Severity};
-use super::report::{Outcome, Step};
 use super::token_file::ServiceAccountToken;
 use super::variables::Settings;
 use crate::authority::is_loopback;
 use crate::code::Code;
-use crate::exchange::codes_of;
+use crate::diagnose::finding::{Defect, Finding, Property, Severity};
+use crate::diagnose::report::{Observation, Outcome, SkipReason, Step};
 
 /// Reads the discovery document and the keys of the cluster, as Entra does to verify the token.
-pub(super) async fn check(
+pub(in crate::diagnose) async fn check(
     diagnosis: &Diagnosis<'_>,
     settings: &Settings,
     token: &ServiceAccountToken,
@@ -25,7 +24,7 @@ pub(super) async fn check(
     let is_local = Url::parse(issuer).is_ok_and(|issuer| is_loopback(&issuer));
     let is_test = settings.is_emulated || is_local && !diagnosis.options.known_clouds_only;
     if !is_test && is_private(issuer) {
-        return private_address("issuer", issuer);
+        return private_address(Property::Issuer, issuer);
     }
     let url = format!(
         "{}/.well-known/openid-configuration",
@@ -37,18 +36,14 @@ pub(super) async fn check(
     };
     let text = |name| document.get(name).and_then(Value::as_str).unwrap_or_default();
     if text("issuer") != issuer {
-        let finding = Finding::new(
-            Code::ISSUER_DIFFERS,
-            Severity::Warning,
-            "the discovery document of the issuer names another issuer",
-        );
-        let finding = unreachable_keys().fold(finding, Finding::predicting);
-        let finding = finding.with_evidence("issuer", text("issuer"), issuer);
+        let finding = Finding::new(Code::ISSUER_DIFFERS, Severity::Warning)
+            .predicting(Code::ISSUER_KEYS_UNREACHABLE)
+            .comparing(Property::Issuer, text("issuer"), Some(issuer));
         return Outcome::failed(Step::Issuer, finding);
     }
     let jwks_uri = text("jwks_uri");
     if !is_test && is_private(jwks_uri) {
-        return private_address("keys", jwks_uri);
+        return private_address(Property::KeysUrl, jwks_uri);
     }
     let keys = match read(diagnosis, jwks_uri).await {
         Ok(keys) => keys,
@@ -62,17 +57,16 @@ pub(super) async fn check(
         .collect();
     match &token.key_id {
         Some(key_id) if !keys.contains(&key_id.as_str()) => {
-            let finding = Finding::new(
-                Code::UNPUBLISHED_KEY,
-                Severity::Warning,
-                "the token is signed with a key that the issuer does not publish",
-            )
-            .predicting(700_027)
-            .predicting(7_000_272);
-            let finding = finding.with_evidence("kid", key_id.as_str(), keys.join(" "));
+            let finding = Finding::new(Code::UNPUBLISHED_KEY, Severity::Warning)
+                .predicting(Code::SIGNATURE_MISMATCH)
+                .predicting(Code::ISSUER_KEYS_UNREACHABLE)
+                .comparing(Property::KeyId, key_id.as_str(), Some(&keys.join(" ")));
             Outcome::failed(Step::Issuer, finding)
         }
-        _ => Outcome::passed(Step::Issuer, format!("{issuer} publishes the key of the token")),
+        _ => {
+            let issuer = issuer.to_owned();
+            Outcome::passed(Step::Issuer, Observation::PublishedKey { issuer })
+        }
     }
 }
 
@@ -81,37 +75,31 @@ fn unreadable(finding: Finding) -> Outcome {
     if finding.severity > Severity::Info {
         return Outcome::failed(Step::Issuer, finding);
     }
-    let reason = "not reachable from this pod (Entra reads it, not the pod)";
-    Outcome::skipped_because(Step::Issuer, reason).and(Some(finding))
+    Outcome::skipped_because(Step::Issuer, SkipReason::NotReachableFromPod).and(Some(finding))
 }
 
 async fn read(diagnosis: &Diagnosis<'_>, url: &str) -> Result<Value, Finding> {
-    let unreachable = |severity, cause: String| Finding::new(Code::ISSUER_UNREACHABLE, severity, cause);
+    let unreachable = |severity| Finding::new(Code::ISSUER_UNREACHABLE, severity).with_url(url);
     // Entra must reach the issuer; this pod need not.
-    let response = diagnosis.get(url).await.map_err(|error| {
-        let cause = format!("{url} cannot be read from here: {error}");
-        unreachable(Severity::Info, cause)
+    let response = diagnosis.get(url).await.map_err(|error| Finding {
+        error: Some(error),
+        ..unreachable(Severity::Info)
     })?;
     let status = response.status();
     let document = serde_json::from_slice(response.body()).ok();
     document.filter(|_| status == StatusCode::OK).ok_or_else(|| {
-        let cause = format!(
-            "{url} returns status {} and not the document that Entra needs",
-            status.as_u16()
-        );
-        unreachable_keys().fold(unreachable(Severity::Warning, cause), Finding::predicting)
+        unreachable(Severity::Warning)
+            .with_status(status)
+            .with_defect(Defect::NoDiscoveryDocument)
+            .predicting(Code::ISSUER_KEYS_UNREACHABLE)
     })
 }
 
-/// * `what`: `issuer`, or `keys` for the address that its discovery document names.
-fn private_address(what: &'static str, address: &str) -> Outcome {
-    let cause = match what {
-        "issuer" => "the issuer of the token is not a public https address, so Entra cannot read its keys",
-        _ => "the keys of the issuer have no public https address, so Entra cannot read them",
-    };
-    let finding = Finding::new(Code::PRIVATE_ISSUER, Severity::Warning, cause);
-    let finding = unreachable_keys().fold(finding, Finding::predicting);
-    let finding = finding.with_evidence(what, address, "https://…, reachable from the internet");
+/// * `property`: the issuer, or the address of the keys that its discovery document names.
+fn private_address(property: Property, address: &str) -> Outcome {
+    let finding = Finding::new(Code::PRIVATE_ISSUER, Severity::Warning)
+        .predicting(Code::ISSUER_KEYS_UNREACHABLE)
+        .comparing(property, address, None);
     Outcome::failed(Step::Issuer, finding)
 }
 
@@ -144,11 +132,6 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
 }
 
 const PRIVATE_SUFFIXES: [&str; 5] = [".svc", ".local", ".internal", ".svc.cluster.local", ".localhost"];
-
-/// What Entra says when it cannot read the keys.
-fn unreachable_keys() -> impl Iterator<Item = u32> {
-    codes_of(Code::ISSUER_KEYS_UNREACHABLE)
-}
 
 #[cfg(test)]
 mod tests {
@@ -208,9 +191,9 @@ mod tests {
             audience: String::new(),
             key_id: None,
         };
-        let findings = check(&diagnosis, &settings, &token).await.findings;
+        let outcome = check(&diagnosis, &settings, &token).await;
         let requested = discovery.requested.lock().unwrap().clone();
-        (findings.first().map(|finding| finding.code), requested)
+        (outcome.findings().first().map(|finding| finding.code), requested)
     }
 
     #[tokio::test]

@@ -3,56 +3,22 @@ use http::header::{AUTHORIZATION, HeaderValue};
 use http::{Request, StatusCode};
 use url::{Host, Url};
 
-use super::Diagnosis;
-use super::finding::{Finding, Severity};
-use super::report::{Outcome, Step};
 use super::variables::Settings;
-use crate::authority::{Cloud, is_loopback};
+use super::{Diagnosis, token_request};
+use crate::authority::is_loopback;
 use crate::code::{Code, Owner};
+use crate::diagnose::finding::{Finding, Resource, Service, Severity};
+use crate::diagnose::report::{Observation, Outcome, Step};
 use crate::error::Error;
 use crate::token::AccessToken;
 
-/// What a token is for.
-#[derive(Clone, Debug)]
-pub(super) enum Resource {
-    Blob(String),
-    Vault(String),
-}
-
 impl Resource {
-    pub(super) fn blob(url: &str) -> Self {
-        Self::Blob(without_secrets(url))
-    }
-
-    /// The path does not matter: the secrets are listed.
-    pub(super) fn vault(url: &str) -> Self {
-        let url = without_secrets(url);
-        let end = url
-            .find("://")
-            .and_then(|start| Some(start + 3 + url.get(start + 3..)?.find('/')?));
-        Self::Vault(end.and_then(|end| url.get(..end)).unwrap_or(&url).to_owned())
-    }
-
-    /// The scope of the service; `None` if that of this cloud is not known.
-    pub(super) fn scope<'a>(&self, cloud: &'a Cloud) -> Option<&'a str> {
-        match self {
-            Self::Blob(_) => cloud.storage_scope(),
-            Self::Vault(_) => cloud.key_vault_scope(),
-        }
-    }
-
-    fn url(&self) -> &str {
-        match self {
-            Self::Blob(url) | Self::Vault(url) => url,
-        }
-    }
-
     /// Returns a request that reads as little as possible.
     fn request(&self, token: &AccessToken) -> Result<Request<Bytes>, Error> {
         let invalid = || {
-            Error::configuration(format!("{:?} is not an https URL", self.url())).with_code(Code::NO_RESOURCE)
+            Error::configuration(format!("{:?} is not an https URL", self.url)).with_code(Code::NO_RESOURCE)
         };
-        let mut url = Url::parse(self.url()).map_err(|_| invalid())?;
+        let mut url = Url::parse(&self.url).map_err(|_| invalid())?;
         // A token must not travel unencrypted, nor to the owner of a misspelt domain.
         if url.scheme() != "https" && !is_loopback(&url) {
             return Err(invalid());
@@ -62,17 +28,17 @@ impl Resource {
         if !is_known && !is_loopback(&url) {
             let message = format!(
                 "{host} is no host of {}, and gets no token; it ends with {}",
-                self.service(),
+                self.service,
                 self.domains().join(" or ")
             );
             return Err(Error::configuration(message).with_code(Code::NO_RESOURCE));
         }
-        match self {
-            Self::Vault(_) => {
+        match self.service {
+            Service::KeyVault => {
                 url.set_path("/secrets");
                 url.set_query(Some("api-version=7.4&maxresults=1"));
             }
-            Self::Blob(_) => {
+            Service::Blob => {
                 // An emulator has the account in the path.
                 let account = usize::from(!matches!(url.host(), Some(Host::Domain(_))));
                 let segments = url.path_segments().into_iter().flatten();
@@ -96,44 +62,38 @@ impl Resource {
 
     /// Where the service is, in the clouds that Microsoft runs.
     fn domains(&self) -> &'static [&'static str] {
-        match self {
-            Self::Blob(_) => &BLOB_DOMAINS,
-            Self::Vault(_) => &VAULT_DOMAINS,
-        }
-    }
-
-    pub(super) fn service(&self) -> &'static str {
-        match self {
-            Self::Blob(_) => "Blob Storage",
-            Self::Vault(_) => "Key Vault",
+        match self.service {
+            Service::Blob => &BLOB_DOMAINS,
+            Service::KeyVault => &VAULT_DOMAINS,
         }
     }
 }
 
 /// Reads from a resource, and tells a rejected token, a missing role and a firewall apart.
-pub(super) async fn check(
+pub(in crate::diagnose) async fn check(
     diagnosis: &Diagnosis<'_>,
     settings: &Settings,
     resource: &Resource,
     scope: &str,
     token: &AccessToken,
 ) -> Outcome {
-    let failed = |finding: Finding| Outcome {
-        detail: Some(format!("{}: {}", resource.url(), finding.title)),
-        ..Outcome::failed(Step::Resource, finding)
+    let observation = || Observation::Resource(resource.clone());
+    let failed = |finding: Finding| {
+        let finding = Finding {
+            resource: Some(resource.clone()),
+            ..finding
+        };
+        Outcome::failed(Step::Resource, finding).seeing(observation())
     };
     // The scope of the diagnosis is that of the first resource, or was set because the cloud's is not known.
     let other_scope = resource.scope(&settings.cloud).filter(|own| *own != scope);
     let mut other = None;
     if let Some(own_scope) = other_scope {
-        let check = super::token_request::check(diagnosis, None, own_scope).await;
-        if check.token.is_none() {
-            return Outcome {
-                step: Step::Resource,
-                ..check.check
-            };
+        let request = token_request::check(diagnosis, None, own_scope).await;
+        if request.token.is_none() {
+            return request.check.of_step(Step::Resource);
         }
-        other = check.token;
+        other = request.token;
     }
     let request = match resource.request(other.as_ref().unwrap_or(token)) {
         Ok(request) => request,
@@ -142,89 +102,46 @@ pub(super) async fn check(
     let response = match diagnosis.send(request).await {
         Ok(response) => response,
         Err(error) => {
-            let mut finding = Finding::of_error(&error, Code::RESOURCE_FAILED);
+            let finding = Finding::of_error(&error, Code::RESOURCE_FAILED);
             // Every account and vault has a DNS name of its own.
-            if finding.code == Code::UNKNOWN_HOST {
-                finding = Finding::new(
-                    Code::NO_RESOURCE,
-                    Severity::Error,
-                    format!("there is no {} at {}", resource.service(), resource.url()),
-                );
-            }
-            return failed(finding.with_evidence("resource", resource.url(), "a response over TLS"));
+            return failed(match finding.code {
+                Code::UNKNOWN_HOST => Finding::new(Code::NO_RESOURCE, Severity::Error),
+                _ => finding,
+            });
         }
     };
     let status = response.status();
     if status.is_success() {
-        return Outcome::passed(Step::Resource, format!("{} can be read", resource.url()));
+        return Outcome::passed(Step::Resource, observation());
     }
     let body = String::from_utf8_lossy(response.body());
     let says = |names: &[&str]| names.iter().any(|name| body.contains(name));
-    let service = resource.service();
-    let (code, cause) = match status {
-        StatusCode::UNAUTHORIZED => (
-            Code::TOKEN_REJECTED,
-            format!("{service} rejects the token: it is for another resource or tenant, or was revoked"),
-        ),
-        StatusCode::FORBIDDEN if says(&FIREWALL) => (
-            Code::FIREWALL,
-            format!("the firewall of {service} blocks this pod"),
-        ),
-        StatusCode::FORBIDDEN if says(&["AccessDenied"]) => (
-            Code::NO_ACCESS_POLICY,
-            "no access policy of the vault lets the identity list secrets".to_owned(),
-        ),
-        StatusCode::FORBIDDEN => (
-            Code::NO_ROLE,
-            format!("the identity has no role on {service} that allows to read"),
-        ),
-        StatusCode::NOT_FOUND => (Code::NO_RESOURCE, format!("{} does not exist", resource.url())),
-        _ => (
-            Code::RESOURCE_FAILED,
-            format!("{service} returns status {}", status.as_u16()),
-        ),
-    };
-    let wanted = match (code, resource) {
-        (Code::NO_ROLE, Resource::Blob(_)) => "Storage Blob Data Reader, or another data role",
-        (Code::NO_ROLE, Resource::Vault(_)) => "Key Vault Secrets User, or another data role",
-        (Code::NO_ACCESS_POLICY, _) => "an access policy with the secret permissions get and list",
-        (Code::FIREWALL, _) => "a network rule or a private endpoint for this pod",
-        _ => "status 200",
+    let code = match status {
+        StatusCode::UNAUTHORIZED => Code::TOKEN_REJECTED,
+        StatusCode::FORBIDDEN if says(&FIREWALL) => Code::FIREWALL,
+        StatusCode::FORBIDDEN if says(&["AccessDenied"]) => Code::NO_ACCESS_POLICY,
+        StatusCode::FORBIDDEN => Code::NO_ROLE,
+        StatusCode::NOT_FOUND => Code::NO_RESOURCE,
+        _ => Code::RESOURCE_FAILED,
     };
     let reported = response
         .headers()
         .get("x-ms-error-code")
         .and_then(|code| code.to_str().ok());
     let reported = reported
-        .filter(|code| code.len() <= LONGEST_CODE && code.bytes().all(|byte| byte.is_ascii_alphanumeric()))
-        .map_or_else(|| error_code(&body), |code| format!(", {code}"));
-    let presented = format!("status {}{reported}", status.as_u16());
-    let mut finding = Finding::new(code, Severity::Error, cause).with_evidence("response", presented, wanted);
+        .filter(|code| code.len() <= LONGEST_CODE && code.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+    let mut finding = Finding::new(code, Severity::Error).with_status(status);
+    finding.service_error = reported.or_else(|| error_code(&body)).map(str::to_owned);
     if code == Code::RESOURCE_FAILED && status.is_client_error() {
         finding.owner = Owner::Developer;
     }
-    finding.resource = Some(resource.clone());
     failed(finding)
 }
 
 /// Returns the error code in a body of Blob Storage (XML) or Key Vault (JSON); never anything else of it.
-fn error_code(body: &str) -> String {
+fn error_code(body: &str) -> Option<&'static str> {
     let known = REPORTED.iter().filter(|code| body.contains(**code));
-    known
-        .max_by_key(|code| code.len())
-        .map(|code| format!(", {code}"))
-        .unwrap_or_default()
-}
-
-/// The URL is shown, and a query can be a shared access signature.
-fn without_secrets(url: &str) -> String {
-    let url = url.split(['?', '#']).next().unwrap_or_default();
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}://{host}{path}")
+    known.max_by_key(|code| code.len()).copied()
 }
 
 /// Sources: "Storage account endpoints", "Azure DNS zone endpoints", and the developer guides of the other clouds.
@@ -278,25 +195,6 @@ const REPORTED: [&str; 13] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn shown_url_has_neither_user_nor_signature() {
-        for (url, shown) in [
-            (
-                "https://a.blob.core.windows.net/c/b?sig=x#y",
-                "https://a.blob.core.windows.net/c/b",
-            ),
-            ("https://user:pw@v.vault.azure.net", "https://v.vault.azure.net"),
-            ("https://v.vault.azure.net/a@b", "https://v.vault.azure.net/a@b"),
-            ("account?sig=x", "account"),
-        ] {
-            assert_eq!(Resource::blob(url).url(), shown);
-        }
-        assert_eq!(
-            Resource::vault("https://v.vault.azure.net/secrets/a").url(),
-            "https://v.vault.azure.net"
-        );
-    }
 
     #[test]
     fn token_is_sent_to_domains_of_azure_and_to_this_machine_only() {

@@ -1,8 +1,6 @@
 use std::sync::Arc;
 
 use super::Diagnosis;
-use super::finding::{Finding, Severity};
-use super::report::{Outcome, Step};
 use crate::assertion::jwt;
 use crate::chain::DefaultAzureLink;
 use crate::code::Code;
@@ -10,12 +8,14 @@ use crate::credential::{
     AzureCliCredential, AzureDeveloperCliCredential, EnvironmentCredential, ManagedIdentityCredential,
     ManagedIdentityId,
 };
+use crate::diagnose::finding::{Finding, OtherIdentity, Severity};
+use crate::diagnose::report::{Observation, Outcome, Step};
 use crate::error::Error;
 use crate::exchange::{TokenSource, Urgency};
 use crate::token::TokenRequest;
 
 /// Finds out which identity a default credential would use, if workload identity is not set up.
-pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
+pub(in crate::diagnose) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
     let environment = || diagnosis.environment.clone();
     let selected = diagnosis.environment.token_credentials().ok().flatten();
     let selected = DefaultAzureLink::selected_by(selected.as_ref()).unwrap_or_default();
@@ -32,7 +32,6 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
     let links: [Link; 4] = [
         (
             DefaultAzureLink::Environment,
-            "the client secret or certificate of the environment",
             EnvironmentCredential::builder()
                 .environment(environment())
                 .transport(diagnosis.transport.clone())
@@ -41,12 +40,10 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
         ),
         (
             DefaultAzureLink::ManagedIdentity,
-            "the managed identity of the node",
             managed_identity.build().map(|credential| credential.source()),
         ),
         (
             DefaultAzureLink::AzureCli,
-            "the login of the Azure CLI",
             AzureCliCredential::builder()
                 .environment(environment())
                 .build()
@@ -54,15 +51,14 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
         ),
         (
             DefaultAzureLink::AzureDeveloperCli,
-            "the login of the Azure Developer CLI",
             AzureDeveloperCliCredential::builder()
                 .environment(environment())
                 .build()
                 .map(|credential| credential.source()),
         ),
     ];
-    for (_, name, link) in links.into_iter().filter(|(link, ..)| selected.contains(link)) {
-        let token = match &link {
+    for (link, source) in links.into_iter().filter(|(link, _)| selected.contains(link)) {
+        let token = match &source {
             // Without a cache, whose fetches outlive their callers.
             Ok(source) => {
                 let scopes = [scope];
@@ -74,52 +70,50 @@ pub(super) async fn check(diagnosis: &Diagnosis<'_>, scope: &str) -> Outcome {
             }
             Err(error) => Err(error.clone()),
         };
-        let (severity, cause) = match token {
+        let mut identity = OtherIdentity {
+            credential: link.credential_name(),
+            client_id: None,
+            has_token: token.is_ok(),
+            status: None,
+            aadsts: None,
+        };
+        let (severity, error) = match token {
             Ok(grant) => {
-                let application = application(grant.token.secret());
-                let cause =
-                    format!("without workload identity, a default credential uses {name}{application}");
-                (Severity::Info, cause)
+                identity.client_id = client_id_of(grant.token.secret());
+                (Severity::Info, None)
             }
             Err(error) if error.is_unavailable() => continue,
-            Err(error) => (
-                Severity::Warning,
-                format!(
-                    "without workload identity, a default credential stops at {name}: {}",
-                    failure(&error)
-                ),
-            ),
+            Err(error) => {
+                identity.status = error.status().map(|status| status.as_u16());
+                identity.aadsts = error.aadsts_codes().first().copied();
+                (Severity::Warning, own_words(&error))
+            }
         };
-        let finding = Finding::new(Code::ANOTHER_IDENTITY, severity, cause.clone());
-        return Outcome {
-            findings: vec![finding],
-            ..Outcome::passed(Step::OtherIdentity, cause)
+        let finding = Finding {
+            identity: Some(identity.clone()),
+            error,
+            ..Finding::new(Code::ANOTHER_IDENTITY, severity)
         };
+        let outcome = Outcome::passed(Step::OtherIdentity, Observation::Identity(identity));
+        return outcome.and(Some(finding));
     }
-    Outcome::passed(
-        Step::OtherIdentity,
-        "none: a default credential has no token either",
-    )
+    Outcome::passed(Step::OtherIdentity, Observation::NoIdentity)
 }
 
-/// Says how another identity fails, in our words: a service that is not Entra can respond anything.
-fn failure(error: &Error) -> String {
-    let Some(status) = error.status() else {
-        return error.to_string();
+/// Returns the error without the text of a server: a service that is not Entra can respond anything.
+fn own_words(error: &Error) -> Option<Error> {
+    let own = Error::new(error.kind(), error.message());
+    let own = match error.code() {
+        Some(code) => own.with_code(code),
+        None => own,
     };
-    let code = error.aadsts_codes().first();
-    let code = code.map(|code| format!(", AADSTS{code}")).unwrap_or_default();
-    format!("it responds with status {}{code}", status.as_u16())
+    error.status().is_none().then_some(own)
 }
 
-type Link = (
-    DefaultAzureLink,
-    &'static str,
-    Result<Arc<dyn TokenSource>, Error>,
-);
+type Link = (DefaultAzureLink, Result<Arc<dyn TokenSource>, Error>);
 
-/// Returns the application of an access token.
-fn application(token: &str) -> String {
+/// Returns the client ID that an access token names.
+fn client_id_of(token: &str) -> Option<String> {
     let claims = jwt::Decoded::read(token).unwrap_or_default().claims;
     let id = ["appid", "azp"]
         .iter()
@@ -128,7 +122,7 @@ fn application(token: &str) -> String {
         id.bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     });
-    id.map(|id| format!(", client {id}")).unwrap_or_default()
+    id.map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -157,10 +151,12 @@ mod tests {
                 options: &DiagnoseOptions::new(),
                 transport: Arc::new(HttpTransport::new()),
             };
-            let findings = check(&diagnosis, "https://vault.azure.net/.default")
-                .await
-                .findings;
-            assert_eq!(findings.first().map(|finding| finding.code), code, "{selected}");
+            let outcome = check(&diagnosis, "https://vault.azure.net/.default").await;
+            assert_eq!(
+                outcome.findings().first().map(|finding| finding.code),
+                code,
+                "{selected}"
+            );
         }
     }
 }
