@@ -79,7 +79,7 @@ impl DiagnoseOptions {
         self
     }
 
-    /// Sets the transport of all requests but those to a token proxy. Default: [`HttpTransport`](crate::HttpTransport).
+    /// Sets the transport of all requests but those to a token proxy. Default: [`HttpTransport`](crate::transport::HttpTransport).
     pub fn transport(mut self, transport: impl Transport) -> Self {
         self.transport = Some(Arc::new(transport));
         self
