@@ -1,4 +1,3 @@
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -135,6 +134,7 @@ pub(super) fn token_file(volume: &Path) -> PathBuf {
 /// Source: Kubernetes, `pkg/volume/util/atomic_writer.go`.
 #[cfg(unix)]
 fn write(volume: &Path, token: &str) -> io::Result<()> {
+    use std::ffi::OsString;
     use std::os::unix::fs::symlink;
 
     let version = tempfile::Builder::new().prefix("..").tempdir_in(volume)?.keep();

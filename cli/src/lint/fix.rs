@@ -137,6 +137,7 @@ fn keep_owner(file: &File, of: &Metadata) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
+#[expect(clippy::unnecessary_wraps, reason = "as on Unix")]
 fn keep_owner(_: &File, _: &Metadata) -> io::Result<()> {
     Ok(())
 }
