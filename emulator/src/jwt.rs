@@ -215,3 +215,37 @@ impl<C: DeserializeOwned> Jwt<C> {
 
 pub(super) const RS256: &str = "RS256";
 pub(super) const PS256: &str = "PS256";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7518, section 6.3.1.1.
+    #[test]
+    fn numbers_of_a_public_key_have_no_leading_zero() {
+        let key = SigningKey::new(&rsa_key::read(rsa_key::ISSUER).unwrap()).unwrap();
+        let RsaPublicKeyComponents { n, e } = key.public().components().unwrap();
+        assert_eq!((n.len(), e), (256, vec![1, 0, 1]));
+    }
+
+    #[test]
+    fn signature_of_another_key_or_message_is_rejected() {
+        let [key, other] = [rsa_key::ISSUER, rsa_key::ENTRA]
+            .map(|key| SigningKey::new(&rsa_key::read(key).unwrap()).unwrap());
+        let text = key.sign(&json!({ "alg": "RS256" }), &json!({ "sub": "orders" }));
+        let jwt = |text: &str| Jwt::<Value>::parse(text).unwrap();
+        assert!(jwt(&text).is_signed_by(key.public()));
+        assert!(!jwt(&text).is_signed_by(other.public()));
+        let changed = text.replacen(&URL_SAFE_NO_PAD.encode(r#"{"sub":"orders"}"#), "e30", 1);
+        assert_ne!(changed, text);
+        assert!(!jwt(&changed).is_signed_by(key.public()));
+    }
+
+    #[test]
+    fn keys_that_are_generated_differ() {
+        let ids: std::collections::HashSet<String> = (0..3)
+            .map(|_| SigningKey::generate().unwrap().public().kid.clone())
+            .collect();
+        assert_eq!(ids.len(), 3);
+    }
+}

@@ -29,6 +29,11 @@ const ERRORS: &[(&str, MakeRequest, (u16, &str, u32))] = &[
         (400, "invalid_request", 900_023),
     ),
     (
+        "tenant of hyphens",
+        |_, pod| TokenRequest::new(pod).tenant("------------------------------------"),
+        (400, "invalid_request", 900_023),
+    ),
+    (
         "no grant type",
         |_, pod| TokenRequest::new(pod).without("grant_type"),
         (400, "invalid_request", 900_144),
