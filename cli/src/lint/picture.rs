@@ -524,7 +524,7 @@ mod tests {
         ] {
             assert!(is_near("orders-api", other), "{other}");
         }
-        for other in ["orders", "odrres-aip", "orders-api-v2", ""] {
+        for other in ["orders", "ordres-aoi", "orders-api-v2", ""] {
             assert!(!is_near("orders-api", other), "{other}");
         }
         // Half of a short name.
