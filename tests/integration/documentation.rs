@@ -4,6 +4,7 @@ mod limits;
 mod links;
 mod operations;
 mod options;
+mod paths;
 mod tables;
 
 use std::fs;
