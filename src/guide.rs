@@ -19,6 +19,7 @@
 //! | [`configuration`] | Features, variables, builder options, tenants, clouds, proxies, TLS. |
 //! | [`default_credential`] | Which credential `DefaultAzureCredential` selects. |
 //! | [`troubleshooting`] | The cause, owner and fix of each error. |
+//! | [`lint_rules`] | What `entra-workload lint` finds, and the fix. |
 //! | [`changelog`] | What changed. |
 //!
 //! | background | |
@@ -75,6 +76,10 @@ pub mod identity_bindings {}
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[cfg_attr(not(doctest), doc = include_str!("../docs/integrations.md"))]
 pub mod integrations {}
+
+#[doc = include_str!("../docs/rustdoc-links.md")]
+#[doc = include_str!("../docs/lint-rules.md")]
+pub mod lint_rules {}
 
 #[doc = include_str!("../docs/rustdoc-links.md")]
 #[doc = include_str!("../docs/migration.md")]

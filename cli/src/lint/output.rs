@@ -35,7 +35,10 @@ pub(super) fn text(report: &Report) -> String {
             .line_start(excerpt.number)
             .path(path.as_str())
             .annotation(AnnotationKind::Primary.span(excerpt.span).label(message(problem)));
-        let help = format!("{} (who: {}; without it: {})", rule.fix, rule.owner, rule.symptom);
+        let help = format!(
+            "{} Owner: {}. If deployed: {}.",
+            rule.fix, rule.owner, rule.symptom
+        );
         let group = level
             .primary_title(rule.summary)
             .id(rule.code)
@@ -250,7 +253,7 @@ pub(super) fn explanation(code: &str) -> Option<String> {
         } = rule;
         let (owner, symptom) = (rule.owner, rule.symptom);
         return Some(format!(
-            "{code}: {summary}\n\nCause: {cause}\n\nFix: {fix}\n\nWho: {owner}. Without lint: {symptom}.\n"
+            "{code}: {summary}\n\nCause: {cause}\n\nFix: {fix}\n\nOwner: {owner}. If deployed: {symptom}.\n"
         ));
     }
     let code: Code = code.to_ascii_uppercase().parse().ok()?;
@@ -267,11 +270,11 @@ pub(super) fn explanation(code: &str) -> Option<String> {
         numbers => format!(" AADSTS: {}.", numbers.join(", ")),
     };
     Some(format!(
-        "{code}: {title}\n\n{cause}Fix: {fix}\n\nWho: {owner}.{aadsts}\n"
+        "{code}: {title}\n\n{cause}Fix: {fix}\n\nOwner: {owner}.{aadsts}\n"
     ))
 }
 
-/// The section of a rule in "Troubleshooting".
+/// The section of a rule in "Lint rules".
 fn link(rule: &Rule) -> String {
     format!("{PAGE}#{}", rule.code.to_ascii_lowercase())
 }
@@ -305,4 +308,5 @@ fn place(report: &Report, finding: &Finding) -> (usize, usize) {
 /// In characters. A value in a file can have megabytes.
 const LONGEST: usize = 500;
 
-const PAGE: &str = "https://docs.rs/entra-workload/latest/entra_workload/guide/troubleshooting/index.html";
+/// docs.rs redirects a folder to its `index.html`.
+const PAGE: &str = "https://docs.rs/entra-workload/latest/entra_workload/guide/lint_rules/";

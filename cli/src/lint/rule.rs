@@ -40,7 +40,7 @@ impl fmt::Display for Symptom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Aadsts(code) => write!(f, "AADSTS{code}"),
-            Self::Silence => f.write_str("silence"),
+            Self::Silence => f.write_str("fails without an error message"),
             Self::Refused => f.write_str("refused on creation"),
             Self::Forbidden => f.write_str("403 from the service"),
             Self::Timeout => f.write_str("no response"),

@@ -7,6 +7,13 @@ use std::path::Path;
 mod catalog;
 
 use catalog::{CATALOG, Entry};
+use entra_workload::Code;
+
+#[test]
+fn every_code_has_one_entry_in_order() {
+    let codes: Vec<Code> = CATALOG.iter().map(|entry| entry.code).collect();
+    assert_eq!(codes, Code::ALL);
+}
 
 /// `UPDATE=1 cargo test -p entra-workload-cli --test integration troubleshooting::` writes them.
 #[test]

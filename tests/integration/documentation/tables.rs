@@ -1,11 +1,10 @@
 //! Features, clouds, advisories, examples and messages in the pages are those of the repository.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use entra_workload::Cloud;
 
-use super::{code_spans, read, root, table};
+use super::{code_spans, read, table};
 
 #[test]
 fn documented_features_are_those_of_the_manifest_with_their_number_of_crates() {
@@ -88,48 +87,6 @@ fn every_ignored_advisory_is_in_the_page_about_configuration() {
         assert!(page.contains(id), "{id}");
     }
     assert!(!ids.is_empty());
-}
-
-#[test]
-fn every_message_of_the_troubleshooting_page_is_in_the_source() {
-    let page = read("docs/troubleshooting.md");
-    let rows = page
-        .split("## Messages")
-        .nth(1)
-        .unwrap()
-        .split("\n## ")
-        .next()
-        .unwrap()
-        .lines()
-        .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0));
-    let source = source();
-    let parts: Vec<&str> = rows
-        .flat_map(|message| message.split('…'))
-        .map(str::trim)
-        .collect();
-    assert!(!parts.is_empty());
-    for part in parts {
-        assert!(source.contains(part), "no error says {part:?}");
-    }
-}
-
-/// The text of all sources: strings in one line, constants in place of their names.
-fn source() -> String {
-    let mut folders = vec![root().join("src")];
-    let mut source = String::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                source += &fs::read_to_string(path).unwrap();
-            }
-        }
-    }
-    let mut lines = source.split("\\\n").map(str::trim_start);
-    let joined = lines.next().unwrap().to_owned() + &lines.collect::<String>();
-    joined.replace("{AZURE_", "AZURE_").replace('}', "")
 }
 
 /// How many features `default` names; it comes first.

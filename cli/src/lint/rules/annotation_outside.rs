@@ -6,7 +6,7 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW621",
-    summary: "annotation or label directly under metadata",
+    summary: "annotation or label is directly under metadata",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Error,

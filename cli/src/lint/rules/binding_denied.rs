@@ -12,7 +12,7 @@ pub(super) const RULE: Rule = Rule {
     owner: Owner::ClusterAdmin,
     severity: Severity::Error,
     cause: "The token proxy asks the API server whether the service account has the verb `use-managed-identity` on the identity, and the answer is no.",
-    fix: "Add a ClusterRole with that verb for the client ID in the API group `cid.wi.aks.azure.com`, and bind it to the service account.",
+    fix: "Bind a ClusterRole with the verb `use-managed-identity` for the client ID in the API group `cid.wi.aks.azure.com`.",
     check,
 };
 

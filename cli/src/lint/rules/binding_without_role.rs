@@ -6,12 +6,12 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW617",
-    summary: "identity binding without its ClusterRole",
+    summary: "identity binding has no ClusterRole",
     symptom: Symptom::Refused,
     owner: Owner::ClusterAdmin,
     severity: Severity::Warning,
     cause: "The token proxy refuses service accounts without the verb `use-managed-identity` on the identity.",
-    fix: "Add a ClusterRole with that verb, and bind it to the service account.",
+    fix: "Bind a ClusterRole with the verb `use-managed-identity` to the service account.",
     check,
 };
 

@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW608",
-    summary: "client ID of the annotation is no GUID",
+    summary: "annotated client ID is not a GUID",
     symptom: Symptom::Aadsts(700_016),
     owner: Owner::Developer,
     severity: Severity::Error,

@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW614",
-    summary: "client secret beside workload identity",
+    summary: "client secret takes precedence over workload identity",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Warning,

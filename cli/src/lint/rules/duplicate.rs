@@ -8,7 +8,7 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW708",
-    summary: "two federated credentials with the same issuer and subject",
+    summary: "two federated credentials have the same issuer and subject",
     symptom: Symptom::Refused,
     owner: Owner::Developer,
     severity: Severity::Error,

@@ -6,12 +6,12 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW806",
-    summary: "an event reports a failure of workload identity",
+    summary: "event reports a failure of workload identity",
     symptom: Symptom::Refused,
     owner: Owner::ClusterAdmin,
     severity: Severity::Warning,
     cause: "The API server or the kubelet could not do something for workload identity in the last hour.",
-    fix: "The message names the object and the reason; `kubectl describe` of that object shows the others. Often the webhook is down: see EW804.",
+    fix: "Read the message of the event. Often the webhook is down: see EW804.",
     check,
 };
 

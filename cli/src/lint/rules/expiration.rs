@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW609",
-    summary: "token expiration outside 3600 to 86400 seconds",
+    summary: "token expiration is outside 3600 to 86400 seconds",
     symptom: Symptom::Refused,
     owner: Owner::Developer,
     severity: Severity::Error,

@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW703",
-    summary: "issuer of AKS without its slash at the end",
+    summary: "AKS issuer URL lacks its trailing slash",
     symptom: Symptom::Aadsts(700_211),
     owner: Owner::Developer,
     severity: Severity::Error,

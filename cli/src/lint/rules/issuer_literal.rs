@@ -7,12 +7,12 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW713",
-    summary: "issuer is a literal, although the cluster is in the same module",
+    summary: "issuer is a literal although the cluster is in the same module",
     symptom: Symptom::Aadsts(700_211),
     owner: Owner::Developer,
     severity: Severity::Warning,
     cause: "A cluster that is created anew has another issuer, and nothing connects the literal with it.",
-    fix: "Use `azurerm_kubernetes_cluster.NAME.oidc_issuer_url` (Bicep: `NAME.properties.oidcIssuerProfile.issuerURL`).",
+    fix: "Use the output of the cluster, as for EW703.",
     check,
 };
 

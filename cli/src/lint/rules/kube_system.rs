@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW618",
-    summary: "pod with the label in kube-system",
+    summary: "pod with the label is in kube-system",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Error,

@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW601",
-    summary: "label on the workload, not on its pod template",
+    summary: "label is on the workload instead of its pod template",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Error,

@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW603",
-    summary: "value of the label is not the string \"true\"",
+    summary: "label value is not the string \"true\"",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Error,

@@ -8,12 +8,12 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW707",
-    summary: "only a role for management, none for data",
+    summary: "identity has no data-plane role",
     symptom: Symptom::Forbidden,
     owner: Owner::TenantAdmin,
     severity: Severity::Error,
     cause: "Owner, Contributor and Reader allow to manage a resource, not to read its data.",
-    fix: "Assign a data role, such as `Storage Blob Data Contributor` or `Key Vault Secrets User`.",
+    fix: "Assign a role such as `Storage Blob Data Contributor` or `Key Vault Secrets User`.",
     check,
 };
 

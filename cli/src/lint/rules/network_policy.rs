@@ -9,7 +9,7 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW619",
-    summary: "network policy without egress to the login host",
+    summary: "network policy blocks egress to the login host",
     symptom: Symptom::Timeout,
     owner: Owner::ClusterAdmin,
     severity: Severity::Error,

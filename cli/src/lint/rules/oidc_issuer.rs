@@ -8,7 +8,7 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW701",
-    summary: "cluster without OIDC issuer or workload identity",
+    summary: "cluster has no OIDC issuer or no workload identity",
     symptom: Symptom::Silence,
     owner: Owner::ClusterAdmin,
     severity: Severity::Error,

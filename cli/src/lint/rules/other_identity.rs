@@ -8,7 +8,7 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW711",
-    summary: "client ID of another identity than that of the federated credential",
+    summary: "client ID and federated credential belong to different identities",
     symptom: Symptom::Aadsts(700_213),
     owner: Owner::Developer,
     severity: Severity::Error,

@@ -10,7 +10,7 @@ pub(super) const RULE: Rule = Rule {
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "A pod uses service accounts of its own namespace only.",
-    fix: "Give service account and workload the same namespace, and use it in the subject of the federated credential.",
+    fix: "Give the service account, the workload and the subject of the federated credential the same namespace.",
     check,
 };
 

@@ -13,7 +13,7 @@ pub(super) const RULE: Rule = Rule {
     owner: Owner::Developer,
     severity: Severity::Warning,
     cause: "Azure refuses concurrent writes of federated credentials to one identity with the status 409.",
-    fix: "Chain them: in Bicep with `dependsOn`, a loop with `@batchSize(1)`; those of `azapi` with `depends_on`, or use `azurerm`, which writes one after the other.",
+    fix: "Chain them with `dependsOn` (Bicep loop: `@batchSize(1)`; `azapi`: `depends_on`), or use `azurerm`.",
     check,
 };
 

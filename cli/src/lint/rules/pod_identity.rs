@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW615",
-    summary: "leftover of aad-pod-identity",
+    summary: "obsolete aad-pod-identity resource",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Warning,

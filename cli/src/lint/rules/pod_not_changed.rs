@@ -5,12 +5,12 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW805",
-    summary: "running pod was never changed by the webhook",
+    summary: "running pod was not changed by the webhook",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "The webhook changes a pod only when it is created. This one is older than the webhook, or was created while it was down.",
-    fix: "Create the pod anew.",
+    fix: "Recreate the pod.",
     check,
 };
 

@@ -5,12 +5,12 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW807",
-    summary: "running pod has the client ID of an older annotation",
+    summary: "running pod has an outdated client ID",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "The webhook writes the annotation of the service account into a pod when the pod is created, and never again.",
-    fix: "Create the pod anew.",
+    fix: "Recreate the pod.",
     check,
 };
 

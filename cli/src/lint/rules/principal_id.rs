@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW706",
-    summary: "principal ID where the client ID belongs",
+    summary: "principal ID is used as client ID",
     symptom: Symptom::Aadsts(700_016),
     owner: Owner::Developer,
     severity: Severity::Error,

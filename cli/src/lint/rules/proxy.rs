@@ -6,12 +6,12 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW616",
-    summary: "HTTPS_PROXY without NO_PROXY",
+    summary: "HTTPS_PROXY is set without NO_PROXY",
     symptom: Symptom::Timeout,
     owner: Owner::Developer,
     severity: Severity::Warning,
     cause: "Requests to the metadata service, the API server and private endpoints go to the proxy, too.",
-    fix: "Set `NO_PROXY` with `169.254.169.254`, the address range of the cluster and private endpoints.",
+    fix: "Set `NO_PROXY` to `169.254.169.254`, the address range of the cluster and the private endpoints.",
     check,
 };
 

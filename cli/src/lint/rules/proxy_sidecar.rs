@@ -6,12 +6,12 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW625",
-    summary: "proxy sidecar in a pod with the network of its node",
+    summary: "pod with a proxy sidecar uses the network of its node",
     symptom: Symptom::Refused,
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "The sidecar catches requests to IMDS in the pod's own network, so the webhook refuses it with `hostNetwork`.",
-    fix: "Remove `hostNetwork`, or the annotation and use a client with workload identity.",
+    fix: "Remove `hostNetwork`, or use a client with workload identity and remove the annotation.",
     check,
 };
 

@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW622",
-    summary: "variable of the token file is hard-coded",
+    summary: "AZURE_FEDERATED_TOKEN_FILE is hard-coded",
     symptom: Symptom::Aadsts(700_212),
     owner: Owner::Developer,
     severity: Severity::Error,

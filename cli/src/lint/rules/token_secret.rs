@@ -6,7 +6,7 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW620",
-    summary: "Secret in place of a service account",
+    summary: "Secret is used instead of a service account",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Error,

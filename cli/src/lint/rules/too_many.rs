@@ -7,12 +7,12 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW709",
-    summary: "more than 20 federated credentials on one identity",
+    summary: "identity has more than 20 federated credentials",
     symptom: Symptom::Refused,
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "An identity can have 20 federated credentials.",
-    fix: "Use another identity for some of them, or an identity binding of AKS.",
+    fix: "Use another identity for some of them, or an identity binding.",
     check,
 };
 

@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW612",
-    summary: "variable of the container differs from the service account",
+    summary: "container variable differs from the service account",
     symptom: Symptom::Aadsts(700_213),
     owner: Owner::Developer,
     severity: Severity::Error,

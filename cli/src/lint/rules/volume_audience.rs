@@ -8,7 +8,7 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW610",
-    summary: "hand-written token volume has another audience",
+    summary: "projected token volume has another audience",
     symptom: Symptom::Aadsts(700_212),
     owner: Owner::Developer,
     severity: Severity::Error,

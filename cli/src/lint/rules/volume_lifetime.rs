@@ -6,7 +6,7 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW623",
-    summary: "hand-written token volume lives longer than a day",
+    summary: "projected token lifetime exceeds 24 hours",
     symptom: Symptom::Aadsts(70_023),
     owner: Owner::Developer,
     severity: Severity::Error,

@@ -8,7 +8,7 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW624",
-    summary: "the variable names no file of the hand-written token volume",
+    summary: "AZURE_FEDERATED_TOKEN_FILE does not point into a mounted token volume",
     symptom: Symptom::Silence,
     owner: Owner::Developer,
     severity: Severity::Error,

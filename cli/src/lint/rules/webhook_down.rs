@@ -8,12 +8,12 @@ use crate::lint::value::Value;
 
 pub(super) const RULE: Rule = Rule {
     code: "EW804",
-    summary: "no pod of the webhook is ready",
+    summary: "workload identity webhook has no ready pod",
     symptom: Symptom::Refused,
     owner: Owner::ClusterAdmin,
     severity: Severity::Error,
     cause: "The service of the webhook has no endpoints, so the API server cannot ask it about new pods.",
-    fix: "See why the pods of the webhook are not ready, and start them.",
+    fix: "Find out why its pods are not ready.",
     check,
 };
 

@@ -10,7 +10,7 @@ pub(super) const RULE: Rule = Rule {
     owner: Owner::ClusterAdmin,
     severity: Severity::Warning,
     cause: "With the failure policy `Ignore`, the API server creates pods unchanged when the webhook does not respond.",
-    fix: "Set `failurePolicy: Fail`; the webhook is asked only about pods with the label.",
+    fix: "Set `failurePolicy: Fail`; the webhook receives only pods with the label.",
     check,
 };
 

@@ -5,7 +5,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW801",
-    summary: "the webhook of workload identity is not installed",
+    summary: "workload identity webhook is not installed",
     symptom: Symptom::Silence,
     owner: Owner::ClusterAdmin,
     severity: Severity::Error,

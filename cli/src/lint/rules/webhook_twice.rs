@@ -5,12 +5,12 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 
 pub(super) const RULE: Rule = Rule {
     code: "EW802",
-    summary: "the webhook of workload identity is installed twice",
+    summary: "workload identity webhook is installed twice",
     symptom: Symptom::Refused,
     owner: Owner::ClusterAdmin,
     severity: Severity::Error,
     cause: "The add-on of AKS and the chart change the same pods, with different settings; the one that comes last wins.",
-    fix: "Remove the chart where AKS brings the webhook.",
+    fix: "Remove the chart if AKS installs the webhook.",
     check,
 };
 
