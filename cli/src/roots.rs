@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use entra_workload::Error;
 use entra_workload::transport::{HttpTransport, Transport};
+use entra_workload::{Code, Error};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 /// A transport that trusts the root certificates of the system, and those of Mozilla in an image that has
@@ -29,7 +29,7 @@ impl AnyRoots {
 impl Transport for AnyRoots {
     async fn send(&self, request: http::Request<Bytes>) -> Result<http::Response<Bytes>, Error> {
         match self.system.send(request.clone()).await {
-            Err(error) if error.code().is_some_and(|code| code.to_string() == NO_ROOTS) => {
+            Err(error) if error.code() == Some(Code::NO_ROOT_CERTIFICATES) => {
                 self.mozilla.send(request).await
             }
             sent => sent,
@@ -50,6 +50,3 @@ pub(crate) fn mozilla_pem() -> String {
     }
     pem
 }
-
-/// The section "the image has no root certificates".
-const NO_ROOTS: &str = "EW207";

@@ -40,10 +40,7 @@ async fn each_token_request_is_sent_once_through_the_given_transport() {
         };
         let options = DiagnoseOptions::new().transport(network.clone());
         let report = diagnose(&environment(selected), &options).await;
-        let finding = report
-            .findings
-            .iter()
-            .find(|finding| finding.code.to_string() == "EW001");
+        let finding = report.findings.iter().find(|finding| finding.code == "EW001");
         let identity = finding.unwrap().identity.as_ref().unwrap();
         assert!(!identity.has_token, "{finding:?}");
         let requests = network.token_requests.lock().unwrap().clone();

@@ -148,13 +148,13 @@ async fn files_are_read_by_the_function_of_the_options() {
     std::fs::remove_file(pod.token_file()).unwrap();
     let report = diagnose(&pod.environment(), &options).await;
     assert_eq!(check(&report, Step::TokenFile).state, State::Passed, "{report:?}");
-    assert_eq!(report.cause().unwrap().code.to_string(), "EW404");
+    assert_eq!(report.cause().unwrap().code, "EW404");
 
     let options = DiagnoseOptions::new()
         .transport(Network::default())
         .read_files(|_| Ok(vec![b'a'; 1024 * 1024]));
     let report = diagnose(&pod.environment(), &options).await;
-    assert_eq!(report.cause().unwrap().code.to_string(), "EW114");
+    assert_eq!(report.cause().unwrap().code, "EW114");
 }
 
 /// * `variables`: those that differ; an empty one is not set.

@@ -1,7 +1,7 @@
 //! The layers of the crate: `chain → credential → cache → exchange → transport`. No module uses a
 //! module of its own or of a higher layer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,6 +86,42 @@ fn every_form_of_an_upward_use_is_detected() {
             [""; 0],
             "{name}: {code}"
         );
+    }
+}
+
+/// The checks use each other in one direction only, and what is below them does not use them.
+#[test]
+fn modules_of_a_diagnosis_use_each_other_without_a_circle() {
+    let mut remaining: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for file in files() {
+        let Some(own) = file.name.strip_prefix("diagnose/") else {
+            continue;
+        };
+        let own = own.trim_end_matches(".rs").to_owned();
+        let targets = file.paths.iter().filter_map(|path| {
+            let parts = path.strip_prefix("crate::diagnose::")?.split("::");
+            let parts: Vec<&str> = parts
+                .take_while(|part| part.starts_with(char::is_lowercase))
+                .collect();
+            match parts[..] {
+                ["checks", check, ..] => Some(format!("checks/{check}")),
+                [module, ..] => Some(module.to_owned()),
+                [] => None,
+            }
+        });
+        let targets = targets.filter(|target| *target != own).collect();
+        remaining.insert(own, targets);
+    }
+    assert!(remaining.len() > 10, "{remaining:?}");
+    while !remaining.is_empty() {
+        let is_lowest = |targets: &BTreeSet<String>| targets.iter().all(|name| !remaining.contains_key(name));
+        let lowest: Vec<String> = remaining
+            .iter()
+            .filter(|(_, targets)| is_lowest(targets))
+            .map(|(own, _)| own.clone())
+            .collect();
+        assert!(!lowest.is_empty(), "a circle: {remaining:?}");
+        remaining.retain(|own, _| !lowest.contains(own));
     }
 }
 

@@ -201,7 +201,7 @@ mod diagnosis {
             let environment = variables(&pod, host, "EnvironmentCredential");
             let options = DiagnoseOptions::new().known_clouds_only(true);
             let (report, requests) = report(&environment, options, fake_endpoint()).await;
-            assert_eq!(report.cause().unwrap().code.to_string(), "EW122");
+            assert_eq!(report.cause().unwrap().code, "EW122");
             assert!(!report.is_healthy());
             let is_of_issuer = |request: &String| request == "GET issuer";
             assert!(requests.iter().all(is_of_issuer), "{host}: {requests:?}");
@@ -224,12 +224,7 @@ mod diagnosis {
         ]);
         let options = DiagnoseOptions::new().known_clouds_only(true);
         let (report, requests) = report(&environment, options, fake_endpoint()).await;
-        assert!(
-            report
-                .findings
-                .iter()
-                .any(|finding| finding.code.to_string() == "EW122")
-        );
+        assert!(report.findings.iter().any(|finding| finding.code == "EW122"));
         assert!(
             requests.iter().all(|request| request == "GET issuer"),
             "{requests:?}"
@@ -241,12 +236,7 @@ mod diagnosis {
         let pod = PodDirectory::new();
         let environment = variables(&pod, "https://login.contoso.com/", "WorkloadIdentityCredential");
         let (report, requests) = report(&environment, DiagnoseOptions::new(), fake_endpoint()).await;
-        assert!(
-            report
-                .findings
-                .iter()
-                .any(|finding| finding.code.to_string() == "EW122")
-        );
+        assert!(report.findings.iter().any(|finding| finding.code == "EW122"));
         assert!(
             requests.contains(&"POST login.contoso.com".to_owned()),
             "{requests:?}"

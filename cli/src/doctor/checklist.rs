@@ -16,9 +16,10 @@ pub(super) fn lines(report: &Report, findings: &[Explanation]) -> Vec<Line> {
     let line = |check: &Check| Line {
         step: name(check.step),
         state: check.state,
-        detail: match check.is_overruled {
-            true => format!("Entra accepts it, although {}", detail(check, findings)),
-            false => detail(check, findings),
+        detail: if check.is_overruled {
+            format!("Entra accepts it, although {}", detail(check, findings))
+        } else {
+            detail(check, findings)
         },
     };
     report.checks.iter().map(line).collect()
@@ -81,11 +82,8 @@ fn seen(observation: &Observation) -> String {
             subject,
             expires_in_minutes,
         } => {
-            let expiry = expires_in_minutes.iter();
-            let expiry: String = expiry
-                .map(|minutes| format!(", expires in {minutes} min"))
-                .collect();
-            subject.clone() + &expiry
+            let expiry = expires_in_minutes.map(|minutes| format!(", expires in {minutes} min"));
+            subject.clone() + &expiry.unwrap_or_default()
         }
         Observation::Tenant { host, tenant_id } => format!("{host} knows tenant {tenant_id}"),
         Observation::PublishedKey { issuer } => format!("{issuer} publishes the key of the token"),

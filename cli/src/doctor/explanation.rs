@@ -215,16 +215,16 @@ fn identity_in_use(finding: &Finding, identity: &OtherIdentity) -> String {
         "AzureDeveloperCliCredential" => "the login of the Azure Developer CLI",
         other => other,
     };
-    let client_id = identity.client_id.iter();
-    let client: String = client_id.map(|id| format!(", client {id}")).collect();
+    let client_id = identity.client_id.as_ref();
+    let client = client_id.map(|id| format!(", client {id}")).unwrap_or_default();
     if identity.has_token {
         return format!("without workload identity, a default credential uses {name}{client}");
     }
     let reason = match (&finding.error, identity.status) {
         (Some(error), _) => error.to_string(),
         (None, Some(status)) => {
-            let code = identity.aadsts.iter();
-            let code: String = code.map(|code| format!(", AADSTS{code}")).collect();
+            let code = identity.aadsts.map(|code| format!(", AADSTS{code}"));
+            let code = code.unwrap_or_default();
             format!("it responds with status {status}{code}")
         }
         (None, None) => "it fails".to_owned(),
@@ -307,8 +307,8 @@ fn of_resource(finding: &Finding, resource: &Resource) -> Option<Evidence> {
         (Code::FIREWALL, _) => "a network rule or a private endpoint for this pod",
         _ => "status 200",
     };
-    let error = finding.service_error.iter();
-    let error: String = error.map(|error| format!(", {error}")).collect();
+    let error = finding.service_error.as_ref();
+    let error = error.map(|error| format!(", {error}")).unwrap_or_default();
     Some(Evidence::new(
         "response",
         format!("status {status}{error}"),
