@@ -87,10 +87,30 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    /// Creates an error, for assertion sources and transports outside this crate.
+    /// Creates an error, for a [`ClientAssertion`](crate::assertion::ClientAssertion), a
+    /// [`Transport`](crate::transport::Transport) or a [`Credential`](crate::Credential) outside this
+    /// crate. The methods `with_…` add what else is known; a token request and the cache act on it as
+    /// on an error of this crate.
     ///
     /// * `message`: one line, lower case, no full stop; says what failed and what to do. It must
     ///   not contain a secret, a timestamp or a request ID.
+    ///
+    /// # Examples
+    ///
+    /// A service throttles: the next request is sent after 30 s.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use entra_workload::{Code, Error, ErrorKind};
+    /// use http::StatusCode;
+    ///
+    /// let error = Error::new(ErrorKind::Rejected, "the vault of assertions throttled the request; retry later")
+    ///     .with_status(StatusCode::TOO_MANY_REQUESTS)
+    ///     .with_retry_after(Duration::from_secs(30))
+    ///     .with_code(Code::THROTTLED);
+    /// assert!(error.is_transient());
+    /// ```
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Arc::new(Inner {
             kind,
@@ -111,6 +131,51 @@ impl Error {
     #[must_use]
     pub fn with_source(self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.map(|inner| inner.source = Some(Arc::from(source.into())))
+    }
+
+    /// Returns the error with the HTTP status of a response. For 408, 429 and 5xx the error
+    /// [is transient](Self::is_transient), so the request is repeated.
+    #[must_use]
+    pub fn with_status(self, status: StatusCode) -> Self {
+        self.map(|inner| inner.status = Some(status))
+    }
+
+    /// Returns the error with the pause that the server asked for: no request is sent before it ends. A pause
+    /// of more than 10 minutes counts as that in the cache.
+    #[must_use]
+    pub fn with_retry_after(self, retry_after: impl Into<Option<Duration>>) -> Self {
+        self.map(|inner| inner.retry_after = retry_after.into())
+    }
+
+    /// Returns the error with the code of the problem, which `Display` appends to the message.
+    #[must_use]
+    pub fn with_code(self, code: Code) -> Self {
+        self.map(|inner| inner.code = Some(code))
+    }
+
+    /// Returns the error with an OAuth error code, such as `invalid_client`.
+    #[must_use]
+    pub fn with_oauth_error(self, error: impl Into<String>) -> Self {
+        self.map(|inner| inner.oauth_error = Some(error.into()))
+    }
+
+    /// Returns the error with the AADSTS codes of a response. A token request is repeated after those that
+    /// Entra returns while a change of its configuration spreads.
+    #[must_use]
+    pub fn with_aadsts_codes(self, codes: impl Into<Vec<u32>>) -> Self {
+        self.map(|inner| inner.aadsts_codes = codes.into())
+    }
+
+    /// Returns the error with the correlation ID of the request.
+    #[must_use]
+    pub fn with_correlation_id(self, id: impl Into<String>) -> Self {
+        self.map(|inner| inner.correlation_id = Some(id.into()))
+    }
+
+    /// Returns the error with the server's own ID of the request.
+    #[must_use]
+    pub fn with_trace_id(self, id: impl Into<String>) -> Self {
+        self.map(|inner| inner.trace_id = Some(id.into()))
     }
 
     /// Returns the first error of this crate among `error` and its sources. The clients of the SDK
@@ -298,37 +363,11 @@ impl Error {
         Self::new(ErrorKind::Protocol, message)
     }
 
-    pub(crate) fn with_code(self, code: Code) -> Self {
-        self.map(|inner| inner.code = Some(code))
-    }
-
     pub(crate) fn with_optional_source(self, source: Option<impl StdError + Send + Sync + 'static>) -> Self {
         match source {
             Some(source) => self.with_source(source),
             None => self,
         }
-    }
-
-    pub(crate) fn with_status(self, status: StatusCode) -> Self {
-        self.map(|inner| inner.status = Some(status))
-    }
-
-    pub(crate) fn with_oauth_error(self, error: Option<String>, aadsts_codes: Vec<u32>) -> Self {
-        self.map(|inner| {
-            inner.oauth_error = error;
-            inner.aadsts_codes = aadsts_codes;
-        })
-    }
-
-    pub(crate) fn with_request_ids(self, correlation_id: String, trace_id: Option<String>) -> Self {
-        self.map(|inner| {
-            inner.correlation_id = Some(correlation_id);
-            inner.trace_id = trace_id;
-        })
-    }
-
-    pub(crate) fn with_retry_after(self, retry_after: Option<Duration>) -> Self {
-        self.map(|inner| inner.retry_after = retry_after)
     }
 
     fn map(mut self, change: impl FnOnce(&mut Inner)) -> Self {
@@ -633,7 +672,7 @@ mod tests {
             (
                 Error::new(ErrorKind::Rejected, "busy")
                     .with_status(StatusCode::BAD_REQUEST)
-                    .with_oauth_error(Some("temporarily_unavailable".into()), vec![]),
+                    .with_oauth_error("temporarily_unavailable"),
                 true,
             ),
         ] {
@@ -653,7 +692,8 @@ mod tests {
         let error = Error::transport("the host is down")
             .with_status(StatusCode::BAD_GATEWAY)
             .with_retry_after(Some(Duration::from_secs(7)))
-            .with_request_ids("1f0c".into(), Some("2a7b".into()))
+            .with_correlation_id("1f0c")
+            .with_trace_id("2a7b")
             .with_source(Error::protocol("half a reply").with_source(source));
         assert_eq!(
             format!("{error:?}"),
@@ -667,7 +707,8 @@ mod tests {
         fn no_text_in_an_error_acts_on_a_terminal(before: String, c: char, after: String) {
             let text = format!("{before}\u{1b}]52;\u{202e}{c}\r\n{after}");
             let error = Error::transport(text.clone())
-                .with_request_ids(text.clone(), Some(text.clone()))
+                .with_correlation_id(text.clone())
+                .with_trace_id(text.clone())
                 .with_source(std::io::Error::other(text.clone()));
             let attempt = Attempt::new(text.into(), error.clone());
             let chain = Error::of_chain(vec![attempt], None);

@@ -344,7 +344,7 @@ impl TokenCall<'_> {
                 };
                 refusal.into_error(&presented, &request_id)
             }),
-            Err(error) => Err(error.with_request_ids(request_id.clone(), None)),
+            Err(error) => Err(error.with_correlation_id(&request_id)),
         };
         match &result {
             Ok(grant) => tracing::debug!(

@@ -208,7 +208,7 @@ fn with_id(error: Error, headers: &HeaderMap) -> Error {
     let id = headers.get(ACTIVITY_ID).and_then(|id| id.to_str().ok());
     // Anything else could be a part of a token.
     match id.filter(|id| is_guid(id)) {
-        Some(id) => error.with_request_ids(id.to_owned(), None),
+        Some(id) => error.with_correlation_id(id),
         None => error,
     }
 }

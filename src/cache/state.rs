@@ -341,13 +341,15 @@ pub(super) fn expired_on_arrival() -> Error {
     Error::transport("the token had expired when it arrived")
 }
 
-/// Whether the failed fetch put load on a server. Failures on this machine, such as a missing file,
-/// cost nobody anything and may be gone at the next call.
+/// Whether the failed fetch put load on a server, which may also be that of a source of client assertions.
+/// Failures on this machine, such as a missing file, cost nobody anything and may be gone at the next call.
 fn reached_server(error: &Error) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::Transport | ErrorKind::Rejected | ErrorKind::Protocol
-    )
+    let has_response = error.status().is_some() || error.retry_after().is_some();
+    has_response
+        || matches!(
+            error.kind(),
+            ErrorKind::Transport | ErrorKind::Rejected | ErrorKind::Protocol
+        )
 }
 
 /// As long as after a failed refresh: a service that rejects every token costs two token requests a

@@ -188,7 +188,8 @@ fn error_of_a_nested_chain_is_one_line_and_an_indented_table() {
 fn error_of_the_stopping_link_keeps_its_details() {
     let rejected = Error::new(ErrorKind::Rejected, "no")
         .with_status(http::StatusCode::UNAUTHORIZED)
-        .with_oauth_error(Some("invalid_client".into()), vec![700_213]);
+        .with_oauth_error("invalid_client")
+        .with_aadsts_codes([700_213]);
     let chain = ChainedTokenCredential::builder()
         .then_error("a", rejected)
         .build()

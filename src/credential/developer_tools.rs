@@ -230,7 +230,7 @@ impl Tool {
         let named = codes.iter().map(|code| format!("AADSTS{code}"));
         let failed: Vec<String> = std::iter::once(failed).chain(named).collect();
         let message = format!("{}; run `{}` to see why", failed.join(", "), self.token_command());
-        Error::new(ErrorKind::Rejected, message).with_oauth_error(None, codes)
+        Error::new(ErrorKind::Rejected, message).with_aadsts_codes(codes)
     }
 
     fn login_command(self) -> &'static str {

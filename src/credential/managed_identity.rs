@@ -371,6 +371,7 @@ impl ManagedIdentity {
             "there is no metadata service: this machine is not in Azure, or it cannot reach the service";
         match tokio::time::timeout(PROBE_TIMEOUT, self.client.send(probe)).await {
             Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) if error.status().is_some() => Ok(()),
             Ok(Err(error)) => Err(Error::unavailable(missing).with_source(error)),
             Err(_) => Err(Error::unavailable(missing)),
         }

@@ -91,7 +91,8 @@ impl Refusal {
                 let message = unavailable(&format!(", {named}")).unwrap_or_else(refused);
                 Error::new(ErrorKind::Rejected, message)
                     .with_code(code.unwrap_or(section))
-                    .with_oauth_error(Some(error), codes)
+                    .with_oauth_error(error)
+                    .with_aadsts_codes(codes)
                     .with_optional_source(ServerText::new(&description, secret))
             }
             Problem::KubernetesStatus(message) if unavailability.is_none() => {
@@ -127,15 +128,15 @@ impl Refusal {
                 Error::protocol(message).with_code(code.unwrap_or(Code::NOT_ENTRA))
             }
         };
-        error
+        let correlation_id = self.correlation_id.and_then(identifier);
+        let error = error
             .with_status(self.status)
-            .with_request_ids(
-                self.correlation_id
-                    .and_then(identifier)
-                    .unwrap_or_else(|| request_id.to_owned()),
-                self.trace_id.and_then(identifier),
-            )
-            .with_retry_after(self.retry_after)
+            .with_correlation_id(correlation_id.unwrap_or_else(|| request_id.to_owned()))
+            .with_retry_after(self.retry_after);
+        match self.trace_id.and_then(identifier) {
+            Some(id) => error.with_trace_id(id),
+            None => error,
+        }
     }
 
     /// Returns why the server processed no token request, whatever was sent.

@@ -61,7 +61,7 @@ async fn retry_after_is_honored_when_the_token_expires_mid_refresh() {
     advance(Duration::from_secs(11)).await;
     let call = test.call("s");
     test.assert_no_fetch().await;
-    refresh.fail(transport_error().with_retry_after(Some(Duration::from_secs(300))));
+    refresh.fail(transport_error().with_retry_after(Duration::from_secs(300)));
     call.await.unwrap().unwrap_err();
     advance(Duration::from_secs(299)).await;
     test.token_now("s").unwrap_err();
@@ -106,7 +106,7 @@ async fn failed_refresh_is_not_repeated_before_retry_after() {
     test.token_now("s").unwrap();
     test.next_fetch()
         .await
-        .fail(transport_error().with_retry_after(Some(Duration::from_secs(120))));
+        .fail(transport_error().with_retry_after(Duration::from_secs(120)));
     settle().await;
     advance(Duration::from_secs(119)).await;
     test.token_now("s").unwrap();
@@ -156,7 +156,7 @@ async fn cooldown_lasts_as_long_as_retry_after() {
     let call = test.call("s");
     test.next_fetch()
         .await
-        .fail(transport_error().with_retry_after(Some(Duration::from_secs(7))));
+        .fail(transport_error().with_retry_after(Duration::from_secs(7)));
     call.await.unwrap().unwrap_err();
     advance(Duration::from_millis(6999)).await;
     test.token_now("s").unwrap_err();

@@ -75,8 +75,10 @@ impl HttpClient for MetadataClient {
             )))
         });
         let mut response = response.map_err(|error| match error.kind() {
-            ErrorKind::Transport => sdk::error::to_sdk(
-                Error::transport("the managed identity endpoint did not respond").with_source(error),
+            ErrorKind::Transport if error.status().is_none() => sdk::error::to_sdk(
+                Error::transport("the managed identity endpoint did not respond")
+                    .with_retry_after(error.retry_after())
+                    .with_source(error),
             ),
             _ => sdk::error::to_sdk(error),
         })?;

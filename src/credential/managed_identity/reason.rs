@@ -60,8 +60,12 @@ impl Reason {
             code.unwrap_or_default(),
             number.unwrap_or_default(),
         );
-        let error = Error::new(ErrorKind::Rejected, message)
-            .with_oauth_error(self.code.clone(), aadsts.into_iter().collect());
+        let codes: Vec<u32> = aadsts.into_iter().collect();
+        let error = Error::new(ErrorKind::Rejected, message).with_aadsts_codes(codes);
+        let error = match &self.code {
+            Some(code) => error.with_oauth_error(code),
+            None => error,
+        };
         self.explain(error, StatusCode::BAD_REQUEST)
     }
 

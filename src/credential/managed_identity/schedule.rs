@@ -49,7 +49,7 @@ impl Schedule {
     fn repeats(&self, error: &Error, failed: usize) -> bool {
         match (error.kind(), error.status()) {
             (ErrorKind::Transport, None) => failed < self.max_unanswered,
-            (ErrorKind::Rejected, Some(status)) => {
+            (ErrorKind::Rejected | ErrorKind::Transport, Some(status)) => {
                 status.is_server_error()
                     || matches!(
                         status,
