@@ -43,6 +43,18 @@ struct Link {
     name: Cow<'static, str>,
     /// The credential, or the error of its constructor.
     credential: Result<Arc<dyn Credential>, Error>,
+    /// The options of the chain that are set and that this link does not have.
+    unused_options: Vec<&'static str>,
+}
+
+impl Link {
+    fn new(name: impl Into<Cow<'static, str>>, credential: Result<Arc<dyn Credential>, Error>) -> Self {
+        Self {
+            name: name.into(),
+            credential,
+            unused_options: Vec::new(),
+        }
+    }
 }
 
 impl Chain {
@@ -216,6 +228,7 @@ impl Chain {
         let Some(Link {
             name,
             credential: Ok(credential),
+            unused_options,
         }) = self.links.get(index)
         else {
             return;
@@ -226,6 +239,7 @@ impl Chain {
             credential = %name,
             client_id = credential.client_id(),
             skipped = %reasons.join("; "),
+            unused_options = (!unused_options.is_empty()).then(|| unused_options.join(", ")),
             hint = self.hint_beyond(attempts).map(tracing::field::display),
             "selected credential"
         );

@@ -53,7 +53,7 @@ pub(crate) use macros::{client_options, credential};
 #[cfg(feature = "default-credential")]
 pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialBuilder, ManagedIdentityId};
 #[cfg(feature = "default-credential")]
-pub(crate) use options::ClientOptions;
+pub(crate) use options::{ClientOptions, present};
 #[cfg(feature = "azure-core")]
 pub(crate) use own_tenant::own_tenant_token;
 pub use pool::CredentialPool;

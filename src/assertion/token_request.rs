@@ -66,7 +66,8 @@ use crate::transport::{HttpTransport, Transport};
 pub struct KubernetesTokenRequest {
     url: Url,
     own_token: ProjectedTokenFile,
-    ca_file: External,
+    /// In place of that of the pod.
+    ca_file: Option<External>,
     audience: Option<String>,
     lifetime: Duration,
     name: String,
@@ -137,7 +138,7 @@ impl KubernetesTokenRequest {
         Ok(Self {
             url,
             own_token: ProjectedTokenFile::new(folder.join("token")),
-            ca_file: External::path(folder.join("ca.crt")),
+            ca_file: None,
             audience: None,
             lifetime: DEFAULT_LIFETIME,
             name,
@@ -170,9 +171,10 @@ impl KubernetesTokenRequest {
     }
 
     /// Sets the file with the CA certificates of the API server, in PEM. Default:
-    /// `/var/run/secrets/kubernetes.io/serviceaccount/ca.crt`.
+    /// `/var/run/secrets/kubernetes.io/serviceaccount/ca.crt`. With a [`transport`](Self::transport), which
+    /// trusts its own certificates, each request for a token is a `Configuration` error.
     pub fn ca_file(mut self, ca_file: impl Into<PathBuf>) -> Self {
-        self.ca_file = External::path(ca_file.into());
+        self.ca_file = Some(External::path(ca_file.into()));
         self
     }
 
@@ -186,11 +188,16 @@ impl KubernetesTokenRequest {
     /// Returns a transport that trusts the CA file, which is read again, since it can be replaced.
     async fn current_transport(&self) -> Result<Arc<dyn Transport>, Error> {
         if let Some(transport) = &self.transport {
-            return Ok(transport.clone());
+            return match self.ca_file {
+                None => Ok(transport.clone()),
+                Some(_) => Err(Error::configuration(
+                    "both .ca_file(..) and .transport(..) are set, and the transport trusts its own certificates; remove one",
+                )),
+            };
         }
-        let path = self.ca_file.clone();
+        let path = self.trusted_file();
         let pem = self.reading.read(move || read_ca(&path)).await;
-        let pem = pem.unwrap_or_else(|error| Err(unreadable_ca(&self.ca_file, error)));
+        let pem = pem.unwrap_or_else(|error| Err(unreadable_ca(&self.trusted_file(), error)));
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let loaded = pem.and_then(|pem| match &last {
             Some(last) if last.pem == pem => Ok(last.clone()),
@@ -207,6 +214,11 @@ impl KubernetesTokenRequest {
         let transport = current.transport.clone();
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(current);
         Ok(Arc::new(transport))
+    }
+
+    fn trusted_file(&self) -> External {
+        let default = || External::path(Path::new(SERVICE_ACCOUNT_FOLDER).join("ca.crt"));
+        self.ca_file.clone().unwrap_or_else(default)
     }
 
     fn hints(&self) -> Vec<Hint> {

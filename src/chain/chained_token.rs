@@ -105,10 +105,7 @@ impl ChainedTokenCredentialBuilder {
     ///   [`SdkCredential`](crate::integration::SdkCredential).
     #[must_use]
     pub fn then(mut self, name: impl Into<Cow<'static, str>>, credential: Arc<dyn Credential>) -> Self {
-        self.links.push(Link {
-            name: name.into(),
-            credential: Ok(credential),
-        });
+        self.links.push(Link::new(name, Ok(credential)));
         self
     }
 
@@ -117,10 +114,7 @@ impl ChainedTokenCredentialBuilder {
     /// [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable).
     #[must_use]
     pub fn then_error(mut self, name: impl Into<Cow<'static, str>>, error: Error) -> Self {
-        self.links.push(Link {
-            name: name.into(),
-            credential: Err(error),
-        });
+        self.links.push(Link::new(name, Err(error)));
         self
     }
 

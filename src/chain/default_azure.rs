@@ -4,7 +4,7 @@ use super::{Chain, DefaultAzureLink, Link};
 use crate::credential::{
     AzureCliCredential, AzureDeveloperCliCredential, ClientOptions, Credential, EnvironmentCredential,
     ManagedIdentityCredential, ManagedIdentityId, WorkloadIdentityCredential, client_options, credential,
-    missing_workload_identity,
+    missing_workload_identity, present,
 };
 use crate::env::{AZURE_TOKEN_CREDENTIALS, Environment, External, Form};
 use crate::error::{Attempt, Error};
@@ -77,17 +77,18 @@ credential!(DefaultAzureCredential);
 
 /// Builds a [`DefaultAzureCredential`].
 ///
-/// An option applies to the links that have it:
+/// These options are those of the links that have them, the others of all links:
 ///
-/// | option | environment, workload identity | managed identity | Azure CLI, Azure Developer CLI |
-/// | --- | --- | --- | --- |
-/// | `environment`, `clock`, `max_cached_tokens` | yes | yes | yes |
-/// | `transport` | yes | yes | no: they run a program |
-/// | `tenant_id` | yes | no: an identity has one tenant | yes |
-/// | `enable_cae` | yes | no: it supports no claims | no: they support no claims |
-/// | `authority_host`, `cloud` | yes | no: the host has its endpoint | no: the tool chooses the cloud |
-/// | `additionally_allowed_tenants` | yes | no: an identity has one tenant | yes |
-/// | `timeout` | yes | no: 3 min, with retries | no: 30 s |
+/// | option | links |
+/// | --- | --- |
+/// | `authority_host`, `cloud`, `enable_cae` | environment, workload identity: they send token requests to Entra |
+/// | `transport` | environment, workload identity, managed identity: the tools send their own requests |
+/// | `additionally_allowed_tenants` | all but managed identity, which has one tenant and refuses a request that names another |
+/// | `client_id` | workload identity, managed identity |
+///
+/// If the program has replaced or removed all links that have an option, setting it is an error. If the
+/// selected link does not have an option that is set, the log event that names the link lists it as
+/// `unused_options`.
 ///
 /// For other options of a link, build its credential and [`replace`](Self::replace) the link.
 ///
@@ -109,6 +110,7 @@ credential!(DefaultAzureCredential);
 #[derive(Debug, Default)]
 pub struct DefaultAzureCredentialBuilder {
     options: ClientOptions,
+    client_id: Option<External>,
     workload_identity_client_id: Option<External>,
     managed_identity: Option<ManagedIdentityId>,
     requires_variable: bool,
@@ -116,16 +118,36 @@ pub struct DefaultAzureCredentialBuilder {
 }
 
 impl DefaultAzureCredentialBuilder {
-    /// Sets the client ID of workload identity. Default: `AZURE_CLIENT_ID`. Does not apply to the
-    /// managed identity.
+    /// Sets the client ID of workload identity and of the user-assigned managed identity, for a program
+    /// that has the same identity in a pod and on a virtual machine. Default: `AZURE_CLIENT_ID`; for the
+    /// managed identity, the system-assigned identity if that is not set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use entra_workload::DefaultAzureCredential;
+    ///
+    /// let credential = DefaultAzureCredential::builder()
+    ///     .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
+    ///     .build()?;
+    /// # drop(credential);
+    /// # Ok::<(), entra_workload::Error>(())
+    /// ```
+    #[must_use]
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = Some(External::new(Form::ClientId, client_id.into()));
+        self
+    }
+
+    /// Sets the client ID of workload identity only. Default: that of [`client_id`](Self::client_id).
     #[must_use]
     pub fn workload_identity_client_id(mut self, client_id: impl Into<String>) -> Self {
         self.workload_identity_client_id = Some(External::new(Form::ClientId, client_id.into()));
         self
     }
 
-    /// Sets the client ID of a user-assigned managed identity. Default: `AZURE_CLIENT_ID`, or the
-    /// system-assigned identity if that is not set. Does not apply to workload identity.
+    /// Sets the client ID of the user-assigned managed identity only. Default: that of
+    /// [`client_id`](Self::client_id).
     #[must_use]
     pub fn managed_identity_client_id(self, client_id: impl Into<String>) -> Self {
         self.managed_identity_id(ManagedIdentityId::ClientId(client_id.into()))
@@ -164,11 +186,13 @@ impl DefaultAzureCredentialBuilder {
     /// # Errors
     ///
     /// [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if the value of
-    /// `AZURE_TOKEN_CREDENTIALS` is unknown, if it is required and not set, or if the chain has no
-    /// links. A link that cannot be built fails at the first call; `build` logs it at `warn` if it
+    /// `AZURE_TOKEN_CREDENTIALS` is unknown, if it is required and not set, if the chain has no
+    /// links, or if all links that have an option are replaced or removed. A link that cannot be built fails at the first call; `build` logs it at `warn` if it
     /// will stop the chain. To fail at start-up, call [`check`](DefaultAzureCredential::check).
     pub fn build(mut self) -> Result<Arc<DefaultAzureCredential>, Error> {
         let environment = self.options.take_environment();
+        let options = self.partial_options();
+        self.check_options(&options)?;
         if self.options.additionally_allowed_tenants.is_empty() {
             self.options.additionally_allowed_tenants = environment.additionally_allowed_tenants()?;
         }
@@ -180,27 +204,94 @@ impl DefaultAzureCredentialBuilder {
             )));
         }
         let links = DefaultAzureLink::selected_by(variable.as_ref())?;
-        let replaced = |link| self.replaced.iter().rfind(|(replaced, _)| *replaced == link);
         // With its own credential in this link, the program does not need workload identity.
-        let hint = match replaced(DefaultAzureLink::WorkloadIdentity) {
-            Some((_, Some(_))) => None,
+        let hint = match self.replacement(DefaultAzureLink::WorkloadIdentity) {
+            Some(Some(_)) => None,
             _ => missing_workload_identity(&environment),
         };
         let links: Vec<Link> = links
             .iter()
             .filter_map(|link| {
-                let credential = match replaced(*link) {
-                    Some((_, replacement)) => Ok(replacement.clone()?),
+                let credential = match self.replacement(*link) {
+                    Some(replacement) => Ok(replacement.clone()?),
                     None => self.credential(*link, &environment, links.len() == 1),
                 };
+                let unused = options.iter().filter(|option| option.is_unused_by(*link));
                 Some(Link {
-                    name: link.name().into(),
-                    credential,
+                    unused_options: unused.map(|option| option.name).collect(),
+                    ..Link::new(link.name(), credential)
                 })
             })
             .collect();
         warn_if_misconfigured(&links);
         Ok(Arc::new(DefaultAzureCredential(Chain::new(links, hint, true)?)))
+    }
+
+    /// Returns what replaces a link: nothing if the program has removed it.
+    fn replacement(&self, link: DefaultAzureLink) -> Option<&Option<Arc<dyn Credential>>> {
+        let replaced = self.replaced.iter().rfind(|(replaced, _)| *replaced == link);
+        replaced.map(|(_, replacement)| replacement)
+    }
+
+    /// Returns the options that are set and that not every link has.
+    fn partial_options(&self) -> Vec<PartialOption> {
+        use DefaultAzureLink::{AzureCli, AzureDeveloperCli, Environment, ManagedIdentity, WorkloadIdentity};
+        let options = &self.options;
+        let is_set = |option: &Option<External>| present(option.clone()).is_some();
+        let own_ids = [
+            (WorkloadIdentity, is_set(&self.workload_identity_client_id)),
+            (ManagedIdentity, self.managed_identity.is_some()),
+        ];
+        let without_own_id = own_ids.iter().filter(|(_, has_own_id)| !has_own_id);
+        let entra = vec![Environment, WorkloadIdentity];
+        let table = [
+            ("authority_host", is_set(&options.authority_host), entra.clone()),
+            ("cloud", options.cloud.is_some(), entra.clone()),
+            ("enable_cae", options.enable_cae, entra),
+            (
+                "transport",
+                options.transport.is_some(),
+                vec![Environment, WorkloadIdentity, ManagedIdentity],
+            ),
+            (
+                "additionally_allowed_tenants",
+                !options.additionally_allowed_tenants.is_empty(),
+                vec![Environment, WorkloadIdentity, AzureCli, AzureDeveloperCli],
+            ),
+            (
+                "client_id",
+                is_set(&self.client_id),
+                without_own_id.map(|(link, _)| *link).collect(),
+            ),
+            (
+                "workload_identity_client_id",
+                is_set(&self.workload_identity_client_id),
+                vec![WorkloadIdentity],
+            ),
+            (
+                "managed_identity_id",
+                self.managed_identity.is_some(),
+                vec![ManagedIdentity],
+            ),
+        ];
+        let set = table.into_iter().filter(|(_, is_set, _)| *is_set);
+        set.map(|(name, _, links)| PartialOption { name, links })
+            .collect()
+    }
+
+    /// Checks that the program has not replaced or removed all links that have an option.
+    fn check_options(&self, options: &[PartialOption]) -> Result<(), Error> {
+        let has_no_link = |option: &&PartialOption| {
+            let mut links = option.links.iter();
+            links.all(|link| self.replacement(*link).is_some())
+        };
+        match options.iter().find(has_no_link) {
+            Some(PartialOption { name, .. }) => Err(Error::configuration(format!(
+                "the option .{name}(..) is set, and no link of this chain uses it; remove it, or set it on the credential that \
+                 replaces a link"
+            ))),
+            None => Ok(()),
+        }
     }
 
     fn credential(
@@ -219,23 +310,17 @@ impl DefaultAzureCredentialBuilder {
             }
             DefaultAzureLink::WorkloadIdentity => {
                 let mut builder = WorkloadIdentityCredential::builder();
-                options.client_id.clone_from(&self.workload_identity_client_id);
+                let own = self.workload_identity_client_id.as_ref();
+                options.client_id = own.or(self.client_id.as_ref()).cloned();
                 builder.options = options;
                 builder.build()?
             }
             DefaultAzureLink::ManagedIdentity => {
-                let from_environment = || {
-                    let id = environment.client_id()?;
-                    Ok::<_, Error>(id.map(|id| ManagedIdentityId::ClientId(id.expose().to_owned())))
-                };
-                let id = match &self.managed_identity {
-                    Some(id) => Some(id.clone()),
-                    None => from_environment()?,
-                };
-                let mut builder = ManagedIdentityCredential::builder();
-                builder.options = options;
-                if let Some(id) = id {
-                    builder = builder.id(id);
+                let mut builder = ManagedIdentityCredential::builder().common_options(options);
+                if let Some(id) = &self.managed_identity {
+                    builder = builder.id(id.clone());
+                } else if let Some(id) = present(self.client_id.clone()).or(environment.client_id()?) {
+                    builder = builder.client_id(id.expose());
                 }
                 // Explicitly selected: skip the availability probe.
                 if !is_alone {
@@ -252,6 +337,19 @@ impl DefaultAzureCredentialBuilder {
 }
 
 client_options!(DefaultAzureCredentialBuilder);
+
+/// An option that is set and that not every link has.
+struct PartialOption {
+    name: &'static str,
+    links: Vec<DefaultAzureLink>,
+}
+
+impl PartialOption {
+    /// Whether the link does not have it. An option of a single link says in its name which one that is.
+    fn is_unused_by(&self, link: DefaultAzureLink) -> bool {
+        self.links.len() > 1 && !self.links.contains(&link)
+    }
+}
 
 /// Warns at start-up about the first link that will stop the chain.
 fn warn_if_misconfigured(links: &[Link]) {

@@ -340,10 +340,7 @@ impl Credential for HangsOnce {
 /// The caller that walks may belong to a runtime that no thread runs.
 #[tokio::test(start_paused = true)]
 async fn waiters_start_another_walk_when_a_walk_is_lost() {
-    let link = Link {
-        name: "link".into(),
-        credential: Ok(Arc::new(HangsOnce::default())),
-    };
+    let link = Link::new("link", Ok(Arc::new(HangsOnce::default())));
     let chain = Chain::new(vec![link], None, true).unwrap();
     let request = TokenRequest::new(&["s"]);
     let mut lost = Box::pin(chain.token(&request, Clone::clone));
@@ -371,10 +368,7 @@ fn end_of_a_lost_walk_leaves_its_successor() {
 #[test]
 fn dropped_callers_leave_no_walk_behind() {
     let link = FakeLink::new(Ok(token("slow")), Some(Notify::new()));
-    let link = Link {
-        name: "slow".into(),
-        credential: Ok(link),
-    };
+    let link = Link::new("slow", Ok(link));
     let chain = Chain::new(vec![link], None, true).unwrap();
     for scope in 0..100 {
         let scope = [&*scope.to_string()];

@@ -71,8 +71,7 @@ credential!(ClientCertificateCredential);
 /// let credential = ClientCertificateCredential::builder()
 ///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47")
 ///     .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
-///     .certificate_path("/etc/app/identity.pfx")
-///     .password("...")
+///     .certificate_path("/etc/app/identity.pem")
 ///     .send_certificate_chain()
 ///     .build()?;
 /// # drop(credential);
@@ -105,7 +104,9 @@ impl ClientCertificateCredentialBuilder {
         self
     }
 
-    /// Sets the password of a PKCS#12 file. Default: `AZURE_CLIENT_CERTIFICATE_PASSWORD`.
+    /// Sets the password of a PKCS#12 file. Default: `AZURE_CLIENT_CERTIFICATE_PASSWORD`. A file in PEM is
+    /// read without it: encrypted keys in PEM are not supported.
+    #[cfg(feature = "pkcs12")]
     #[must_use]
     pub fn password(mut self, password: impl Into<Secret>) -> Self {
         self.password = Some(password.into());
@@ -182,7 +183,9 @@ mod tests {
                 "{error}"
             );
         }
-        let builder = builder().certificate("planted").password("planted");
+        let builder = builder().certificate("planted");
+        #[cfg(feature = "pkcs12")]
+        let builder = builder.password("planted");
         assert!(!format!("{builder:?}").contains("planted"), "{builder:?}");
         let credential = builder.build().unwrap();
         assert!(!format!("{credential:?}").contains("planted"), "{credential:?}");

@@ -11,6 +11,7 @@ use azure_core::credentials::TokenCredential;
 use azure_core::error::ErrorKind as SdkErrorKind;
 use azure_identity::{AzureCliCredentialOptions, AzureDeveloperCliCredentialOptions, Executor};
 
+use super::options::GRACE_PERIOD;
 use super::sdk::SDK_FETCH_TIMEOUT;
 use super::{ClientOptions, client_options, credential, source};
 use crate::authority::{AllowedTenants, TenantId};
@@ -34,7 +35,7 @@ use crate::token::TokenRequest;
 ///
 /// * [`ErrorKind::Unavailable`] if `az` is not on the `PATH`, is not executable, or if nobody is logged in.
 /// * [`ErrorKind::Rejected`] if `az` fails.
-/// * [`ErrorKind::Transport`] if `az` does not end within 30 s.
+/// * [`ErrorKind::Transport`] if `az` does not end within 30 s, or the [timeout](AzureCliCredentialBuilder::timeout).
 /// * [`ErrorKind::Protocol`] if `az` writes more than 1 MiB, or something else than a token in JSON.
 ///
 /// No message contains what `az` writes, apart from the codes of Entra.
@@ -259,11 +260,13 @@ impl DeveloperTool {
         options: &ClientOptions,
     ) -> Cache {
         let clock = options.clock();
+        let timeout = options.timeout_or(TIMEOUT);
         let source = Self {
             tool,
             shell: Arc::new(Shell {
                 path: environment.program_path(),
                 programs: Programs::new(),
+                timeout,
             }),
             search: ProgramSearch::new(tool.program(), &environment.program_folders()),
             tenant_id,
@@ -271,7 +274,8 @@ impl DeveloperTool {
             clock: clock.clone(),
         };
         let max_slots = options.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS);
-        Cache::new(Arc::new(source), clock, SDK_FETCH_TIMEOUT, max_slots)
+        let fetch_timeout = SDK_FETCH_TIMEOUT.max(timeout + GRACE_PERIOD);
+        Cache::new(Arc::new(source), clock, fetch_timeout, max_slots)
     }
 
     fn tenant(&self, requested: Option<&str>) -> Result<Option<TenantId>, Error> {
@@ -309,7 +313,7 @@ impl DeveloperTool {
         let io_error = sdk::error::causes(&error).find_map(|cause| cause.downcast_ref());
         let converted = match io_error.map(io::Error::kind) {
             Some(io::ErrorKind::TimedOut) => {
-                Error::transport(format!("{program} did not end within {TIMEOUT:?}"))
+                Error::transport(format!("{program} did not end within {:?}", self.shell.timeout))
             }
             Some(io::ErrorKind::FileTooLarge) => Error::protocol(format!("{program} wrote more than 1 MiB")),
             Some(_) => Error::new(ErrorKind::Rejected, format!("{program} cannot be run")),
@@ -427,6 +431,7 @@ fn is_unexpected_output(error: &azure_core::Error) -> bool {
 struct Shell {
     path: Option<OsString>,
     programs: Programs,
+    timeout: Duration,
 }
 
 impl fmt::Debug for Shell {
@@ -443,7 +448,7 @@ impl Executor for Shell {
         if let Some(path) = &self.path {
             command.env("PATH", path);
         }
-        self.programs.output(&mut command, TIMEOUT, MAX_OUTPUT).await
+        self.programs.output(&mut command, self.timeout, MAX_OUTPUT).await
     }
 }
 

@@ -235,6 +235,26 @@ macro_rules! client_options {
                 self
             }
 
+            /// Sets the time limit of the tool. Default: 30 s; at most one hour.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// use std::time::Duration;
+            ///
+            /// # fn f() -> Result<(), entra_workload::Error> {
+            /// let credential = entra_workload::AzureCliCredential::builder()
+            ///     .timeout(Duration::from_secs(60))
+            ///     .build()?;
+            /// # Ok(()) }
+            /// # f().unwrap();
+            /// ```
+            #[must_use]
+            pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
+                self.options.timeout = Some(timeout);
+                self
+            }
+
             /// Sets the environment that `PATH` is read from. Default: that of the process at the
             /// time [`build`](Self::build) is called.
             #[must_use]

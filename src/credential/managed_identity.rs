@@ -17,12 +17,14 @@ use azure_core::http::{ClientOptions as SdkClientOptions, Url};
 use azure_identity::{ManagedIdentityCredentialOptions, UserAssignedId};
 use bytes::Bytes;
 use http::StatusCode;
+use tokio::time::Instant;
 
 use super::client::check_client_id;
+use super::options::MAX_TIMEOUT;
 use super::sdk::SDK_FETCH_TIMEOUT;
 use super::{ClientOptions, credential, source};
 use crate::cache::{Cache, DEFAULT_MAX_SLOTS};
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::env::{AZURE_POD_IDENTITY_AUTHORITY_HOST, Environment, External, Form, is_client_id, is_secret};
 use crate::error::{Error, ErrorKind};
 use crate::exchange::{Grant, TokenSource, Urgency};
@@ -62,12 +64,11 @@ use schedule::Schedule;
 ///
 /// ```no_run
 /// use entra_workload::ManagedIdentityCredential;
-/// use entra_workload::builder::ManagedIdentityId;
 ///
 /// # fn f() -> Result<(), entra_workload::Error> {
 /// let system_assigned = ManagedIdentityCredential::builder().build()?;
 /// let user_assigned = ManagedIdentityCredential::builder()
-///     .id(ManagedIdentityId::ClientId("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10".into()))
+///     .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
 ///     .build()?;
 /// # Ok(()) }
 /// ```
@@ -162,12 +163,37 @@ pub struct ManagedIdentityCredentialBuilder {
     probe_first: bool,
     makes_one_attempt: bool,
     arc_key_folder: Option<PathBuf>,
-    /// Those without a method here have no effect, apart from `max_cached_tokens` and `tenant_id`.
-    pub(crate) options: ClientOptions,
+    environment: Option<Environment>,
+    transport: Option<Arc<dyn Transport>>,
+    clock: Option<Arc<dyn Clock>>,
+    timeout: Option<Duration>,
+    /// The tenant of a chain, which requests may name.
+    tenant_id: Option<External>,
+    max_cached_tokens: Option<usize>,
 }
 
 impl ManagedIdentityCredentialBuilder {
-    /// Sets a user-assigned identity. Default: the system-assigned identity.
+    /// Sets the user-assigned identity with this client ID; the same as
+    /// [`id`](Self::id) with [`ManagedIdentityId::ClientId`]. Default: the system-assigned identity.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use entra_workload::ManagedIdentityCredential;
+    ///
+    /// # fn f() -> Result<(), entra_workload::Error> {
+    /// let credential = ManagedIdentityCredential::builder()
+    ///     .client_id("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10")
+    ///     .build()?;
+    /// # Ok(()) }
+    /// # f().unwrap();
+    /// ```
+    #[must_use]
+    pub fn client_id(self, client_id: impl Into<String>) -> Self {
+        self.id(ManagedIdentityId::ClientId(client_id.into()))
+    }
+
+    /// Sets a user-assigned identity by any of its IDs. Default: the system-assigned identity.
     #[must_use]
     pub fn id(mut self, id: ManagedIdentityId) -> Self {
         self.id = Some(id);
@@ -183,6 +209,19 @@ impl ManagedIdentityCredentialBuilder {
     pub fn probe_first(mut self) -> Self {
         self.probe_first = true;
         self
+    }
+
+    /// Sets the options that a chain has for all its links.
+    pub(crate) fn common_options(self, options: ClientOptions) -> Self {
+        Self {
+            environment: options.environment,
+            transport: options.transport,
+            clock: options.clock,
+            timeout: options.timeout,
+            tenant_id: options.tenant_id,
+            max_cached_tokens: options.max_cached_tokens,
+            ..self
+        }
     }
 
     /// Repeats no token request that has failed.
@@ -205,7 +244,7 @@ impl ManagedIdentityCredentialBuilder {
     /// called.
     #[must_use]
     pub fn environment(mut self, environment: Environment) -> Self {
-        self.options.environment = Some(environment);
+        self.environment = Some(environment);
         self
     }
 
@@ -214,7 +253,33 @@ impl ManagedIdentityCredentialBuilder {
     /// transport of your own must trust it.
     #[must_use]
     pub fn transport(mut self, transport: impl Transport) -> Self {
-        self.options.transport = Some(Arc::new(transport));
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Sets the time limit for getting a token: the probe, all attempts, and the pauses between them.
+    /// Default: 3 min, of which attempts start in the first 90 s, or 30 s at an endpoint of the host; at most
+    /// one hour.
+    ///
+    /// A shorter limit than 90 s does not cover an update of the metadata service, which takes up to 70 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use entra_workload::ManagedIdentityCredential;
+    ///
+    /// # fn f() -> Result<(), entra_workload::Error> {
+    /// let credential = ManagedIdentityCredential::builder()
+    ///     .timeout(Duration::from_secs(10))
+    ///     .build()?;
+    /// # Ok(()) }
+    /// # f().unwrap();
+    /// ```
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
         self
     }
 
@@ -222,7 +287,7 @@ impl ManagedIdentityCredentialBuilder {
     #[cfg(feature = "test-util")]
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.options.clock = Some(Arc::new(clock));
+        self.clock = Some(Arc::new(clock));
         self
     }
 
@@ -232,17 +297,19 @@ impl ManagedIdentityCredentialBuilder {
     ///
     /// [`ErrorKind::Configuration`] if `AZURE_POD_IDENTITY_AUTHORITY_HOST` or the variable of a host is
     /// not a URL.
-    pub fn build(mut self) -> Result<Arc<ManagedIdentityCredential>, Error> {
-        let environment = self.options.take_environment();
+    pub fn build(self) -> Result<Arc<ManagedIdentityCredential>, Error> {
+        let environment = self.environment.unwrap_or_else(Environment::from_process);
         let metadata_host = environment.metadata_host()?.map(|host| metadata_host(&host));
         let metadata_host = metadata_host.transpose()?;
-        let clock = self.options.clock();
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let timeout = self.timeout.unwrap_or(SDK_FETCH_TIMEOUT).min(MAX_TIMEOUT);
         let host = Host::detect(&environment, self.arc_key_folder)?;
         let has_own_endpoint = environment.hosts_managed_identity();
-        let transport = self.options.transport;
+        let transport = self.transport;
         let source = ManagedIdentity {
             id: self.id,
-            tenant_id: self.options.tenant_id,
+            tenant_id: self.tenant_id,
+            timeout,
             ignores_tenant: environment.disables_multitenant_auth(),
             schedule: if self.makes_one_attempt {
                 schedule::ONCE
@@ -264,8 +331,8 @@ impl ManagedIdentityCredentialBuilder {
         Ok(Arc::new(ManagedIdentityCredential(Cache::new(
             Arc::new(source),
             clock,
-            SDK_FETCH_TIMEOUT,
-            self.options.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS),
+            timeout,
+            self.max_cached_tokens.unwrap_or(DEFAULT_MAX_SLOTS),
         ))))
     }
 }
@@ -280,6 +347,8 @@ struct ManagedIdentity {
     /// If it is one that `azure_identity` does not support.
     host: Option<Host>,
     schedule: Schedule,
+    /// For the probe, all attempts, and the pauses between them.
+    timeout: Duration,
     /// Whether a metadata service that is missing, or has no identity, is
     /// [`ErrorKind::Unavailable`].
     is_optional: bool,
@@ -292,6 +361,7 @@ struct ManagedIdentity {
 #[async_trait]
 impl TokenSource for ManagedIdentity {
     async fn fetch(&self, request: &TokenRequest<'_>, _: Urgency) -> Result<Grant, Error> {
+        let deadline = Instant::now() + self.timeout;
         // First, so that a chain on a machine without a metadata service continues, whatever the
         // request names. A host with its own endpoint is never optional.
         if self.is_optional && !self.has_responded.load(Ordering::Relaxed) {
@@ -300,7 +370,7 @@ impl TokenSource for ManagedIdentity {
         }
         let scope = self.check(request)?;
         self.id.as_ref().map_or(Ok(()), ManagedIdentityId::check)?;
-        self.schedule.run(|| self.attempt(scope)).await
+        self.schedule.run(deadline, || self.attempt(scope)).await
     }
 
     fn client_id(&self) -> Option<&str> {

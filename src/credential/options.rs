@@ -50,6 +50,11 @@ impl ClientOptions {
         self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock::new()))
     }
 
+    /// Returns the time limit for getting a token.
+    pub(super) fn timeout_or(&self, default: Duration) -> Duration {
+        self.timeout.unwrap_or(default).min(MAX_TIMEOUT)
+    }
+
     /// Sets the IDs that the source of client assertions names, unless they are set.
     pub(super) fn default_ids(&mut self, client_id: Option<&str>, tenant_id: Option<&str>) {
         let default =
@@ -121,14 +126,15 @@ impl ClientOptions {
         } else {
             TIMEOUT
         };
-        let timeout = self.timeout.unwrap_or(default_timeout).min(MAX_TIMEOUT);
+        let timeout = self.timeout_or(default_timeout);
         let route = match (self.token_proxy, self.transport) {
-            (Some(proxy), transport) => {
-                if transport.is_some() {
-                    tracing::warn!("the transport of the options is not used: this pod has a token proxy");
-                }
-                Route::through(proxy)
+            (Some(_), Some(_)) => {
+                return Err(Error::configuration(
+                    "the option .transport(..) is set, and the token requests of this pod go to its token proxy \
+                     (AZURE_KUBERNETES_TOKEN_PROXY or .token_proxy(..)); remove .transport(..)",
+                ));
             }
+            (Some(proxy), None) => Route::through(proxy),
             (None, Some(transport)) => Route::direct(&authority, transport),
             (None, None) => Route::direct(&authority, Arc::new(HttpTransport::new())),
         };
@@ -160,7 +166,7 @@ impl ClientOptions {
 }
 
 /// Treats an empty option as missing, as an empty variable is.
-pub(super) fn present(value: Option<External>) -> Option<External> {
+pub(crate) fn present(value: Option<External>) -> Option<External> {
     value.filter(|value| !value.is_empty())
 }
 
@@ -171,8 +177,9 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// A healthy token proxy, in the same cluster, responds within a second.
 const TOKEN_PROXY_TIMEOUT: Duration = Duration::from_secs(5);
 
-const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Longer than any caller waits.
+pub(super) const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// A fetch reports its own time-out at once; a fetch that takes longer than this belongs to a
 /// runtime that no thread runs any more.
-const GRACE_PERIOD: Duration = Duration::from_secs(5);
+pub(super) const GRACE_PERIOD: Duration = Duration::from_secs(5);

@@ -102,8 +102,8 @@ impl WorkloadIdentityCredentialBuilder {
     }
 
     /// Sets the token proxy of the cluster, for an AKS identity binding. Default: that of the variables
-    /// (see [`TokenProxy::from_environment`]). All token requests go to it, so `transport(..)` has no
-    /// effect, and the default of `timeout(..)` is 5 s.
+    /// (see [`TokenProxy::from_environment`]). All token requests go to it, so a `transport(..)` is an error,
+    /// and the default of `timeout(..)` is 5 s.
     #[must_use]
     pub fn token_proxy(mut self, token_proxy: TokenProxy) -> Self {
         self.options.token_proxy = Some(token_proxy);
@@ -123,8 +123,8 @@ impl WorkloadIdentityCredentialBuilder {
     /// * [`ErrorKind::Unavailable`](crate::ErrorKind::Unavailable) if neither a token file nor a
     ///   token proxy is set.
     /// * [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if one is set, and the token
-    ///   file, the client ID or the tenant ID is missing, or if an ID, the authority host or a variable
-    ///   of the token proxy is invalid.
+    ///   file, the client ID or the tenant ID is missing, if an ID, the authority host or a variable
+    ///   of the token proxy is invalid, or if both a token proxy and a transport are set.
     pub fn build(self) -> Result<Arc<WorkloadIdentityCredential>, Error> {
         let (options, client, authentication, environment) = self.resolve()?;
         let cache = options.build(client, authentication, &environment)?;
@@ -134,7 +134,11 @@ impl WorkloadIdentityCredentialBuilder {
     /// As [`build`](Self::build), without a cache.
     #[cfg(feature = "diagnose")]
     pub(crate) fn exchange(self) -> Result<Exchange, Error> {
-        let (options, client, authentication, environment) = self.resolve()?;
+        let (mut options, client, authentication, environment) = self.resolve()?;
+        // A diagnosis has one transport for all its requests; the others do not go to the proxy.
+        if options.token_proxy.is_some() {
+            options.transport = None;
+        }
         options.exchange(client, authentication, &environment)
     }
 
@@ -239,6 +243,25 @@ mod tests {
         WorkloadIdentityCredential::builder()
             .environment(environment)
             .build()
+    }
+
+    #[test]
+    fn transport_is_an_error_in_a_pod_with_a_token_proxy() {
+        let proxy = (AZURE_KUBERNETES_TOKEN_PROXY, "https://kubernetes.default.svc");
+        for (variables, is_error) in [
+            (&[ALL[0], ALL[1], ALL[2]][..], false),
+            (&[ALL[0], ALL[1], ALL[2], proxy], true),
+        ] {
+            let result = WorkloadIdentityCredential::builder()
+                .environment(variables.iter().copied().collect())
+                .transport(crate::transport::HttpTransport::new())
+                .build();
+            assert_eq!(result.is_err(), is_error, "{variables:?}");
+            if let Err(error) = result {
+                assert_eq!(error.kind(), ErrorKind::Configuration);
+                assert!(error.to_string().contains(".transport(..)"), "{error}");
+            }
+        }
     }
 
     #[test]

@@ -86,12 +86,12 @@ impl ClaimsChallengePolicy {
         self
     }
 
-    /// Trusts the challenges of hosts that do not belong to the resource: for emulators, and for private
-    /// names. Only send requests to hosts that you know.
+    /// As [`discover_tenant`](Self::discover_tenant), also from hosts that do not belong to the resource:
+    /// for emulators, and for private names. Only send requests to hosts that you know.
     #[must_use]
-    pub fn without_resource_verification(mut self) -> Self {
+    pub fn discover_tenant_from_any_host(mut self) -> Self {
         self.verifies_resource = false;
-        self
+        self.discover_tenant()
     }
 
     fn remembered(&self, host: &str) -> Option<String> {

@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::support::log::Log;
 use async_trait::async_trait;
 use bytes::Bytes;
-use entra_workload::builder::DefaultAzureCredentialBuilder;
+use entra_workload::builder::{DefaultAzureCredentialBuilder, DefaultAzureLink};
 use entra_workload::transport::Transport;
 use entra_workload::{Cloud, CustomCloud, DefaultAzureCredential, Environment, Error, ErrorKind};
 use http::{Request, Response};
@@ -18,6 +19,8 @@ use tempfile::TempDir;
 const SCOPES: [&str; 1] = ["https://vault.azure.net/.default"];
 const TENANT: &str = "72f988bf-86f1-41af-91ab-2d7cd011db47";
 const CLIENT: &str = "7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10";
+const OTHER_CLIENT: &str = "7a5ff21b-4f5b-4f5b-9e3e-000000000001";
+const OWN_CLIENT: &str = "7a5ff21b-4f5b-4f5b-9e3e-000000000002";
 
 #[tokio::test]
 async fn transport_reaches_every_link_that_sends_requests() {
@@ -81,15 +84,15 @@ async fn cloud_reaches_every_link_that_sends_token_requests() {
             }
             builder.build().unwrap().token(&SCOPES).await.unwrap();
             let urls = transport.0.lock().unwrap().concat();
-            let expected = format!("{requested}{TENANT}/oauth2/v2.0/token");
-            assert_eq!(urls, expected, "{link}");
+            let expected = format!("{requested}{TENANT}/oauth2/v2.0/token ");
+            assert!(urls.starts_with(&expected), "{link}: {urls}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn timeout_reaches_environment_and_workload_identity() {
-    for link in ["Environment", "WorkloadIdentity"] {
+async fn timeout_reaches_every_link_that_sends_requests() {
+    for link in ["Environment", "WorkloadIdentity", "ManagedIdentity"] {
         let place = Place::new();
         let builder = place.builder(link).tenant_id(TENANT).transport(SilentTransport);
         let credential = builder.timeout(Duration::from_secs(3)).build().unwrap();
@@ -97,6 +100,163 @@ async fn timeout_reaches_environment_and_workload_identity() {
         let error = credential.token(&SCOPES).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Transport, "{link}: {error}");
         assert_eq!(start.elapsed().as_secs(), 3, "{link}");
+    }
+}
+
+#[tokio::test]
+async fn timeout_reaches_the_developer_tools() {
+    for link in ["AzureCli", "AzureDeveloperCli"] {
+        let place = Place::new();
+        for tool in ["az", "azd"] {
+            write_program(&place.0.path().join(tool), "#!/bin/sh\nexec /bin/sleep 60\n");
+        }
+        let credential = place
+            .builder(link)
+            .timeout(Duration::from_millis(1))
+            .build()
+            .unwrap();
+        let error = credential.token(&SCOPES).await.unwrap_err();
+        assert!(
+            error.to_string().contains("did not end within 1ms"),
+            "{link}: {error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn client_id_reaches_workload_identity_and_managed_identity() {
+    let builder = |place: &Place, link| place.builder(link).tenant_id(TENANT).client_id(OTHER_CLIENT);
+    for link in ["WorkloadIdentity", "ManagedIdentity"] {
+        for (own, expected) in [(false, OTHER_CLIENT), (true, OWN_CLIENT)] {
+            let place = Place::new();
+            let transport = RecordingTransport::default();
+            let builder = builder(&place, link).transport(transport.clone());
+            let builder = match (own, link) {
+                (false, _) => builder,
+                (true, "WorkloadIdentity") => builder.workload_identity_client_id(OWN_CLIENT),
+                (true, _) => builder.managed_identity_client_id(OWN_CLIENT),
+            };
+            builder.build().unwrap().token(&SCOPES).await.unwrap();
+            let requested = transport.0.lock().unwrap().concat();
+            assert!(
+                requested.contains(&format!("client_id={expected}")),
+                "{link}: {requested}"
+            );
+        }
+    }
+}
+
+#[test]
+fn option_that_no_link_of_the_chain_uses_is_an_error_that_names_it() {
+    use DefaultAzureLink::{
+        AzureCli, AzureDeveloperCli, Environment as OfEnvironment, ManagedIdentity, WorkloadIdentity,
+    };
+    type Set = fn(DefaultAzureCredentialBuilder) -> DefaultAzureCredentialBuilder;
+    let entra = &[OfEnvironment, WorkloadIdentity][..];
+    let table: [(&str, Set, &[DefaultAzureLink]); 9] = [
+        (
+            "authority_host",
+            |builder| builder.authority_host("https://login.example"),
+            entra,
+        ),
+        ("cloud", |builder| builder.cloud(Cloud::China), entra),
+        ("enable_cae", DefaultAzureCredentialBuilder::enable_cae, entra),
+        (
+            "transport",
+            |builder| builder.transport(SilentTransport),
+            &[OfEnvironment, WorkloadIdentity, ManagedIdentity],
+        ),
+        (
+            "additionally_allowed_tenants",
+            |builder| builder.additionally_allowed_tenants(["*"]),
+            &[OfEnvironment, WorkloadIdentity, AzureCli, AzureDeveloperCli],
+        ),
+        (
+            "client_id",
+            |builder| builder.client_id(CLIENT),
+            &[WorkloadIdentity, ManagedIdentity],
+        ),
+        (
+            "client_id",
+            |builder| builder.client_id(CLIENT).workload_identity_client_id(CLIENT),
+            &[ManagedIdentity],
+        ),
+        (
+            "workload_identity_client_id",
+            |builder| builder.workload_identity_client_id(CLIENT),
+            &[WorkloadIdentity],
+        ),
+        (
+            "managed_identity_id",
+            |builder| builder.managed_identity_client_id(CLIENT),
+            &[ManagedIdentity],
+        ),
+    ];
+    let all = [
+        OfEnvironment,
+        WorkloadIdentity,
+        ManagedIdentity,
+        AzureCli,
+        AzureDeveloperCli,
+    ];
+    for (name, set, links) in table {
+        let builder = || set(DefaultAzureCredential::builder().environment(Environment::default()));
+        let without = |links: &[DefaultAzureLink]| {
+            let removed = links.iter().copied();
+            removed.fold(builder(), DefaultAzureCredentialBuilder::without)
+        };
+        let error = without(links).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Configuration, "{name}");
+        assert!(error.to_string().contains(&format!(".{name}(..)")), "{error}");
+        for link in links {
+            let others: Vec<DefaultAzureLink> = all.into_iter().filter(|other| other != link).collect();
+            let error = without(&others).build().err().map(|error| error.to_string());
+            assert!(
+                !error.is_some_and(|error| error.contains(&format!(".{name}(..)"))),
+                "{name}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn log_names_the_options_that_the_selected_link_does_not_have() {
+    let set = |builder: DefaultAzureCredentialBuilder| {
+        builder
+            .tenant_id(TENANT)
+            .timeout(Duration::from_secs(20))
+            .cloud(Cloud::China)
+            .enable_cae()
+            .additionally_allowed_tenants(["*"])
+            .client_id(CLIENT)
+            .workload_identity_client_id(CLIENT)
+            .transport(RecordingTransport::default())
+    };
+    for (link, unused) in [
+        ("WorkloadIdentity", None),
+        (
+            "ManagedIdentity",
+            Some("cloud, enable_cae, additionally_allowed_tenants"),
+        ),
+        ("AzureCli", Some("cloud, enable_cae, transport")),
+    ] {
+        let place = Place::new();
+        let credential = set(place.builder(link)).build().unwrap();
+        let log = Log::default();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(log.clone())
+            .with_ansi(false)
+            .finish();
+        let fetch = credential.token(&SCOPES);
+        tracing::instrument::WithSubscriber::with_subscriber(fetch, subscriber)
+            .await
+            .unwrap();
+        let log = log.text();
+        assert_eq!(log.matches("selected credential").count(), 1, "{log}");
+        match unused {
+            Some(unused) => assert!(log.contains(&format!("unused_options={unused:?}")), "{log}"),
+            None => assert!(!log.contains("unused_options"), "{log}"),
+        }
     }
 }
 
@@ -152,14 +312,16 @@ fn write_program(path: &Path, script: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// Grants a token to every request, as Entra and as a metadata service, and records the URIs.
+/// Grants a token to every request, as Entra and as a metadata service, and records the requests.
 #[derive(Clone, Debug, Default)]
 struct RecordingTransport(Arc<Mutex<Vec<String>>>);
 
 #[async_trait]
 impl Transport for RecordingTransport {
     async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Error> {
-        self.0.lock().unwrap().push(request.uri().to_string());
+        let (uri, body) = (request.uri(), request.body());
+        let sent = format!("{uri} {}", String::from_utf8_lossy(body));
+        self.0.lock().unwrap().push(sent);
         let body = r#"{"access_token":"in-process","expires_in":3600,"expires_on":"4102444800",
             "resource":"https://vault.azure.net","token_type":"Bearer"}"#;
         Ok(Response::new(Bytes::from_static(body.as_bytes())))

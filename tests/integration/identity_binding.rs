@@ -1,10 +1,10 @@
 //! AKS identity bindings, through the emulator's token proxy over TLS.
 
-use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::identifiers::NO_METADATA_SERVICE;
+use crate::support::log::Log;
 use crate::support::runtime::current_thread;
 use crate::support::sample::{Sample, example};
 use entra_workload::transport::TokenProxy;
@@ -275,10 +275,7 @@ async fn only_the_ca_of_the_bundle_is_trusted() {
 #[test]
 fn last_ca_certificates_are_used_while_the_file_is_unusable() {
     let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .finish();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
     current_thread().block_on(async {
         let emulator = Emulator::start().await.unwrap();
@@ -295,7 +292,7 @@ fn last_ca_certificates_are_used_while_the_file_is_unusable() {
         emulator.token_proxy().rotate_ca().unwrap();
         fetch(&credential).await.unwrap();
     });
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert_eq!(
         log.matches("CA certificates of the token proxy unusable; using the last ones")
             .count(),
@@ -392,20 +389,6 @@ async fn refusal_of_entra_reaches_the_caller_with_its_code() {
             .starts_with("the token proxy 127.0.0.1 refused client"),
         "{error}"
     );
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// The time limit of the credential is 5 s; the rest is for a slow machine.

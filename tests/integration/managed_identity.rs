@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use crate::support::clock::TestClock;
-use crate::support::identifiers::{NO_METADATA_SERVICE, VAULT};
+use crate::support::identifiers::{CLIENT_ID, NO_METADATA_SERVICE, VAULT};
 use crate::support::log::assert_no_secret;
 use crate::support::transport::{SentRequest, fake_endpoint};
 use entra_workload::builder::{ManagedIdentityCredentialBuilder, ManagedIdentityId};
@@ -457,6 +457,61 @@ async fn two_scopes_are_a_configuration_error_without_a_token_request() {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Configuration, "{error}");
         assert!(!error.is_transient(), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn client_id_selects_the_user_assigned_identity() {
+    let (transport, mut endpoint) = fake_endpoint();
+    let builder = builder(&[]).client_id(CLIENT_ID).transport(transport);
+    let credential = builder.build().unwrap();
+    let service = async {
+        let request = endpoint.request().await;
+        assert!(
+            request.uri.contains(&format!("client_id={CLIENT_ID}")),
+            "{}",
+            request.uri
+        );
+        request.reply(200, &[], TOKEN);
+    };
+    let (identity, ()) = tokio::join!(credential.check(&[VAULT]), service);
+    assert_eq!(identity.unwrap().client_id(), Some(CLIENT_ID));
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_ends_a_silent_endpoint_and_the_repetition_of_a_request() {
+    for variables in ENDPOINTS {
+        let (transport, mut endpoint) = fake_endpoint();
+        let builder = builder(variables)
+            .timeout(Duration::from_secs(3))
+            .transport(transport);
+        let credential = builder.clock(TestClock::new()).build().unwrap();
+        let start = Instant::now();
+        let silent = async {
+            let _request = endpoint.request().await;
+            std::future::pending::<()>().await;
+        };
+        let error = tokio::select! {
+            result = credential.token(&[VAULT]) => result.unwrap_err(),
+            () = silent => unreachable!(),
+        };
+        assert_eq!(start.elapsed().as_secs(), 3, "{variables:?}");
+        assert_eq!(error.kind(), ErrorKind::Transport, "{error}");
+
+        // The second pause would end later.
+        tokio::time::advance(Duration::from_secs(60)).await;
+        let start = Instant::now();
+        let unavailable = async {
+            loop {
+                endpoint.request().await.reply(503, &[], "");
+            }
+        };
+        let error = tokio::select! {
+            result = credential.token(&[VAULT]) => result.unwrap_err(),
+            () = unavailable => unreachable!(),
+        };
+        assert!(start.elapsed() < Duration::from_secs(3), "{variables:?}");
+        assert_eq!(error.status().unwrap(), 503, "{error}");
     }
 }
 

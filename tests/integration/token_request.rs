@@ -183,6 +183,18 @@ async fn own_token_and_ca_are_read_again_for_each_request() {
 }
 
 #[tokio::test]
+async fn transport_beside_a_ca_file_is_an_error() {
+    let cluster = Cluster::start().await;
+    let source = cluster.source("app").transport(HttpTransport::new());
+    let error = cluster.failure(source).await;
+    assert_eq!(error.kind(), ErrorKind::Configuration);
+    assert!(
+        error.to_string().contains(".ca_file(..) and .transport(..)"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
 async fn missing_files_of_the_pod_are_named() {
     let cluster = Cluster::start().await;
     let missing = Path::new("/nowhere/file");

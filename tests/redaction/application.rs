@@ -43,6 +43,7 @@ async fn nothing_leaks_when_a_certificate_is_accepted_or_rejected() {
     let (certificate, key) = register_certificate(&check);
     let pem = format!("{certificate}{key}");
     check.show(&with_certificate(&check, &pem));
+    #[cfg(feature = "pkcs12")]
     check.show(&with_certificate(&check, &pem).password(CERTIFICATE_PASSWORD));
     let credential = with_certificate(&check, &pem).build().unwrap();
     check.show_token(&*credential).await;

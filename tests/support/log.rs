@@ -1,7 +1,7 @@
-//! Checks that no log line and no error contains a secret.
+//! Checks that no log line and no error contains a secret, and collects lines.
 
 use std::io;
-use std::sync::Once;
+use std::sync::{Arc, Mutex, Once};
 
 /// From the first call on, ends the process if a log line of any crate at any level contains a
 /// secret.
@@ -51,5 +51,34 @@ pub fn assert_no_secret(error: &dyn std::error::Error) {
         let shown = format!("{error} {error:?}");
         assert_eq!(secret_in(&shown), None, "{shown}");
         next = error.source();
+    }
+}
+
+/// The lines of the log of one call, for `tracing_subscriber::fmt()`.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        self.clone()
     }
 }

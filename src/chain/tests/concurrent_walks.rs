@@ -82,13 +82,13 @@ impl Credential for ScriptedLink {
 }
 
 fn chain(scripts: [Script; 2], keeps_selection: bool) -> Chain {
-    let links = NAMES.iter().enumerate().map(|(index, &name)| Link {
-        name: name.into(),
-        credential: Ok(Arc::new(ScriptedLink {
+    let links = NAMES.iter().enumerate().map(|(index, &name)| {
+        let link = ScriptedLink {
             name,
             outcomes: scripts.map(|script| script.get(index).copied().unwrap_or(Ok(()))),
             calls: Default::default(),
-        })),
+        };
+        Link::new(name, Ok(Arc::new(link)))
     });
     Chain::new(links.collect(), None, keeps_selection).unwrap()
 }

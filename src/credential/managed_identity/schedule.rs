@@ -17,12 +17,13 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// Repeats `attempt` until it succeeds or fails for good, and obeys the pause that the endpoint asks
-    /// for. A pause that ends after the time limit is left to the cache.
+    /// for. A pause that ends after the time limit or the deadline is left to the cache.
     pub(super) async fn run<T, F: Future<Output = Result<T, Error>>>(
         &self,
+        deadline: Instant,
         mut attempt: impl FnMut() -> F,
     ) -> Result<T, Error> {
-        let deadline = Instant::now() + self.time_limit;
+        let deadline = deadline.min(Instant::now() + self.time_limit);
         let mut failed = 0;
         loop {
             let error = match attempt().await {
