@@ -130,6 +130,20 @@ pub trait Credential: fmt::Debug + Send + Sync + 'static {
         }
     }
 
+    /// Gets a token for `scopes` and returns the identity it is for: for start-up and readiness probes. A
+    /// cached token counts. See [`Identity`] for an example.
+    ///
+    /// An implementation outside this crate does not need its own: the default returns the name of the type
+    /// and [`client_id`](Self::client_id).
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token).
+    async fn check(&self, scopes: &[&str]) -> Result<Identity, Error> {
+        self.token(scopes).await?;
+        Ok(Identity::new(type_name_of(self), self.client_id()))
+    }
+
     /// Returns the token for `request` if a usable one is cached. Must not block and should not
     /// allocate; a chain calls it before [`token_for`](Self::token_for).
     fn cached(&self, request: &TokenRequest<'_>) -> Option<AccessToken> {
@@ -165,4 +179,11 @@ pub trait Credential: fmt::Debug + Send + Sync + 'static {
     fn client_id(&self) -> Option<&str> {
         None
     }
+}
+
+/// Returns the name of a type without its module and parameters.
+fn type_name_of<T: ?Sized>(_: &T) -> &'static str {
+    let path = std::any::type_name::<T>();
+    let path = path.split_once('<').map_or(path, |(path, _)| path);
+    path.rsplit_once("::").map_or(path, |(_, name)| name)
 }

@@ -29,6 +29,30 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Creates an identity, for a [`Credential`](crate::Credential) outside this crate that implements
+    /// [`check`](crate::Credential::check) itself.
+    ///
+    /// * `credential`: the name of its type.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use entra_workload::Identity;
+    ///
+    /// let identity = Identity::new("VaultCredential", Some("7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"));
+    /// assert_eq!(
+    ///     identity.to_string(),
+    ///     "VaultCredential with client ID 7a5ff21b-4f5b-4f5b-9e3e-2c0b5a1d9a10"
+    /// );
+    /// ```
+    pub fn new(credential: impl Into<String>, client_id: Option<&str>) -> Self {
+        Self {
+            credential: credential.into(),
+            client_id: client_id.map(str::to_owned),
+            skipped: Vec::new(),
+        }
+    }
+
     /// Returns the name of the selected link of a chain, or the type of any other credential.
     pub fn credential(&self) -> &str {
         &self.credential
@@ -65,10 +89,6 @@ pub(crate) trait Identify {
 
 impl Identify for Cache {
     fn identity(&self, credential: &'static str) -> Identity {
-        Identity {
-            credential: credential.to_owned(),
-            client_id: self.client_id().map(str::to_owned),
-            skipped: Vec::new(),
-        }
+        Identity::new(credential, self.client_id())
     }
 }

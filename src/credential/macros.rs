@@ -102,6 +102,10 @@ macro_rules! credential {
                 self.0.token(request, Clone::clone).await
             }
 
+            async fn check(&self, scopes: &[&str]) -> Result<$crate::Identity, $crate::Error> {
+                $credential::check(self, scopes).await
+            }
+
             fn cached(&self, request: &$crate::TokenRequest<'_>) -> Option<$crate::AccessToken> {
                 self.0.cached(request, Clone::clone)
             }

@@ -1,16 +1,16 @@
 //! What a program can learn at start-up: `check` of a credential, and the log of a chain that
 //! cannot work.
 
-use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
+use crate::support::log::Log;
 use async_trait::async_trait;
 use bytes::Bytes;
 use entra_workload::transport::Transport;
 use entra_workload::{
-    Attempt, ChainedTokenCredential, ClientSecretCredential, DefaultAzureCredential, Environment, Error,
-    ErrorKind,
+    AccessToken, Attempt, ChainedTokenCredential, ClientSecretCredential, Credential, DefaultAzureCredential,
+    Environment, Error, ErrorKind, TokenRequest,
 };
 use http::{Request, Response};
 
@@ -62,6 +62,54 @@ async fn check_fails_like_token_if_there_is_no_token() {
         .unwrap();
     let error = credential.check(&SCOPES).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Assertion);
+}
+
+#[tokio::test]
+async fn check_of_a_trait_object_returns_what_that_of_its_type_returns() {
+    let entra = Entra::default();
+    let secret = secret_credential(&entra);
+    let chain = ChainedTokenCredential::builder()
+        .then_error("absent", Error::new(ErrorKind::Unavailable, "no variables"))
+        .then("secret", secret.clone())
+        .build()
+        .unwrap();
+    let credentials: [Arc<dyn Credential>; 2] = [secret.clone(), chain.clone()];
+    let same = [secret.check(&SCOPES).await, chain.check(&SCOPES).await];
+    for (credential, same) in credentials.into_iter().zip(same) {
+        let identity = credential.check(&SCOPES).await.unwrap();
+        assert_eq!(format!("{identity:?}"), format!("{:?}", same.unwrap()));
+    }
+    assert_eq!(entra.requests(), 1);
+}
+
+#[tokio::test]
+async fn check_of_a_foreign_credential_returns_its_type_and_client_id() {
+    let foreign: Arc<dyn Credential> = Arc::new(Vault(std::marker::PhantomData::<Entra>));
+    let identity = foreign.check(&SCOPES).await.unwrap();
+    assert_eq!(
+        identity.to_string(),
+        format!("Vault with client ID {}", CLIENT_ID.1)
+    );
+    let error = foreign.check(&["refused"]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Rejected);
+}
+
+/// A credential outside the crate.
+#[derive(Debug)]
+struct Vault<T>(std::marker::PhantomData<T>);
+
+#[async_trait]
+impl<T: std::fmt::Debug + Send + Sync + 'static> Credential for Vault<T> {
+    async fn token_for(&self, request: &TokenRequest<'_>) -> Result<AccessToken, Error> {
+        if request.scopes() == ["refused"] {
+            return Err(Error::new(ErrorKind::Rejected, "the vault refused the request"));
+        }
+        Ok(AccessToken::new("planted-token", std::time::SystemTime::now()))
+    }
+
+    fn client_id(&self) -> Option<&str> {
+        Some(CLIENT_ID.1)
+    }
 }
 
 #[test]
@@ -120,34 +168,5 @@ impl Transport for Entra {
         self.0.fetch_add(1, Ordering::Relaxed);
         let body = r#"{"access_token":"planted-token","expires_in":3600,"token_type":"Bearer"}"#;
         Ok(Response::new(Bytes::from_static(body.as_bytes())))
-    }
-}
-
-/// The lines of a log.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl tracing_subscriber::fmt::MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
     }
 }
