@@ -153,7 +153,7 @@ impl Cache {
     }
 
     #[inline]
-    fn view<'a, 'r: 'a>(&'a self, request: &TokenRequest<'r>, sorted: &'a mut Sorted<'r>) -> KeyView<'a> {
+    fn view<'a, 'r: 'a>(&'a self, request: &'a TokenRequest<'r>, sorted: &'a mut Sorted<'r>) -> KeyView<'a> {
         KeyView::new(request, sorted).without_own_tenant(|| self.fetcher.source.tenant_id())
     }
 

@@ -1,6 +1,6 @@
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use std::{fmt, slice};
 
 use zeroize::Zeroizing;
 
@@ -149,13 +149,13 @@ impl fmt::Debug for Secret {
 /// ```
 /// use entra_workload::TokenRequest;
 ///
-/// let request = TokenRequest::new(&["https://vault.azure.net/.default"])
+/// let request = TokenRequest::from("https://vault.azure.net/.default")
 ///     .tenant_id("72f988bf-86f1-41af-91ab-2d7cd011db47");
 /// assert_eq!(request.scopes(), ["https://vault.azure.net/.default"]);
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct TokenRequest<'a> {
-    scopes: &'a [&'a str],
+    scopes: Scopes<'a>,
     tenant_id: Option<&'a str>,
     claims: Option<&'a str>,
 }
@@ -163,6 +163,10 @@ pub struct TokenRequest<'a> {
 impl<'a> TokenRequest<'a> {
     /// Requests a token for `scopes`: one or more of `{resource}/.default`, all of one resource.
     pub fn new(scopes: &'a [&'a str]) -> Self {
+        Self::of(Scopes::Several(scopes))
+    }
+
+    fn of(scopes: Scopes<'a>) -> Self {
         Self {
             scopes,
             tenant_id: None,
@@ -203,8 +207,11 @@ impl<'a> TokenRequest<'a> {
     }
 
     /// Returns the scopes, in their original order.
-    pub fn scopes(&self) -> &'a [&'a str] {
-        self.scopes
+    pub fn scopes(&self) -> &[&'a str] {
+        match &self.scopes {
+            Scopes::One(scope) => slice::from_ref(scope),
+            Scopes::Several(scopes) => scopes,
+        }
     }
 
     /// Returns the tenant, if one is set.
@@ -215,6 +222,28 @@ impl<'a> TokenRequest<'a> {
     /// Returns the claims, if they are set.
     pub fn requested_claims(&self) -> Option<&'a str> {
         self.claims
+    }
+}
+
+/// Requests a token for one scope: `{resource}/.default`.
+impl<'a> From<&'a str> for TokenRequest<'a> {
+    fn from(scope: &'a str) -> Self {
+        Self::of(Scopes::One(scope))
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Scopes<'a> {
+    One(&'a str),
+    Several(&'a [&'a str]),
+}
+
+impl fmt::Debug for Scopes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(scope) => f.debug_list().entry(scope).finish(),
+            Self::Several(scopes) => scopes.fmt(f),
+        }
     }
 }
 

@@ -80,7 +80,7 @@ pub(super) type Sorted<'a> = SmallVec<[&'a str; 4]>;
 impl<'a> KeyView<'a> {
     /// * `sorted`: an empty buffer, which is used if there is more than one scope.
     #[inline]
-    pub(super) fn new<'r: 'a>(request: &TokenRequest<'r>, sorted: &'a mut Sorted<'r>) -> Self {
+    pub(super) fn new<'r: 'a>(request: &'a TokenRequest<'r>, sorted: &'a mut Sorted<'r>) -> Self {
         Self {
             tenant_id: request.requested_tenant_id(),
             scopes: match request.scopes() {

@@ -14,7 +14,7 @@ use crate::credential::Credential;
 use crate::error::Error;
 use crate::token::{AccessToken, TokenRequest};
 
-/// The tokens of a credential for some scopes, one after another: the first one, and a new one at
+/// The tokens of a credential for a scope, one after another: the first one, and a new one at
 /// each refresh.
 ///
 /// It is for connections that outlive a token and must authenticate again before it expires, such
@@ -47,7 +47,7 @@ use crate::token::{AccessToken, TokenRequest};
 /// # }
 /// # #[tokio::main(flavor = "current_thread")] async fn main() {
 /// # let credential = std::sync::Arc::new(FixedToken);
-/// let mut tokens = TokenStream::new(credential, ["https://redis.azure.com/.default"]);
+/// let mut tokens = TokenStream::new(credential, "https://redis.azure.com/.default");
 /// let first = tokens.next().await; // then `AUTH`, and again for each further token
 /// assert_eq!(first.secret(), "a-token");
 /// # }
@@ -80,40 +80,32 @@ struct Step {
 #[derive(Debug)]
 struct Source {
     credential: Arc<dyn Credential>,
-    scopes: Box<[String]>,
+    scope: String,
     clock: Arc<dyn Clock>,
 }
 
 impl TokenStream {
     /// Creates a stream of the tokens of `credential`.
     ///
-    /// * `scopes`: one or more of `{resource}/.default`, all of one resource.
-    pub fn new(credential: Arc<dyn Credential>, scopes: impl IntoIterator<Item = impl Into<String>>) -> Self {
-        Self::create(credential, scopes, Arc::new(SystemClock::new()))
+    /// * `scope`: `{resource}/.default`.
+    pub fn new(credential: Arc<dyn Credential>, scope: impl Into<String>) -> Self {
+        Self::create(credential, scope.into(), Arc::new(SystemClock::new()))
     }
 
     /// Creates a stream that reads the time from `clock`: that of the credential, if it has one of
     /// its own.
     ///
-    /// * `scopes`: as in [`new`](Self::new).
+    /// * `scope`: as in [`new`](Self::new).
     #[cfg(feature = "test-util")]
-    pub fn with_clock(
-        credential: Arc<dyn Credential>,
-        scopes: impl IntoIterator<Item = impl Into<String>>,
-        clock: impl Clock,
-    ) -> Self {
-        Self::create(credential, scopes, Arc::new(clock))
+    pub fn with_clock(credential: Arc<dyn Credential>, scope: impl Into<String>, clock: impl Clock) -> Self {
+        Self::create(credential, scope.into(), Arc::new(clock))
     }
 
-    fn create(
-        credential: Arc<dyn Credential>,
-        scopes: impl IntoIterator<Item = impl Into<String>>,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    fn create(credential: Arc<dyn Credential>, scope: String, clock: Arc<dyn Clock>) -> Self {
         Self {
             source: Arc::new(Source {
                 credential,
-                scopes: scopes.into_iter().map(Into::into).collect(),
+                scope,
                 clock,
             }),
             last: None,
@@ -207,7 +199,7 @@ impl fmt::Debug for TokenStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenStream")
             .field("credential", &self.source.credential)
-            .field("scopes", &self.source.scopes)
+            .field("scope", &self.source.scope)
             .field("last", &self.last.as_ref().map(|last| &last.token))
             .field("last_error", &self.last_error)
             .finish_non_exhaustive()
@@ -222,8 +214,7 @@ impl Source {
         last: Option<AccessToken>,
         ask_at: Option<Moment>,
     ) -> Result<AccessToken, Error> {
-        let scopes: Vec<&str> = self.scopes.iter().map(String::as_str).collect();
-        let request = TokenRequest::new(&scopes);
+        let request = TokenRequest::from(self.scope.as_str());
         if let Some(ask_at) = ask_at {
             // The timers of the runtime stop while a machine is suspended, and the wall clock may be set, so
             // the time is read again from time to time.
@@ -242,7 +233,7 @@ impl Source {
                 }
             }
         }
-        let mut token = self.credential.token(&scopes);
+        let mut token = self.credential.token(request.scopes());
         poll_fn(|context| {
             catch_unwind(AssertUnwindSafe(|| token.as_mut().poll(context)))
                 .unwrap_or_else(|_| Poll::Ready(Err(Error::assertion("the credential panicked"))))
@@ -326,7 +317,7 @@ mod tests {
 
     #[tokio::test]
     async fn token_that_has_expired_is_not_replaced_at_once() {
-        let mut tokens = TokenStream::new(Arc::new(AlwaysExpired), ["scope"]);
+        let mut tokens = TokenStream::new(Arc::new(AlwaysExpired), "scope");
         assert!(tokens.next().now_or_never().is_some());
         assert!(tokens.next().now_or_never().is_none());
     }

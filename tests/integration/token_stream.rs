@@ -42,7 +42,7 @@ impl Fixture {
             .clock(clock.clone())
             .build()
             .unwrap();
-        let stream = TokenStream::with_clock(credential.clone(), [VAULT], clock.clone());
+        let stream = TokenStream::with_clock(credential.clone(), VAULT, clock.clone());
         Self {
             _pod: pod,
             credential,
@@ -173,7 +173,7 @@ async fn stream_asks_again_after_a_suspension_of_the_machine() {
 #[tokio::test(start_paused = true)]
 async fn two_streams_of_a_credential_share_its_token_requests() {
     let mut fixture = Fixture::new();
-    let mut other = TokenStream::with_clock(fixture.credential.clone(), [VAULT], fixture.clock.clone());
+    let mut other = TokenStream::with_clock(fixture.credential.clone(), VAULT, fixture.clock.clone());
     for secret in ["planted-1", "planted-2"] {
         let (one, two, ()) = tokio::join!(fixture.stream.next(), other.next(), async {
             fixture.endpoint.request().await.grant(secret, 3600);
@@ -293,7 +293,7 @@ async fn retry_after_of_the_server_delays_the_next_try() {
     let mut fixture = Fixture::new();
     let calls = Arc::new(Mutex::new(0));
     let credential = Counted(fixture.credential.clone(), calls.clone());
-    let mut stream = TokenStream::with_clock(Arc::new(credential), [VAULT], fixture.clock.clone());
+    let mut stream = TokenStream::with_clock(Arc::new(credential), VAULT, fixture.clock.clone());
     let start = Instant::now();
     let (token, ()) = tokio::join!(stream.next(), async {
         let request = fixture.endpoint.request().await;
@@ -316,7 +316,7 @@ fn stream_of(
         calls: Mutex::new(0),
         answer: Box::new(answer),
     };
-    TokenStream::with_clock(Arc::new(credential), [VAULT], clock.clone())
+    TokenStream::with_clock(Arc::new(credential), VAULT, clock.clone())
 }
 
 struct Answers {

@@ -34,7 +34,7 @@ impl RedisTokens {
 impl StreamingCredentialsProvider for RedisTokens {
     fn subscribe(&self) -> Pin<Box<dyn Stream<Item = RedisResult<BasicAuth>> + Send + 'static>> {
         let username = self.username.clone();
-        let tokens = TokenStream::new(Arc::clone(&self.credential), [SCOPE]);
+        let tokens = TokenStream::new(Arc::clone(&self.credential), SCOPE);
         tokens
             .map(move |token| Ok(BasicAuth::new(username.clone(), token.secret().to_owned())))
             .boxed()
