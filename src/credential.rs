@@ -4,7 +4,6 @@
 mod client;
 mod macros;
 mod options;
-mod pool;
 
 mod azure_pipelines;
 mod client_assertion;
@@ -56,7 +55,6 @@ pub use managed_identity::{ManagedIdentityCredential, ManagedIdentityCredentialB
 pub(crate) use options::{ClientOptions, present};
 #[cfg(feature = "azure-core")]
 pub(crate) use own_tenant::own_tenant_token;
-pub use pool::CredentialPool;
 #[cfg(feature = "azure-core")]
 pub use sdk::SdkCredential;
 #[cfg(feature = "default-credential")]

@@ -71,8 +71,8 @@ pub use code::{Code, Owner};
 #[cfg(feature = "default-credential")]
 pub use credential::{AzureCliCredential, AzureDeveloperCliCredential, ManagedIdentityCredential};
 pub use credential::{
-    AzurePipelinesCredential, ClientAssertionCredential, ClientSecretCredential, Credential, CredentialPool,
-    Identity, WorkloadIdentityCredential,
+    AzurePipelinesCredential, ClientAssertionCredential, ClientSecretCredential, Credential, Identity,
+    WorkloadIdentityCredential,
 };
 #[cfg(feature = "client-certificate")]
 pub use credential::{ClientCertificateCredential, EnvironmentCredential};

@@ -177,8 +177,10 @@ async fn pause_of_an_assertion_source_delays_the_next_refresh_of_a_usable_token(
             let call = counted.fetch_add(1, Ordering::Relaxed);
             async move {
                 if call == 1 {
-                    return Err(Error::new(ErrorKind::Assertion, "the vault throttled the request")
-                        .with_retry_after(Duration::from_secs(300)));
+                    return Err(
+                        Error::new(ErrorKind::Assertion, "the vault throttled the request")
+                            .with_retry_after(Duration::from_secs(300)),
+                    );
                 }
                 Ok(Secret::from("planted-assertion"))
             }

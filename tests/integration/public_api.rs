@@ -38,8 +38,8 @@ use entra_workload::integration::{
 use entra_workload::transport::{HttpTransport, TokenProxy, TokenProxyBuilder, Transport};
 use entra_workload::{
     AccessToken, Attempt, AzurePipelinesCredential, ChainedTokenCredential, ClientAssertionCredential,
-    ClientSecretCredential, Cloud, Code, Credential, CredentialPool, CustomCloud, Environment, Error,
-    ErrorKind, Identity, Owner, Secret, TokenRequest, TokenStream, WorkloadIdentityCredential,
+    ClientSecretCredential, Cloud, Code, Credential, CustomCloud, Environment, Error, ErrorKind, Identity,
+    Owner, Secret, TokenRequest, TokenStream, WorkloadIdentityCredential,
 };
 #[cfg(feature = "default-credential")]
 use entra_workload::{
@@ -141,11 +141,6 @@ fn public_types_are_debug_send_sync_and_static() {
     checked.extend(types![CommandAssertion]);
     #[cfg(feature = "spiffe")]
     checked.extend(types![SpiffeJwtSvid]);
-    {
-        type CustomersPool = CredentialPool<String, dyn Credential>;
-        types![CustomersPool];
-        checked.insert("CredentialPool");
-    }
     #[cfg(feature = "azure-core")]
     checked.extend(types![
         ClaimsChallengePolicy,
@@ -262,7 +257,7 @@ const MODULES: [&str; 6] = [
     include_str!("../../src/transport.rs"),
 ];
 
-const ROOT: [&str; 26] = [
+const ROOT: [&str; 25] = [
     "AccessToken",
     "Attempt",
     "AzureCliCredential",
@@ -275,7 +270,6 @@ const ROOT: [&str; 26] = [
     "Cloud",
     "Code",
     "Credential",
-    "CredentialPool",
     "CustomCloud",
     "DefaultAzureCredential",
     "Environment",
