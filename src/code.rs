@@ -5,7 +5,7 @@ use std::fmt;
 /// The code of a problem, such as `EW404`. [Troubleshooting] has a section for each: the cause, who can
 /// fix it, and how.
 ///
-/// The text of an [`Error`](crate::Error) ends with its code. Codes do not change; a new release can
+/// The text of an [`Error`](crate::Error) that has a code ends with it. Codes do not change; a new release can
 /// have more of them. `EW0xx` is about which identity is used, `EW1xx` about the pod, `EW2xx` about the
 /// network, `EW3xx` about the issuer of the cluster, `EW4xx` about Entra and `EW5xx` about a resource.
 ///

@@ -24,6 +24,11 @@ use entra_workload::builder::{
 #[cfg(feature = "client-certificate")]
 use entra_workload::builder::{ClientCertificateCredentialBuilder, EnvironmentCredentialBuilder};
 use entra_workload::clock::{Clock, Moment, SystemClock};
+#[cfg(feature = "diagnose")]
+use entra_workload::diagnose::{
+    Check, ClockSkew, Comparison, Defect, DiagnoseOptions, FederatedCredential, Finding, Observation,
+    OtherIdentity, Pod, Property, Report, Resource, Service, Severity, SkipReason, State, Step,
+};
 use entra_workload::integration::BearerChallenge;
 #[cfg(feature = "reqwest-middleware")]
 use entra_workload::integration::BearerTokenMiddleware;
@@ -137,6 +142,27 @@ fn public_types_are_debug_send_sync_and_static() {
         WorkloadIdentityCredentialBuilder,
     ]);
     checked.extend(traits![ClientAssertion, Clock, Credential, Transport]);
+    #[cfg(feature = "diagnose")]
+    checked.extend(types![
+        Check,
+        ClockSkew,
+        Comparison,
+        Defect,
+        DiagnoseOptions,
+        FederatedCredential,
+        Finding,
+        Observation,
+        OtherIdentity,
+        Pod,
+        Property,
+        Report,
+        Resource,
+        Service,
+        Severity,
+        SkipReason,
+        State,
+        Step,
+    ]);
     #[cfg(feature = "command")]
     checked.extend(types![CommandAssertion]);
     #[cfg(feature = "spiffe")]
@@ -178,7 +204,7 @@ fn public_types_are_debug_send_sync_and_static() {
     ]);
     let public = MODULES.iter().flat_map(|module| public_names(module)).collect();
     if cfg!(all(
-        feature = "default-credential",
+        feature = "diagnose",
         feature = "object-store",
         feature = "reqsign",
         feature = "reqwest-middleware",
@@ -248,11 +274,12 @@ fn public_names(code: &str) -> BTreeSet<&str> {
 }
 
 /// The public modules with names that `entra_workload::` or `entra_workload::{module}::` leads to.
-const MODULES: [&str; 6] = [
+const MODULES: [&str; 7] = [
     include_str!("../../src/lib.rs"),
     include_str!("../../src/assertion.rs"),
     include_str!("../../src/builder.rs"),
     include_str!("../../src/clock.rs"),
+    include_str!("../../src/diagnose.rs"),
     include_str!("../../src/integration.rs"),
     include_str!("../../src/transport.rs"),
 ];
