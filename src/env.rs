@@ -447,7 +447,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
     fn empty_variables_count_as_not_set() {
@@ -462,6 +461,8 @@ mod tests {
     #[test]
     fn variable_that_is_not_utf_8_is_an_error_with_its_name() {
         use std::os::unix::ffi::OsStringExt;
+
+        use crate::error::ErrorKind;
 
         let environment = Environment::from_iter([(AZURE_TENANT_ID, OsString::from_vec(vec![0xff, 0xfe]))]);
         let error = environment.workload_identity().unwrap_err();

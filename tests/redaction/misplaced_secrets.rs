@@ -359,6 +359,10 @@ fn bases(token_file: &str) -> Vec<(&'static str, Vec<(String, String)>)> {
 /// What people put into a variable in place of a path, an ID or a URL. Each contains one of the [`MARKS`].
 fn plants() -> Vec<(&'static str, OsString)> {
     let secret = "planted8Q~aZ3xK9mP2vR7tL5nW4bY6cH1dJ0fG";
+    #[cfg_attr(
+        not(unix),
+        expect(unused_mut, reason = "the text that is not UTF-8 is for Unix")
+    )]
     let mut plants: Vec<(&str, OsString)> = [
         (
             "a JWT",

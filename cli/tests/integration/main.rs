@@ -9,6 +9,7 @@
 )]
 
 mod cluster;
+#[cfg(unix)]
 mod doctor;
 #[cfg(all(unix, feature = "emulator"))]
 mod emulator;

@@ -1,19 +1,22 @@
 //! The environment variables and files of pods.
 
-use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use entra_workload::Environment;
 use entra_workload_emulator::Emulator;
 
 use crate::support::token_request::TokenRequest;
-use crate::support::{projected_token, read, valid_token};
+use crate::support::{read, valid_token};
 
 #[cfg(unix)]
 #[tokio::test]
 async fn token_file_is_readable_at_any_time_during_rotation() {
+    use std::collections::BTreeSet;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use crate::support::projected_token;
+
     let emulator = Emulator::start().await.unwrap();
     let pod = emulator.pod("shop", "orders").unwrap();
     let first = projected_token(&pod);
