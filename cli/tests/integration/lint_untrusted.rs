@@ -972,6 +972,7 @@ fn bad() -> String {
 }
 
 /// A manifest whose error has a safe fix.
+#[cfg(unix)]
 fn fixable() -> String {
     fixture("EW603")
 }

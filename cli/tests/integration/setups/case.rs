@@ -33,6 +33,7 @@ impl Case {
         files.is_dir().then_some(files)
     }
 
+    #[cfg(target_os = "linux")]
     pub(crate) fn doctor(&self) -> &Doctor {
         self.doctor.as_ref().unwrap()
     }

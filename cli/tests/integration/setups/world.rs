@@ -196,6 +196,7 @@ impl World {
     }
 
     /// Runs the doctor outside the pod, for a process in it.
+    #[cfg(target_os = "linux")]
     pub(crate) fn doctor_of_process(&self) -> Value {
         let mut process = Command::new("sleep")
             .arg("60")
