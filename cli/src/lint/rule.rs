@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use super::picture::Picture;
 use super::value::Value;
@@ -24,8 +24,8 @@ pub(super) struct Rule {
 /// What a mistake leads to, if nobody finds it before.
 #[derive(Clone, Copy)]
 pub(super) enum Symptom {
-    /// Entra refuses with this code.
-    Aadsts(u32),
+    /// Entra refuses for this reason.
+    Aadsts(Code),
     /// Nothing is reported; another identity answers, or none.
     Silence,
     /// The API server, the webhook or Azure refuses the object.
@@ -39,7 +39,10 @@ pub(super) enum Symptom {
 impl fmt::Display for Symptom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Aadsts(code) => write!(f, "AADSTS{code}"),
+            Self::Aadsts(reason) => match reason.aadsts_codes().next() {
+                Some(number) => write!(f, "AADSTS{number}"),
+                None => write!(f, "{reason}"),
+            },
             Self::Silence => f.write_str("fails without an error message"),
             Self::Refused => f.write_str("refused on creation"),
             Self::Forbidden => f.write_str("403 from the service"),

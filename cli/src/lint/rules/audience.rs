@@ -1,4 +1,4 @@
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -6,7 +6,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 pub(super) const RULE: Rule = Rule {
     code: "EW704",
     summary: "audience is not that of the token exchange",
-    symptom: Symptom::Aadsts(700_212),
+    symptom: Symptom::Aadsts(Code::AUDIENCE_MISMATCH),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "The webhook asks for tokens with the audience `api://AzureADTokenExchange`.",

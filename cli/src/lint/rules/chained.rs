@@ -1,4 +1,4 @@
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -6,7 +6,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 pub(super) const RULE: Rule = Rule {
     code: "EW710",
     summary: "federated credential trusts tokens of Entra",
-    symptom: Symptom::Aadsts(700_231),
+    symptom: Symptom::Aadsts(Code::CHAINED_FEDERATION),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "A token that was itself obtained with a federated credential is refused as an assertion, so credentials cannot be chained.",

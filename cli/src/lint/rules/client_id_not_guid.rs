@@ -1,4 +1,4 @@
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::{CLIENT_ID, Picture, is_guid};
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -6,7 +6,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 pub(super) const RULE: Rule = Rule {
     code: "EW608",
     summary: "annotated client ID is not a GUID",
-    symptom: Symptom::Aadsts(700_016),
+    symptom: Symptom::Aadsts(Code::UNKNOWN_APPLICATION),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "The annotation needs the client ID of the identity: not its name, not its resource ID.",

@@ -1,4 +1,4 @@
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -6,7 +6,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 pub(super) const RULE: Rule = Rule {
     code: "EW703",
     summary: "AKS issuer URL lacks its trailing slash",
-    symptom: Symptom::Aadsts(700_211),
+    symptom: Symptom::Aadsts(Code::ISSUER_MISMATCH),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "Entra compares the issuer exactly, and that of AKS ends with a slash.",

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -8,7 +8,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 pub(super) const RULE: Rule = Rule {
     code: "EW713",
     summary: "issuer is a literal although the cluster is in the same module",
-    symptom: Symptom::Aadsts(700_211),
+    symptom: Symptom::Aadsts(Code::ISSUER_MISMATCH),
     owner: Owner::Developer,
     severity: Severity::Warning,
     cause: "A cluster that is created anew has another issuer, and nothing connects the literal with it.",

@@ -1,4 +1,4 @@
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::{CLIENT_ID, LABEL, MOST_STEPS, Picture, is_near, same, steps_of_is_near};
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -7,7 +7,7 @@ use crate::lint::value::Value;
 pub(super) const RULE: Rule = Rule {
     code: "EW604",
     summary: "pod with the label uses no annotated service account",
-    symptom: Symptom::Aadsts(700_213),
+    symptom: Symptom::Aadsts(Code::SUBJECT_MISMATCH),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "Without `serviceAccountName`, the pod uses the service account `default`, which usually has no annotation and no federated credential; a misspelt name has none, either.",

@@ -1,6 +1,6 @@
 use std::collections::{HashMap, HashSet};
 
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::{CLIENT_ID, Picture};
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -9,7 +9,7 @@ use crate::lint::value::Value;
 pub(super) const RULE: Rule = Rule {
     code: "EW711",
     summary: "client ID and federated credential belong to different identities",
-    symptom: Symptom::Aadsts(700_213),
+    symptom: Symptom::Aadsts(Code::SUBJECT_MISMATCH),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "The service account asks for the token of one identity, and the federated credential that names it belongs to another.",

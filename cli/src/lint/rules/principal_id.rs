@@ -1,4 +1,4 @@
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::{CLIENT_ID, Picture};
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -6,7 +6,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 pub(super) const RULE: Rule = Rule {
     code: "EW706",
     summary: "principal ID is used as client ID",
-    symptom: Symptom::Aadsts(700_016),
+    symptom: Symptom::Aadsts(Code::UNKNOWN_APPLICATION),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "The principal ID names the identity in role assignments; Entra knows it as an application by its client ID.",

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -9,7 +9,7 @@ use crate::lint::value::Value;
 pub(super) const RULE: Rule = Rule {
     code: "EW611",
     summary: "token volume is mounted with subPath",
-    symptom: Symptom::Aadsts(700_024),
+    symptom: Symptom::Aadsts(Code::ASSERTION_OUTSIDE_VALIDITY),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "The kubelet never updates a file that is mounted with `subPath`, so the token expires after an hour.",

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::{CLIENT_ID, MOST_STEPS, Picture, is_near, steps_of_is_near};
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -9,7 +9,7 @@ use crate::lint::value::Value;
 pub(super) const RULE: Rule = Rule {
     code: "EW702",
     summary: "subject is not that of the service account",
-    symptom: Symptom::Aadsts(700_213),
+    symptom: Symptom::Aadsts(Code::SUBJECT_MISMATCH),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "Entra compares the subject exactly and case-sensitively with `system:serviceaccount:NAMESPACE:NAME`.",

@@ -1,4 +1,4 @@
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::{Picture, TOKEN_FILES};
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -6,7 +6,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 pub(super) const RULE: Rule = Rule {
     code: "EW622",
     summary: "AZURE_FEDERATED_TOKEN_FILE is hard-coded",
-    symptom: Symptom::Aadsts(700_212),
+    symptom: Symptom::Aadsts(Code::AUDIENCE_MISMATCH),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "`AZURE_FEDERATED_TOKEN_FILE` with the token of the API server, or with another path, keeps the webhook from setting the right one.",

@@ -1,4 +1,4 @@
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -6,7 +6,7 @@ use crate::lint::rule::{Problem, Rule, Symptom};
 pub(super) const RULE: Rule = Rule {
     code: "EW612",
     summary: "container variable differs from the service account",
-    symptom: Symptom::Aadsts(700_213),
+    symptom: Symptom::Aadsts(Code::SUBJECT_MISMATCH),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "The webhook keeps variables that are already there, so the client ID of the container wins over the annotation.",

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::{Picture, Pod};
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -9,7 +9,7 @@ use crate::lint::value::Value;
 pub(super) const RULE: Rule = Rule {
     code: "EW610",
     summary: "projected token volume has another audience",
-    symptom: Symptom::Aadsts(700_212),
+    symptom: Symptom::Aadsts(Code::AUDIENCE_MISMATCH),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "Entra accepts a token only if its audience is that of the federated credential.",

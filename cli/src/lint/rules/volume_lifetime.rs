@@ -1,4 +1,4 @@
-use entra_workload::{Owner, diagnose::Severity};
+use entra_workload::{Code, Owner, diagnose::Severity};
 
 use crate::lint::picture::Picture;
 use crate::lint::rule::{Problem, Rule, Symptom};
@@ -7,7 +7,7 @@ use crate::lint::value::Value;
 pub(super) const RULE: Rule = Rule {
     code: "EW623",
     summary: "projected token lifetime exceeds 24 hours",
-    symptom: Symptom::Aadsts(70_023),
+    symptom: Symptom::Aadsts(Code::ASSERTION_LIVES_TOO_LONG),
     owner: Owner::Developer,
     severity: Severity::Error,
     cause: "Entra accepts tokens that are valid for at most a day.",
