@@ -41,10 +41,10 @@ async fn check(case: Case) -> Vec<String> {
     };
     let mut world = World::of(&case).await;
     let report = world.doctor(&expected.arguments);
-    let cause = &report["cause"];
+    let found = &report["cause"];
     expect(
-        cause == &expected.cause,
-        format!("{cause} in place of {}: {}", expected.cause, report["findings"]),
+        found == &expected.cause,
+        format!("{found} in place of {}: {}", expected.cause, report["findings"]),
     );
 
     // In a world of its own: the first requests to this one have used up some of its faults.
