@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::support::clock::TestClock;
-use crate::support::identifiers::{CLIENT_ID, TENANT_ID, VAULT};
+use crate::support::identifiers::{CLIENT_ID, NO_METADATA_SERVICE, TENANT_ID, VAULT};
 use crate::support::transport::fake_endpoint;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -86,7 +86,7 @@ fn with_transport(transport: Throttled) -> Arc<ClientAssertionCredential> {
 
 fn managed_identity(transport: Throttled) -> Arc<ManagedIdentityCredential> {
     ManagedIdentityCredential::builder()
-        .environment(Environment::default())
+        .environment(Environment::from_iter([NO_METADATA_SERVICE]))
         .transport(transport)
         .clock(TestClock::new())
         .build()
