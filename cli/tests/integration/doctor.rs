@@ -343,6 +343,52 @@ async fn neither_the_kubeconfig_nor_what_its_exec_plugin_prints_is_shown() {
     assert_not_planted(content, "it cannot be read");
 }
 
+/// The content of a file in place of its path, the user of a URL, or a token that a header cannot have.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_value_of_the_kubeconfig_is_shown() {
+    let (emulator, pod) = start().await;
+    let server = || cluster(&pod, &deployment("orders", &json!([])));
+    let pem = "-----BEGIN PRIVATE KEY-----\nplanted\n";
+    let certificate = "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0t";
+    for (user, part) in [
+        (
+            json!({"tokenFile": "planted"}),
+            "the token file of the kubeconfig cannot be read",
+        ),
+        (
+            json!({"client-certificate-data": certificate, "client-key": pem}),
+            "a certificate or key file of the kubeconfig cannot be read",
+        ),
+        (
+            json!({"auth-provider": {"name": "gcp", "config": {"cmd-path": "planted"}}}),
+            "the auth provider of the kubeconfig failed",
+        ),
+        (
+            json!({"token": "planted\n"}),
+            "has a line break or another control character",
+        ),
+    ] {
+        let server = server().with_user(&user);
+        assert_not_planted(&mut doctor_of_deployment(&server, &emulator, &pod), part);
+    }
+    let server = server().with_user(&json!({}));
+    let config: Value = serde_json::from_slice(&fs::read(&server.kubeconfig).unwrap()).unwrap();
+    for (field, value, part) in [
+        ("certificate-authority", pem, "a certificate or key file"),
+        (
+            "proxy-url",
+            "ftp://user:planted@127.0.0.1",
+            "has an unsupported protocol",
+        ),
+    ] {
+        let mut config = config.clone();
+        config["clusters"][0]["cluster"][field] = value.into();
+        config["clusters"][0]["cluster"]["server"] = "http://user:planted@127.0.0.1:1/?planted".into();
+        fs::write(&server.kubeconfig, config.to_string()).unwrap();
+        assert_not_planted(&mut doctor_of_deployment(&server, &emulator, &pod), part);
+    }
+}
+
 fn assert_not_planted(doctor: &mut Command, part: &str) {
     let output = doctor.output().unwrap();
     assert_eq!(output.status.code(), Some(64));

@@ -4,7 +4,7 @@ use std::time::Duration;
 use http_body_util::Limited;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::client::{AuthError, ClientBuilder};
-use kube::config::{InferConfigError, KubeconfigError};
+use kube::config::{KubeconfigError, LoadDataError};
 use kube::{Client, Config};
 use tokio::runtime::Handle;
 use tower::util::MapResponseLayer;
@@ -26,9 +26,10 @@ impl ApiServer {
         let infer = || Handle::current().block_on(Config::infer());
         let config = blocking(timeout, infer)
             .await
-            .ok_or_else(|| format!("the kubeconfig and its files cannot be read within {limit} s"))?;
+            .map_err(|_| format!("the kubeconfig and its files cannot be read within {limit} s"))?;
         let mut config = config.map_err(|error| {
-            let reason = unusable(&error);
+            // The other cause is that the doctor runs in no pod.
+            let reason = error.source().map_or_else(|| error.to_string(), reason);
             format!(
                 "there is no usable kubeconfig: {reason}; set KUBECONFIG or run `kubectl config use-context`"
             )
@@ -40,18 +41,23 @@ impl ApiServer {
         if is_exempt && { of_environment }.any(|url| url.parse().ok().as_ref() == proxy) {
             config.proxy_url = None;
         }
-        let url = config.cluster_url.clone();
+        // Without a user or a query, which may be secret.
+        let host = config.cluster_url.host().unwrap_or_default().to_owned();
         // Runs the exec plugin, if there is one.
         let builder = blocking(timeout, || ClientBuilder::try_from(config))
             .await
-            .ok_or_else(|| {
-                format!(
+            .map_err(|missing| match missing {
+                Missing::Late => format!(
                     "the exec plugin or the token file of the kubeconfig did not respond within {limit} s; run `kubectl \
                      get namespaces` to see what it waits for, or raise --timeout"
-                )
+                ),
+                // `kube` panics if the token cannot be in a header.
+                Missing::Panicked => "the token in the kubeconfig, or of its exec plugin, has a line break or another \
+                                      control character; remove it"
+                    .to_owned(),
             })?;
         let builder =
-            builder.map_err(|error| format!("there is no connection to {url}: {}", reason(&error)))?;
+            builder.map_err(|error| format!("there is no connection to {host}: {}", reason(&error)))?;
         let limit = |response: http::Response<_>| response.map(|body| Limited::new(body, MAX_BODY));
         let client = builder.with_layer(&MapResponseLayer::new(limit)).build();
         Ok(Self { client, timeout })
@@ -91,38 +97,55 @@ fn failure(error: &kube::Error, what: &str) -> Failure {
     format!("{what}: {reason}").into()
 }
 
-/// Runs `work` off the thread of the runtime, which waits until `timeout`: then the result is `None`, and the work goes on
-/// without it.
+/// Runs `work` off the thread of the runtime, which waits until `timeout`: then the work goes on without it.
 async fn blocking<T: Send + 'static>(
     timeout: Duration,
     work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
+) -> Result<T, Missing> {
     let work = tokio::task::spawn_blocking(work);
-    tokio::time::timeout(timeout, work).await.ok()?.ok()
+    let ended = tokio::time::timeout(timeout, work)
+        .await
+        .map_err(|_| Missing::Late)?;
+    ended.map_err(|_| Missing::Panicked)
 }
 
-/// Returns why a kubeconfig cannot be used. Neither its content nor the value of `KUBECONFIG`, which can be the content in
-/// place of the path: both may be secret.
-fn unusable(error: &InferConfigError) -> String {
-    match error.source().and_then(<dyn StdError>::downcast_ref) {
-        Some(KubeconfigError::Parse(_)) => "it is not the YAML of a kubeconfig".to_owned(),
-        Some(KubeconfigError::ReadConfig(error, _)) => format!("it cannot be read: {error}"),
-        Some(error) => error.to_string(),
-        None => error.to_string(),
-    }
+/// Why work has no result.
+enum Missing {
+    Late,
+    Panicked,
 }
 
-/// Returns the text of an error, without what an exec plugin printed, which may be a token.
-fn reason(error: &kube::Error) -> String {
-    let causes = std::iter::successors(Some(error as &(dyn StdError + 'static)), |&error| error.source());
-    match causes.into_iter().find_map(<dyn StdError>::downcast_ref) {
-        Some(AuthError::AuthExecRun { out, .. }) => format!(
+/// Returns the text of an error, without a value of the kubeconfig or what an exec plugin printed: both may be secret. The
+/// content of a file can be there in place of its path.
+fn reason(error: &(dyn StdError + 'static)) -> String {
+    let causes = || std::iter::successors(Some(error), |&error| error.source());
+    let of_plugin = causes().find_map(<dyn StdError>::downcast_ref);
+    let of_file = causes().find_map(<dyn StdError>::downcast_ref);
+    let of_config = causes().find_map(<dyn StdError>::downcast_ref);
+    let of_client = causes().find_map(<dyn StdError>::downcast_ref);
+    match (of_plugin, of_file, of_config, of_client) {
+        (Some(AuthError::AuthExecRun { out, .. }), ..) => format!(
             "the exec plugin of the kubeconfig failed, {}; run `kubectl get namespaces` to see why",
             out.status
         ),
-        Some(AuthError::AuthExecParse(_)) => {
+        (Some(AuthError::AuthExecParse(_)), ..) => {
             "the exec plugin of the kubeconfig did not print an ExecCredential".to_owned()
         }
+        (Some(AuthError::AuthExec(_)), ..) => {
+            "the auth provider of the kubeconfig failed or is not supported; use an exec plugin".to_owned()
+        }
+        (Some(AuthError::ReadTokenFile(error, _)), ..) => {
+            format!("the token file of the kubeconfig cannot be read: {error}")
+        }
+        (_, Some(LoadDataError::ReadFile(error, _)), ..) => {
+            format!("a certificate or key file of the kubeconfig cannot be read: {error}")
+        }
+        (_, _, Some(KubeconfigError::Parse(_)), _) => "it is not the YAML of a kubeconfig".to_owned(),
+        (_, _, Some(KubeconfigError::ReadConfig(error, _)), _) => format!("it cannot be read: {error}"),
+        (
+            ..,
+            Some(kube::Error::ProxyProtocolUnsupported { .. } | kube::Error::ProxyProtocolDisabled { .. }),
+        ) => "the proxy of the kubeconfig has an unsupported protocol".to_owned(),
         _ => error.to_string(),
     }
 }
