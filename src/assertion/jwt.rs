@@ -1,7 +1,7 @@
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
@@ -82,18 +82,30 @@ impl Claims {
 }
 
 /// Whether the API server of a cluster accepts a token: see [`Claims::is_for_api_server`]. Reads also what Entra would
-/// not: with white space, padding or a broken signature, or within JSON or YAML, a text still gives the key away.
+/// not: with white space, padding or a broken signature, within JSON or YAML, or in the base64 of a Secret, a text still
+/// gives the key away.
 pub(crate) fn is_for_api_server(text: &str) -> bool {
-    let is_inner = |c: char| c.is_ascii_alphanumeric() || "-_.=".contains(c);
-    let mut words = text.split(|c: char| !is_inner(c));
-    is_token_for_api_server(text) || words.any(is_token_for_api_server)
+    let is_key = |word: &str| {
+        let text = STANDARD_NO_PAD.decode(word).map(Zeroizing::new);
+        text.is_ok_and(|text| std::str::from_utf8(&text).is_ok_and(contains_key))
+    };
+    contains_key(text) || words(text, "+/").any(is_key)
 }
 
-fn is_token_for_api_server(token: &str) -> bool {
-    let payload = token.split('.').nth(1).unwrap_or_default();
+/// Whether a text is or contains a token that the API server of a cluster accepts.
+fn contains_key(text: &str) -> bool {
     let is_ignored = |c: char| c.is_whitespace() || c == '=';
+    let payload = text.split('.').nth(1).unwrap_or_default();
     let payload: Zeroizing<String> = Zeroizing::new(payload.chars().filter(|c| !is_ignored(*c)).collect());
-    object("payload", &payload).is_ok_and(|claims| Claims::of(&claims).is_for_api_server())
+    let is_key = |payload: &str| {
+        object("payload", payload).is_ok_and(|claims| Claims::of(&claims).is_for_api_server())
+    };
+    is_key(&payload) || words(text, "-_").any(is_key)
+}
+
+/// * `others`: what is in a word besides letters and digits.
+fn words<'a>(text: &'a str, others: &'static str) -> impl Iterator<Item = &'a str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && !others.contains(c))
 }
 
 /// The parts of a JWT, not verified.
@@ -200,6 +212,7 @@ const MAX_ALGORITHM: usize = 8;
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::STANDARD;
     use proptest::prelude::*;
 
     use super::*;
@@ -279,6 +292,9 @@ mod tests {
             format!("{}.{}", parts[0], parts[1]),
             format!(r#"{{"apiVersion":"authentication.k8s.io/v1","status":{{"token":"{token}"}}}}"#),
             format!("server: https://10.0.0.1\ntoken: {token}\n"),
+            format!("kubernetes.client.token={token}"),
+            STANDARD.encode(&token),
+            format!("data:\n  token: {}\n", STANDARD.encode(&token)),
         ] {
             assert!(super::is_for_api_server(&text), "{text:?}");
         }
