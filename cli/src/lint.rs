@@ -185,7 +185,7 @@ fn check((sources, notes): (Vec<Source>, Vec<Note>)) -> Report {
         notes,
         ..Report::default()
     };
-    report.notes.extend(picture.note());
+    report.notes.extend(picture.notes());
     for finding in found {
         match suppression::reason(&sources, &finding, &mut report.notes) {
             Some(reason) => report.suppressed.push((finding, reason)),
@@ -200,3 +200,33 @@ const EXAMPLES: &str = "Examples:
   entra-workload lint deploy/ terraform/
   helm template chart | entra-workload lint -
   entra-workload lint --format sarif . > lint.sarif";
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn misspelt_names_beyond_the_bound_are_noted() {
+        let account = "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: orders-api, namespace: shop, annotations: \
+                       {azure.workload.identity/client-id: 0}}\n";
+        let pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a, labels: {azure.workload.identity/use: 'true'}}\n\
+                   spec: {serviceAccountName: order-api, containers: [{name: a, image: a}]}\n";
+        let credential = "module a {\n  source = \"./a\"\n}\nresource azurerm_federated_identity_credential a {\n  \
+                          subject = \"system:serviceaccount:shop:order-api\"\n}\n";
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write("a.yaml", &format!("{pod}{account}"));
+        write("a.tf", credential);
+        let (sources, _) = source::read(&[folder.path().to_owned()]).unwrap();
+        for code in ["EW604", "EW702"] {
+            let picture = Picture::of(&sources);
+            let rule = RULES.iter().find(|rule| rule.code == code).unwrap();
+            assert_eq!((rule.check)(&picture).len(), 1, "{code}");
+            assert_eq!(picture.notes().count(), 0, "{code}");
+            assert!(!picture.may_compare(0, usize::MAX));
+            assert_eq!((rule.check)(&picture).len(), 0, "{code}");
+            assert_eq!(picture.notes().count(), 1, "{code}");
+        }
+    }
+}

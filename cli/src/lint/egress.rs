@@ -82,8 +82,8 @@ impl<'a> Policies<'a> {
         policies
     }
 
-    /// Returns `None` if no policy restricts a pod.
-    pub(super) fn egress_of(&self, pod: &Pod<'a>) -> Option<Egress<'a>> {
+    /// Returns `None` if no policy restricts a pod, or if there are too many to compare.
+    pub(super) fn egress_of(&self, picture: &Picture<'a>, pod: &Pod<'a>) -> Option<Egress<'a>> {
         // A proxy reaches the login host in place of the pod.
         if has_proxy(pod) {
             return None;
@@ -107,11 +107,17 @@ impl<'a> Policies<'a> {
             .filter_map(|key| self.of_label.get(&key))
             .flatten()
             .filter_map(|number| self.groups.get(*number));
-        let selecting = groups.filter(|group| {
+        let mut egress: Option<Egress<'a>> = None;
+        for group in groups {
+            if !picture.may_compare(pod.object.source, group.labels.len() + 1) {
+                return None;
+            }
             let mut labels = group.labels.iter();
-            labels.all(|(key, value)| own.get(key) == Some(value))
-        });
-        selecting.map(|group| group.egress).reduce(Egress::with)
+            if labels.all(|(key, value)| own.get(key) == Some(value)) {
+                egress = Some(egress.map_or(group.egress, |egress| egress.with(group.egress)));
+            }
+        }
+        egress
     }
 }
 
@@ -290,7 +296,7 @@ mod tests {
         let found: Vec<_> = picture
             .pods
             .iter()
-            .map(|pod| shown(policies.egress_of(pod)))
+            .map(|pod| shown(policies.egress_of(&picture, pod)))
             .collect();
         let expected: Vec<_> = picture
             .pods
@@ -302,5 +308,11 @@ mod tests {
             let allowed = |it: &Option<(usize, _, bool, bool)>| it.as_ref().map(|it| (it.2, it.3));
             assert!(expected.iter().any(|it| allowed(it) == some), "{some:?}");
         }
+        // Past the bound, no policy is known, and this is noted.
+        assert!(picture.notes().next().is_none());
+        assert!(!picture.may_compare(0, usize::MAX));
+        let mut pods = picture.pods.iter();
+        assert!(pods.all(|pod| policies.egress_of(&picture, pod).is_none()));
+        assert_eq!(picture.notes().count(), 1);
     }
 }

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
@@ -31,6 +32,10 @@ pub(super) struct Picture<'a> {
     /// The service accounts whose tokens operators request.
     requested: HashSet<&'a str>,
     patches: Patches,
+    /// Those left to compare names and labels with each other.
+    steps: Cell<usize>,
+    /// The first file in which not all of them are compared.
+    not_compared: Cell<Option<usize>>,
     sources: &'a [Source],
 }
 
@@ -74,6 +79,8 @@ impl<'a> Picture<'a> {
             overridden: HashSet::new(),
             requested: HashSet::new(),
             patches: Patches::of(sources),
+            steps: Cell::new(MOST_STEPS),
+            not_compared: Cell::new(None),
             sources,
         };
         for (index, source) in sources.iter().enumerate() {
@@ -181,11 +188,29 @@ impl<'a> Picture<'a> {
         self.overridden.contains(&account.name())
     }
 
-    /// What of the files was not looked at.
-    pub(super) fn note(&self) -> Option<Note> {
-        let source = self.sources.get(self.patches.stopped_at?)?;
-        let text = "the patches of this and all later kustomizations are ignored: too many for as many files";
-        Some(Note::new(&source.path, text))
+    /// What of the files was not looked at. Complete after the rules.
+    pub(super) fn notes(&self) -> impl Iterator<Item = Note> {
+        let patches =
+            "the patches of this and all later kustomizations are ignored: too many for as many files";
+        let names = "too many names and labels to compare; findings about those of this file and some others are missing";
+        let notes = [
+            (self.patches.stopped_at, patches),
+            (self.not_compared.get(), names),
+        ];
+        notes.into_iter().filter_map(|(source, text)| {
+            let source = self.sources.get(source?)?;
+            Some(Note::new(&source.path, text))
+        })
+    }
+
+    /// Takes steps to compare a name or a label of a file with others. Returns false if none are left.
+    pub(super) fn may_compare(&self, source: usize, steps: usize) -> bool {
+        let left = self.steps.get().saturating_sub(steps);
+        self.steps.set(left);
+        if left == 0 && self.not_compared.get().is_none() {
+            self.not_compared.set(Some(source));
+        }
+        left > 0
     }
 
     /// Whether Kustomize adds to an object what the file does not have.
@@ -502,9 +527,8 @@ pub(super) const TOKEN_FILES: [&str; 2] = [
 pub(super) const LABEL: &str = "azure.workload.identity/use";
 pub(super) const CLIENT_ID: &str = "azure.workload.identity/client-id";
 
-/// Of [`is_near`], for a rule that looks for a misspelt name among all names. Those of 300 names of usual length for each of
-/// 300 others.
-pub(super) const MOST_STEPS: usize = 50_000_000;
+/// A second or two. Those of 300 names of usual length for each of 300 others.
+const MOST_STEPS: usize = 50_000_000;
 
 /// Of an object of Kubernetes, in bytes. Source: Kubernetes, "Object Names and IDs".
 const LONGEST_NAME: usize = 253;

@@ -766,6 +766,45 @@ fn merge_key_with_a_list_of_maps_fills_in_labels() {
     assert!(shown.contains("[EW601]"), "{shown}");
 }
 
+/// Each account without a namespace was looked for in that of each credential.
+#[test]
+fn long_namespace_of_many_accounts_is_compared_in_part_and_noted() {
+    let account = "---\napiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a, annotations: \
+                   {azure.workload.identity/client-id: a}}\n";
+    let namespace = "b".repeat(500_000);
+    let credential = |name: &str| {
+        let subject = format!("system:serviceaccount:{namespace}:{name}");
+        format!(
+            "resource \"azurerm_federated_identity_credential\" \"{name}\" {{\n  subject = \"{subject}\"\n}}\n"
+        )
+    };
+    for (accounts, is_noted) in [(10, false), (200, true)] {
+        let folder = folder();
+        fs::write(folder.path().join("a.yaml"), account.repeat(accounts)).unwrap();
+        fs::write(folder.path().join("a.tf"), credential("a") + &credential("b")).unwrap();
+        let shown = text(&lint(folder.path(), &["."]));
+        let note = "a.tf: too many names and labels to compare";
+        assert_eq!(shown.contains(note), is_noted, "{shown}");
+    }
+}
+
+/// Thousands of mounts made the rule compare megabytes as often.
+#[test]
+fn path_that_is_longer_than_the_system_allows_is_not_compared_with_a_volume() {
+    for (length, is_found) in [(4000, true), (5000, false)] {
+        let path = "a".repeat(length);
+        let shown = text(&with_input(
+            &[],
+            &format!(
+                "apiVersion: v1\nkind: Pod\nmetadata: {{name: a}}\nspec:\n  volumes: [{{name: b, projected: {{sources: \
+                 [{{serviceAccountToken: {{audience: c, path: {path}}}}}]}}}}]\n  containers: [{{name: a, env: [{{name: \
+                 AZURE_FEDERATED_TOKEN_FILE, value: /d/{path}}}], volumeMounts: [{{name: b, mountPath: /d}}]}}]\n"
+            ),
+        ));
+        assert_eq!(!shown.contains("[EW624]"), is_found, "{shown}");
+    }
+}
+
 #[test]
 fn blanks_at_the_start_of_a_long_line_are_not_read_for_each_finding() {
     let item = r#"{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, labels: {azure.workload.identity/use: "true"}}, spec: {template: {spec: {containers: []}}}}"#;

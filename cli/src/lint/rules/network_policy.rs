@@ -30,7 +30,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         if !seen.insert((pod.object.namespace(), labels, has_proxy(pod))) {
             continue;
         }
-        let Some(egress) = policies.egress_of(pod) else {
+        let Some(egress) = policies.egress_of(picture, pod) else {
             continue;
         };
         let missing = match (egress.allows_https, egress.allows_dns) {

@@ -1,6 +1,6 @@
 use entra_workload::{Code, Owner, diagnose::Severity};
 
-use crate::lint::picture::{CLIENT_ID, LABEL, MOST_STEPS, Picture, is_near, same, steps_of_is_near};
+use crate::lint::picture::{CLIENT_ID, LABEL, Picture, is_near, same, steps_of_is_near};
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
 
@@ -22,7 +22,6 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .filter(|account| account.annotation(CLIENT_ID).is_some())
         .filter_map(|account| Some((account.namespace(), account.name()?)))
         .collect();
-    let mut left = MOST_STEPS;
     for pod in picture
         .pods
         .iter()
@@ -49,10 +48,10 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         if picture.has_account(text, pod.object.namespace()) {
             continue;
         }
-        let mut compared = annotated.iter().take_while(|(_, name)| {
-            left = left.saturating_sub(steps_of_is_near(text, name));
-            left > 0
-        });
+        let source = pod.object.source;
+        let compared = annotated.iter();
+        let mut compared =
+            compared.take_while(|(_, name)| picture.may_compare(source, steps_of_is_near(text, name)));
         let meant = compared.find(|(namespace, name)| {
             same(*namespace, pod.object.namespace()) && (text == "default" || is_near(text, name))
         });

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 
 use entra_workload::{Code, Owner, diagnose::Severity};
 
-use crate::lint::picture::{CLIENT_ID, MOST_STEPS, Picture, is_near, steps_of_is_near};
+use crate::lint::picture::{CLIENT_ID, Picture, is_near, steps_of_is_near};
 use crate::lint::rule::{Problem, Rule, Symptom};
 use crate::lint::value::Value;
 
@@ -38,7 +38,6 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .filter_map(|account| Some((account.namespace(), account.name()?)))
         .filter(|(namespace, name)| namespace.is_none_or(|namespace| !is_federated(namespace, name)))
         .collect();
-    let mut left = MOST_STEPS;
     credentials()
         .filter_map(|(source, credential)| {
             let subject = credential.body.get("subject")?;
@@ -61,10 +60,12 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
                 is_swapped || of_namespace && of_name || known == name || known_namespace == namespace
             };
             let mut compared = accounts.iter().take_while(|(own, known)| {
-                let steps =
-                    steps_of_is_near(known, name) + steps_of_is_near(own.unwrap_or_default(), namespace);
-                left = left.saturating_sub(steps);
-                left > 0
+                let of_namespace = match own {
+                    Some(own) => steps_of_is_near(own, namespace),
+                    // It is part of a subject to look for.
+                    None => namespace.len(),
+                };
+                picture.may_compare(source, steps_of_is_near(known, name) + of_namespace)
             });
             let (known_namespace, known) = compared.find_map(|(own, known)| {
                 let known_namespace = own.unwrap_or(namespace);

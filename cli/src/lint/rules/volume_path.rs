@@ -43,7 +43,7 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
             let file = value.text().unwrap_or_default();
             let has_file = |(folder, files): &(&str, &BTreeSet<&str>)| {
                 let path = file.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/'));
-                path.is_some_and(|path| files.contains(path))
+                path.is_some_and(|path| path.len() < LONGEST_PATH && files.contains(path))
             };
             let mounts: Vec<_> = mounts.collect();
             // That of the webhook can be there beside a volume for something else.
@@ -59,6 +59,9 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
     }
     problems
 }
+
+/// Of a path, in bytes. Source: Linux, `include/uapi/linux/limits.h`.
+const LONGEST_PATH: usize = 4096;
 
 /// Of the files in a message.
 const MOST_SHOWN: usize = 3;
