@@ -39,18 +39,16 @@ async fn main() -> ExitCode {
 
 async fn run(scope: &str) -> Result<(), Box<dyn Error>> {
     let credential = DefaultAzureCredential::new()?;
-    let token = match credential.token(&[scope]).await {
-        Ok(token) => token,
+    let identity = match credential.check(&[scope]).await {
+        Ok(identity) => identity,
         Err(error) => {
             error.attempts().iter().for_each(print_attempt);
             return Err(error.into());
         }
     };
-    credential.passed_over().iter().for_each(print_attempt);
-    println!(
-        "{:<20} gave a token",
-        credential.answered_by().unwrap_or_default()
-    );
+    identity.skipped().iter().for_each(print_attempt);
+    println!("{:<20} gave a token", identity.credential());
+    let token = credential.token(&[scope]).await?;
     let claims = claims(token.secret()).unwrap_or_default();
     for name in ["aud", "appid", "oid", "tid", "exp"] {
         println!("  {name:<6} {}", claims.get(name).unwrap_or(&Value::Null));

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use super::{Chain, Link};
 use crate::credential::{Credential, credential};
-use crate::error::{Attempt, Error};
+use crate::error::Error;
 
 /// Tries several credentials in order and continues only past unavailable ones.
 ///
@@ -52,14 +52,10 @@ impl ChainedTokenCredential {
         }
     }
 
-    /// Returns the name of the link that returned the last token, if one has.
-    pub fn answered_by(&self) -> Option<&str> {
+    /// Returns the name of the selected link: the one that returned the last token, if one has.
+    /// [`check`](Self::check) also returns why the links before it were skipped.
+    pub fn selected(&self) -> Option<&str> {
         self.0.selected_name()
-    }
-
-    /// Returns the errors of the links before [`answered_by`](Self::answered_by).
-    pub fn passed_over(&self) -> Vec<Attempt> {
-        self.0.skipped()
     }
 }
 

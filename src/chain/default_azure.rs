@@ -7,7 +7,7 @@ use crate::credential::{
     missing_workload_identity, present,
 };
 use crate::env::{AZURE_TOKEN_CREDENTIALS, Environment, External, Form};
-use crate::error::{Attempt, Error};
+use crate::error::Error;
 
 /// Gets tokens in a pod, on a virtual machine, in CI and on a laptop, with the same code
 /// everywhere.
@@ -62,14 +62,10 @@ impl DefaultAzureCredential {
         DefaultAzureCredentialBuilder::default()
     }
 
-    /// Returns the name of the link that returned the last token, if one has.
-    pub fn answered_by(&self) -> Option<&str> {
+    /// Returns the name of the selected link: the one that returned the last token, if one has.
+    /// [`check`](Self::check) also returns why the links before it were skipped.
+    pub fn selected(&self) -> Option<&str> {
         self.0.selected_name()
-    }
-
-    /// Returns the errors of the links before [`answered_by`](Self::answered_by).
-    pub fn passed_over(&self) -> Vec<Attempt> {
-        self.0.skipped()
     }
 }
 

@@ -198,7 +198,7 @@ async fn default_chain_uses_the_binding_with_nothing_but_the_variables() {
         .build()
         .unwrap();
     credential.token(&SCOPES).await.unwrap();
-    assert_eq!(credential.answered_by(), Some("workload identity"));
+    assert_eq!(credential.selected(), Some("workload identity"));
 
     let requests = emulator.requests_to(Endpoint::TokenProxy);
     let [request] = &requests[..] else {

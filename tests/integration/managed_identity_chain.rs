@@ -39,14 +39,14 @@ async fn chain_stops_at_the_managed_identity_when_the_resource_is_misspelt() {
     assert_eq!(error.kind(), ErrorKind::Rejected, "{error}");
     assert_eq!(error.oauth_error(), Some("invalid_resource"), "{error}");
     assert_eq!(error.aadsts_codes(), [500_011]);
-    assert_eq!(credential.answered_by(), None);
+    assert_eq!(credential.selected(), None);
 
     let token = credential
         .token(&["https://vault.azure.net/.default"])
         .await
         .unwrap();
     assert_ne!(token.secret(), "another-identity");
-    assert_eq!(credential.answered_by(), Some("managed identity"));
+    assert_eq!(credential.selected(), Some("managed identity"));
 }
 
 /// Refuses to send.
@@ -103,7 +103,7 @@ async fn request_with_a_tenant_gets_a_token_of_az_without_a_metadata_service() {
         let request = TokenRequest::new(&["https://vault.azure.net/.default"]).tenant_id("contoso.com");
         let token = credential.token_for(&request).await.unwrap();
         assert_eq!(token.secret(), "another-identity");
-        assert_eq!(credential.answered_by(), Some("azure cli"));
+        assert_eq!(credential.selected(), Some("azure cli"));
     }
 }
 

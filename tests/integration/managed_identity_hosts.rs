@@ -199,5 +199,5 @@ async fn host_of_the_chain_is_used_without_a_probe_and_stops_it_if_it_fails() {
         .build()
         .unwrap();
     chain.token(&[VAULT]).await.unwrap();
-    assert_eq!(chain.answered_by(), Some("managed identity"));
+    assert_eq!(chain.selected(), Some("managed identity"));
 }

@@ -23,8 +23,12 @@ async fn nothing_leaks_when_a_link_of_the_default_chain_is_selected() {
         check.show(&builder);
         let credential = builder.build().unwrap();
         check.show_token(&*credential).await;
-        assert_eq!(credential.answered_by(), Some(selected));
-        for attempt in credential.passed_over() {
+        assert_eq!(credential.selected(), Some(selected));
+        let identity = credential
+            .check(&["https://vault.azure.net/.default"])
+            .await
+            .unwrap();
+        for attempt in identity.skipped() {
             check.show_error(attempt.error());
         }
     }

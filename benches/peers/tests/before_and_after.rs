@@ -58,7 +58,7 @@ async fn one_credential_works_in_a_pod_and_on_a_laptop() {
         .build()
         .unwrap();
     ours.get_token(&[VAULT], None).await.unwrap();
-    assert_eq!(ours.answered_by(), Some("workload identity"));
+    assert_eq!(ours.selected(), Some("workload identity"));
 }
 
 /// Rank 3: the token file appears after the program has started.
