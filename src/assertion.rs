@@ -46,7 +46,9 @@ pub use token_request::KubernetesTokenRequest;
 /// [`ErrorKind::Assertion`](crate::ErrorKind::Assertion) if there is no assertion, and
 /// [`ErrorKind::Transport`](crate::ErrorKind::Transport) if the service that issues it did not
 /// respond: then the source is called again, as often as a token request is repeated, and the key cools
-/// down before the next call. The message must not contain the assertion.
+/// down before the next call. If the service throttles or is unavailable, add its status and the pause that it
+/// asks for ([`Error::with_status`], [`Error::with_retry_after`]): the source is not called before the pause
+/// ends. The message must not contain the assertion.
 ///
 /// # Cancel safety
 ///

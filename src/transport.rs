@@ -43,7 +43,8 @@ pub use token_proxy::{TokenProxy, TokenProxyBuilder};
 ///
 /// [`ErrorKind::Transport`](crate::ErrorKind::Transport) if there is no complete response,
 /// [`ErrorKind::Protocol`](crate::ErrorKind::Protocol) if it is too long. A response is `Ok`,
-/// whatever its status.
+/// whatever its status. A client that turns a status into an error passes it on with
+/// [`Error::with_status`] and [`Error::with_retry_after`], which the token request obeys.
 ///
 /// # Cancel safety
 ///
