@@ -45,6 +45,7 @@ mod documentation;
 mod environment;
 mod exchange;
 mod faults;
+#[cfg(feature = "default-credential")]
 mod foreign_errors;
 #[cfg(all(unix, feature = "default-credential"))]
 mod identity_binding;
