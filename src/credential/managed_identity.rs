@@ -200,7 +200,8 @@ impl ManagedIdentityCredentialBuilder {
         self
     }
 
-    /// Probes for the metadata service, for at most one second, before the first token request.
+    /// Probes for the metadata service, for at most one second, before the first token request. A host with an
+    /// endpoint of its own, such as App Service, has none and is not probed.
     ///
     /// For a link of a chain: the error is [`ErrorKind::Unavailable`] if there is no metadata
     /// service, if it is not Azure's, or if it has no identity. An error of Azure's that may be temporary
@@ -231,7 +232,7 @@ impl ManagedIdentityCredentialBuilder {
         self
     }
 
-    /// Sets the folder that the agent of Azure Arc writes its challenge files to; files elsewhere are
+    /// On Azure Arc, sets the folder that its agent writes its challenge files to; files elsewhere are
     /// never read. Default: `/var/opt/azcmagent/tokens`, on Windows
     /// `%ProgramData%\AzureConnectedMachineAgent\Tokens`.
     #[must_use]

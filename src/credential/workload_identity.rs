@@ -102,8 +102,9 @@ impl WorkloadIdentityCredentialBuilder {
     }
 
     /// Sets the token proxy of the cluster, for an AKS identity binding. Default: that of the variables
-    /// (see [`TokenProxy::from_environment`]). All token requests go to it, so a `transport(..)` is an error,
-    /// and the default of `timeout(..)` is 5 s.
+    /// (see [`TokenProxy::from_environment`]). All token requests go to it, so a `transport(..)` is an error;
+    /// beside this option, so are `authority_host(..)` and `cloud(..)`, since the proxy chooses the login host.
+    /// The default of `timeout(..)` is 5 s.
     #[must_use]
     pub fn token_proxy(mut self, token_proxy: TokenProxy) -> Self {
         self.options.token_proxy = Some(token_proxy);
@@ -124,7 +125,7 @@ impl WorkloadIdentityCredentialBuilder {
     ///   token proxy is set.
     /// * [`ErrorKind::Configuration`](crate::ErrorKind::Configuration) if one is set, and the token
     ///   file, the client ID or the tenant ID is missing, if an ID, the authority host or a variable
-    ///   of the token proxy is invalid, or if both a token proxy and a transport are set.
+    ///   of the token proxy is invalid, or if an option is set that a token proxy leaves without use.
     pub fn build(self) -> Result<Arc<WorkloadIdentityCredential>, Error> {
         let (options, client, authentication, environment) = self.resolve()?;
         let cache = options.build(client, authentication, &environment)?;
@@ -142,16 +143,33 @@ impl WorkloadIdentityCredentialBuilder {
         options.exchange(client, authentication, &environment)
     }
 
+    /// The token proxy of the options chooses the login host.
+    fn check_login_host_is_unset(&self) -> Result<(), Error> {
+        let options = [
+            ("authority_host", self.options.authority_host.is_some()),
+            ("cloud", self.options.cloud.is_some()),
+        ];
+        match options.iter().find(|(_, is_set)| *is_set) {
+            Some((name, _)) => Err(Error::configuration(format!(
+                "the option .{name}(..) is set beside .token_proxy(..), and the proxy chooses the login host; remove .{name}(..)"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// Completes the options with the variables.
     fn resolve(mut self) -> Result<(ClientOptions, Client, ClientAuthentication, Environment), Error> {
         let environment = self.options.take_environment();
         let variables = environment.workload_identity()?;
         let token_file = self
             .token_file
+            .take()
             .filter(|path| !path.is_empty())
             .or(variables.token_file);
         if self.options.token_proxy.is_none() {
             self.options.token_proxy = TokenProxy::from_environment(&environment)?;
+        } else {
+            self.check_login_host_is_unset()?;
         }
         let token_file = match token_file {
             Some(token_file) => token_file,
@@ -261,6 +279,29 @@ mod tests {
                 assert_eq!(error.kind(), ErrorKind::Configuration);
                 assert!(error.to_string().contains(".transport(..)"), "{error}");
             }
+        }
+    }
+
+    #[test]
+    fn login_host_is_an_error_beside_the_option_of_a_token_proxy() {
+        let builder = || {
+            let environment = ALL.into_iter().collect();
+            WorkloadIdentityCredential::builder().environment(environment)
+        };
+        let proxy = TokenProxy::builder("https://kubernetes.default.svc")
+            .build()
+            .unwrap();
+        assert!(builder().token_proxy(proxy.clone()).build().is_ok());
+        for (name, builder) in [
+            (
+                "authority_host",
+                builder().authority_host("https://login.example"),
+            ),
+            ("cloud", builder().cloud(crate::Cloud::China)),
+        ] {
+            let error = builder.token_proxy(proxy.clone()).build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Configuration);
+            assert!(error.to_string().contains(&format!(".{name}(..)")), "{error}");
         }
     }
 
