@@ -6,11 +6,13 @@ mod kubectl;
 mod pod_names;
 mod terraform;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use entra_workload::diagnose::{FederatedCredential, Finding, Property};
 use entra_workload::{Code, Owner};
 use serde::{Serialize, Serializer};
+use shlex::Quoter;
 
 pub(crate) use kubectl::use_of_identity;
 pub(crate) use pod_names::PodNames;
@@ -180,8 +182,10 @@ fn mark(issuer: &str) -> u32 {
 }
 
 /// Quotes a value for a shell.
-fn shell(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
+fn shell(text: &str) -> Cow<'_, str> {
+    // With this, nothing is an error.
+    let quoter = Quoter::new().allow_nul(true);
+    quoter.quote(text).unwrap_or_default()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
@@ -206,12 +210,18 @@ mod tests {
             audience: "c".into(),
         });
         let texts: Vec<&str> = remedies.iter().map(|remedy| remedy.text.as_str()).collect();
-        for (text, part) in texts.iter().zip([
-            r"--issuer 'https://i/'\''$(reboot)'",
-            r#""issuer":"https://i/'\''$(reboot)""#,
-            r#""system:serviceaccount:a:$${b}\"""#,
-            r"'https://i/\'$(reboot)'",
-        ]) {
+        let words = [0, 1].map(|index| shlex::split(texts[index]).unwrap());
+        assert!(
+            words[0].iter().any(|word| word == "https://i/'$(reboot)"),
+            "{}",
+            texts[0]
+        );
+        let parameters: serde_json::Value = serde_json::from_str(words[1].last().unwrap()).unwrap();
+        assert_eq!(parameters["issuer"], "https://i/'$(reboot)");
+        for (text, part) in texts[2..]
+            .iter()
+            .zip([r#""system:serviceaccount:a:$${b}\"""#, r"'https://i/\'$(reboot)'"])
+        {
             assert!(text.contains(part), "{text}");
         }
         assert!(texts[0].contains("[?clientId=='xtrue'].name"), "{}", texts[0]);
@@ -229,11 +239,18 @@ mod tests {
         assert_eq!(remedies[0].tool, Tool::Az);
         assert!(remedies[0].text.starts_with(start), "{}", remedies[0].text);
         assert_eq!(remedies[1].tool, Tool::AzApplication);
-        let (command, parameters) = remedies[1].text.split_once("--parameters '").unwrap();
-        let start = format!("az ad app federated-credential create --id '{CLIENT_ID}'");
-        assert!(command.starts_with(&start), "{command}");
-        let parameters: serde_json::Value =
-            serde_json::from_str(parameters.strip_suffix('\'').unwrap()).unwrap();
+        let words = shlex::split(&remedies[1].text).unwrap();
+        let start = [
+            "az",
+            "ad",
+            "app",
+            "federated-credential",
+            "create",
+            "--id",
+            CLIENT_ID,
+        ];
+        assert_eq!(words[..start.len()], start);
+        let parameters: serde_json::Value = serde_json::from_str(words.last().unwrap()).unwrap();
         assert_eq!(parameters["subject"], "system:serviceaccount:shop:orders");
         assert_eq!(parameters["issuer"], "https://issuer/");
         assert_eq!(parameters["audiences"][0], "api://AzureADTokenExchange");
