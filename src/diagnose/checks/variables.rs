@@ -54,7 +54,8 @@ pub(in crate::diagnose) fn check(diagnosis: &Diagnosis<'_>) -> Variables {
     let tenant_id = tenant_id.and_then(|tenant_id| TenantId::parse(tenant_id.expose()).ok());
     let settings = Settings {
         cloud: cloud.unwrap_or_default(),
-        is_emulated: authority.as_ref().is_some_and(Authority::is_loopback),
+        // Variables of others may lead to the services of this machine.
+        is_emulated: !is_refused && authority.as_ref().is_some_and(Authority::is_loopback),
         has_token_proxy,
         client_id: variables
             .as_ref()
@@ -270,6 +271,22 @@ mod tests {
         findings
             .map(|finding| (finding.code, finding.severity, finding.owner))
             .collect()
+    }
+
+    #[test]
+    fn login_host_on_this_machine_is_an_emulator_unless_it_is_refused() {
+        let host = "https://127.0.0.1:8443";
+        let own = crate::diagnose::DiagnoseOptions::new();
+        let of_others = own.clone().known_clouds_only(true);
+        let allowed = of_others.clone().allow_authority_host(host);
+        for (options, is_emulated) in [(own, true), (of_others, false), (allowed, true)] {
+            let diagnosis = Diagnosis {
+                environment: &Environment::from_iter([("AZURE_AUTHORITY_HOST", host)]),
+                options: &options,
+                transport: Arc::new(HttpTransport::new()),
+            };
+            assert_eq!(check(&diagnosis).settings.is_emulated, is_emulated, "{options:?}");
+        }
     }
 
     #[test]
