@@ -134,6 +134,20 @@ pub trait Credential: fmt::Debug + Send + Sync + 'static {
     /// An implementation outside this crate does not need its own: the default returns the name of the type
     /// and [`client_id`](Self::client_id).
     ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    ///
+    /// use entra_workload::{Credential, Error};
+    ///
+    /// async fn is_ready(credential: Arc<dyn Credential>) -> Result<(), Error> {
+    ///     let identity = credential.check(&["https://vault.azure.net/.default"]).await?;
+    ///     println!("running as {identity}");
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`token`](Self::token).

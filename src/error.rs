@@ -102,13 +102,12 @@ impl Error {
     /// ```
     /// use std::time::Duration;
     ///
-    /// use entra_workload::{Code, Error, ErrorKind};
+    /// use entra_workload::{Error, ErrorKind};
     /// use http::StatusCode;
     ///
     /// let error = Error::new(ErrorKind::Rejected, "the vault of assertions throttled the request; retry later")
     ///     .with_status(StatusCode::TOO_MANY_REQUESTS)
-    ///     .with_retry_after(Duration::from_secs(30))
-    ///     .with_code(Code::THROTTLED);
+    ///     .with_retry_after(Duration::from_secs(30));
     /// assert!(error.is_transient());
     /// ```
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
@@ -148,12 +147,36 @@ impl Error {
     }
 
     /// Returns the error with the code of the problem, which `Display` appends to the message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use entra_workload::{Code, Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Transport, "the office proxy did not respond in time")
+    ///     .with_code(Code::NO_RESPONSE);
+    /// assert_eq!(error.to_string(), "the office proxy did not respond in time (EW208)");
+    /// ```
     #[must_use]
     pub fn with_code(self, code: Code) -> Self {
         self.map(|inner| inner.code = Some(code))
     }
 
     /// Returns the error with an OAuth error code, such as `invalid_client`.
+    ///
+    /// # Examples
+    ///
+    /// What Entra told a credential of your own:
+    ///
+    /// ```
+    /// use entra_workload::{Error, ErrorKind};
+    ///
+    /// let error = Error::new(ErrorKind::Rejected, "Entra refused the device; register it again")
+    ///     .with_oauth_error("invalid_client")
+    ///     .with_aadsts_codes([700_003])
+    ///     .with_correlation_id("4f2c1d3a-0a1b-4c5d-8e9f-000000000001");
+    /// assert_eq!(error.aadsts_codes(), [700_003]);
+    /// ```
     #[must_use]
     pub fn with_oauth_error(self, error: impl Into<String>) -> Self {
         self.map(|inner| inner.oauth_error = Some(error.into()))
