@@ -250,6 +250,8 @@ impl Comparison {
         } else {
             Error::assertion("no file")
         };
+        // Only a server asks for a pause: that of a source of client assertions, too.
+        let reached_server = reached_server || retry_after.is_some();
         let urgency = fetch.urgency;
         fetch.fail(error.with_retry_after(retry_after));
         self.failed(urgency, reached_server, retry_after).await;
