@@ -51,6 +51,8 @@ struct Kustomization {
     /// The index of its file.
     source: usize,
     folder: PathBuf,
+    /// Whether Kustomize reads its kind and its version.
+    is_valid: bool,
     /// Built only as part of another one.
     is_component: bool,
     resources: Vec<String>,
@@ -227,7 +229,7 @@ impl<'a> Tree<'a> {
             tree.files.insert(path, index);
             if let Some(document) = kustomization_of(source) {
                 let kustomization = Kustomization::of(index, folder, document);
-                let resources = kustomization.resources.iter();
+                let resources = kustomization.resources.iter().filter(|_| kustomization.is_valid);
                 tree.resources
                     .extend(resources.map(|path| normal(&kustomization.folder.join(path))));
                 tree.folders
@@ -346,11 +348,8 @@ impl<'a> Tree<'a> {
         uses: &mut HashMap<PathBuf, Use>,
     ) -> Option<Vec<Entry>> {
         let folder = &kustomization.folder;
-        if { NAMES.iter() }
-            .filter(|name| folder.join(name).is_file())
-            .count()
-            > 1
-        {
+        let mut names = NAMES.iter().filter(|name| folder.join(name).is_file());
+        if !kustomization.is_valid || names.nth(1).is_some() {
             return None;
         }
         let mut patches = kustomization.patches.iter();
@@ -359,10 +358,14 @@ impl<'a> Tree<'a> {
         }
         let resources = kustomization.resources.iter().map(|path| (path, false));
         let components = kustomization.components.iter().map(|path| (path, true));
-        let entries = resources.chain(components);
-        entries
-            .map(|(path, is_component)| self.entry(folder, path, is_component))
-            .collect()
+        let mut files = HashSet::new();
+        let entries = resources.chain(components).map(|(path, is_component)| {
+            let entry = self.entry(folder, path, is_component)?;
+            // No object can be there twice.
+            let is_twice = matches!(entry, Entry::File(file) if !files.insert(file));
+            (!is_twice).then_some(entry)
+        });
+        entries.collect()
     }
 
     fn entry(&self, folder: &Path, path: &str, is_component: bool) -> Option<Entry> {
@@ -450,6 +453,7 @@ impl Kustomization {
         Self {
             source,
             folder,
+            is_valid: is_valid(value),
             is_component: value.get("kind").and_then(Value::text) == Some("Component"),
             resources: texts("resources").chain(texts("bases")).collect(),
             components: texts("components").collect(),
@@ -570,16 +574,18 @@ fn is_whole(object: &Value) -> bool {
         }
 }
 
-/// The kustomization of a file. Kustomize reads the first document of a file with one of three names. It need not name its
-/// kind; that of Flux has another version.
+/// The kustomization of a file. Kustomize reads the first document of a file with one of three names.
 fn kustomization_of(source: &Source) -> Option<&Value> {
-    if !is_kustomization(&source.path) {
-        return None;
-    }
-    let document = source.documents.first()?;
-    let version = document.get("apiVersion").map(Value::text);
+    let document = source.documents.first();
+    document.filter(|_| is_kustomization(&source.path))
+}
+
+/// Whether kind and version are those of a kustomization, which need not name them; that of Flux has another version.
+fn is_valid(kustomization: &Value) -> bool {
+    let text = |name: &str| kustomization.get(name).map(Value::text);
     let is_own = |version: Option<&str>| version.is_some_and(|it| it.starts_with("kustomize.config.k8s.io/"));
-    version.is_none_or(is_own).then_some(document)
+    text("apiVersion").is_none_or(is_own)
+        && text("kind").is_none_or(|kind| matches!(kind, Some("Kustomization" | "Component")))
 }
 
 /// Whether Kustomize looks for a kustomization in a file of this name.

@@ -307,6 +307,22 @@ fn kustomization_that_cannot_be_built_hides_no_finding() {
             format!("resources:\n- ../plain\n- ../deploy\npatches:\n- patch: |\n    {named}"),
             false,
         ),
+        (
+            format!("kind: ConfigMap\n{inside}patches:\n- patch: |\n    {named}"),
+            false,
+        ),
+        (
+            format!("apiVersion: 1\n{inside}patches:\n- patch: |\n    {named}"),
+            false,
+        ),
+        (
+            format!("resources:\n- ../wrong\n- ../deploy\npatches:\n- patch: |\n    {named}"),
+            false,
+        ),
+        (
+            format!("resources:\n- ../twice\n- ../deploy\npatches:\n- patch: |\n    {named}"),
+            false,
+        ),
         (format!("{inside}{labels}"), false),
         (format!("{inside}{labels}  includeTemplates: false\n"), false),
         (format!("{inside}{labels}  includeTemplates: true\n"), true),
@@ -320,7 +336,7 @@ fn kustomization_that_cannot_be_built_hides_no_finding() {
         (format!("{inside}patches:\n- {of_all}  patch: '[{{}}]'\n"), true),
     ] {
         let folder = folder();
-        for name in ["deploy", "evil", "plain"] {
+        for name in ["deploy", "evil", "plain", "twice", "wrong"] {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         for (name, text) in [
@@ -332,6 +348,12 @@ fn kustomization_that_cannot_be_built_hides_no_finding() {
             ("evil/nameless.yaml", "a: b\n"),
             ("evil/list.json", "[{}]"),
             ("evil/kustomization.yaml", &kustomization),
+            (
+                "twice/a.yaml",
+                "apiVersion: v1\nkind: Secret\nmetadata: {name: a}\n",
+            ),
+            ("twice/kustomization.yaml", "resources: [a.yaml, ./a.yaml]\n"),
+            ("wrong/kustomization.yaml", "kind: ConfigMap\n"),
         ] {
             fs::write(folder.path().join(name), text).unwrap();
         }
