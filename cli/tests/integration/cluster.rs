@@ -18,9 +18,8 @@ use tempfile::NamedTempFile;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a Kubernetes API server, see the head of this file"]
-async fn remedies_mend_ten_live_set_ups() {
+async fn remedy_of_each_broken_live_set_up_fixes_it() {
     let cluster = Cluster::start().await;
-    let mut mended = 0;
     for set_up in SET_UPS {
         let SetUp {
             name,
@@ -37,9 +36,7 @@ async fn remedies_mend_ten_live_set_ups() {
         let report = cluster.doctor(set_up.target, name);
         assert_eq!(cause_of(&report), "", "{name}: {report:#}");
         assert_eq!(report["healthy"], true, "{name}: {report:#}");
-        mended += 1;
     }
-    assert!(mended >= 10);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
