@@ -284,7 +284,7 @@ impl ManagedIdentityCredentialBuilder {
         self
     }
 
-    /// Sets the clock. Default: [`SystemClock`](crate::clock::SystemClock).
+    /// Sets the clock. Default: [`SystemClock`].
     #[cfg(feature = "test-util")]
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
