@@ -358,11 +358,15 @@ impl<'a> Tree<'a> {
         }
         let resources = kustomization.resources.iter().map(|path| (path, false));
         let components = kustomization.components.iter().map(|path| (path, true));
-        let mut files = HashSet::new();
+        let (mut files, mut built) = (HashSet::new(), HashSet::new());
         let entries = resources.chain(components).map(|(path, is_component)| {
             let entry = self.entry(folder, path, is_component)?;
             // No object can be there twice.
-            let is_twice = matches!(entry, Entry::File(file) if !files.insert(file));
+            let is_twice = match entry {
+                Entry::File(file) => !files.insert(file),
+                Entry::Kustomization { index, .. } => !is_component && !built.insert(index),
+                Entry::Open(_) => false,
+            };
             (!is_twice).then_some(entry)
         });
         entries.collect()
@@ -430,7 +434,9 @@ impl Kustomization {
             .iter()
             .chain(list("patchesStrategicMerge"))
             .chain(list("patchesJson6902"));
-        let mut patches: Vec<Patch> = patches.map(|patch| Patch::of(&folder, patch)).collect();
+        let mut read = HashMap::new();
+        let patches = patches.map(|patch| Patch::of(&folder, patch, &mut read));
+        let mut patches: Vec<Patch> = patches.collect();
         // They are for all objects.
         let of_all = ["commonLabels", "commonAnnotations", "replacements", "components"];
         // Without these, they are only on the objects themselves, not on the pods.
@@ -466,15 +472,19 @@ impl Kustomization {
 }
 
 impl Patch {
-    fn of(folder: &Path, patch: &Value) -> Self {
+    /// * `read`: the objects in patches that are in the kustomization; aliases repeat them.
+    fn of<'a>(folder: &Path, patch: &'a Value, read: &mut HashMap<&'a str, Vec<Value>>) -> Self {
         // An entry of `patchesStrategicMerge` is a file or the patch itself.
         let own = patch.text();
         let is_inline = |text: &&str| text.contains('\n') || text.starts_with('{');
         let inline = { patch.get("patch").and_then(Value::text) }.or(own.filter(is_inline));
         let file = { patch.get("path").and_then(Value::text) }.or(own.filter(|text| !is_inline(text)));
-        let objects = inline.map(|text| yaml::read(text).unwrap_or_default());
+        let objects = inline.map(|text| {
+            let objects = read.entry(text);
+            &*objects.or_insert_with(|| yaml::read(text).unwrap_or_default())
+        });
         let target = patch.get("target");
-        let targets = match (target, &objects) {
+        let targets = match (target, objects) {
             (Some(target), _) => vec![Target::of(target.get("kind"), target.get("name"))],
             (None, Some(objects)) => objects.iter().map(Target::of_object).collect(),
             (None, None) => Vec::new(),
@@ -486,7 +496,7 @@ impl Patch {
         };
         Self {
             is_usable: match objects {
-                Some(objects) => Use::of(&objects) >= least,
+                Some(objects) => Use::of(objects) >= least,
                 None => file.is_some(),
             },
             // What is remote can be anything.

@@ -323,6 +323,10 @@ fn kustomization_that_cannot_be_built_hides_no_finding() {
             format!("resources:\n- ../twice\n- ../deploy\npatches:\n- patch: |\n    {named}"),
             false,
         ),
+        (
+            format!("resources:\n- ../deploy\n- ../deploy/\npatches:\n- patch: |\n    {named}"),
+            false,
+        ),
         (format!("{inside}{labels}"), false),
         (format!("{inside}{labels}  includeTemplates: false\n"), false),
         (format!("{inside}{labels}  includeTemplates: true\n"), true),
@@ -378,6 +382,30 @@ fn kustomization_names_a_file_of_many_patches_many_times() {
         "kustomization.yaml",
         &format!("resources:\n- objects.yaml\npatches:\n{patches}"),
     );
+    let shown = text(&lint(folder.path(), &["."]));
+    assert!(shown.contains("[EW601]"), "{shown}");
+}
+
+/// Read each time, the patch of 10 kB would take minutes.
+#[test]
+fn kustomization_repeats_a_patch_with_aliases() {
+    let folder = folder();
+    let value = |index| format!("a{index}: 1, ");
+    let values: String = (0..1500).map(value).collect();
+    let patch = format!(
+        "kind: A\n    metadata: {{name: a}}\n    x: &x {{{values}}}\n    y: [{}]\n",
+        "*x, ".repeat(40)
+    );
+    let kustomization = |repeated: &str| format!("patches:\n- patch: &p |\n    {patch}{repeated}");
+    let once = kustomization("");
+    let repeated = kustomization(&"- patch: *p\n".repeat(90));
+    assert!(once.len() > 10_000 && repeated.len() < 20_000);
+    let write = |name: &str, text: &str| {
+        fs::create_dir(folder.path().join(name)).unwrap();
+        fs::write(folder.path().join(name).join("kustomization.yaml"), text).unwrap();
+    };
+    (0..20).for_each(|index| write(&format!("a{index}"), &repeated));
+    fs::write(folder.path().join("bad.yaml"), bad()).unwrap();
     let shown = text(&lint(folder.path(), &["."]));
     assert!(shown.contains("[EW601]"), "{shown}");
 }
