@@ -1,4 +1,4 @@
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use http::StatusCode;
 use serde_json::Value;
@@ -118,11 +118,20 @@ fn is_private(issuer: &str) -> bool {
         Some(Host::Ipv6(address)) => {
             let is_private_v6 =
                 address.is_unique_local() || address.is_unicast_link_local() || address.is_loopback();
-            is_private_v6 || address.is_unspecified() || address.to_ipv4_mapped().is_some_and(is_private_v4)
+            let translated = address.to_ipv4_mapped().or(translated_v4(address));
+            is_private_v6 || address.is_unspecified() || translated.is_some_and(is_private_v4)
         }
         None => true,
     };
     url.scheme() != "https" || is_private_host
+}
+
+/// Returns the address that NAT64 translates this one to, by the prefix `64:ff9b::/96` (RFC 6052).
+fn translated_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    match address.octets() {
+        [0, 0x64, 0xff, 0x9b, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c, d] => Some(Ipv4Addr::new(a, b, c, d)),
+        _ => None,
+    }
 }
 
 fn is_private_v4(address: Ipv4Addr) -> bool {
@@ -239,6 +248,8 @@ mod tests {
             "https://169.254.169.254",
             "https://[::1]",
             "https://[::ffff:10.0.0.1]",
+            "https://[64:ff9b::10.0.0.1]",
+            "https://[64:ff9b::a9fe:a9fe]",
             "https://[fe80::1]",
             "https://[fd00::1]",
         ] {
@@ -250,6 +261,7 @@ mod tests {
             "https://20.0.0.1/issuer",
             "https://100.128.0.1",
             "https://[2603:1030::1]",
+            "https://[64:ff9b::20.0.0.1]",
         ] {
             assert!(!is_private(issuer), "{issuer}");
         }
