@@ -89,18 +89,23 @@ pub(crate) fn is_for_api_server(text: &str) -> bool {
         let text = STANDARD_NO_PAD.decode(word).map(Zeroizing::new);
         text.is_ok_and(|text| std::str::from_utf8(&text).is_ok_and(contains_key))
     };
-    contains_key(text) || words(text, "+/").any(is_key)
+    // Programs that print base64 break its lines.
+    contains_key(text) || is_key(&joined(text)) || words(text, "+/").any(is_key)
 }
 
 /// Whether a text is or contains a token that the API server of a cluster accepts.
 fn contains_key(text: &str) -> bool {
-    let is_ignored = |c: char| c.is_whitespace() || c == '=';
-    let payload = text.split('.').nth(1).unwrap_or_default();
-    let payload: Zeroizing<String> = Zeroizing::new(payload.chars().filter(|c| !is_ignored(*c)).collect());
+    let payload = joined(text.split('.').nth(1).unwrap_or_default());
     let is_key = |payload: &str| {
         object("payload", payload).is_ok_and(|claims| Claims::of(&claims).is_for_api_server())
     };
     is_key(&payload) || words(text, "-_").any(is_key)
+}
+
+/// Returns a text without white space and padding.
+fn joined(text: &str) -> Zeroizing<String> {
+    let is_ignored = |c: char| c.is_whitespace() || c == '=';
+    Zeroizing::new(text.chars().filter(|c| !is_ignored(*c)).collect())
 }
 
 /// * `others`: what is in a word besides letters and digits.
@@ -285,6 +290,7 @@ mod tests {
     fn token_for_the_api_server_is_recognized_in_what_is_no_valid_jwt() {
         let token = jwt(r#"{"aud":"https://kubernetes.default.svc"}"#);
         let parts: Vec<&str> = token.split('.').collect();
+        let encoded = STANDARD.encode(&token);
         for text in [
             format!("{token}\n"),
             format!("\u{feff} {token}"),
@@ -293,8 +299,9 @@ mod tests {
             format!(r#"{{"apiVersion":"authentication.k8s.io/v1","status":{{"token":"{token}"}}}}"#),
             format!("server: https://10.0.0.1\ntoken: {token}\n"),
             format!("kubernetes.client.token={token}"),
-            STANDARD.encode(&token),
-            format!("data:\n  token: {}\n", STANDARD.encode(&token)),
+            encoded.clone(),
+            format!("{}\n{}\n", &encoded[..76], &encoded[76..]),
+            format!("data:\n  token: {encoded}\n"),
         ] {
             assert!(super::is_for_api_server(&text), "{text:?}");
         }
