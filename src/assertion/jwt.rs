@@ -291,6 +291,7 @@ mod tests {
         let token = jwt(r#"{"aud":"https://kubernetes.default.svc"}"#);
         let parts: Vec<&str> = token.split('.').collect();
         let encoded = STANDARD.encode(&token);
+        let (start, end) = encoded.split_at(76);
         for text in [
             format!("{token}\n"),
             format!("\u{feff} {token}"),
@@ -300,7 +301,7 @@ mod tests {
             format!("server: https://10.0.0.1\ntoken: {token}\n"),
             format!("kubernetes.client.token={token}"),
             encoded.clone(),
-            format!("{}\n{}\n", &encoded[..76], &encoded[76..]),
+            format!("{start}\n{end}\n"),
             format!("data:\n  token: {encoded}\n"),
         ] {
             assert!(super::is_for_api_server(&text), "{text:?}");
