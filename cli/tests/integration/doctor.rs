@@ -147,7 +147,7 @@ async fn login_host_of_a_deployment_gets_a_token_only_if_it_is_known_or_allowed(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn interrupted_watch_leaves_no_token_in_the_temporary_folder() {
+async fn watch_that_is_ended_leaves_no_token_in_the_temporary_folder() {
     let (emulator, pod) = start().await;
     emulator.entra().remove_federated_credentials(pod.client_id());
     let server = cluster(&pod, &deployment("orders", &json!([])));
@@ -165,8 +165,9 @@ async fn interrupted_watch_leaves_no_token_in_the_temporary_folder() {
         line.clear();
         assert_ne!(stdout.read_line(&mut line).unwrap(), 0);
     }
+    // Not SIGINT: a program that was started in the background of a shell ignores it, and so do its children.
     let status = Command::new("kill")
-        .args(["-INT", &doctor.id().to_string()])
+        .args(["-TERM", &doctor.id().to_string()])
         .status();
     assert!(status.unwrap().success());
     doctor.wait().unwrap();
