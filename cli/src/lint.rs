@@ -39,7 +39,7 @@ use crate::{Failure, escape};
 
 /// Finds the mistakes of workload identity in Kubernetes manifests, Terraform modules and Bicep
 ///
-/// Exit codes: 0 no error, 1 the developer can mend all errors, 2 one needs a cluster administrator, 3 one needs a
+/// Exit codes: 0 no error, 1 the developer can fix all errors, 2 one needs a cluster administrator, 3 one needs a
 /// tenant administrator, 64 wrong arguments or a named file that cannot be read. Warnings alone exit with 0.
 ///
 /// A comment suppresses a rule on its line and the next, within its object:
@@ -131,7 +131,7 @@ fn checked(arguments: &Arguments) -> Result<Report, Note> {
 pub(crate) struct OfObjects {
     pub(crate) text: String,
     pub(crate) findings: serde_json::Value,
-    /// Who can mend the first error.
+    /// Who can fix the first error.
     pub(crate) owner: Option<Owner>,
 }
 

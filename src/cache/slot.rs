@@ -78,7 +78,7 @@ impl Slot {
     /// Blocks whoever changes this slot.
     #[cfg(test)]
     pub(super) fn lock(&self) -> impl Drop {
-        self.shared.lock().unwrap()
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn has_usable_token(&self, now: Moment) -> bool {

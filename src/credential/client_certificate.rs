@@ -104,8 +104,8 @@ impl ClientCertificateCredentialBuilder {
         self
     }
 
-    /// Sets the password of a PKCS#12 file. Default: `AZURE_CLIENT_CERTIFICATE_PASSWORD`. A file in PEM is
-    /// read without it: encrypted keys in PEM are not supported.
+    /// Sets the password of a PKCS#12 file. Default: `AZURE_CLIENT_CERTIFICATE_PASSWORD`. A PEM file
+    /// needs none: encrypted PEM keys are not supported.
     #[cfg(feature = "pkcs12")]
     #[must_use]
     pub fn password(mut self, password: impl Into<Secret>) -> Self {

@@ -72,22 +72,22 @@ fn fixed(index: usize, text: &str, findings: &[Finding]) -> (String, usize) {
     let of_file = findings.partition_point(|finding| finding.problem.source == index);
     let findings = findings.get(..of_file).unwrap_or_default();
     let mut end = text.len() + 1;
-    let mut mends: Vec<_> = { findings.iter().rev() }
-        .filter_map(|finding| finding.problem.mend.as_ref())
+    let mut fixes: Vec<_> = { findings.iter().rev() }
+        .filter_map(|finding| finding.problem.fix.as_ref())
         .filter(|(span, _)| {
             let is_apart = span.end <= end && span.start < end;
             end = if is_apart { span.start } else { end };
             is_apart
         })
         .collect();
-    mends.reverse();
+    fixes.reverse();
     let (mut whole, mut place) = (String::with_capacity(text.len()), 0);
-    for (span, mended) in &mends {
+    for (span, replacement) in &fixes {
         whole += text.get(place..span.start).unwrap_or_default();
-        whole += mended;
+        whole += replacement;
         place = span.end;
     }
-    (whole + text.get(place..).unwrap_or_default(), mends.len())
+    (whole + text.get(place..).unwrap_or_default(), fixes.len())
 }
 
 /// Writes a text into a temporary file in the folder of a file, with its owner and its permissions.

@@ -90,7 +90,7 @@ pub(super) fn json(report: &Report) -> Result<String, serde_json::Error> {
                 "path": source.map(|source| escape::path(&source.path)),
                 "line": line,
                 "column": column,
-                "fixable": problem.mend.is_some(),
+                "fixable": problem.fix.is_some(),
                 "command": source.and_then(|source| command(source, problem)),
             })
         })
@@ -103,7 +103,7 @@ fn message(problem: &Problem) -> String {
     shortened(&problem.message)
 }
 
-/// A file is mended where it is; for an object of a cluster there is a command.
+/// A file is fixed in place; an object of a cluster is fixed by a command.
 fn command(source: &Source, problem: &Problem) -> Option<String> {
     let command = problem.command.as_deref();
     let command = command.filter(|_| source.origin == Origin::Cluster);

@@ -57,9 +57,9 @@ pub(super) struct Problem {
     pub(super) source: usize,
     pub(super) span: Range<usize>,
     pub(super) message: String,
-    /// What mends it for certain: a text, and where it belongs.
-    pub(super) mend: Option<(Range<usize>, String)>,
-    /// What mends it in a cluster.
+    /// The fix that is certain: a text, and the span that it replaces.
+    pub(super) fix: Option<(Range<usize>, String)>,
+    /// The fix in a cluster.
     pub(super) command: Option<String>,
 }
 
@@ -69,13 +69,13 @@ impl Problem {
             source,
             span: place.span.clone(),
             message: message.into(),
-            mend: None,
+            fix: None,
             command: None,
         }
     }
 
     pub(super) fn replaced_by(mut self, text: impl Into<String>) -> Self {
-        self.mend = Some((self.span.clone(), text.into()));
+        self.fix = Some((self.span.clone(), text.into()));
         self
     }
 
@@ -87,7 +87,7 @@ impl Problem {
     /// Mended by a text before the closing quote.
     pub(super) fn completed_by(mut self, text: impl Into<String>) -> Self {
         let end = self.span.end.saturating_sub(1);
-        self.mend = Some((end..end, text.into()));
+        self.fix = Some((end..end, text.into()));
         self
     }
 }

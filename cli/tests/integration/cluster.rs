@@ -1,4 +1,4 @@
-//! A real API server: the doctor finds what is wrong with live objects, and its remedies mend them.
+//! A real API server: the doctor finds what is wrong with live objects, and its remedies fix them.
 //!
 //! Ignored by default, because the server must be built and started first:
 //!
@@ -32,7 +32,7 @@ async fn remedy_of_each_broken_live_set_up_fixes_it() {
         let report = cluster.doctor(set_up.target, name);
         assert_eq!(cause_of(&report), *cause, "{name}: {report:#}");
         assert_eq!(report["healthy"], false, "{name}: {report:#}");
-        cluster.mend(name, &report);
+        cluster.apply_remedy(name, &report);
         let report = cluster.doctor(set_up.target, name);
         assert_eq!(cause_of(&report), "", "{name}: {report:#}");
         assert_eq!(report["healthy"], true, "{name}: {report:#}");
@@ -293,7 +293,7 @@ async fn variables_are_those_of_the_webhook_and_of_the_container() {
     );
 }
 
-/// Where the mend is not ours: the test does what the finding asks for.
+/// Where no command of ours fixes it, the test does what the finding asks for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a Kubernetes API server, see the head of this file"]
 async fn state_of_the_webhook_and_events_are_read() {
@@ -311,7 +311,7 @@ async fn state_of_the_webhook_and_events_are_read() {
     assert_eq!(
         output.status.code(),
         Some(2),
-        "a cluster administrator must mend it"
+        "a cluster administrator must fix it"
     );
 
     kubectl(&["apply", "-f", "-"], &webhook(WEBHOOK, "Ignore"));
@@ -479,7 +479,7 @@ impl Cluster {
     }
 
     /// Does what the remedy of the cause says: `kubectl` for real, `az` in the emulator.
-    fn mend(&self, name: &str, report: &Value) {
+    fn apply_remedy(&self, name: &str, report: &Value) {
         let code = cause_of(report);
         let all = |part: &Value| part.as_array().cloned().unwrap_or_default();
         let findings = [all(&report["lint"]["findings"]), all(&report["findings"])].concat();

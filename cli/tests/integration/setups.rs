@@ -1,4 +1,4 @@
-//! Broken set-ups, each from a real report: the doctor names the first cause, its remedy mends it, and
+//! Broken set-ups, each from a real report: the doctor names the first cause, its remedy fixes it, and
 //! Entra answers with the code that was predicted.
 
 mod case;

@@ -23,13 +23,13 @@ fn check(picture: &Picture<'_>) -> Vec<Problem> {
         .filter_map(|(source, value)| {
             let text = value.reference()?;
             let problem = Problem::new(source, value, "the principal ID");
-            let mended = text.replace(".principal_id", ".client_id");
+            let replacement = text.replace(".principal_id", ".client_id");
             // Other resources, modules among them, need not have the other attribute.
-            let is_certain = mended.contains(IDENTITY) && picture.text(source, value) == text;
+            let is_certain = replacement.contains(IDENTITY) && picture.text(source, value) == text;
             let is_wrong = text.contains(".principal_id") && !text.contains(".client_id");
             is_wrong.then(|| {
                 if is_certain {
-                    problem.replaced_by(mended)
+                    problem.replaced_by(replacement)
                 } else {
                     problem
                 }

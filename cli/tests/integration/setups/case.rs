@@ -48,7 +48,7 @@ pub(crate) struct Doctor {
     pub(crate) cause: String,
     /// The code of Entra.
     pub(crate) aadsts: Option<u32>,
-    /// Why no command of ours can mend it.
+    /// Why no command of ours can fix it.
     pub(crate) not_ours: Option<String>,
 }
 

@@ -176,7 +176,7 @@ impl World {
         self.write_token();
     }
 
-    /// Runs the doctor in the pod. Its exit code must be that of whoever can mend the cause.
+    /// Runs the doctor in the pod. Its exit code must be that of whoever can fix the cause.
     pub(crate) fn doctor(&self, arguments: &[String]) -> Value {
         let output = self.run(arguments, &["--json"]);
         let report: Value = serde_json::from_slice(&output.stdout)
